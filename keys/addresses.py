@@ -1,0 +1,31 @@
+"""The caller's address, seen through as many proxies as are ours. Pure."""
+
+import ipaddress
+from collections.abc import Mapping
+
+
+def client_address(meta: Mapping[str, str], *, trusted_proxies: int) -> str:
+    """The address of the caller as text (IPv4 or IPv6, no zone); "" if the server gives none.
+
+    Each proxy of ours appends the address it saw to `X-Forwarded-For`, so with N of them the caller stands
+    N-th from the right; whatever stands further left the caller may have written himself. With fewer
+    entries than proxies, or nonsense in that place, the peer's own address counts.
+    """
+    if trusted_proxies:
+        hops = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",")]
+        if len(hops) >= trusted_proxies and (address := parse(hops[-trusted_proxies])):
+            return address
+    return parse(meta.get("REMOTE_ADDR", ""))
+
+
+def parse(text: str) -> str:
+    """`text` as an address in canonical form, IPv4-mapped IPv6 as IPv4; "" if it is none."""
+    text = text.strip().removeprefix("[").split("]")[0].split("%")[0]
+    if text.count(":") == 1:
+        text = text.split(":")[0]
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return ""
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or address)

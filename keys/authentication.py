@@ -1,0 +1,156 @@
+"""From a request's headers to the key that it carries, or to a refusal that says why not."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from urllib.parse import unquote_plus
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from keys import tokens
+from keys.models import ApiKey
+from keys.refusals import Refusal, invalid, unauthenticated, unavailable
+
+HOW_TO_SEND_A_KEY = (
+    "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
+)
+# Names under which people put keys into addresses.
+QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
+
+
+def authenticate(meta: Mapping[str, str]) -> ApiKey:
+    """The active key, with its owner, that the request (`meta`: WSGI names) carries.
+
+    Raises Refusal: 401 for no, unknown, mistyped, expired or revoked keys and a key in the query string,
+    400 for two different credentials, 503 if PostgreSQL is needed and away.
+    """
+    refuse_key_in_query(meta.get("QUERY_STRING", ""))
+    token = parse_credential(credential(meta))
+    return check_state(find(token))
+
+
+def refuse_key_in_query(query: str) -> None:
+    """Raise Refusal if the query string carries a key: addresses end up in logs and histories."""
+    if not query:
+        return
+    names = {unquote_plus(part.partition("=")[0]).lower() for part in query.split("&")}
+    if tokens.KEY_LIKE_PATTERN.search(unquote_plus(query)) or names & QUERY_NAMES:
+        raise unauthenticated(
+            "key_in_query",
+            "An API key does not belong in the address: addresses are kept in logs. "
+            f"{HOW_TO_SEND_A_KEY}. If the key was real, have it revoked and a new one issued.",
+        )
+
+
+def credential(meta: Mapping[str, str]) -> str:
+    """The one credential that the headers carry, whatever the form."""
+    found = {value for value in (from_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value}
+    if not found:
+        raise unauthenticated("no_key", f"No API key was sent. {HOW_TO_SEND_A_KEY}.")
+    if len(found) > 1:
+        raise invalid(
+            "two_credentials",
+            "Two different credentials were sent (Authorization and X-API-Key). Send only one of them.",
+        )
+    return found.pop()
+
+
+def from_authorization(meta: Mapping[str, str]) -> str:
+    """The key in the Authorization header (Bearer, ApiKey, or Basic's password); "" without the header."""
+    header = meta.get("HTTP_AUTHORIZATION", "").strip()
+    if not header:
+        return ""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    match scheme.lower():
+        case "bearer" | "apikey":
+            if not value:
+                raise unauthenticated(
+                    "no_key", f"The Authorization header holds no key. {HOW_TO_SEND_A_KEY}."
+                )
+            if "," in value:
+                raise invalid(
+                    "two_credentials", "Two Authorization headers were sent. Send only one of them."
+                )
+            return value
+        case "basic":
+            return password_of(value)
+    raise unauthenticated(
+        "unknown_scheme",
+        f"The Authorization header's scheme is not Bearer, ApiKey or Basic. {HOW_TO_SEND_A_KEY}.",
+    )
+
+
+def password_of(value: str) -> str:
+    """The password in a Basic credential (RFC 7617): MLflow's client sends one for a user name, a netrc entry
+    or an address with a password in it, in place of its token."""
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise unauthenticated(
+            "bad_basic", f"The Basic credential is not valid base64 (RFC 7617). {HOW_TO_SEND_A_KEY}."
+        ) from error
+    _, _, password = decoded.partition(":")
+    if not password:
+        raise unauthenticated(
+            "no_key",
+            "The Basic credential holds no password. Put the API key there (any user name will do), "
+            "or set MLFLOW_TRACKING_TOKEN and unset MLFLOW_TRACKING_USERNAME.",
+        )
+    return password
+
+
+def parse_credential(text: str) -> tokens.Token:
+    try:
+        return tokens.parse(text)
+    except tokens.InvalidToken as error:
+        hint = ""
+        if not text.startswith("hk_"):
+            hint = (
+                " If you set MLFLOW_TRACKING_TOKEN, see whether MLFLOW_TRACKING_USERNAME, a password in the "
+                "tracking URI or an entry in ~/.netrc takes its place."
+            )
+        raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
+
+
+def find(token: tokens.Token) -> ApiKey:
+    """The row of this key. An unknown key and a wrong secret look the same."""
+    try:
+        return ApiKey.objects.with_owner().for_digests(tokens.digests(token, settings.KEY_PEPPERS)).get()
+    except ApiKey.DoesNotExist:
+        raise unauthenticated(
+            "unknown_key",
+            "This API key is not known here. It may belong to another registry, or may have been removed; "
+            "ask your administrator for a new one.",
+        ) from None
+    except (DatabaseError, InterfaceError) as error:
+        raise unavailable(
+            "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
+        ) from error
+
+
+def check_state(key: ApiKey) -> ApiKey:
+    """The key if it is active. These reasons reach only a holder of the real secret."""
+    if key.revoked_at:
+        raise unauthenticated(
+            "revoked_key",
+            f"The API key “{key.name}” was revoked on {key.revoked_at:%Y-%m-%d %H:%M} UTC. "
+            "Ask your administrator for a new one.",
+        )
+    if key.state == "expired" and key.expires_at:
+        raise unauthenticated(
+            "expired_key",
+            f"The API key “{key.name}” expired on {key.expires_at:%Y-%m-%d %H:%M} UTC. "
+            "Ask your administrator for a new one.",
+        )
+    if not key.owner.is_active:
+        raise unauthenticated(
+            "inactive_user",
+            f"The account “{key.owner.username}”, which owns this API key, is deactivated. "
+            "Ask your administrator.",
+        )
+    return key
+
+
+__all__ = ["Refusal", "authenticate"]

@@ -1,0 +1,86 @@
+"""Issue an API key and print it, once."""
+
+import datetime
+import json
+import re
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from keys import actions
+from keys.models import ApiKey, User
+
+UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Command(BaseCommand):
+    help = "Issue an API key (and make its user if there is none of that name) and print it once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, help="the name of the user who will own the key")
+        parser.add_argument("--name", required=True, help="what the key is called, such as 'nightly training'")
+        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key, secret = actions.issue(
+            owner=owner(options["user"]),
+            name=checked_name(options["name"]),
+            environment=options["environment"],
+            expires_at=expiry(options["expires_in"]),
+        )
+        if options["json"]:
+            self.stdout.write(json.dumps({**description(key), "key": secret}))
+            return
+        self.stdout.write(secret)
+        self.stderr.write(
+            f"Key {key.public_id} “{key.name}” of {key.owner.username} "
+            f"({key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC' or 'does not expire'}). "
+            "It is shown only now; keep it where secrets are kept."
+        )
+
+
+def owner(username: str) -> User:
+    """The user of that name, made without a password if there is none."""
+    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
+        raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
+    user, is_new = User.objects.get_or_create(username=username)
+    if is_new:
+        user.set_unusable_password()
+        user.save(update_fields=["password"])
+    if not user.is_active:
+        raise CommandError(f"--user: the account “{username}” is deactivated; activate it in /admin/ first")
+    return user
+
+
+def checked_name(name: str) -> str:
+    name = name.strip()
+    if not 1 <= len(name) <= 100:
+        raise CommandError("--name: give the key a name of 1 to 100 characters")
+    return name
+
+
+def expiry(text: str | None) -> datetime.datetime | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text)
+    if match is None:
+        raise CommandError(f"--expires-in: “{text}” is no time; write 30m, 12h, 90d or 4w")
+    return timezone.now() + datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
+
+
+def description(key: ApiKey) -> dict[str, Any]:
+    """A key as the commands print it in JSON; no secret."""
+    return {
+        "id": key.public_id,
+        "name": key.name,
+        "user": key.owner.username,
+        "user_id": key.owner.public_id,
+        "environment": key.environment,
+        "masked": key.masked,
+        "state": key.state,
+        "created_at": key.created_at.isoformat(),
+        "expires_at": key.expires_at and key.expires_at.isoformat(),
+    }

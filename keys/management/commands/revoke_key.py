@@ -1,0 +1,34 @@
+"""Revoke an API key."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys import actions
+from keys.management.commands.issue_key import description
+from keys.models import ApiKey
+
+
+class Command(BaseCommand):
+    help = "Revoke an API key for good."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
+        parser.add_argument("--reason", default="", help="why, for those who read the key's history")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            key = ApiKey.objects.with_owner().get(public_id=options["key_id"])
+        except ApiKey.DoesNotExist:
+            raise CommandError(
+                f"there is no key “{options['key_id']}”; manage.py list_keys shows them all"
+            ) from None
+        was_revoked = key.revoked_at
+        key = actions.revoke(key=key, reason=options["reason"])
+        if options["json"]:
+            self.stdout.write(json.dumps(description(key)))
+            return
+        done = "was revoked already" if was_revoked else "is revoked"
+        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")

@@ -1,0 +1,53 @@
+"""How the portal says no: one exception, in the terms of MLflow's error JSON."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(kw_only=True, eq=False)  # not frozen: Python itself sets __traceback__ on exceptions
+class Refusal(Exception):
+    """A request that will not be served.
+
+    `error_code` is one of MLflow's names (mlflow/protos/databricks.proto), because its client turns an
+    unknown one into INTERNAL_ERROR. `message` says what happened and what to do; `reason` is the constant
+    word under which refusals are counted and logged.
+    """
+
+    status: int
+    error_code: str
+    reason: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def unauthenticated(reason: str, message: str) -> Refusal:
+    """401. RFC 9110 wants a challenge with it; Basic is not offered, or browsers would ask for a password."""
+    return Refusal(
+        status=401,
+        error_code="UNAUTHENTICATED",
+        reason=reason,
+        message=message,
+        headers={"WWW-Authenticate": 'Bearer realm="Hokusai Registry"'},
+    )
+
+
+def invalid(reason: str, message: str) -> Refusal:
+    return Refusal(status=400, error_code="INVALID_PARAMETER_VALUE", reason=reason, message=message)
+
+
+def forbidden(reason: str, message: str) -> Refusal:
+    return Refusal(status=403, error_code="PERMISSION_DENIED", reason=reason, message=message)
+
+
+def unavailable(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
+    """503. `retry_after` in seconds; at most 30, or MLflow's client sleeps past its own patience."""
+    return Refusal(
+        status=503,
+        error_code="TEMPORARILY_UNAVAILABLE",
+        reason=reason,
+        message=message,
+        headers={"Retry-After": str(retry_after)},
+    )

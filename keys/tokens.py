@@ -1,0 +1,100 @@
+"""The form of an API key: generate, parse, checksum, digest. Pure; knows no database.
+
+A key is `hk_live_` or `hk_test_`, then 32 base62 characters: 26 random ones (154.8 bits) and the CRC-32 of
+everything before it as 6 base62 characters, so that a typo and a scanner's find can be told without asking
+the portal. What is stored is an HMAC-SHA-256 of the whole key under a pepper that the database does not hold.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+import string
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ENVIRONMENTS = ("live", "test")
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+RANDOM_LENGTH = 26
+CHECKSUM_LENGTH = 6
+KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
+# Looks like someone's attempt at a key, whole or not; used where a key must not pass unseen (query strings).
+KEY_LIKE_PATTERN = re.compile(r"hk_(?:live|test)_[0-9A-Za-z]{8,}")
+
+
+class InvalidToken(ValueError):
+    """The text is not an API key; the message says in words what is wrong with it, and never repeats it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A well-formed key. `repr` shows what may be shown: the prefix and the last four characters."""
+
+    secret: str
+    environment: str
+
+    @property
+    def prefix(self) -> str:
+        """`hk_live_` and the first 4 random characters."""
+        return self.secret[:12]
+
+    @property
+    def last4(self) -> str:
+        return self.secret[-4:]
+
+    def __repr__(self) -> str:
+        return f"Token({self.prefix}…{self.last4})"
+
+    __str__ = __repr__
+
+
+def base62(number: int, *, length: int) -> str:
+    """`number` in base 62, zero-padded on the left to `length` characters."""
+    digits = []
+    for _ in range(length):
+        number, remainder = divmod(number, 62)
+        digits.append(ALPHABET[remainder])
+    return "".join(reversed(digits))
+
+
+def random_base62(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def checksum(text: str) -> str:
+    """CRC-32 (ISO-HDLC, as in zlib) of `text` in 6 base62 characters."""
+    return base62(zlib.crc32(text.encode()), length=CHECKSUM_LENGTH)
+
+
+def generate(environment: str = "live") -> Token:
+    if environment not in ENVIRONMENTS:
+        raise InvalidToken(f"a key's environment is one of {', '.join(ENVIRONMENTS)}")
+    body = f"hk_{environment}_{random_base62(RANDOM_LENGTH)}"
+    return Token(secret=body + checksum(body), environment=environment)
+
+
+def parse(text: str) -> Token:
+    """The key in `text`, or InvalidToken saying why it is none."""
+    match = KEY_PATTERN.fullmatch(text)
+    if match is None:
+        raise InvalidToken(
+            "this is not a Hokusai API key: one starts with hk_live_ or hk_test_ "
+            "and has 32 letters and digits after it"
+        )
+    if not hmac.compare_digest(checksum(text[:-CHECKSUM_LENGTH]), text[-CHECKSUM_LENGTH:]):
+        raise InvalidToken(
+            "this API key is mistyped: its checksum does not match. Copy the whole key again, "
+            "without spaces or line breaks"
+        )
+    return Token(secret=text, environment=match[1])
+
+
+def digest(token: Token, pepper: str) -> str:
+    """HMAC-SHA-256 of the key under `pepper`, as 64 hexadecimal digits."""
+    return hmac.new(pepper.encode(), token.secret.encode(), hashlib.sha256).hexdigest()
+
+
+def digests(token: Token, peppers: Sequence[str]) -> list[str]:
+    """The digest under each pepper, newest pepper first, for looking up keys made before a rotation."""
+    return [digest(token, pepper) for pepper in peppers]

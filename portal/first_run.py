@@ -1,0 +1,46 @@
+"""What `manage.py up` does inside the database, in a child process whose settings know where that is."""
+
+import datetime
+import secrets
+
+from django.core.management import call_command
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from keys import actions
+from keys.models import User
+
+ADMIN = "admin"
+RETRY_KEY_LIFETIME = datetime.timedelta(minutes=15)
+
+
+def prepare_database() -> dict[str, str]:
+    """Check the settings and migrate; in a database without an admin make one and a first key.
+
+    Returns the new `user`, `password` and `key`, which exist nowhere else; {} if there was nothing to make.
+    """
+    call_command("check")
+    call_command("migrate", interactive=False, verbosity=0)
+    if User.objects.filter(Q(is_superuser=True) | Q(username=ADMIN)).exists():
+        return {}
+    password = secrets.token_urlsafe(16)
+    with transaction.atomic():
+        admin = User.objects.create_superuser(ADMIN, password=password)
+        _, key = actions.issue(owner=admin, name="first key", environment="live", actor=None)
+    return {"user": ADMIN, "password": password, "key": key}
+
+
+def retry_key() -> dict[str, str]:
+    """A key that soon expires, for a first round trip tried again; {} without an admin to own it."""
+    admin = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if admin is None:
+        return {}
+    _, key = actions.issue(
+        owner=admin,
+        name="first round trip, tried again",
+        environment="live",
+        expires_at=timezone.now() + RETRY_KEY_LIFETIME,
+        actor=None,
+    )
+    return {"key": key}

@@ -1,0 +1,79 @@
+"""Is the portal well? Exact 200 or 503, JSON, no redirect, no key."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from keys.refusals import Refusal
+from proxy import upstream
+
+PROBE_TIMEOUT = 3.0  # seconds
+
+Check = dict[str, Any]
+
+
+def postgresql() -> Check:
+    """Can PostgreSQL be asked, and is it as the code expects it?"""
+    started = time.perf_counter()
+    try:
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except (DatabaseError, InterfaceError):
+        return check(started, problem="PostgreSQL cannot be reached")
+    return check(started, problem=f"{len(pending)} migrations are pending" if pending else "")
+
+
+def mlflow() -> Check:
+    """Does MLflow answer through the pool that the traffic uses?"""
+    started = time.perf_counter()
+    try:
+        answer = upstream.send(settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT)
+        answer.data  # noqa: B018  reads to the end, so that the connection goes back
+    except Refusal as refusal:
+        return check(started, problem=refusal.message)
+    return check(started, problem="" if answer.status == 200 else f"MLflow answered {answer.status}")
+
+
+def check(started: float, *, problem: str) -> Check:
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    return {"status": "down" if problem else "ok", "ms": milliseconds, **({"problem": problem} if problem else {})}
+
+
+def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
+    """`down` and 503 if a needed check failed, `degraded` and 200 if another did, `ok` and 200 if none."""
+    failed = {name for name, result in checks.items() if result["status"] != "ok"}
+    status = "down" if failed & needed else "degraded" if failed else "ok"
+    return JsonResponse({"status": status, "checks": checks}, status=503 if status == "down" else 200)
+
+
+@never_cache
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
+    checks = {"postgresql": postgresql(), "mlflow": mlflow()}
+    return answer(checks, needed=frozenset({"mlflow", "postgresql"}))
+
+
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    """The process answers. Touches nothing else: a slow dependency must not restart a healthy process."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    return answer({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
+
+
+@never_cache
+@require_safe
+def mlflow_health(request: HttpRequest) -> JsonResponse:
+    return answer({"mlflow": mlflow()}, needed=frozenset({"mlflow"}))

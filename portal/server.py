@@ -1,0 +1,31 @@
+"""gunicorn's configuration: `gunicorn --config python:portal.server portal.wsgi:application`.
+
+gunicorn because it is right about broken bodies: a chunked upload that ends early raises, a chunked answer
+that breaks off is not ended as if it were whole. HOST, PORT, WORKERS and THREADS come from the environment
+by way of `portal.settings`.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+
+from django.conf import settings  # noqa: E402
+
+bind = f"{settings.HOST}:{settings.PORT}"
+worker_class = "gthread"
+workers = settings.WORKERS
+threads = settings.THREADS
+keepalive = 75  # seconds; longer than the usual load balancer's 60, so that it never sends into a closing door
+graceful_timeout = 30  # seconds that running requests get after SIGTERM
+timeout = 60  # seconds without a worker's heartbeat; a long transfer does not stop it
+worker_connections = 2000
+limit_request_line = 8190  # bytes
+limit_request_fields = 100
+control_socket_disable = True
+# A header with an underscore is not the one with a hyphen; WSGI cannot tell them apart.
+header_map = "drop"
+forwarder_headers = ""
+forwarded_allow_ips = ""
+accesslog = None
+errorlog = "-"
+loglevel = "info"

@@ -1,0 +1,255 @@
+"""Django's settings, all from the environment. docs/settings.md describes each; a test compares the two.
+
+One machine: `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json and, while it runs, says in
+$DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` alone works beside it.
+"""
+
+import ipaddress
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def wrong(name: str, problem: str) -> SystemExit:
+    """A wrong setting stops the start with one clear line."""
+    return SystemExit(f"{name}: {problem}")
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    value = text(name, str(default)).lower()
+    if value in ("true", "1", "yes", "on"):
+        return True
+    if value in ("false", "0", "no", "off"):
+        return False
+    raise wrong(name, f"“{value}” is neither true nor false")
+
+
+def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
+    value = text(name, str(default))
+    if not value.isdigit() or not least <= int(value) <= most:
+        raise wrong(name, f"“{value}” is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def items(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def choice(name: str, default: str, *choices: str) -> str:
+    value = text(name, default)
+    if value not in choices:
+        raise wrong(name, f"“{value}” is not one of {', '.join(choices)}")
+    return value
+
+
+def http_url(name: str, default: str = "") -> str:
+    """An http(s) address without a trailing slash, credentials, query or fragment; "" if unset."""
+    value = text(name, default).rstrip("/")
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    try:
+        parts.port  # noqa: B018  raises ValueError on nonsense
+    except ValueError:
+        raise wrong(name, f"“{value}” has a port that is not a number") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong(name, f"“{value}” is not an address such as http://mlflow.internal:5000")
+    if parts.username or parts.query or parts.fragment:
+        raise wrong(
+            name, "the address holds a user, a query or a fragment; only scheme, host, port and path fit"
+        )
+    return value
+
+
+def readable_file(name: str) -> str:
+    value = text(name)
+    if value and not os.access(value, os.R_OK):
+        raise wrong(name, f"the file “{value}” cannot be read")
+    return value
+
+
+def local(file: str) -> dict[str, str]:
+    """What `manage.py up` wrote into DATA_DIR; {} if it did not."""
+    try:
+        content = json.loads((DATA_DIR / file).read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's DATABASES entry for a postgresql:// address."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise wrong("DATABASE_URL", f"not a PostgreSQL address: {str(error).splitlines()[0]}") from None
+    entry = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": str(parts.pop("dbname", "") or "portal"),
+        "USER": str(parts.pop("user", "") or ""),
+        "PASSWORD": str(parts.pop("password", "") or ""),
+        "HOST": str(parts.pop("host", "") or ""),
+        "PORT": str(parts.pop("port", "") or ""),
+    }
+    pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 5}
+    return {**entry, "OPTIONS": {"connect_timeout": 5, **parts, "pool": pool}}
+
+
+DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
+STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"])
+_secrets, _running = local("secrets.json"), local("portal.json")
+
+DEBUG = flag("DEBUG")
+HOST = text("HOST", "127.0.0.1")
+PORT = number("PORT", 8000, least=1, most=65535)
+WORKERS = number("WORKERS", 1, least=1, most=64)
+THREADS = number("THREADS", 32, least=1, most=1000)
+
+SECRET_KEY = text("SECRET_KEY", _secrets.get("SECRET_KEY", ""))
+KEY_PEPPERS = items("KEY_PEPPERS", _secrets.get("KEY_PEPPERS", ""))
+if STARTS_UP and not (SECRET_KEY and KEY_PEPPERS):
+    # `up` makes and keeps the real ones before anything is signed or stored with these.
+    SECRET_KEY, KEY_PEPPERS = secrets.token_urlsafe(50), [secrets.token_urlsafe(32)]
+if not SECRET_KEY:
+    raise wrong("SECRET_KEY", "not set. Set a long random text, or start everything with `make run`")
+if not KEY_PEPPERS:
+    raise wrong("KEY_PEPPERS", "not set. Set at least one long random text, or start with `make run`")
+if any(len(pepper) < 32 for pepper in KEY_PEPPERS):
+    raise wrong("KEY_PEPPERS", "each pepper needs at least 32 characters")
+
+DATABASE_URL = text("DATABASE_URL", _running.get("database_url", ""))
+if not DATABASE_URL and not STARTS_UP:
+    raise wrong(
+        "DATABASE_URL", f"not set, and no portal runs on {DATA_DIR}. Set it, or start with `make run`"
+    )
+DATABASES = {
+    "default": database(DATABASE_URL) if DATABASE_URL else {"ENGINE": "django.db.backends.dummy"},
+}
+
+MLFLOW_URL = http_url("MLFLOW_URL", _running.get("mlflow_url", ""))
+if not MLFLOW_URL and not STARTS_UP:
+    raise wrong("MLFLOW_URL", f"not set, and no portal runs on {DATA_DIR}. Set it, or start with `make run`")
+MLFLOW_TEST_URL = http_url("MLFLOW_TEST_URL")
+MLFLOW_API = choice("MLFLOW_API", "api", "api", "ajax-api")
+MLFLOW_STATIC_PREFIX = text("MLFLOW_STATIC_PREFIX").rstrip("/")
+if MLFLOW_STATIC_PREFIX and not MLFLOW_STATIC_PREFIX.startswith("/"):
+    raise wrong("MLFLOW_STATIC_PREFIX", "starts with a slash, as MLflow's --static-prefix does")
+MLFLOW_HOST_HEADER = text("MLFLOW_HOST_HEADER")
+MLFLOW_AUTHORIZATION = text("MLFLOW_AUTHORIZATION")
+MLFLOW_CA_BUNDLE = readable_file("MLFLOW_CA_BUNDLE")
+MLFLOW_CLIENT_CERT = readable_file("MLFLOW_CLIENT_CERT")
+MLFLOW_CLIENT_KEY = readable_file("MLFLOW_CLIENT_KEY")
+DIRECT_ARTIFACTS = flag("DIRECT_ARTIFACTS")
+MAX_JSON_BODY = number("MAX_JSON_BODY", 32 * 1024 * 1024)
+MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
+
+PUBLIC_URL = http_url("PUBLIC_URL", f"http://{HOST}:{PORT}")
+_public = urlsplit(PUBLIC_URL)
+for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_URL)):
+    _upstream = urlsplit(_url)
+    if _url and (_upstream.hostname, _upstream.port) in ((_public.hostname, _public.port), (HOST, PORT)):
+        raise wrong(_name, f"“{_url}” is the portal itself; set it to MLflow's own address")
+
+ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.0.1", "localhost", "[::1]"}))
+TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, most=10)
+try:
+    METRICS_ALLOW = [ipaddress.ip_network(item) for item in items("METRICS_ALLOW", "127.0.0.0/8,::1/128")]
+except ValueError as _error:
+    raise wrong("METRICS_ALLOW", f"{_error}; a list of networks such as 10.0.0.0/8,127.0.0.1/32") from None
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "portal",
+    "proxy",
+    "keys",
+]
+MIDDLEWARE = [
+    "portal.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_USER_MODEL = "keys.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL] if _public.scheme == "https" else []
+if TRUSTED_PROXIES:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": "DEBUG" if DEBUG else "INFO"},
+    # These print headers at DEBUG, Authorization among them.
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")
+    },
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Hokusai Registry Portal",
+    "SITE_HEADER": "Hokusai Registry",
+    "SITE_SYMBOL": "key",
+    "SHOW_HISTORY": True,
+}

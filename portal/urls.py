@@ -1,0 +1,24 @@
+"""Every address of the portal, its own before MLflow's catch-alls."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+from portal import health, views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("admin/", admin.site.urls),
+    path("health", health.health, name="health"),
+    path("health/live", health.live, name="health-live"),
+    path("health/ready", health.ready, name="health-ready"),
+    path("health/mlflow", health.mlflow_health, name="health-mlflow"),
+    path("api/health/mlflow", health.mlflow_health),
+    path("api/mlflow/health/mlflow", health.mlflow_health),
+    path("mlflow/health/mlflow", health.mlflow_health),
+    path("", include("proxy.urls")),
+]
+
+handler400 = "portal.views.bad_request"
+handler403 = "portal.views.permission_denied"
+handler404 = "portal.views.not_found"
+handler500 = "portal.views.server_error"

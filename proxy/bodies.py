@@ -1,0 +1,72 @@
+"""A request's body on its way through: counted, limited, and never mistaken for whole when it is not."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from keys.refusals import Refusal, invalid
+
+
+class ClientGone(Exception):
+    """The caller broke off before the end of the body; there is nobody left to answer."""
+
+
+class RequestBody:
+    """WSGI's input as a file with `read`.
+
+    `length` is the Content-Length in bytes, None for a chunked body. `limit` in bytes (0: none) refuses a
+    longer one with 413. A body that ends early raises ClientGone, so that half an artifact is never taken
+    for a whole one; its connection to MLflow is then closed, not ended.
+    """
+
+    def __init__(self, stream: Any, *, length: int | None, limit: int) -> None:
+        self._read: Callable[[int], bytes] = stream.read
+        self.length = length
+        self.limit = limit
+        self.count = 0
+        if limit and length is not None and length > limit:
+            raise too_large(limit)
+
+    def read(self, size: int = -1) -> bytes:
+        if self.length is not None:
+            left = self.length - self.count
+            size = left if size < 0 else min(size, left)
+            if not left:
+                return b""
+        try:
+            data = self._read(size)
+        except (OSError, ValueError) as error:
+            raise ClientGone from error
+        self.count += len(data)
+        if not data and self.length is not None:
+            raise ClientGone
+        if self.limit and self.count > self.limit:
+            raise too_large(self.limit)
+        return data
+
+
+def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
+    """The body that a request carries, whatever its method; None if it has none.
+
+    Raises Refusal: 400 for a length that is not one or comes beside chunks, 413 over `limit` bytes.
+    """
+    chunked = "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower()
+    length = meta.get("CONTENT_LENGTH") or ""
+    if chunked and length:
+        raise invalid("two_lengths", "The request has a Content-Length and is chunked too (RFC 9112 §6.3).")
+    if chunked:
+        return RequestBody(meta["wsgi.input"], length=None, limit=limit)
+    if not length or length == "0":
+        return None
+    if not (length.isascii() and length.isdigit()):
+        raise invalid("bad_length", "The Content-Length is not a number.")
+    return RequestBody(meta["wsgi.input"], length=int(length), limit=limit)
+
+
+def too_large(limit: int) -> Refusal:
+    return Refusal(
+        status=413,
+        error_code="RESOURCE_EXHAUSTED",
+        reason="body_too_large",
+        message=f"The body is larger than this registry takes in one call ({limit:,} bytes). "
+        "Log less at once, or ask your administrator to raise the limit.",
+    )

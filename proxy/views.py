@@ -1,0 +1,206 @@
+"""A request on its way through the portal, from top to bottom:
+
+request -> key -> operation -> permission -> upstream -> record
+
+The only module that imports revproxy, whose view is kept for its shape (a request in, a streamed answer out);
+what it does by itself with headers, queries, bodies and errors is overridden hook by hook.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import reverse
+from revproxy.views import ProxyView
+
+from keys import authentication
+from keys.addresses import client_address
+from keys.refusals import Refusal, unauthenticated
+from proxy import bodies, headers, operations, paths, server_info
+from proxy.answers import ERROR_CODES, is_browser, refuse
+from proxy.operations import Match
+from proxy.upstream import Answer, bad_gateway, send
+from proxy.usage import CLIENT_GONE, Passage
+
+
+class MlflowProxy(ProxyView):
+    """Forwards what the table of operations knows and the key allows. `mount` is the portal's path in front
+    of MLflow's own ("/api/mlflow", "/mlflow", or "" at the bare host)."""
+
+    passage: Passage
+    match: Match
+    body: bodies.RequestBody | None
+    mount: str
+
+    def dispatch(self, request: HttpRequest, mount: str) -> HttpResponseBase:
+        meta = request.META
+        self.mount = mount
+        self.passage = Passage(
+            request_id=meta["portal.request_id"],
+            method=request.method or "",
+            path=meta["PATH_INFO"],
+            address=client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES),
+            client=meta.get("HTTP_USER_AGENT", ""),
+        )
+        try:
+            response = self.forward(request)
+        except Refusal as refusal:
+            self.passage.reason = refusal.reason
+            response = refuse(request, refusal)
+        except bodies.ClientGone:
+            self.passage.reason = "client_gone"
+            response = refuse(request, unauthenticated("client_gone", "The body ended early."))
+            response.status_code = CLIENT_GONE
+        return recorded(response, self.passage, self.body_count())
+
+    def forward(self, request: HttpRequest) -> HttpResponseBase:
+        if redirect := self.to_browser_pages(request):
+            return redirect
+        key = self.passage.key = authentication.authenticate(request.META)
+        path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
+        paths.check_query(request.META.get("QUERY_STRING", ""))
+        self.match = operations.match(request.method or "", path)
+        self.passage.operation = self.match.operation.name
+        if key.environment == "test" and not settings.MLFLOW_TEST_URL:
+            raise no_test_registry()
+        self.body = bodies.request_body(request.META, limit=self.body_limit())
+        close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
+        return super().dispatch(request, self.match.path)
+
+    def to_browser_pages(self, request: HttpRequest) -> HttpResponseBase | None:
+        """Where a person's browser goes in place of an answer for programs: MLflow's client prints links
+        such as `/api/mlflow/#/experiments/0`."""
+        if request.method != "GET" or not is_browser(request):
+            return None
+        path = request.META["PATH_INFO"].removeprefix(self.mount)
+        if path not in ("", "/"):
+            return None
+        if self.mount == "/api/mlflow":
+            return HttpResponseRedirect("/mlflow/")
+        if not request.user.is_authenticated:
+            return HttpResponseRedirect(f"{reverse('admin:login')}?next=/mlflow/")
+        return None
+
+    def body_limit(self) -> int:
+        """Bytes; 0 for none. Artifacts and JSON have limits of their own."""
+        is_artifact = self.match.operation.name.startswith("artifacts.")
+        return settings.MAX_ARTIFACT_BODY if is_artifact else settings.MAX_JSON_BODY
+
+    def body_count(self) -> int:
+        body = getattr(self, "body", None)
+        return body.count if body else 0
+
+    # revproxy's hooks, in the order in which it calls them
+
+    @property
+    def upstream(self) -> str:
+        key = self.passage.key
+        return settings.MLFLOW_TEST_URL if key and key.environment == "test" else settings.MLFLOW_URL
+
+    def get_request_headers(self) -> dict[str, str]:
+        key = self.passage.key
+        assert key is not None  # noqa: S101  forward() has authenticated
+        prepared = headers.to_upstream(
+            self.request.META,
+            user_id=key.owner.public_id,
+            key_id=key.public_id,
+            request_id=self.passage.request_id,
+            address=self.passage.address,
+            length=self.body.length if self.body else None,
+        )
+        if self.match.operation.name == "meta.server-info":
+            prepared.pop("Accept-Encoding", None)  # its answer is read below
+        return prepared
+
+    def _created_proxy_response(self, request: HttpRequest, path: str) -> Answer:
+        started = time.perf_counter()
+        try:
+            answer = send(
+                self.upstream,
+                method=request.method or "",
+                path=paths.encode(path),
+                query=request.META.get("QUERY_STRING", ""),
+                headers=self.request_headers,
+                body=self.body,
+                chunked=self.body is not None and self.body.length is None,
+            )
+        finally:
+            self.passage.upstream_ms = (time.perf_counter() - started) * 1000
+        return self.presentable(answer)
+
+    def _replace_host_on_redirect_location(self, request: HttpRequest, proxy_response: Any) -> None:
+        """Done with the other headers, in `presentable`."""
+
+    def presentable(self, answer: Answer) -> Answer:
+        """MLflow's answer as the caller may see it. Raises Refusal for one that concerns only the operator."""
+        content_type = answer.headers.get("Content-Type", "")
+        if answer.status in (401, 407) or (answer.status == 403 and "text/plain" in content_type):
+            answer.close()
+            raise bad_gateway(
+                "upstream_refused_portal",
+                "MLflow refused the portal itself (its credential or its Host header). "
+                "Your key is fine; please tell your administrator.",
+            )
+        if answer.status >= 400 and "text/html" in content_type:
+            answer.close()
+            raise Refusal(
+                status=answer.status,
+                error_code=ERROR_CODES.get(answer.status, "INTERNAL_ERROR"),
+                reason="upstream_error",
+                message=f"MLflow answered {self.match.operation.name} with status {answer.status}.",
+            )
+        if self.match.operation.name == "meta.server-info" and not settings.DIRECT_ARTIFACTS:
+            content = server_info.without_direct_artifacts(answer.data)
+            answer.replace(content, content_type=content_type or "application/json")
+        else:
+            answer.keep(
+                headers.to_caller(answer.headers.iteritems(), upstream=self.upstream, mount=self.mount)
+            )
+        return answer
+
+
+def no_test_registry() -> Refusal:
+    return Refusal(
+        status=403,
+        error_code="PERMISSION_DENIED",
+        reason="no_test_registry",
+        message="This is a test key (hk_test_…), and this portal has no test registry. Use a live key, or ask "
+        "your administrator to set MLFLOW_TEST_URL.",
+    )
+
+
+class Recorded:
+    """A streamed answer that counts its bytes and records its call when it is closed, whole or cut off."""
+
+    def __init__(self, pieces: Iterator[bytes], passage: Passage) -> None:
+        self.pieces = pieces
+        self.passage = passage
+        self.is_whole = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+            self.passage.bytes_out += len(piece)
+        self.is_whole = True
+
+    def close(self) -> None:
+        if not self.is_whole:
+            self.passage.reason = self.passage.reason or "cut_off"
+        if hasattr(self.pieces, "close"):
+            self.pieces.close()
+        self.passage.record()
+
+
+def recorded(response: HttpResponseBase, passage: Passage, bytes_in: int) -> HttpResponseBase:
+    """The answer, whose call is in the usage log once its last byte has gone."""
+    passage.status = response.status_code
+    passage.bytes_in = bytes_in
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = Recorded(iter(response.streaming_content), passage)  # type: ignore[assignment]
+    else:
+        passage.bytes_out = len(response.content)  # type: ignore[attr-defined]
+        passage.record()
+    return response

@@ -1,0 +1,50 @@
+import pytest
+
+from portal.embedded import Mlflow, start_mlflow
+from tests.echo import EchoServer
+from tests.environment import POSTGRES, RUN_DIR, WATCHDOG
+from tests.portals import Portal, portal
+
+
+@pytest.fixture(scope="session")
+def echo_server():
+    server = EchoServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def echo(echo_server):
+    """MLflow's stand-in, fresh for each test."""
+    echo_server.reset()
+    return echo_server
+
+
+@pytest.fixture(scope="session")
+def echo_portal(echo_server) -> Portal:
+    """A portal in front of the echo server."""
+    with portal(mlflow_url=echo_server.url) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def echo_key(echo_portal) -> dict:
+    return echo_portal.issue("alice")
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> Mlflow:
+    """A real MLflow, as `make run` starts it."""
+    server = start_mlflow(RUN_DIR, database_url=POSTGRES.url("mlflow"), watchdog=WATCHDOG)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def mlflow_portal(mlflow_server) -> Portal:
+    """A portal in front of the real MLflow."""
+    with portal(mlflow_url=mlflow_server.url) as running:
+        yield running

@@ -1,0 +1,184 @@
+"""A portal as it is run: gunicorn in a process of its own, on a database of its own."""
+
+import http.client
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from portal.embedded import free_port
+from tests.environment import POSTGRES, RUN_DIR
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Portal:
+    url: str
+    port: int
+    database: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=60,
+        )
+
+    def issue(self, user: str = "alice", *options: str) -> dict[str, Any]:
+        result = self.manage("issue_key", "--user", user, "--name", "test", "--json", *options)
+        return json.loads(result.stdout)
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with psycopg.connect(POSTGRES.url(self.database)) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        key: str | None = None,
+        headers: list[tuple[str, str]] | None = None,
+        body: Any = None,
+    ) -> Reply:
+        """One request whose target and headers go out as they are written here."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        pairs = list(headers or [])
+        if key:
+            pairs.append(("Authorization", f"Bearer {key}"))
+        if isinstance(body, dict):
+            body = json.dumps(body).encode()
+            pairs.append(("Content-Type", "application/json"))
+        names = {name.lower() for name, _ in pairs}
+        if body is not None and not names & {"content-length", "transfer-encoding"}:
+            pairs.append(("Content-Length", str(len(body))))
+        for name, value in pairs:
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        reply = Reply(response.status, response.headers, response.read())
+        connection.close()
+        return reply
+
+    def raw(self, *parts: bytes) -> bytes:
+        """What comes back for these bytes until the portal closes or 5 s pass."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            for part in parts:
+                connection.sendall(part)
+            received = b""
+            try:
+                while piece := connection.recv(65536):
+                    received += piece
+            except TimeoutError:
+                pass
+            return received
+
+    def calls(self, *, at_least: int = 1, seconds: float = 2.0, **where: Any) -> list[dict[str, Any]]:
+        """The usage log's rows that match, once there are `at_least` so many."""
+        condition = " and ".join(f"{name} = %s" for name in where) or "true"
+        return wait_for(
+            lambda: self.rows(f"select * from proxy_call where {condition} order by id", *where.values()),
+            lambda rows: len(rows) >= at_least,
+            seconds=seconds,
+        )
+
+    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(POSTGRES.url(self.database), row_factory=psycopg.rows.dict_row) as connection:
+            return connection.execute(statement, values).fetchall()
+
+
+def wait_for(look: Any, good: Any = bool, *, seconds: float = 10.0) -> Any:
+    """What `look` returns once `good` says so; the last thing seen if it never does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if good(seen) or time.monotonic() > deadline:
+            return seen
+        time.sleep(0.02)
+
+
+def create_database() -> str:
+    name = f"portal_{secrets.token_hex(4)}"
+    with psycopg.connect(POSTGRES.url("postgres"), autocommit=True) as connection:
+        connection.execute(f'create database "{name}"')
+    return name
+
+
+@contextmanager
+def portal(
+    *, mlflow_url: str, database: str | None = None, **settings: str
+) -> Iterator[Portal]:
+    """A portal in front of `mlflow_url`; further settings as environment variables."""
+    migrate = database is None
+    database = database or create_database()
+    port = free_port()
+    folder = RUN_DIR / f"portal-{port}"
+    folder.mkdir(mode=0o700)
+    environment = {
+        **os.environ,
+        "DATABASE_URL": POSTGRES.url(database),
+        "DATA_DIR": str(folder),
+        "MLFLOW_URL": mlflow_url,
+        "PORT": str(port),
+        "PUBLIC_URL": f"http://127.0.0.1:{port}",
+        **settings,
+    }
+    log = folder / "portal.log"
+    manage = [sys.executable, str(ROOT / "manage.py")]
+    if migrate:
+        subprocess.run(
+            [*manage, "migrate", "--verbosity", "0"], env=environment, cwd=ROOT, check=True, timeout=60
+        )
+    command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+        )
+    running = Portal(f"http://127.0.0.1:{port}", port, database, environment, process, log)
+    try:
+        if not wait_for(lambda: process.poll() is not None or is_live(running), seconds=30) or process.poll():
+            raise RuntimeError(f"the portal did not start:\n{log.read_text()}")
+        yield running
+    finally:
+        process.terminate()
+        try:
+            process.wait(40)
+        finally:
+            process.kill()
+
+
+def is_live(running: Portal) -> bool:
+    try:
+        return running.request("GET", "/health/live").status == 200
+    except OSError:
+        return False
