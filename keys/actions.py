@@ -1,9 +1,13 @@
 """What is done to keys. Each action writes the row and its KeyEvent in one transaction.
 
-The admin pages, the API and the commands only call these.
+The admin pages, the API and the commands only call these. `actor` is who does it (None: the command line),
+`address` from where. `PostgreSQL` announces each change, so that it holds on every process within a second.
 """
 
 import datetime
+import ipaddress
+from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -11,6 +15,14 @@ from django.utils import timezone
 
 from keys import tokens
 from keys.models import ApiKey, KeyEvent, User
+from keys.scopes import DEFAULT_PRESET, parse
+
+OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}  # seconds
+RIGHTS = ("scopes", "networks", "patterns", "any_owner", "expires_at", "name", "purpose")
+
+
+class ActionError(ValueError):
+    """What was asked cannot be done; the message says why and what to do."""
 
 
 @transaction.atomic
@@ -20,28 +32,120 @@ def issue(
     name: str,
     environment: str = "live",
     purpose: str = "",
+    scopes: Sequence[str] = DEFAULT_PRESET.scopes,
+    networks: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+    any_owner: bool = False,
     expires_at: datetime.datetime | None = None,
     actor: User | None = None,
     address: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key for `owner`; returns the row and the secret, which exists nowhere else.
 
-    `actor` is who issues it (None: the command line), `address` from where. Raises `tokens.InvalidToken`
-    for an unknown environment.
+    Raises ActionError for rights that are none, `tokens.InvalidToken` for an unknown environment.
     """
     token = tokens.generate(environment)
+    rights = checked(
+        {
+            "scopes": scopes,
+            "networks": networks,
+            "patterns": patterns,
+            "any_owner": any_owner,
+            "expires_at": expires_at,
+        }
+    )
     key = ApiKey.objects.create(
         owner=owner,
         name=name,
         purpose=purpose,
         environment=environment,
-        expires_at=expires_at,
-        digest=tokens.digest(token, settings.KEY_PEPPERS[0]),
-        prefix=token.prefix,
-        last4=token.last4,
+        **rights,
+        **secret_of(token),
         created_by=actor,
     )
-    _record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address)
+    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, **shown(rights))
+    return key, token.secret
+
+
+@transaction.atomic
+def change(*, key: ApiKey, actor: User | None = None, address: str | None = None, **changes: Any) -> ApiKey:
+    """Change a key's rights, name or purpose (`RIGHTS`). What stays as it was is not an event."""
+    if unknown := set(changes) - set(RIGHTS):
+        raise ActionError(f"{', '.join(sorted(unknown))} cannot be changed")
+    key = live(key)
+    changes = {name: value for name, value in checked(changes).items() if getattr(key, name) != value}
+    if changes:
+        before = {name: getattr(key, name) for name in changes}
+        for name, value in changes.items():
+            setattr(key, name, value)
+        key.save(update_fields=list(changes))
+        record(
+            key,
+            KeyEvent.Kind.CHANGED,
+            actor=actor,
+            address=address,
+            before=shown(before),
+            after=shown(changes),
+        )
+    return key
+
+
+@transaction.atomic
+def pause(*, key: ApiKey, reason: str = "", actor: User | None = None, address: str | None = None) -> ApiKey:
+    """Stop a key until it is resumed. Pausing a paused key changes nothing."""
+    key = live(key)
+    if key.paused_at is None:
+        key.paused_at = timezone.now()
+        key.save(update_fields=["paused_at"])
+        record(key, KeyEvent.Kind.PAUSED, actor=actor, address=address, reason=reason)
+    return key
+
+
+@transaction.atomic
+def resume(*, key: ApiKey, actor: User | None = None, address: str | None = None) -> ApiKey:
+    """Let a paused key work again."""
+    key = live(key)
+    if key.paused_at is not None:
+        key.paused_at = None
+        key.save(update_fields=["paused_at"])
+        record(key, KeyEvent.Kind.RESUMED, actor=actor, address=address)
+    return key
+
+
+@transaction.atomic
+def rotate(
+    *, key: ApiKey, overlap: str = "24h", actor: User | None = None, address: str | None = None
+) -> tuple[ApiKey, str]:
+    """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
+
+    Returns the row and the new secret, which exists nowhere else. Raises ActionError for a key that is
+    revoked or expired, and for a second overlap while one is running.
+    """
+    if overlap not in OVERLAPS:
+        raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
+    key = live(key)
+    now = timezone.now()
+    if key.state == ApiKey.State.EXPIRED:
+        raise ActionError("the key has expired; issue a new one")
+    if overlap != "now" and key.previous_ends_at and key.previous_ends_at > now:
+        raise ActionError(
+            f"the last rotation's old secret still works until {key.previous_ends_at:%Y-%m-%d %H:%M} UTC; "
+            "rotate with the overlap “now” to end both, or wait"
+        )
+    token = tokens.generate(key.environment)
+    keep = overlap != "now"
+    key.previous_digest = key.digest if keep else None
+    key.previous_prefix, key.previous_last4 = (key.prefix, key.last4) if keep else ("", "")
+    key.previous_ends_at = now + datetime.timedelta(seconds=OVERLAPS[overlap]) if keep else None
+    key.previous_used_at, key.previous_used_address = (
+        (key.last_used_at, key.last_used_address) if keep else (None, None)
+    )
+    key.previous_used_client = key.last_used_client if keep else ""
+    key.last_used_at, key.last_used_address, key.last_used_client = None, None, ""
+    for name, value in secret_of(token).items():
+        setattr(key, name, value)
+    key.save()
+    record(key, KeyEvent.Kind.ROTATED, actor=actor, address=address, overlap=overlap)
     return key, token.secret
 
 
@@ -50,11 +154,64 @@ def revoke(*, key: ApiKey, reason: str = "", actor: User | None = None, address:
     """End a key for good. Revoking a revoked key changes nothing and writes no second event."""
     key = ApiKey.objects.select_for_update().get(pk=key.pk)
     if key.revoked_at is None:
-        key.revoked_at = timezone.now()
-        key.save(update_fields=["revoked_at"])
-        _record(key, KeyEvent.Kind.REVOKED, actor=actor, address=address, reason=reason)
+        key.revoked_at, key.revoked_reason = timezone.now(), reason
+        key.save(update_fields=["revoked_at", "revoked_reason"])
+        record(key, KeyEvent.Kind.REVOKED, actor=actor, address=address, reason=reason)
     return key
 
 
-def _record(key: ApiKey, kind: str, *, actor: User | None, address: str | None, **detail: str) -> None:
+def live(key: ApiKey) -> ApiKey:
+    """The row, locked. Raises ActionError if the key is revoked: that is for good."""
+    key = ApiKey.objects.select_for_update().get(pk=key.pk)
+    if key.revoked_at:
+        raise ActionError(f"the key was revoked on {key.revoked_at:%Y-%m-%d %H:%M} UTC; issue a new one")
+    return key
+
+
+def secret_of(token: tokens.Token) -> dict[str, str]:
+    """What is stored of a secret."""
+    return {
+        "digest": tokens.digest(token, settings.KEY_PEPPERS[0]),
+        "prefix": token.prefix,
+        "last4": token.last4,
+    }
+
+
+def checked(rights: dict[str, Any]) -> dict[str, Any]:
+    """The rights in their stored form, or ActionError naming the field and what it takes."""
+    rights = dict(rights)
+    if "scopes" in rights:
+        try:
+            rights["scopes"] = [scope.value for scope in parse(rights["scopes"])]
+        except ValueError as error:
+            raise ActionError(str(error)) from None
+        if not rights["scopes"]:
+            raise ActionError("a key needs at least one scope")
+    if "networks" in rights:
+        rights["networks"] = [network(text) for text in rights["networks"]]
+    if "patterns" in rights:
+        rights["patterns"] = [pattern.strip() for pattern in rights["patterns"] if pattern.strip()]
+        if any(len(pattern) > 256 for pattern in rights["patterns"]):
+            raise ActionError("a pattern has at most 256 characters")
+    if rights.get("expires_at") and rights["expires_at"] <= timezone.now():
+        raise ActionError("the expiry lies in the past")
+    return rights
+
+
+def network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text.strip()))
+    except ValueError:
+        raise ActionError(f"“{text}” is no network; write it as 10.1.0.0/16 or 2001:db8::/32") from None
+
+
+def shown(rights: dict[str, Any]) -> dict[str, Any]:
+    """Rights as an event keeps them."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime.datetime) else value
+        for name, value in rights.items()
+    }
+
+
+def record(key: ApiKey, kind: str, *, actor: User | None, address: str | None, **detail: Any) -> None:
     KeyEvent.objects.create(key=key, kind=kind, actor=actor, address=address, detail=detail)

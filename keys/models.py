@@ -3,15 +3,19 @@
 import datetime
 from typing import Any, ClassVar
 
+import pgtrigger
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from keys import tokens
+from keys.scopes import DEFAULT_PRESET, Scope
 
 PUBLIC_ID_LENGTH = 16
+CHANNEL = "hokusai_changes"  # PostgreSQL's NOTIFY; keys.cache listens
 
 
 def new_user_id() -> str:
@@ -20,6 +24,10 @@ def new_user_id() -> str:
 
 def new_key_id() -> str:
     return "key_" + tokens.random_base62(PUBLIC_ID_LENGTH)
+
+
+def default_scopes() -> list[str]:
+    return list(DEFAULT_PRESET.scopes)
 
 
 class User(AbstractUser):
@@ -32,6 +40,14 @@ class User(AbstractUser):
     class Meta:
         verbose_name = "user"
         verbose_name_plural = "users"
+        triggers = [
+            pgtrigger.Trigger(
+                name="announce_user",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("is_active", "username", "public_id"),
+                func=f"PERFORM pg_notify('{CHANNEL}', 'user:' || NEW.id); RETURN NEW;",
+            )
+        ]
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -39,21 +55,32 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.select_related("owner")
 
     def for_digests(self, digests: list[str]) -> "ApiKeyQuerySet":
-        return self.filter(digest__in=digests)
+        """Keys of which one of these is the secret's digest, or the previous secret's."""
+        return self.filter(Q(digest__in=digests) | Q(previous_digest__in=digests))
 
     def active(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
         now = now or timezone.now()
-        return self.filter(revoked_at=None, owner__is_active=True).filter(
+        return self.filter(revoked_at=None, paused_at=None, owner__is_active=True).filter(
             Q(expires_at=None) | Q(expires_at__gt=now)
         )
 
 
 class ApiKey(models.Model):
-    """One key. The secret is not here: only its HMAC, and enough of its ends to recognise it."""
+    """One key. The secret is not here: only its HMAC, and enough of its ends to recognise it.
+
+    While a rotation overlaps, the previous secret's stand beside it.
+    """
 
     class Environment(models.TextChoices):
         LIVE = "live", "Live"
         TEST = "test", "Test"
+
+    class State(models.TextChoices):
+        ACTIVE = "active", "Active"
+        ROTATING = "rotating", "Rotating"
+        PAUSED = "paused", "Paused"
+        EXPIRED = "expired", "Expired"
+        REVOKED = "revoked", "Revoked"
 
     public_id = models.CharField("id", max_length=20, unique=True, default=new_key_id, editable=False)
     name = models.CharField(
@@ -62,6 +89,19 @@ class ApiKey(models.Model):
     purpose = models.CharField(max_length=500, blank=True, help_text="Who uses it, where and for what.")
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="api_keys")
     environment = models.CharField(max_length=4, choices=Environment, default=Environment.LIVE)
+    scopes = ArrayField(models.CharField(max_length=20), default=default_scopes)
+    networks = ArrayField(
+        models.CharField(max_length=50), default=list, blank=True, help_text="CIDR; empty: from anywhere."
+    )
+    patterns = ArrayField(
+        models.CharField(max_length=256),
+        default=list,
+        blank=True,
+        help_text="Names of registered models it may write, with * and ?; empty: any.",
+    )
+    any_owner = models.BooleanField(
+        default=False, help_text="May write what belongs to others, or to nobody."
+    )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(max_length=12, editable=False)
     last4 = models.CharField("last 4", max_length=4, editable=False)
@@ -70,7 +110,19 @@ class ApiKey(models.Model):
         User, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="issued_keys"
     )
     expires_at = models.DateTimeField(null=True, blank=True, help_text="Empty: it does not expire.")
+    paused_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    revoked_reason = models.CharField(max_length=500, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
+    last_used_client = models.CharField(max_length=100, blank=True, editable=False)
+    previous_digest = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)  # noqa: DJ001
+    previous_prefix = models.CharField(max_length=12, blank=True, editable=False)
+    previous_last4 = models.CharField(max_length=4, blank=True, editable=False)
+    previous_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
+    previous_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+    previous_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
+    previous_used_client = models.CharField(max_length=100, blank=True, editable=False)
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -87,6 +139,41 @@ class ApiKey(models.Model):
                 | Q(environment="test", prefix__startswith="hk_test_"),
             ),
             models.CheckConstraint(name="key_name_not_empty", condition=~Q(name="")),
+            models.CheckConstraint(
+                name="key_scopes_known", condition=Q(scopes__contained_by=[scope.value for scope in Scope])
+            ),
+            models.CheckConstraint(
+                name="key_previous_secret_has_end",
+                condition=Q(previous_digest=None, previous_ends_at=None)
+                | Q(previous_digest__isnull=False, previous_ends_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="key_secrets_differ",
+                condition=Q(previous_digest=None) | ~Q(previous_digest=F("digest")),
+            ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="announce_key",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf(
+                    "digest",
+                    "previous_digest",
+                    "previous_ends_at",
+                    "owner_id",
+                    "scopes",
+                    "networks",
+                    "patterns",
+                    "any_owner",
+                    "name",
+                    "environment",
+                    "expires_at",
+                    "paused_at",
+                    "revoked_at",
+                )
+                | pgtrigger.Delete,
+                func=f"PERFORM pg_notify('{CHANNEL}', 'key:' || OLD.id); RETURN NULL;",
+            )
         ]
 
     def __str__(self) -> str:
@@ -98,19 +185,31 @@ class ApiKey(models.Model):
 
     @property
     def state(self) -> str:
-        """`active`, `revoked` or `expired`; revocation outlives expiry."""
+        """What the key is now; revocation outlives expiry, expiry a pause, a pause a rotation."""
+        now = timezone.now()
         if self.revoked_at:
-            return "revoked"
-        if self.expires_at and self.expires_at <= timezone.now():
-            return "expired"
-        return "active"
+            return self.State.REVOKED
+        if self.expires_at and self.expires_at <= now:
+            return self.State.EXPIRED
+        if self.paused_at:
+            return self.State.PAUSED
+        if self.previous_ends_at and self.previous_ends_at > now:
+            return self.State.ROTATING
+        return self.State.ACTIVE
 
 
 class KeyEvent(models.Model):
-    """Something that happened to a key: who did it, from where, what changed. Written by `keys.actions`."""
+    """Something that happened to a key: who did it, from where, what changed.
+
+    Written by `keys.actions`; PostgreSQL refuses to change or delete one.
+    """
 
     class Kind(models.TextChoices):
         ISSUED = "issued", "Issued"
+        CHANGED = "changed", "Changed"
+        PAUSED = "paused", "Paused"
+        RESUMED = "resumed", "Resumed"
+        ROTATED = "rotated", "Rotated"
         REVOKED = "revoked", "Revoked"
 
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="events")
@@ -122,6 +221,9 @@ class KeyEvent(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
+        triggers = [
+            pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M} UTC"

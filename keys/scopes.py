@@ -1,5 +1,6 @@
 """What a key may be allowed to do: scopes. Pure."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -18,3 +19,64 @@ class Scope(StrEnum):
     TRACES_READ = "traces:read"
     TRACES_WRITE = "traces:write"
     TRACES_DELETE = "traces:delete"
+
+
+IN_WORDS = {
+    "tracking": "experiments, runs, metrics, logged models and datasets",
+    "registry": "registered models, their versions and prompts",
+    "artifacts": "artifact files",
+    "traces": "traces and their assessments",
+}
+ACTS = {"read": "Read", "write": "Create and change", "delete": "Delete"}
+
+
+class Preset(StrEnum):
+    """The sets of scopes that people choose from."""
+
+    READER = "reader"
+    CONTRIBUTOR = "contributor"
+    FULL = "full"
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        acts = {"reader": ("read",), "contributor": ("read", "write"), "full": tuple(ACTS)}[self.value]
+        return tuple(scope for scope in Scope if scope.partition(":")[2] in acts)
+
+    @property
+    def in_words(self) -> str:
+        return {
+            "reader": "Reader: reads everything, changes nothing",
+            "contributor": "Contributor: reads everything, creates and changes its user's own",
+            "full": "Full: as Contributor, and deletes its user's own",
+        }[self.value]
+
+
+DEFAULT_PRESET = Preset.CONTRIBUTOR
+
+
+def parse(names: Iterable[str]) -> tuple[Scope, ...]:
+    """The scopes of these names, in their standard order, each once. Raises ValueError naming the unknown."""
+    wanted = set(names)
+    if unknown := wanted - set(Scope):
+        raise ValueError(f"unknown scopes {', '.join(sorted(unknown))}; there are {', '.join(Scope)}")
+    return tuple(scope for scope in Scope if scope in wanted)
+
+
+def allows(held: Iterable[str], needed: Iterable[Scope]) -> bool:
+    """Whether a key with the scopes `held` may do what takes all of `needed`."""
+    return set(needed) <= set(held)
+
+
+def in_words(held: Iterable[str]) -> list[str]:
+    """What these scopes allow, one sentence an act: "Read experiments, runs, …; traces and …"."""
+    lines = []
+    for act, verb in ACTS.items():
+        things = [words for thing, words in IN_WORDS.items() if f"{thing}:{act}" in set(held)]
+        if things:
+            lines.append(f"{verb} {'; '.join(things)}")
+    return lines
+
+
+def preset_of(held: Iterable[str]) -> Preset | None:
+    """The preset that has exactly these scopes."""
+    return next((preset for preset in Preset if set(preset.scopes) == set(held)), None)

@@ -211,18 +211,22 @@ def _initialise(data_dir: Path, binaries: Path, account: Account, log: Path, *, 
 def _clear_stale_lock(folder: Path) -> None:
     """Deal with what a PostgreSQL killed with everything around it left; its caller holds DATA_DIR's lock.
 
-    PostgreSQL ignores a lock file whose process is gone, but refuses to start if that number is another
-    process's by now; and one that was only orphaned still runs on this folder and must be stopped.
+    PostgreSQL ignores its lock file if there is no process of that number, but refuses to start if it is
+    another process's by now, or that of one that ended and was never collected, as happens in containers.
+    One that was only orphaned still runs on this folder and is stopped. Were a part of it still running,
+    PostgreSQL would notice by its shared memory, without the file too.
     """
+    lock = folder / "postmaster.pid"
     try:
-        pid = int((folder / "postmaster.pid").read_text().split("\n")[0])
-        directory = Path(f"/proc/{pid}/cwd").readlink()
+        process = Path("/proc", str(int(lock.read_text().split("\n")[0])))
     except (OSError, ValueError):
-        return  # no lock file, no such process, or a system without /proc: PostgreSQL decides itself
-    if directory == folder:
-        stop_group(pid, POSTGRES_STEPS)
-    else:
-        (folder / "postmaster.pid").unlink(missing_ok=True)
+        return
+    if not process.exists():  # or a system without /proc, where PostgreSQL decides by itself
+        return
+    with contextlib.suppress(OSError):
+        if (process / "cwd").readlink() == folder.resolve():
+            stop_group(int(process.name), POSTGRES_STEPS)
+    lock.unlink(missing_ok=True)
 
 
 def _postgres_url(sockets: Path, database: str) -> str:

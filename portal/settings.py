@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
+from django.urls import reverse_lazy
 from psycopg.conninfo import conninfo_to_dict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -177,7 +178,9 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
+    "pgtrigger",
     "portal",
     "proxy",
     "keys",
@@ -251,5 +254,47 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Hokusai Registry Portal",
     "SITE_HEADER": "Hokusai Registry",
     "SITE_SYMBOL": "key",
-    "SHOW_HISTORY": True,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}portal/icon.svg"}],
+    "STYLES": [f"{STATIC_URL}portal/admin.css"],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .012 250)",
+            "100": "oklch(94% .025 250)",
+            "200": "oklch(88% .05 250)",
+            "300": "oklch(80% .085 250)",
+            "400": "oklch(72% .11 250)",
+            "500": "oklch(66% .13 250)",
+            "600": "oklch(49% .13 250)",
+            "700": "oklch(43% .12 250)",
+            "800": "oklch(37% .1 250)",
+            "900": "oklch(32% .08 250)",
+            "950": "oklch(24% .06 250)",
+        },
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "items": [
+                    {
+                        "title": "API keys",
+                        "icon": "key",
+                        "link": reverse_lazy("admin:keys_apikey_changelist"),
+                        "permission": lambda request: request.user.has_perm("keys.view_apikey"),
+                    },
+                    {
+                        "title": "Calls",
+                        "icon": "swap_vert",
+                        "link": reverse_lazy("admin:proxy_call_changelist"),
+                        "permission": lambda request: request.user.has_perm("proxy.view_call"),
+                    },
+                    {
+                        "title": "Users",
+                        "icon": "group",
+                        "link": reverse_lazy("admin:keys_user_changelist"),
+                        "permission": lambda request: request.user.has_perm("keys.view_user"),
+                    },
+                ],
+            },
+        ],
+    },
 }

@@ -206,40 +206,47 @@ def open_log(path: Path) -> BinaryIO:
 def stop_group(group: int, steps: StopSteps, *, reap: Callable[[], int | None] = lambda: None) -> None:
     """Send each signal of ``steps`` to the leader of ``group`` and wait; kill all that is left in the end.
 
-    The leader alone is asked: PostgreSQL, MLflow and gunicorn each stop their own children in order.
-    ``reap`` collects the leader's exit status where the leader is this process's own child: its number may
-    then be another process's, and the group alone is signalled.
+    The leader alone is asked as long as it lives: PostgreSQL, MLflow and gunicorn stop their own children in
+    order. What outlives its leader is asked itself. ``reap`` collects the leader's exit status where it is
+    this process's own child; its number may be another process's then.
     """
     for number, seconds in (*steps, (signal.SIGKILL, KILL_SECONDS)):
-        if not _signal_group(group, number, has_leader=reap() is None):
-            return
+        asked_leader = asked_group = False
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            reap()
-            if not _group_exists(group):
+            has_leader = reap() is None and _send(os.kill, group, 0)
+            if not _is_running(group):
                 return
+            if has_leader and number != signal.SIGKILL:
+                asked_leader = asked_leader or _send(os.kill, group, number)
+            else:
+                asked_group = asked_group or _send(os.killpg, group, number)
             time.sleep(POLL_SECONDS)
 
 
-def _signal_group(group: int, number: signal.Signals, *, has_leader: bool) -> bool:
-    """Signal the leader, or the whole group if it has no leader or must be killed; False if none is left."""
-    if has_leader and number != signal.SIGKILL:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(group, number)
-            return True
+def _send(kill: Callable[[int, int], None], target: int, number: int) -> bool:
+    """Whether there was anything to signal. macOS answers EPERM for a group of ended processes."""
     try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):  # macOS answers EPERM for a group of ended processes
-        return False
-    return True
-
-
-def _group_exists(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
+        kill(target, number)
     except (ProcessLookupError, PermissionError):
         return False
     return True
+
+
+def _is_running(group: int) -> bool:
+    """Whether any process of ``group`` runs. One that ended but was never collected still counts as a member,
+    and in a container the first process may never collect it: where there is /proc, that is looked at too.
+    """
+    if not _send(os.killpg, group, 0):
+        return False
+    if not Path("/proc/self/stat").exists():
+        return True
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            state, _, its_group, *_ = path.read_text(errors="replace").rpartition(")")[2].split()
+            if state not in "ZX" and int(its_group) == group:
+                return True
+    return False
 
 
 def _watch(pipe: BinaryIO) -> None:

@@ -18,7 +18,9 @@ def error(request: HttpRequest, status: int, reason: str, message: str) -> HttpR
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error(request, 400, "bad_request", "The request cannot be read. See the address and its host name.")
+    return error(
+        request, 400, "bad_request", "The request cannot be read. See the address and its host name."
+    )
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -62,6 +62,22 @@ def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
     return RequestBody(meta["wsgi.input"], length=int(length), limit=limit)
 
 
+def whole(body: RequestBody) -> "WholeBody":
+    """The body in memory, for what has to be read, and for chunks that MLflow's Flask routes would drop."""
+    pieces = []
+    while piece := body.read(64 * 1024):
+        pieces.append(piece)
+    return WholeBody(b"".join(pieces))
+
+
+class WholeBody:
+    """A body that is here already."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.length = self.count = len(content)
+
+
 def too_large(limit: int) -> Refusal:
     return Refusal(
         status=413,

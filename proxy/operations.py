@@ -16,19 +16,79 @@ PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
 
 
 @dataclass(frozen=True, kw_only=True)
-class Operation:
-    """One row of the table.
+class Place:
+    """Where an operation names an object: the kind of thing, and the field, parameter or header."""
 
-    `path` is MLflow's standard one (`/api/…` where there are two mounts): `{name}` stands for one segment,
-    `{name:path}` for one or more. `scope` is what a key needs (None: any key). `refused` says in words why
-    no key may call it; "" if keys may.
+    kind: str
+    field: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One row of the table, as `proxy.routes` explains it.
+
+    `path` is MLflow's standard one (`/api/…` where there are two mounts). `scopes` are what a key needs, all
+    of them (none: any key will do). `refused` says in words why no key may call it; "" if keys may.
     """
 
     name: str
     method: str
     path: str
-    scope: Scope | None = None
+    scopes: tuple[Scope, ...] = ()
     refused: str = ""
+    targets: tuple[Place, ...] = ()
+    parents: tuple[Place, ...] = ()
+    claims: tuple[Place, ...] = ()
+    created: Place | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def is_streamed(self) -> bool:
+        """MLflow takes the body as it comes; its other routes want it whole, with its length (Flask behind
+        Starlette's bridge sees a chunked body as an empty one)."""
+        return self.name == "artifacts.upload"
+
+    @property
+    def is_read(self) -> bool:
+        return all(scope.endswith(":read") for scope in self.scopes)
+
+    @property
+    def names_objects(self) -> bool:
+        """Whether its request must be read to know what it acts on."""
+        return bool(self.targets or self.parents or self.claims or self.created or self.tags)
+
+
+def parse(table: dict[tuple[Scope, ...], str]) -> tuple[Operation, ...]:
+    """The rows of a table written as `proxy.routes` writes it."""
+    found = []
+    for scopes, text in table.items():
+        for row in re.split(r"\n(?=\s*[\w-]+(?:\.[\w-]+)+\s+[A-Z]+\s)", text.strip()):
+            name, method, path, *notes = row.split()
+            places: dict[str, list[str]] = {}
+            for note in notes:
+                role, _, place = note.partition("=")
+                places.setdefault(role, []).append(place)
+            created = kinds(places.pop("new", []))
+            found.append(
+                Operation(
+                    name=name,
+                    method=method,
+                    path=path,
+                    scopes=scopes,
+                    targets=kinds(places.pop("on", [])),
+                    parents=kinds(places.pop("in", [])),
+                    claims=kinds(places.pop("claim", [])),
+                    created=created[0] if created else None,
+                    tags=tuple(places.pop("tag", [])),
+                )
+            )
+            if places:
+                raise ValueError(f"{name}: unknown notes {', '.join(places)}")
+    return tuple(found)
+
+
+def kinds(places: list[str]) -> tuple[Place, ...]:
+    return tuple(Place(kind=kind, field=field) for kind, _, field in (place.partition(":") for place in places))
 
 
 @dataclass(frozen=True, kw_only=True)

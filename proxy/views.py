@@ -32,7 +32,7 @@ class MlflowProxy(ProxyView):
 
     passage: Passage
     match: Match
-    body: bodies.RequestBody | None
+    body: bodies.RequestBody | bodies.WholeBody | None
     mount: str
 
     def dispatch(self, request: HttpRequest, mount: str) -> HttpResponseBase:
@@ -66,7 +66,9 @@ class MlflowProxy(ProxyView):
         self.passage.operation = self.match.operation.name
         if key.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()
-        self.body = bodies.request_body(request.META, limit=self.body_limit())
+        body = self.body = bodies.request_body(request.META, limit=self.body_limit())
+        if body is not None and not self.match.operation.is_streamed:
+            self.body = bodies.whole(body)
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
         return super().dispatch(request, self.match.path)
 
@@ -86,7 +88,7 @@ class MlflowProxy(ProxyView):
 
     def body_limit(self) -> int:
         """Bytes; 0 for none. Artifacts and JSON have limits of their own."""
-        is_artifact = self.match.operation.name.startswith("artifacts.")
+        is_artifact = self.match.operation.name == "artifacts.upload"
         return settings.MAX_ARTIFACT_BODY if is_artifact else settings.MAX_JSON_BODY
 
     def body_count(self) -> int:
@@ -124,7 +126,7 @@ class MlflowProxy(ProxyView):
                 path=paths.encode(path),
                 query=request.META.get("QUERY_STRING", ""),
                 headers=self.request_headers,
-                body=self.body,
+                body=self.body.content if isinstance(self.body, bodies.WholeBody) else self.body,
                 chunked=self.body is not None and self.body.length is None,
             )
         finally:

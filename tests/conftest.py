@@ -33,6 +33,34 @@ def echo_key(echo_portal) -> dict:
 
 
 @pytest.fixture(scope="session")
+def other_echo_server():
+    server = EchoServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def other_echo(other_echo_server):
+    other_echo_server.reset()
+    return other_echo_server
+
+
+@pytest.fixture(scope="session")
+def second_portal(echo_server, other_echo_server) -> Portal:
+    """A portal with the settings that the first does not have: behind a proxy, with a test registry."""
+    settings = {
+        "MLFLOW_TEST_URL": other_echo_server.url,
+        "MLFLOW_HOST_HEADER": "mlflow.internal",
+        "MLFLOW_AUTHORIZATION": "Bearer upstream-credential",
+        "TRUSTED_PROXIES": "1",
+        "MAX_JSON_BODY": "2000",
+        "MAX_ARTIFACT_BODY": "100000",
+    }
+    with portal(mlflow_url=echo_server.url, **settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def mlflow_server() -> Mlflow:
     """A real MLflow, as `make run` starts it."""
     server = start_mlflow(RUN_DIR, database_url=POSTGRES.url("mlflow"), watchdog=WATCHDOG)

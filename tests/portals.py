@@ -1,6 +1,7 @@
 """A portal as it is run: gunicorn in a process of its own, on a database of its own."""
 
 import http.client
+import io
 import json
 import os
 import secrets
@@ -99,9 +100,13 @@ class Portal:
             try:
                 while piece := connection.recv(65536):
                     received += piece
-            except TimeoutError:
+            except (TimeoutError, ConnectionResetError):
                 pass
             return received
+
+    def exchange(self, *parts: bytes) -> Reply:
+        """The first answer to these bytes, which had better say `Connection: close`."""
+        return parsed(self.raw(*parts))
 
     def calls(self, *, at_least: int = 1, seconds: float = 2.0, **where: Any) -> list[dict[str, Any]]:
         """The usage log's rows that match, once there are `at_least` so many."""
@@ -115,6 +120,19 @@ class Portal:
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
         with psycopg.connect(POSTGRES.url(self.database), row_factory=psycopg.rows.dict_row) as connection:
             return connection.execute(statement, values).fetchall()
+
+
+def parsed(received: bytes) -> Reply:
+    """The first HTTP answer in these bytes; AssertionError if there is none."""
+
+    class Source:
+        def makefile(self, mode: str) -> io.BytesIO:
+            return io.BytesIO(received)
+
+    assert received, "the connection was closed without an answer"
+    response = http.client.HTTPResponse(Source())  # type: ignore[arg-type]
+    response.begin()
+    return Reply(response.status, response.headers, response.read())
 
 
 def wait_for(look: Any, good: Any = bool, *, seconds: float = 10.0) -> Any:
@@ -153,20 +171,36 @@ def portal(
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         **settings,
     }
-    log = folder / "portal.log"
     manage = [sys.executable, str(ROOT / "manage.py")]
     if migrate:
         subprocess.run(
             [*manage, "migrate", "--verbosity", "0"], env=environment, cwd=ROOT, check=True, timeout=60
         )
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application"]
+    arguments = ["--config", "python:portal.server", "portal.wsgi:application"]
+    with gunicorn(*arguments, port=port, database=database, environment=environment) as running:
+        yield running
+
+
+@contextmanager
+def gunicorn(
+    *arguments: str, port: int, database: str, environment: dict[str, str], ready: str = "/health/live"
+) -> Iterator[Portal]:
+    """gunicorn on `port`, once it answers `ready` with 200; its output goes to DATA_DIR/portal.log."""
+    log = Path(environment["DATA_DIR"]) / "portal.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=environment, cwd=ROOT, stdout=output, stderr=output, start_new_session=True
+            [sys.executable, "-m", "gunicorn", *arguments],
+            env=environment,
+            cwd=ROOT,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     running = Portal(f"http://127.0.0.1:{port}", port, database, environment, process, log)
     try:
-        if not wait_for(lambda: process.poll() is not None or is_live(running), seconds=30) or process.poll():
+        if not wait_for(lambda: process.poll() is not None or answers(running, ready), seconds=30) or (
+            process.poll() is not None
+        ):
             raise RuntimeError(f"the portal did not start:\n{log.read_text()}")
         yield running
     finally:
@@ -177,8 +211,8 @@ def portal(
             process.kill()
 
 
-def is_live(running: Portal) -> bool:
+def answers(running: Portal, target: str) -> bool:
     try:
-        return running.request("GET", "/health/live").status == 200
+        return running.request("GET", target).status == 200
     except OSError:
         return False

@@ -19,9 +19,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the name of the user who will own the key")
-        parser.add_argument("--name", required=True, help="what the key is called, such as 'nightly training'")
+        parser.add_argument(
+            "--name", required=True, help="what the key is called, such as 'nightly training'"
+        )
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
-        parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not")
+        parser.add_argument(
+            "--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:

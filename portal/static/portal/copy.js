@@ -1,0 +1,36 @@
+// A button with data-copy="ID" copies the text of the element of that id.
+// navigator.clipboard exists only on https and localhost; elsewhere the text is selected and copied as by hand.
+"use strict";
+
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  const selection = window.getSelection();
+  selection.removeAllRanges();
+  selection.addRange(range);
+}
+
+async function copy(element) {
+  if (navigator.clipboard && window.isSecureContext) {
+    try {
+      await navigator.clipboard.writeText(element.textContent);
+      return true;
+    } catch {
+      // Refused, for example without focus: go on as on plain http.
+    }
+  }
+  select(element);
+  return document.execCommand("copy");
+}
+
+for (const button of document.querySelectorAll("button[data-copy]")) {
+  const label = button.textContent;
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const element = document.getElementById(button.dataset.copy);
+    const isCopied = await copy(element);
+    if (!isCopied) select(element);
+    button.textContent = isCopied ? "Copied" : "Press Ctrl+C";
+    window.setTimeout(() => { button.textContent = label; }, 2000);
+  });
+}
