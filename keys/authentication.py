@@ -2,13 +2,17 @@
 
 import base64
 import binascii
+import datetime
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 
-from keys import tokens
+from keys import cache, tokens
 from keys.models import ApiKey
 from keys.refusals import Refusal, invalid, unauthenticated, unavailable
 
@@ -19,15 +23,27 @@ HOW_TO_SEND_A_KEY = (
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
 
 
-def authenticate(meta: Mapping[str, str]) -> ApiKey:
-    """The active key, with its owner, that the request (`meta`: WSGI names) carries.
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls: a key with its owner, and whether the secret shown is the one before the last rotation.
 
-    Raises Refusal: 401 for no, unknown, mistyped, expired or revoked keys and a key in the query string,
-    400 for two different credentials, 503 if PostgreSQL is needed and away.
+    `in_grace`: the key has expired, and may only finish what it began (`proxy.permissions`).
+    """
+
+    key: ApiKey
+    is_previous: bool = False
+    in_grace: bool = False
+
+
+def authenticate(meta: Mapping[str, str]) -> Caller:
+    """The caller whose key the request (`meta`: WSGI names) carries.
+
+    Raises Refusal: 401 for no, unknown, mistyped, expired, paused or revoked keys and a key in the query
+    string, 400 for two different credentials, 503 if PostgreSQL is needed and away.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
     token = parse_credential(credential(meta))
-    return check_state(find(token))
+    return check_state(*find(token))
 
 
 def refuse_key_in_query(query: str) -> None:
@@ -114,35 +130,41 @@ def parse_credential(text: str) -> tokens.Token:
         raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
 
 
-def find(token: tokens.Token) -> ApiKey:
-    """The row of this key. An unknown key and a wrong secret look the same."""
+def find(token: tokens.Token) -> tuple[ApiKey, bool]:
+    """The key, and whether `token` is its secret from before the last rotation. An unknown key and a wrong
+    secret look the same."""
+    digests = tokens.digests(token, settings.KEY_PEPPERS)
+
+    def fetch() -> ApiKey | None:
+        return ApiKey.objects.with_owner().for_digests(digests).first()
+
     try:
-        return ApiKey.objects.with_owner().for_digests(tokens.digests(token, settings.KEY_PEPPERS)).get()
-    except ApiKey.DoesNotExist:
-        raise unauthenticated(
-            "unknown_key",
-            "This API key is not known here. It may belong to another registry, or may have been removed; "
-            "ask your administrator for a new one.",
-        ) from None
+        key = cache.known.get(digests[0], fetch)
     except (DatabaseError, InterfaceError) as error:
         raise unavailable(
             "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
         ) from error
-
-
-def check_state(key: ApiKey) -> ApiKey:
-    """The key if it is active. These reasons reach only a holder of the real secret."""
-    if key.revoked_at:
+    if key is None:
         raise unauthenticated(
-            "revoked_key",
-            f"The API key “{key.name}” was revoked on {key.revoked_at:%Y-%m-%d %H:%M} UTC. "
-            "Ask your administrator for a new one.",
+            "unknown_key",
+            "This API key is not known here. It may belong to another registry, or may have been removed; "
+            "ask your administrator for a new one.",
         )
-    if key.state == "expired" and key.expires_at:
+    return key, key.digest not in digests
+
+
+def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
+    """The caller if the key is good. These reasons reach only a holder of the real secret."""
+    now = timezone.now()
+    if key.revoked_at:
+        raise ended(key, "revoked_key", "was revoked", key.revoked_at)
+    if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):
+        raise ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
+    if key.paused_at:
         raise unauthenticated(
-            "expired_key",
-            f"The API key “{key.name}” expired on {key.expires_at:%Y-%m-%d %H:%M} UTC. "
-            "Ask your administrator for a new one.",
+            "paused_key",
+            f"The API key “{key.name}” is paused since {key.paused_at:%Y-%m-%d %H:%M} UTC. "
+            "Ask your administrator to resume it.",
         )
     if not key.owner.is_active:
         raise unauthenticated(
@@ -150,7 +172,34 @@ def check_state(key: ApiKey) -> ApiKey:
             f"The account “{key.owner.username}”, which owns this API key, is deactivated. "
             "Ask your administrator.",
         )
-    return key
+    if key.expires_at and key.expires_at <= now:
+        if now >= key.expires_at + datetime.timedelta(seconds=settings.EXPIRY_GRACE):
+            raise ended(key, "expired_key", "expired", key.expires_at)
+        return Caller(key=key, is_previous=is_previous, in_grace=True)
+    return Caller(key=key, is_previous=is_previous)
 
 
-__all__ = ["Refusal", "authenticate"]
+def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:
+    on = f" on {when:%Y-%m-%d %H:%M} UTC" if when else ""
+    return unauthenticated(
+        reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."
+    )
+
+
+USE_NOTED_EVERY = 60.0  # seconds
+_noted: dict[tuple[int, bool], float] = {}
+
+
+def note_use(caller: Caller, *, address: str, client: str) -> None:
+    """Write down when, from where and with which client a key was last used; at most once a minute."""
+    now, name = time.monotonic(), (caller.key.pk, caller.is_previous)
+    if now - _noted.get(name, float("-inf")) < USE_NOTED_EVERY:
+        return
+    _noted[name] = now
+    prefix = "previous_used" if caller.is_previous else "last_used"
+    try:
+        ApiKey.objects.filter(pk=caller.key.pk).update(
+            **{f"{prefix}_at": timezone.now(), f"{prefix}_address": address or None, f"{prefix}_client": client[:100]}
+        )
+    except (DatabaseError, InterfaceError):
+        _noted.pop(name, None)

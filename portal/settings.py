@@ -105,7 +105,7 @@ def database(url: str) -> dict[str, Any]:
         "HOST": str(parts.pop("host", "") or ""),
         "PORT": str(parts.pop("port", "") or ""),
     }
-    pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 5}
+    pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 2}  # seconds
     return {**entry, "OPTIONS": {"connect_timeout": 5, **parts, "pool": pool}}
 
 
@@ -156,6 +156,10 @@ MLFLOW_CLIENT_KEY = readable_file("MLFLOW_CLIENT_KEY")
 DIRECT_ARTIFACTS = flag("DIRECT_ARTIFACTS")
 MAX_JSON_BODY = number("MAX_JSON_BODY", 32 * 1024 * 1024)
 MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
+
+EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key may finish its runs; 0: none
+OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
+ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
 
 PUBLIC_URL = http_url("PUBLIC_URL", f"http://{HOST}:{PORT}")
 _public = urlsplit(PUBLIC_URL)

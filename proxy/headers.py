@@ -108,5 +108,6 @@ def location(value: str, *, upstream: str, mount: str) -> str:
         return ""
     if not parts.path.startswith("/"):
         return value if not parts.scheme else ""
-    path = parts.path.removeprefix(base.path) if base.path else parts.path
+    is_below_base = parts.path == base.path or parts.path.startswith(f"{base.path}/")
+    path = parts.path.removeprefix(base.path) if is_below_base else parts.path
     return mount + path + (f"?{parts.query}" if parts.query else "")

@@ -12,19 +12,21 @@ from keys.refusals import invalid
 # RFC 3986 unreserved characters, sub-delims and what else may stand in a segment; ";" is refused before.
 SAFE = "/-._~!$&'()*+,=:@"
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\;]")
+RAW_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+# Left after decoding: Django encodes again what is not UTF-8, and MLflow decodes the paths of artifacts until
+# nothing changes (mlflow.utils.uri.validate_path_is_safe), so `%252e` would be a dot to it and none to us.
+STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
-def decode(wsgi_path: str) -> str:
-    """The path as text from WSGI's PATH_INFO (PEP 3333: percent-decoded bytes as latin-1).
+def decode(path: str) -> str:
+    """The path, checked, from Django's PATH_INFO: text, of which only what is not UTF-8 is still encoded.
 
     Raises Refusal (400) unless it is UTF-8 without control characters, backslashes, semicolons, empty or
-    dot segments.
+    dot segments, and encoded no more than once.
     """
-    try:
-        path = wsgi_path.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        raise bad_path("it is not UTF-8") from None
+    if STILL_ENCODED.search(path):
+        raise bad_path("it is not UTF-8, or is percent-encoded twice")
     if FORBIDDEN.search(path):
         raise bad_path("it holds a control character, a backslash or a semicolon")
     if "//" in path:
@@ -37,6 +39,12 @@ def decode(wsgi_path: str) -> str:
 def encode(path: str) -> str:
     """`path` percent-encoded again for the request line; decodes to exactly `path`."""
     return quote(path, safe=SAFE)
+
+
+def check_target(target: str) -> None:
+    """Raises Refusal (400) for raw control characters in the request line, which Python's urlsplit drops."""
+    if RAW_CONTROL.search(target):
+        raise bad_path("it holds a raw control character")
 
 
 def check_query(query: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
+from keys.authentication import Caller
 from keys.models import ApiKey
 from proxy.models import Call
 
@@ -25,7 +26,7 @@ class Passage:
     path: str
     address: str
     client: str
-    key: ApiKey | None = None
+    caller: Caller | None = None
     operation: str = ""
     status: int = 0
     reason: str = ""
@@ -34,6 +35,10 @@ class Passage:
     upstream_ms: float = 0.0
     started: float = field(default_factory=time.perf_counter)
     recorded: bool = False
+
+    @property
+    def key(self) -> ApiKey | None:
+        return self.caller.key if self.caller else None
 
     def record(self) -> None:
         """Write the row. A call without a valid key is nobody's and has none; a second time does nothing."""

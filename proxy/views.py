@@ -59,8 +59,10 @@ class MlflowProxy(ProxyView):
     def forward(self, request: HttpRequest) -> HttpResponseBase:
         if redirect := self.to_browser_pages(request):
             return redirect
-        key = self.passage.key = authentication.authenticate(request.META)
+        caller = self.passage.caller = authentication.authenticate(request.META)
+        key = caller.key
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
+        paths.check_target(request.META.get("RAW_URI", ""))
         paths.check_query(request.META.get("QUERY_STRING", ""))
         self.match = operations.match(request.method or "", path)
         self.passage.operation = self.match.operation.name

@@ -76,3 +76,9 @@ def mlflow_portal(mlflow_server) -> Portal:
     """A portal in front of the real MLflow."""
     with portal(mlflow_url=mlflow_server.url) as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def _no_key_is_remembered(monkeypatch):
+    """In this process nobody listens for changes, so that each look-up asks PostgreSQL."""
+    monkeypatch.setattr("keys.cache.UNHEARD_SECONDS", 0.0)

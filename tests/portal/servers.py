@@ -1,4 +1,4 @@
-"""PostgreSQL as the tests start it: fast, asked plainly, and sometimes from a process that is to be killed."""
+"""PostgreSQL as these tests start it: fast, asked plainly, sometimes from a process that will be killed."""
 
 import json
 import subprocess

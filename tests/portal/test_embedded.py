@@ -1,9 +1,7 @@
 import json
 import os
-import signal
 import stat
 import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from portal import embedded
-from portal.supervisor import POLL_SECONDS, StartError, Watchdog, minimal_environment
+from portal.supervisor import POLL_SECONDS, StartError, Watchdog
 from tests.portal import processes
 from tests.portal.servers import FAST, hold, query, told_by
 
@@ -282,18 +280,13 @@ data, watchdog = Path(sys.argv[1]), Watchdog(label=sys.argv[1])
 postgres = embedded.start_postgres(data, watchdog=watchdog, settings={FAST!r})
 server = embedded.start_mlflow(data, database_url=postgres.url("mlflow"), watchdog=watchdog)
 server.wait_until_ready()
-print("ready", flush=True)
+print('{{"ready": true}}', flush=True)
 time.sleep(600)
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        env=minimal_environment() | PYTHON_PATH,
-    ) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == b"ready\n"
+    with hold(tmp_path, code=code) as parent:
+        assert told_by(parent) == {"ready": True}
         family = processes.with_descendants(parent.pid)
-        parent.send_signal(signal.SIGKILL)
+        parent.kill()
     assert processes.none_left(family, tmp_path)
 
 
