@@ -18,6 +18,7 @@ from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -67,9 +68,16 @@ def badge(
     )
 
 
-def moment(at: datetime.datetime | None, *, otherwise: str = "–") -> str:
+def moment(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
     """A time as the pages show it: to the minute, in UTC."""
     return f"{at:%Y-%m-%d %H:%M} UTC" if at else otherwise
+
+
+def state_label(key: ApiKey) -> str:
+    """The key's state as the lists show it, for pages where unfold shows plain text."""
+    return render_to_string(
+        "unfold/helpers/label.html", {"text": str(key.state), "type": STATE_COLOURS[key.state]}
+    )
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
@@ -114,7 +122,7 @@ class KeyEventInline(ReadOnlyInline):
 
     @admin.display(description="Reason")
     def reason(self, event: KeyEvent) -> str:
-        return str(event.detail.get("reason") or "–")
+        return str(event.detail.get("reason") or "-")
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -151,24 +159,23 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         "owner_name",
         "state_badge",
         "environment",
-        "created",
-        "expires",
+        "created_on",
+        "expires_on",
         "issuer",
     ]
     list_filter = [StateFilter, "environment"]
     list_select_related = ["owner", "created_by"]
     list_per_page = 50
-    show_full_result_count = False
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
     search_help_text = "Name, owner, first or last characters, id"
     fieldsets = [
         (
             None,
-            {"fields": ["state_badge", "masked_key", "public_id", "owner_name", "purpose", "environment"]},
+            {"fields": ["name", "state", "masked_key", "public_id", "owner_name", "purpose", "environment"]},
         ),
         ("Dates", {"fields": ["created", "issuer", "expires", "revoked"]}),
     ]
-    readonly_fields = ["state_badge", "masked_key", "owner_name", "created", "issuer", "expires", "revoked"]
+    readonly_fields = ["state", "masked_key", "owner_name", "created", "issuer", "expires", "revoked"]
     inlines = [KeyEventInline]
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
@@ -182,6 +189,12 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("keys.change_apikey")
+
+    def get_form(
+        self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **options: Any
+    ) -> Any:
+        """Without the help for filling it in: it is only read."""
+        return super().get_form(request, obj, change, help_texts={"name": "", "purpose": ""}, **options)
 
     def get_urls(self) -> list[URLPattern]:
         revoke = self.admin_site.admin_view(self.revoke_view)
@@ -206,11 +219,23 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     def state_badge(self, key: ApiKey) -> str:
         return key.state
 
+    @admin.display(description="State")
+    def state(self, key: ApiKey) -> str:
+        return state_label(key)
+
     @admin.display(description="Created", ordering="created_at")
+    def created_on(self, key: ApiKey) -> str:
+        return f"{key.created_at:%Y-%m-%d}"
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires_on(self, key: ApiKey) -> str:
+        return f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "Never"
+
+    @admin.display(description="Created")
     def created(self, key: ApiKey) -> str:
         return moment(key.created_at)
 
-    @admin.display(description="Expires", ordering="expires_at")
+    @admin.display(description="Expires")
     def expires(self, key: ApiKey) -> str:
         return moment(key.expires_at, otherwise="Never")
 
@@ -232,7 +257,8 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         if request.method != "POST" or not form.is_valid():
             return self.page(request, "issue.html", title="Issue a key", form=form)
         key, token = issue_once(request, form)
-        return self.page(request, "issued.html", title="Key issued", key=key, token=token)
+        title = "Key issued" if token else "This key was issued already"
+        return self.page(request, "issued.html", title=title, key=key, token=token)
 
     def revoke_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask whether to revoke the key; do it when the form comes back with the key's name."""
@@ -307,17 +333,18 @@ class ApiKeyInline(ReadOnlyInline):
 
     @admin.display(description="Name")
     def key_link(self, key: ApiKey) -> str:
+        address = reverse("admin:keys_apikey_change", args=[key.pk])
         return format_html(
-            '<a href="{}">{}</a>', reverse("admin:keys_apikey_change", args=[key.pk]), key.name
+            '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', address, key.name
         )
 
     @admin.display(description="Key")
     def masked(self, key: ApiKey) -> str:
         return format_html('<code class="masked">{}</code>', key.masked)
 
-    @badge(description="State", colours=STATE_COLOURS)
+    @admin.display(description="State")
     def state_badge(self, key: ApiKey) -> str:
-        return key.state
+        return state_label(key)
 
     @admin.display(description="Expires")
     def expires(self, key: ApiKey) -> str:
@@ -339,7 +366,6 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     list_display = ["username", "public_id", "account", "role", "last_sign_in"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
     list_per_page = 50
-    show_full_result_count = False
     search_fields = ["username", "public_id"]
     search_help_text = "Name or id"
     ordering = ["username"]

@@ -139,7 +139,7 @@ def find(token: tokens.Token) -> tuple[ApiKey, bool]:
         return ApiKey.objects.with_owner().for_digests(digests).first()
 
     try:
-        key = cache.known.get(digests[0], fetch)
+        key = cache.keys.get(digests[0], fetch)
     except (DatabaseError, InterfaceError) as error:
         raise unavailable(
             "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
@@ -199,7 +199,11 @@ def note_use(caller: Caller, *, address: str, client: str) -> None:
     prefix = "previous_used" if caller.is_previous else "last_used"
     try:
         ApiKey.objects.filter(pk=caller.key.pk).update(
-            **{f"{prefix}_at": timezone.now(), f"{prefix}_address": address or None, f"{prefix}_client": client[:100]}
+            **{
+                f"{prefix}_at": timezone.now(),
+                f"{prefix}_address": address or None,
+                f"{prefix}_client": client[:100],
+            }
         )
     except (DatabaseError, InterfaceError):
         _noted.pop(name, None)

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, connection
@@ -29,88 +29,107 @@ OUTAGE_SECONDS = 15 * 60.0
 SIZE = 10_000  # entries; the least recently used goes first
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    key: ApiKey
-    fetched: float
-
-
-class Known:
-    """The keys in memory, by the digest of the secret that was shown. Thread-safe."""
+class Pulse:
+    """When PostgreSQL was last heard: every change before that moment has been announced."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self.lock = threading.Lock()
-        self.entries: OrderedDict[str, Entry] = OrderedDict()
         self.heard = float("-inf")
+
+    def beat(self) -> None:
+        self.heard = self.clock()
+
+    @property
+    def is_steady(self) -> bool:
+        return self.clock() - self.heard < UNHEARD_SECONDS
+
+
+pulse = Pulse()
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry(Generic[Value]):
+    value: Value
+    fetched: float
+
+
+class Known(Generic[Value]):
+    """Values in memory by name. Only what exists is kept, so that random names cannot fill it. Thread-safe."""
+
+    def __init__(self, *, pulse: Pulse = pulse, size: int = SIZE) -> None:
+        self.pulse, self.clock, self.size = pulse, pulse.clock, size
+        self.lock = threading.Lock()
+        self.entries: OrderedDict[str, Entry[Value]] = OrderedDict()
         self.generation = 0
         self.failed = float("-inf")
 
-    def get(self, digest: str, fetch: Callable[[], ApiKey | None]) -> ApiKey | None:
-        """The key behind `digest`, from memory if that can be trusted, else from `fetch`.
+    def get(self, name: str, fetch: Callable[[], Value | None]) -> Value | None:
+        """The value of `name`, from memory if that can be trusted, else from `fetch`.
 
-        Only keys that exist are kept, so that random ones cannot fill the memory. Raises what `fetch` raises
-        if PostgreSQL is away and the key is not known.
+        Raises what `fetch` raises if PostgreSQL is away and the value is not known.
         """
         now = self.clock()
-        entry = self.entries.get(digest)
+        entry = self.entries.get(name)
         if entry is not None and self.is_trusted(entry, now):
-            return entry.key
+            return entry.value
         if entry is not None and now - self.failed < UNHEARD_SECONDS:
             return self.during_outage(entry, now)
         generation = self.generation
         try:
-            key = fetch()
+            value = fetch()
         except (DatabaseError, InterfaceError):
             self.failed = self.clock()
             if entry is None:
                 raise
             return self.during_outage(entry, now)
+        self.keep(name, value, fetched=now, generation=generation)
+        return value
+
+    def keep(self, name: str, value: Value | None, *, fetched: float, generation: int) -> None:
+        """What was announced while we asked may be newer than the answer: then it is not kept."""
         with self.lock:
-            # What was announced while we asked may be newer than the answer: use it once, keep it not.
-            if key is not None and generation == self.generation:
-                self.entries[digest] = Entry(key=key, fetched=now)
-                self.entries.move_to_end(digest)
-                while len(self.entries) > SIZE:
+            self.entries.pop(name, None)
+            if value is not None and generation == self.generation:
+                self.entries[name] = Entry(value=value, fetched=fetched)
+                while len(self.entries) > self.size:
                     self.entries.popitem(last=False)
-            elif key is None:
-                self.entries.pop(digest, None)
-        return key
 
-    def is_trusted(self, entry: Entry, now: float) -> bool:
-        age = now - entry.fetched
-        return age < (TRUST_SECONDS if now - self.heard < UNHEARD_SECONDS else UNHEARD_SECONDS)
+    def is_trusted(self, entry: Entry[Value], now: float) -> bool:
+        return now - entry.fetched < (TRUST_SECONDS if self.pulse.is_steady else UNHEARD_SECONDS)
 
-    def during_outage(self, entry: Entry, now: float) -> ApiKey:
+    def during_outage(self, entry: Entry[Value], now: float) -> Value:
         if now - entry.fetched > OUTAGE_SECONDS:
             raise DatabaseError("PostgreSQL has been away for too long to go on with what was known")
-        return entry.key
+        return entry.value
 
-    def hear(self) -> None:
-        """PostgreSQL answered just now: every change before this moment has been announced."""
-        self.heard = self.clock()
-
-    def forget(self, kind: str, number: str) -> None:
-        """Drop what a change of `key:ID` or `user:ID` makes old."""
+    def forget(self, is_changed: Callable[[str, Value], bool]) -> None:
         with self.lock:
             self.generation += 1
-            for digest, entry in list(self.entries.items()):
-                if number == str(entry.key.pk if kind == "key" else entry.key.owner_id):
-                    del self.entries[digest]
+            for name, entry in list(self.entries.items()):
+                if is_changed(name, entry.value):
+                    del self.entries[name]
 
     def suspect_all(self) -> None:
-        """Listening has begun anew: ask again for each key before trusting it, unless PostgreSQL is away."""
+        """Listening has begun anew: ask again for each value before trusting it, unless PostgreSQL is away."""
         with self.lock:
             self.generation += 1
             self.entries = OrderedDict(
-                (digest, Entry(key=entry.key, fetched=entry.fetched - TRUST_SECONDS))
-                for digest, entry in self.entries.items()
+                (name, Entry(value=entry.value, fetched=entry.fetched - TRUST_SECONDS))
+                for name, entry in self.entries.items()
             )
 
 
-known = Known()
-Hearer = Callable[[str, str], None]
-hearers: list[Hearer] = [known.forget]  # called with the kind and the number or name of what changed
+keys: Known[ApiKey] = Known()
+caches: list[Known[Any]] = [keys]
+
+
+def forget_key(kind: str, name: str) -> None:
+    if kind in ("key", "user"):
+        keys.forget(lambda _, key: name == str(key.pk if kind == "key" else key.owner_id))
+
+
+hearers: list[Callable[[str, str], None]] = [forget_key]  # called with the kind and the name of what changed
 
 
 class Listener(threading.Thread):
@@ -133,12 +152,13 @@ class Listener(threading.Thread):
         with psycopg.connect(**self.parameters, autocommit=True) as listening:
             listening.execute("SET application_name = 'hokusai-listener'")
             listening.execute(f"LISTEN {CHANNEL}")
-            known.suspect_all()
+            for cache in caches:
+                cache.suspect_all()
             while True:
                 for notice in listening.notifies(timeout=HEARTBEAT_SECONDS):
                     announce(notice.payload)
                 listening.execute("SELECT 1")
-                known.hear()
+                pulse.beat()
 
 
 def announce(payload: str) -> None:
@@ -154,7 +174,7 @@ _listener: Listener | None = None
 
 def listen() -> None:
     """Start this process's listener, once; after a fork the child starts its own."""
-    global _listener  # noqa: PLW0603
+    global _listener
     if _listener is not None and _listener.pid == os.getpid():
         return
     with _starting:

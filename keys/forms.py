@@ -54,7 +54,8 @@ class IssueForm(forms.ModelForm):
         owner.queryset = User.objects.filter(is_active=True).order_by("username")
         owner.empty_label = "Choose who will use it"
         owner.help_text = "Calls with the key count as this user's; what they create belongs to this user."
-        self.fields["name"].widget.attrs |= {"autocomplete": "off", "autofocus": True}
+        owner.widget.attrs["autofocus"] = True
+        self.fields["name"].widget.attrs["autocomplete"] = "off"
         environment = self.fields["environment"]
         environment.help_text = "A live key reaches the registry, a test key only the test registry."
         if not settings.MLFLOW_TEST_URL:

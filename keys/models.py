@@ -116,7 +116,7 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
     last_used_client = models.CharField(max_length=100, blank=True, editable=False)
-    previous_digest = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)  # noqa: DJ001
+    previous_digest = models.CharField(max_length=64, unique=True, null=True, blank=True, editable=False)
     previous_prefix = models.CharField(max_length=12, blank=True, editable=False)
     previous_last4 = models.CharField(max_length=4, blank=True, editable=False)
     previous_ends_at = models.DateTimeField(null=True, blank=True, editable=False)

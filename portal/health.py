@@ -42,7 +42,11 @@ def mlflow() -> Check:
 
 def check(started: float, *, problem: str) -> Check:
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
-    return {"status": "down" if problem else "ok", "ms": milliseconds, **({"problem": problem} if problem else {})}
+    return {
+        "status": "down" if problem else "ok",
+        "ms": milliseconds,
+        **({"problem": problem} if problem else {}),
+    }
 
 
 def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:

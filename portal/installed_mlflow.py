@@ -52,7 +52,9 @@ def requests() -> dict[str, str]:
             for method in service.methods:
                 for endpoint in method.GetOptions().Extensions[databricks_pb2.rpc].endpoints:
                     path = f"/api/{endpoint.since.major}.0{endpoint.path}"
-                    path = re.sub(r"<path:(\w+)>", r"{\1:path}", path).replace("{assessment.trace_id}", "{trace_id}")
+                    path = re.sub(r"<path:(\w+)>", r"{\1:path}", path).replace(
+                        "{assessment.trace_id}", "{trace_id}"
+                    )
                     found[f"{endpoint.method} {path}"] = method.input_type.full_name
     return found
 
@@ -81,6 +83,35 @@ def fields(message_names: set[str]) -> dict[str, dict[str, str]]:
             found[message.full_name][field.name] = name
             waiting += held
     return found
+
+
+def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
+    """Message name -> the groups of its fields of which only one may be set."""
+    from google.protobuf import descriptor_pool
+
+    pool = descriptor_pool.Default()
+    found = {}
+    for name in sorted(message_names):
+        groups = [
+            [field.name for field in group.fields]
+            for group in pool.FindMessageTypeByName(name).oneofs
+            if len(group.fields) > 1
+        ]
+        if groups:
+            found[name] = groups
+    return found
+
+
+def facts(served: set[str]) -> dict[str, Any]:
+    """What `proxy/fields.json` holds for these routes (`METHOD /api/…`)."""
+    wanted = {route: message for route, message in sorted(requests().items()) if route in served}
+    messages = fields(set(wanted.values()))
+    return {
+        "mlflow": version(),
+        "requests": wanted,
+        "messages": {name: messages[name] for name in sorted(messages)},
+        "oneofs": oneofs(set(messages)),
+    }
 
 
 def field_type(field: Any) -> tuple[str, list[Any]]:

@@ -9,13 +9,15 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
-from django.conf import settings  # noqa: E402
+from django.conf import settings
 
 bind = f"{settings.HOST}:{settings.PORT}"
 worker_class = "gthread"
 workers = settings.WORKERS
 threads = settings.THREADS
-keepalive = 75  # seconds; longer than the usual load balancer's 60, so that it never sends into a closing door
+keepalive = (
+    75  # seconds; longer than the usual load balancer's 60, so that it never sends into a closing door
+)
 graceful_timeout = 30  # seconds that running requests get after SIGTERM
 timeout = 60  # seconds without a worker's heartbeat; a long transfer does not stop it
 worker_connections = 2000

@@ -110,7 +110,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
-STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"])
+STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"])
 _secrets, _running = local("secrets.json"), local("portal.json")
 
 DEBUG = flag("DEBUG")

@@ -41,6 +41,12 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
         "key__public_id__exact",
         "operation__exact",
     ]
+    fieldsets = [
+        (None, {"fields": ["request_id", "time", "status", "reason", "operation", "method", "path"]}),
+        ("Caller", {"fields": ["user", "key", "address", "client"]}),
+        ("Cost", {"fields": ["took", "waited", "bytes_in", "bytes_out"]}),
+    ]
+    readonly_fields = ["time", "took", "waited"]
     search_help_text = "Request id, user, key id or operation, whole"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -67,3 +73,7 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Took")
     def took(self, call: Call) -> str:
         return f"{call.duration_ms:,.0f} ms"
+
+    @admin.display(description="Of these for MLflow")
+    def waited(self, call: Call) -> str:
+        return f"{call.upstream_ms:,.0f} ms"

@@ -1,5 +1,7 @@
 """A request's body on its way through: counted, limited, and never mistaken for whole when it is not."""
 
+import contextlib
+import errno
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ class RequestBody:
     """
 
     def __init__(self, stream: Any, *, length: int | None, limit: int) -> None:
+        self._stream = stream
         self._read: Callable[[int], bytes] = stream.read
         self.length = length
         self.limit = limit
@@ -34,7 +37,8 @@ class RequestBody:
                 return b""
         try:
             data = self._read(size)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # each server has errors of its own for bad chunks and trailers
+            self.spoil()
             raise ClientGone from error
         self.count += len(data)
         if not data and self.length is not None:
@@ -42,6 +46,16 @@ class RequestBody:
         if self.limit and self.count > self.limit:
             raise too_large(self.limit)
         return data
+
+    def spoil(self) -> None:
+        """Let nothing more be read from this connection. gunicorn takes chunks that broke for chunks that ended,
+        and would answer what follows them as the next request (request smuggling)."""
+
+        def read(*size: int) -> bytes:
+            raise ConnectionResetError(errno.ECONNRESET, "the request's body broke")
+
+        with contextlib.suppress(AttributeError):
+            self._stream.read = read
 
 
 def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:

@@ -56,6 +56,11 @@ DROPPED = frozenset(
 DROPPED_PREFIXES = ("access-control-", "x-hokusai-", "x-forwarded-")
 
 
+def named(meta: Mapping[str, str]) -> dict[str, str]:
+    """The headers that pass, by their lower-case names, for those who judge them."""
+    return {name.lower(): meta[source] for source, name in FORWARDED.items() if meta.get(source)}
+
+
 def to_upstream(
     meta: Mapping[str, str], *, user_id: str, key_id: str, request_id: str, address: str, length: int | None
 ) -> dict[str, str]:

@@ -11,7 +11,6 @@ from functools import cache
 from keys.refusals import Refusal, forbidden
 from keys.scopes import Scope
 
-
 PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
 
 
@@ -88,7 +87,9 @@ def parse(table: dict[tuple[Scope, ...], str]) -> tuple[Operation, ...]:
 
 
 def kinds(places: list[str]) -> tuple[Place, ...]:
-    return tuple(Place(kind=kind, field=field) for kind, _, field in (place.partition(":") for place in places))
+    return tuple(
+        Place(kind=kind, field=field) for kind, _, field in (place.partition(":") for place in places)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from keys.refusals import invalid
 # RFC 3986 unreserved characters, sub-delims and what else may stand in a segment; ";" is refused before.
 SAFE = "/-._~!$&'()*+,=:@"
 FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\;]")
-RAW_CONTROL = re.compile(r"[\x00-\x20\x7f]")
+NOT_VISIBLE = re.compile(r"[^\x21-\x7e]")
 # Left after decoding: Django encodes again what is not UTF-8, and MLflow decodes the paths of artifacts until
 # nothing changes (mlflow.utils.uri.validate_path_is_safe), so `%252e` would be a dot to it and none to us.
 STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -42,9 +42,10 @@ def encode(path: str) -> str:
 
 
 def check_target(target: str) -> None:
-    """Raises Refusal (400) for raw control characters in the request line, which Python's urlsplit drops."""
-    if RAW_CONTROL.search(target):
-        raise bad_path("it holds a raw control character")
+    """Raises Refusal (400) for a request line's target with raw controls, which Python's urlsplit drops, or raw
+    bytes beyond ASCII, which servers read in different ways."""
+    if NOT_VISIBLE.search(target):
+        raise invalid("bad_path", "The address holds bytes that must be percent-encoded (RFC 3986).")
 
 
 def check_query(query: str) -> str:

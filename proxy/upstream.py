@@ -133,6 +133,12 @@ class Answer:
         self.status = status or self.status
         self.keep([("Content-Type", content_type), ("Content-Length", str(len(content)))])
 
+    def peek(self) -> bytes:
+        """The whole body, which is then streamed from memory; for small answers that have to be read."""
+        if self._content is None:
+            self._content = b"".join(self.stream())
+        return self._content
+
     def stream(self, amount: int = BLOCK_SIZE) -> Iterator[bytes]:
         """Pieces of up to `amount` bytes. Raises Refusal if MLflow breaks off; the connection is reused only
         after the last byte."""

@@ -6,24 +6,36 @@ The only module that imports revproxy, whose view is kept for its shape (a reque
 what it does by itself with headers, queries, bodies and errors is overridden hook by hook.
 """
 
+import json
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import reverse
 from revproxy.views import ProxyView
 
 from keys import authentication
 from keys.addresses import client_address
-from keys.refusals import Refusal, unauthenticated
-from proxy import bodies, headers, operations, paths, server_info
+from keys.refusals import Refusal, unauthenticated, unavailable
+from proxy import actions, bodies, headers, messages, operations, paths, permissions, server_info
 from proxy.answers import ERROR_CODES, is_browser, refuse
 from proxy.operations import Match
+from proxy.permissions import Attempt, Permit
 from proxy.upstream import Answer, bad_gateway, send
 from proxy.usage import CLIENT_GONE, Passage
+
+logger = logging.getLogger(__name__)
+
+PROBE_TIMEOUT = 10.0  # seconds
+
+# Operations beside creations that change whose something is.
+SETTLED = frozenset(
+    {"registered-models.rename", "registered-models.delete", "experiments.set-tag", "experiments.delete-tag"}
+)
 
 
 class MlflowProxy(ProxyView):
@@ -31,7 +43,7 @@ class MlflowProxy(ProxyView):
     of MLflow's own ("/api/mlflow", "/mlflow", or "" at the bare host)."""
 
     passage: Passage
-    match: Match
+    permit: Permit
     body: bodies.RequestBody | bodies.WholeBody | None
     mount: str
 
@@ -60,19 +72,49 @@ class MlflowProxy(ProxyView):
         if redirect := self.to_browser_pages(request):
             return redirect
         caller = self.passage.caller = authentication.authenticate(request.META)
-        key = caller.key
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
-        paths.check_target(request.META.get("RAW_URI", ""))
-        paths.check_query(request.META.get("QUERY_STRING", ""))
-        self.match = operations.match(request.method or "", path)
-        self.passage.operation = self.match.operation.name
-        if key.environment == "test" and not settings.MLFLOW_TEST_URL:
+        query = paths.check_query(request.META.get("QUERY_STRING", ""))
+        match = operations.match(request.method or "", path)
+        self.passage.operation = match.operation.name
+        if caller.key.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()
-        body = self.body = bodies.request_body(request.META, limit=self.body_limit())
-        if body is not None and not self.match.operation.is_streamed:
-            self.body = bodies.whole(body)
+        attempt = Attempt(
+            method=request.method or "",
+            path=match.path,
+            query=query,
+            headers=headers.named(request.META),
+            body=self.take_body(request, match),
+            address=self.passage.address,
+        )
+        self.permit = permissions.permit(caller, attempt, match=match, exists=self.has_trace)
+        if self.permit.restamped:
+            self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
+        if self.permit.things.claims:
+            actions.claim(caller=caller, permit=self.permit)
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
-        return super().dispatch(request, self.match.path)
+        return super().dispatch(request, match.path)
+
+    def take_body(self, request: HttpRequest, match: Match) -> bytes | None:
+        """The body in memory if it has to be judged or MLflow wants it whole; None if it is streamed."""
+        is_artifact = match.operation.is_streamed
+        limit = settings.MAX_ARTIFACT_BODY if is_artifact else settings.MAX_JSON_BODY
+        body = self.body = bodies.request_body(request.META, limit=limit)
+        if is_artifact:
+            return None
+        if body is None:
+            return b""
+        self.body = whole = bodies.whole(body)
+        self.passage.bytes_in = whole.count
+        return whole.content
+
+    def has_trace(self, trace_id: str) -> bool:
+        """Whether MLflow has a trace of this id, asked in the portal's own name."""
+        path = f"/api/3.0/mlflow/traces/{paths.encode(trace_id)}"
+        answer = send(self.upstream, method="GET", path=path, timeout=PROBE_TIMEOUT)
+        answer.close()
+        if answer.status not in (200, 404):
+            raise bad_gateway("upstream_broken", "MLflow could not say whether the trace exists already.")
+        return answer.status == 200
 
     def to_browser_pages(self, request: HttpRequest) -> HttpResponseBase | None:
         """Where a person's browser goes in place of an answer for programs: MLflow's client prints links
@@ -88,14 +130,9 @@ class MlflowProxy(ProxyView):
             return HttpResponseRedirect(f"{reverse('admin:login')}?next=/mlflow/")
         return None
 
-    def body_limit(self) -> int:
-        """Bytes; 0 for none. Artifacts and JSON have limits of their own."""
-        is_artifact = self.match.operation.name == "artifacts.upload"
-        return settings.MAX_ARTIFACT_BODY if is_artifact else settings.MAX_JSON_BODY
-
     def body_count(self) -> int:
         body = getattr(self, "body", None)
-        return body.count if body else 0
+        return self.passage.bytes_in or (body.count if body else 0)
 
     # revproxy's hooks, in the order in which it calls them
 
@@ -115,8 +152,8 @@ class MlflowProxy(ProxyView):
             address=self.passage.address,
             length=self.body.length if self.body else None,
         )
-        if self.match.operation.name == "meta.server-info":
-            prepared.pop("Accept-Encoding", None)  # its answer is read below
+        if self.permit.match.operation.name == "meta.server-info" or self.permit.match.operation.created:
+            prepared.pop("Accept-Encoding", None)  # the answer is read below
         return prepared
 
     def _created_proxy_response(self, request: HttpRequest, path: str) -> Answer:
@@ -154,16 +191,34 @@ class MlflowProxy(ProxyView):
                 status=answer.status,
                 error_code=ERROR_CODES.get(answer.status, "INTERNAL_ERROR"),
                 reason="upstream_error",
-                message=f"MLflow answered {self.match.operation.name} with status {answer.status}.",
+                message=f"MLflow answered {self.permit.match.operation.name} with status {answer.status}.",
             )
-        if self.match.operation.name == "meta.server-info" and not settings.DIRECT_ARTIFACTS:
+        if self.permit.match.operation.name == "meta.server-info" and not settings.DIRECT_ARTIFACTS:
             content = server_info.without_direct_artifacts(answer.data)
             answer.replace(content, content_type=content_type or "application/json")
         else:
             answer.keep(
                 headers.to_caller(answer.headers.iteritems(), upstream=self.upstream, mount=self.mount)
             )
+        if 200 <= answer.status < 300:
+            self.settle(answer)
         return answer
+
+    def settle(self, answer: Answer) -> None:
+        """Record the owner of what was created before the caller hears of it. Raises Refusal (503)."""
+        caller, operation = self.passage.caller, self.permit.match.operation
+        if caller is None or operation.is_read or not (operation.created or operation.name in SETTLED):
+            return
+        try:
+            content = messages.decode(answer.peek())
+            actions.settle(caller=caller, permit=self.permit, answer=content)
+        except (DatabaseError, InterfaceError, Refusal) as error:
+            logger.exception("owner_not_recorded request_id=%s", self.passage.request_id)
+            raise unavailable(
+                "owner_not_recorded",
+                f"MLflow did {operation.name}, but the portal could not write down whose it is. "
+                "Look before you try again, and tell your administrator the request id.",
+            ) from error
 
 
 def no_test_registry() -> Refusal:

@@ -29,7 +29,7 @@ def echo_portal(echo_server) -> Portal:
 
 @pytest.fixture(scope="session")
 def echo_key(echo_portal) -> dict:
-    return echo_portal.issue("alice")
+    return echo_portal.issue("alice", "--any-owner", "--preset", "full")
 
 
 @pytest.fixture(scope="session")

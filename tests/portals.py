@@ -153,9 +153,7 @@ def create_database() -> str:
 
 
 @contextmanager
-def portal(
-    *, mlflow_url: str, database: str | None = None, **settings: str
-) -> Iterator[Portal]:
+def portal(*, mlflow_url: str, database: str | None = None, **settings: str) -> Iterator[Portal]:
     """A portal in front of `mlflow_url`; further settings as environment variables."""
     migrate = database is None
     database = database or create_database()

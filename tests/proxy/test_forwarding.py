@@ -77,7 +77,9 @@ def bodies_of_delete_arrive_sized_or_chunked(portal, echo, key):
     # ProxyView forwards a sized one, and drops it when it is chunked.
     target = "/api/mlflow/api/2.0/mlflow/registered-models/delete"
     body = b'{"name": "m\xc3\xb6del"}'
-    portal.request("DELETE", target, key=key["key"], body=body, headers=[("Content-Type", "application/json")])
+    portal.request(
+        "DELETE", target, key=key["key"], body=body, headers=[("Content-Type", "application/json")]
+    )
     assert (echo.last.method, echo.last.body) == ("DELETE", body)
     portal.exchange(
         request("DELETE", target, key, "Transfer-Encoding: chunked", "Content-Type: application/json"),
@@ -132,7 +134,12 @@ def options_needs_a_key_too(portal, echo, key):
 @check(8)
 def a_key_in_the_query_is_neither_forwarded_nor_logged(portal, echo, key):
     secret = key["key"]
-    for query in (f"api_key={secret}", f"api%5Fkey={secret}", f"x={secret.replace('_', '%5f')}", "api_key=guess"):
+    for query in (
+        f"api_key={secret}",
+        f"api%5Fkey={secret}",
+        f"x={secret.replace('_', '%5f')}",
+        "api_key=guess",
+    ):
         reply = portal.request("GET", f"{GET_EXPERIMENT}&{query}", key=secret)
         assert not echo.received
         assert (reply.status, reply.json()["error_code"]) == (401, "UNAUTHENTICATED")
@@ -250,9 +257,14 @@ def request(method: str, target: str, key: dict | None, *lines: str) -> bytes:
 
 def credentials(secret: str) -> list[tuple[str, str]]:
     """Every form in which a key may be sent."""
-    basic = [base64.b64encode(f"{name}:{secret}".encode()).decode() for name in ("token", "", "ada@example.org")]
+    basic = [
+        base64.b64encode(f"{name}:{secret}".encode()).decode() for name in ("token", "", "ada@example.org")
+    ]
     return [
-        *(("Authorization", f"{scheme} {secret}") for scheme in ("Bearer", "bearer", "BEARER", "ApiKey", "apikey")),
+        *(
+            ("Authorization", f"{scheme} {secret}")
+            for scheme in ("Bearer", "bearer", "BEARER", "ApiKey", "apikey")
+        ),
         *(("Authorization", f"{scheme} {value}") for scheme in ("Basic", "basic") for value in basic),
         ("Authorization", f"Bearer   {secret}"),
         ("X-API-Key", secret),
@@ -349,7 +361,11 @@ def test_a_misspelt_method_never_reaches_mlflow(method, echo, echo_portal, echo_
 
 @pytest.mark.parametrize("prefix", ["/api/mlflow", "/mlflow", ""])
 def test_what_is_not_a_route_of_mlflows_is_not_found(prefix, echo, echo_portal, echo_key):
-    for path in ("/api/2.0/mlflow/experiments/erase", "/api/2.0/mlflow/experiments/get/", "/api/4.0/mlflow/runs"):
+    for path in (
+        "/api/2.0/mlflow/experiments/erase",
+        "/api/2.0/mlflow/experiments/get/",
+        "/api/4.0/mlflow/runs",
+    ):
         reply = echo_portal.request("GET", prefix + path, key=echo_key["key"])
         assert (reply.status, reply.json()["error_code"]) == (404, "ENDPOINT_NOT_FOUND")
     assert not echo.received
@@ -389,5 +405,9 @@ def test_mlflows_shortcuts_around_the_portal_are_turned_off(echo, echo_portal, e
 
     reply = echo_portal.request("GET", "/api/mlflow/api/3.0/mlflow/server-info", key=echo_key["key"])
 
-    assert reply.json() == {"multipart_uploads": False, "presigned_downloads": False, "store_type": "SqlStore"}
+    assert reply.json() == {
+        "multipart_uploads": False,
+        "presigned_downloads": False,
+        "store_type": "SqlStore",
+    }
     assert reply.headers.get_all("Content-Length") == [str(len(reply.body))]

@@ -216,7 +216,9 @@ class TestOnTheWire:
         assert len(reply.headers.get_all("X-Request-ID")) == 1
 
     def test_a_redirect_elsewhere_has_no_address(self, echo, echo_portal, echo_key):
-        echo.script = Script(status=302, headers=[("Location", "http://10.0.0.8/x"), ("Content-Location", "http://a/")])
+        echo.script = Script(
+            status=302, headers=[("Location", "http://10.0.0.8/x"), ("Content-Location", "http://a/")]
+        )
         reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
 
         assert reply.status == 302

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey, User
+from keys.scopes import DEFAULT_PRESET, Preset, Scope
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -24,24 +25,49 @@ class Command(BaseCommand):
         )
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
+            "--preset", choices=[preset.value for preset in Preset], help="what it may do (default: contributor)"
+        )
+        parser.add_argument(
+            "--scope", action="append", metavar="SCOPE", help=f"one scope, instead of a preset: {', '.join(Scope)}"
+        )
+        parser.add_argument(
+            "--network", action="append", default=[], metavar="CIDR", help="works only from there"
+        )
+        parser.add_argument(
+            "--pattern", action="append", default=[], metavar="GLOB", help="writes only models of such names"
+        )
+        parser.add_argument(
+            "--any-owner", action="store_true", help="may write what belongs to others, or to nobody"
+        )
+        parser.add_argument(
             "--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        key, secret = actions.issue(
-            owner=owner(options["user"]),
-            name=checked_name(options["name"]),
-            environment=options["environment"],
-            expires_at=expiry(options["expires_in"]),
-        )
+        if options["preset"] and options["scope"]:
+            raise CommandError("give --preset or --scope, not both")
+        name, expires_at = checked_name(options["name"]), expiry(options["expires_in"])
+        try:
+            key, secret = actions.issue(
+                owner=owner(options["user"]),
+                name=name,
+                environment=options["environment"],
+                scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
+                networks=options["network"],
+                patterns=options["pattern"],
+                any_owner=options["any_owner"],
+                expires_at=expires_at,
+            )
+        except actions.ActionError as error:
+            raise CommandError(str(error)) from None
         if options["json"]:
             self.stdout.write(json.dumps({**description(key), "key": secret}))
             return
         self.stdout.write(secret)
         self.stderr.write(
             f"Key {key.public_id} “{key.name}” of {key.owner.username} "
-            f"({key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC' or 'does not expire'}). "
+            f"({(key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC') or 'does not expire'}). "
             "It is shown only now; keep it where secrets are kept."
         )
 
@@ -85,6 +111,10 @@ def description(key: ApiKey) -> dict[str, Any]:
         "environment": key.environment,
         "masked": key.masked,
         "state": key.state,
+        "scopes": key.scopes,
+        "networks": key.networks,
+        "patterns": key.patterns,
+        "any_owner": key.any_owner,
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at and key.expires_at.isoformat(),
     }

@@ -19,12 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            key = ApiKey.objects.with_owner().get(public_id=options["key_id"])
-        except ApiKey.DoesNotExist:
-            raise CommandError(
-                f"there is no key “{options['key_id']}”; manage.py list_keys shows them all"
-            ) from None
+        key = key_of(options["key_id"])
         was_revoked = key.revoked_at
         key = actions.revoke(key=key, reason=options["reason"])
         if options["json"]:
@@ -32,3 +27,10 @@ class Command(BaseCommand):
             return
         done = "was revoked already" if was_revoked else "is revoked"
         self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")
+
+
+def key_of(public_id: str) -> ApiKey:
+    try:
+        return ApiKey.objects.with_owner().get(public_id=public_id)
+    except ApiKey.DoesNotExist:
+        raise CommandError(f"there is no key “{public_id}”; manage.py list_keys shows them all") from None

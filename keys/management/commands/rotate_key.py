@@ -1,0 +1,38 @@
+"""Give an API key a new secret and print it, once."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys import actions
+from keys.management.commands.issue_key import description
+from keys.management.commands.revoke_key import key_of
+
+
+class Command(BaseCommand):
+    help = "Give an API key a new secret; the old one works until the overlap has passed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
+        parser.add_argument(
+            "--overlap", choices=list(actions.OVERLAPS), default="24h", help="how long the old secret still works"
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            key, secret = actions.rotate(key=key_of(options["key_id"]), overlap=options["overlap"])
+        except actions.ActionError as error:
+            raise CommandError(f"{options['key_id']}: {error}") from None
+        ends = key.previous_ends_at
+        if options["json"]:
+            ends_at = ends and ends.isoformat()
+            self.stdout.write(json.dumps({**description(key), "key": secret, "previous_ends_at": ends_at}))
+            return
+        self.stdout.write(secret)
+        until = f"works until {ends:%Y-%m-%d %H:%M} UTC" if ends else "has ended"
+        self.stderr.write(
+            f"Key {key.public_id} “{key.name}” of {key.owner.username} has this new secret, shown only now. "
+            f"The old one {until}."
+        )

@@ -1,0 +1,99 @@
+"""What is written about owners when something was created, renamed, shared, deleted or handed over."""
+
+from django.db import IntegrityError, transaction
+
+from keys.authentication import Caller
+from keys.models import User
+from proxy.messages import Json, values
+from proxy.models import Owner
+from proxy.ownership import SHARED_TAG, Thing
+from proxy.permissions import Permit
+
+
+def claim(*, caller: Caller, permit: Permit) -> None:
+    """Write down, before MLflow is called, whose the ids are that the client chose. The first one wins."""
+    for thing in permit.things.claims:
+        Owner.objects.get_or_create(
+            environment=caller.key.environment,
+            kind=thing.kind,
+            name=thing.name,
+            defaults={"user": caller.key.owner, "key": caller.key},
+        )
+
+
+@transaction.atomic
+def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
+    """Write down what a successful call means for owners; `answer` is MLflow's JSON."""
+    operation, content = permit.match.operation, permit.content
+    created = operation.created
+    if created and created.kind != "model_version":
+        for name in values(answer, created.field):
+            own(caller, Thing(kind=created.kind, name=str(name)), is_shared=is_shared(content))
+    match operation.name:
+        case "registered-models.rename":
+            rename(caller, content)
+        case "registered-models.delete":
+            forget(caller, Thing(kind="registered_model", name=content["name"]))
+        case "experiments.set-tag" if content.get("key") == SHARED_TAG:
+            share(caller, content["experiment_id"], content.get("value") == "true")
+        case "experiments.delete-tag" if content.get("key") == SHARED_TAG:
+            share(caller, content["experiment_id"], False)
+
+
+def own(caller: Caller, thing: Thing, *, is_shared: bool = False) -> None:
+    """A new object is its creator's, whatever had that name before and is gone."""
+    Owner.objects.update_or_create(
+        environment=caller.key.environment,
+        kind=thing.kind,
+        name=thing.name,
+        defaults={
+            "user": caller.key.owner,
+            "key": caller.key,
+            "is_shared": is_shared and thing.kind == "experiment",
+            "is_reserved": False,
+        },
+    )
+
+
+def is_shared(content: Json) -> bool:
+    return any(
+        tag.get("key") == SHARED_TAG and tag.get("value") == "true" for tag in content.get("tags") or []
+    )
+
+
+def rename(caller: Caller, content: Json) -> None:
+    """The new name is whose the old one was; the old one stays reserved for the same user."""
+    environment, old, new = caller.key.environment, content["name"], content["new_name"]
+    before = Owner.objects.of(environment, "registered_model", old).first()
+    if before is None or before.user is None or old == new:
+        return
+    Owner.objects.update_or_create(
+        environment=environment,
+        kind="registered_model",
+        name=new,
+        defaults={"user": before.user, "key": before.key, "is_reserved": False},
+    )
+    before.is_reserved = True
+    before.save(update_fields=["is_reserved"])
+
+
+def forget(caller: Caller, thing: Thing) -> None:
+    Owner.objects.of(caller.key.environment, thing.kind, thing.name).delete()
+
+
+def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
+    Owner.objects.update_or_create(
+        environment=caller.key.environment,
+        kind="experiment",
+        name=experiment_id,
+        defaults={"is_shared": is_shared},
+    )
+
+
+def hand_over(*, giver: User, taker: User) -> int:
+    """Make everything of `giver`'s `taker`'s; returns how many objects. The tags at MLflow still say who
+    created them."""
+    if giver == taker:
+        raise IntegrityError("the giver and the taker are the same user")
+    with transaction.atomic():
+        return Owner.objects.filter(user=giver).update(user=taker)

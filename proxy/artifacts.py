@@ -1,0 +1,65 @@
+"""Artifact paths: in one form only, and whose they are. Pure.
+
+MLflow percent-decodes an artifact's path up to ten more times, strips blanks, drops a trailing `?` and takes
+`file:` addresses (mlflow/utils/uri.py, `validate_path_is_safe`); deleting `%20` wipes the whole store. So a
+path passes only if nothing of this would change it.
+"""
+
+import posixpath
+import re
+
+from keys.refusals import forbidden, invalid
+
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\;?#]|%[0-9A-Fa-f]{2}|^[A-Za-z][A-Za-z0-9+.-]*:")
+RUN = re.compile(r"(?:^|/)([0-9a-f]{32})/artifacts(?:/|$)")
+MODEL = re.compile(r"(?:^|/)models/(m-[0-9a-f]{32})/artifacts(?:/|$)")
+TRACE = re.compile(r"(?:^|/)traces/(tr-[0-9a-f]{32})/artifacts(?:/|$)")
+EXPERIMENT = re.compile(r"(0|[1-9][0-9]*)(?:/|$)")
+
+
+def canonical(path: str) -> str:
+    """`path` if it means the same to everybody. Raises Refusal (400) otherwise."""
+    if (
+        not path
+        or UNSAFE.search(path)
+        or path != path.strip()
+        or path.startswith("/")
+        or path != posixpath.normpath(path)
+        or path in (".", "..")
+        or path.startswith("../")
+    ):
+        raise invalid(
+            "bad_artifact_path",
+            "The artifact path is not in its plain form: relative, without “.”, “..”, “//”, “\\”, “?”, “#”, "
+            "“;”, control characters, percent escapes, a scheme or blanks at its ends. Rename the file.",
+        )
+    return path
+
+
+def holder(path: str) -> tuple[str, str]:
+    """(kind, id) of what an artifact path lies in: a run, logged model or trace if it names one, else the
+    experiment whose folder it is; ("artifact", path) for anything else.
+
+    The first id on the way down counts, so that nobody reaches a tree through one inside it.
+    """
+    matches = [
+        (match.start(), kind, match[1])
+        for kind, pattern in (("run", RUN), ("logged_model", MODEL), ("trace", TRACE))
+        if (match := pattern.search(path))
+    ]
+    if matches:
+        return min(matches)[1:]
+    if match := EXPERIMENT.match(path):
+        return "experiment", match[1]
+    return "artifact", path
+
+
+def refuse_tree(path: str, act: str) -> None:
+    """Raise Refusal (403) for the store's root and for the folder of a whole experiment, or above."""
+    kind, _ = holder(path) if path else ("artifact", "")
+    if kind in ("experiment", "artifact") and path.count("/") < 1:
+        raise forbidden(
+            "artifact_tree",
+            f"To {act} the artifact store's root or a whole experiment's folder is closed to every API key. "
+            "Name a run's or a model's folder in it.",
+        )
