@@ -61,6 +61,11 @@ def second_portal(echo_server, other_echo_server) -> Portal:
 
 
 @pytest.fixture(scope="session")
+def second_key(second_portal) -> dict:
+    return second_portal.issue("alice", "--any-owner", "--preset", "full")
+
+
+@pytest.fixture(scope="session")
 def mlflow_server() -> Mlflow:
     """A real MLflow, as `make run` starts it."""
     server = start_mlflow(RUN_DIR, database_url=POSTGRES.url("mlflow"), watchdog=WATCHDOG)

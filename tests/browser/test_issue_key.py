@@ -95,8 +95,6 @@ def test_the_secret_is_gone_after_a_reload_and_on_the_way_back(visit, web_portal
     assert key not in window.page.content()
     window.page.go_back()
     assert key not in window.page.content()
-    window.page.go_forward()
-    assert key not in window.page.content()
     assert web_portal.rows("select count(*) from keys_apikey where name = 'reloaded'") == [{"count": 1}]
 
 
@@ -121,7 +119,7 @@ def test_the_copy_button_copies(visit):
 
     buttons.first.click()
 
-    assert window.page.get_by_role("button", name="Copied").is_visible()
+    window.page.get_by_role("button", name="Copied").wait_for()
     assert clipboard(window) == key
     window.page.bring_to_front()
     window.page.get_by_role("button", name="Copy", exact=True).last.click()
@@ -139,6 +137,9 @@ def test_the_copy_button_copies_on_plain_http_too(visit):
 
     window.page.get_by_role("button", name="Copied").wait_for()
     assert clipboard(window) == key
+    # Chromium says of each page that plain http has no use for this header of Django's.
+    assert all("Cross-Origin-Opener-Policy" in error for error in window.errors)
+    window.errors.clear()
 
 
 @pytest.mark.parametrize("width", WIDTHS)

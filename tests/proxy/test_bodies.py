@@ -149,7 +149,7 @@ class TestOnTheWire:
 
     def test_a_compressed_body_passes_as_it_is(self, echo, echo_portal, echo_key):
         lines = (f"Content-Length: {len(BLOCK)}", "Content-Encoding: gzip")
-        reply = echo_portal.exchange(request("POST", "/v1/traces", echo_key, *lines), BLOCK)
+        reply = echo_portal.exchange(request("PUT", f"/api/mlflow{ARTIFACT}", echo_key, *lines), BLOCK)
 
         assert (reply.status, echo.last.body) == (200, BLOCK)
         assert echo.last.values("Content-Encoding") == ["gzip"]
@@ -164,8 +164,7 @@ class TestOnTheWire:
         assert "expect" not in echo.last.names
 
     @pytest.mark.parametrize("is_chunked", [False, True])
-    def test_json_and_artifacts_have_limits_of_their_own(self, is_chunked, echo, second_portal):
-        key = second_portal.issue("alice")
+    def test_json_and_artifacts_have_limits_of_their_own(self, is_chunked, echo, second_portal, second_key):
         search = "/api/mlflow/api/2.0/mlflow/runs/search"
         for method, target, size, status in (
             ("POST", search, 2000, 200),
@@ -176,7 +175,7 @@ class TestOnTheWire:
             content = json.dumps({"filter": ""}).encode().ljust(size)
             length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"
             reply = second_portal.exchange(
-                request(method, target, key, length), chunks(content) if is_chunked else content
+                request(method, target, second_key, length), chunks(content) if is_chunked else content
             )
             assert reply.status == status
             if status == 413:

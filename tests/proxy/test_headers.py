@@ -187,18 +187,16 @@ class TestOnTheWire:
         assert not echo.last.names & {"authorization", "x-api-key"}
         assert echo_key["key"][8:34] not in str(echo.last)
 
-    def test_behind_a_proxy_of_ours_its_word_on_the_caller_counts_and_no_other(self, echo, second_portal):
-        key = second_portal.issue("alice")
+    def test_behind_a_proxy_of_ours_its_word_on_the_caller_counts_and_no_other(self, echo, second_portal, second_key):
         claims = [("X-Forwarded-For", "203.0.113.9, 198.51.100.7")]
-        reply = second_portal.request("GET", GET_EXPERIMENT, key=key["key"], headers=claims)
+        reply = second_portal.request("GET", GET_EXPERIMENT, key=second_key["key"], headers=claims)
 
         assert echo.last.values("X-Forwarded-For") == ["198.51.100.7"]
         [call] = second_portal.calls(request_id=reply.headers["X-Request-ID"])
         assert str(call["address"]) == "198.51.100.7"
 
-    def test_the_upstreams_own_name_and_credential_are_ours_to_set(self, echo, second_portal):
-        key = second_portal.issue("alice")
-        second_portal.request("GET", GET_EXPERIMENT, key=key["key"])
+    def test_the_upstreams_own_name_and_credential_are_ours_to_set(self, echo, second_portal, second_key):
+        second_portal.request("GET", GET_EXPERIMENT, key=second_key["key"])
 
         assert echo.last.values("Host") == ["mlflow.internal"]
         assert echo.last.values("Authorization") == ["Bearer upstream-credential"]
