@@ -3,7 +3,8 @@
 import datetime
 import secrets
 
-from django.core.management import call_command
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -18,10 +19,20 @@ RETRY_KEY_LIFETIME = datetime.timedelta(minutes=15)
 def prepare_database() -> dict[str, str]:
     """Check the settings and migrate; in a database without an admin make one and a first key.
 
-    Returns the new `user`, `password` and `key`, which exist nowhere else; {} if there was nothing to make.
+    Returns the new `user`, `password` and `key`, which exist nowhere else, if there was anything to make, and
+    `warnings` of the settings' checks, one a line. Raises CommandError for a setting that cannot work.
     """
-    call_command("check")
+    found = run_checks()
+    serious = [
+        " ".join(f"{message.msg} {message.hint or ''}".split()) for message in found if message.is_serious()
+    ]
+    if serious:
+        raise CommandError("; ".join(serious))
     call_command("migrate", interactive=False, verbosity=0)
+    return _first_admin() | {"warnings": "\n".join(" ".join(message.msg.split()) for message in found)}
+
+
+def _first_admin() -> dict[str, str]:
     if User.objects.filter(Q(is_superuser=True) | Q(username=ADMIN)).exists():
         return {}
     password = secrets.token_urlsafe(16)

@@ -10,14 +10,27 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from django.conf import settings
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, which on SIGTERM waits only for requests, not for idle connections too."""
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if self.alive or enabled:
+            return
+        for connection in (*self.keepalived_conns, *self.pending_conns):
+            connection.timeout = 0.0
+        self.murder_keepalived()
+        self.murder_pending()
+
 
 bind = f"{settings.HOST}:{settings.PORT}"
-worker_class = "gthread"
+worker_class = "portal.server.Worker"
 workers = settings.WORKERS
 threads = settings.THREADS
-keepalive = (
-    75  # seconds; longer than the usual load balancer's 60, so that it never sends into a closing door
-)
+keepalive = 75  # seconds; a load balancer's usual 60 and more, so that it never sends into a closing door
 graceful_timeout = 30  # seconds that running requests get after SIGTERM
 timeout = 60  # seconds without a worker's heartbeat; a long transfer does not stop it
 worker_connections = 2000

@@ -204,7 +204,10 @@ def send(
                 chunked=chunked,
                 **({"timeout": Timeout(connect=timeout, read=timeout)} if timeout else {}),  # type: ignore[arg-type]
             )
-            return Answer(response)
+            if is_delimited(response):
+                return Answer(response)
+            response.close()
+            raise broken()
         except ProtocolError as error:
             if not attempts:
                 raise refusal(error) from error
@@ -235,6 +238,17 @@ def refusal(error: Exception) -> Refusal:
     if isinstance(error, NewConnectionError | SSLError):
         message = "MLflow cannot be reached just now. The call did not arrive there; try again in a minute."
         return bad_gateway("upstream_unreachable", message)
+    return broken()
+
+
+def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
+    """Whether the answer says where it ends. One that does not looks whole when it is broken off, be it in
+    the midst of its headers (RFC 9112 §6.3); MLflow's server always says."""
+    lengths = ("Content-Length", "Transfer-Encoding")
+    return response.status in (204, 304) or any(name in response.headers for name in lengths)
+
+
+def broken() -> Refusal:
     return bad_gateway(
         "upstream_broken",
         "MLflow broke off the connection or sent something that is not HTTP. Whether it did what was asked is "

@@ -54,7 +54,7 @@ class Passage:
                 user=self.key.owner,
                 operation=self.operation,
                 method=self.method[:16],
-                path=self.path[:1000],
+                path=self.path[:1000].replace("\0", "\ufffd"),  # PostgreSQL holds no NUL
                 status=self.status,
                 reason=self.reason,
                 bytes_in=self.bytes_in,

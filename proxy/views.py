@@ -73,6 +73,7 @@ class MlflowProxy(ProxyView):
             return redirect
         caller = self.passage.caller = authentication.authenticate(request.META)
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
+        paths.check_target(request.META.get("RAW_URI", ""))
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
         match = operations.match(request.method or "", path)
         self.passage.operation = match.operation.name

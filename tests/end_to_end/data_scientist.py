@@ -54,7 +54,9 @@ def main(name: str) -> dict[str, object]:
     client.set_model_version_tag(f"{name}-model", "1", "quality", "good")
     client.update_registered_model(f"{name}-model", description="a model")
     version = mlflow.register_model(f"runs:/{run.info.run_id}/model", f"{name}-model")
-    assert [found.name for found in client.search_registered_models(f"name = '{name}-model'")] == [f"{name}-model"]
+    assert [found.name for found in client.search_registered_models(f"name = '{name}-model'")] == [
+        f"{name}-model"
+    ]
     assert len(client.search_model_versions(f"name = '{name}-model'")) == 2
     assert client.search_runs([experiment_id], "metrics.loss < 1")[0].info.run_id == run.info.run_id
     client.delete_registered_model_alias(f"{name}-model", "champion")

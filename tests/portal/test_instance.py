@@ -46,6 +46,13 @@ def test_secrets_in_the_environment_win_and_are_not_written(
     assert not (tmp_path / "secrets.json").exists()
 
 
+def test_secrets_that_were_damaged_are_not_silently_replaced(tmp_path: Path) -> None:
+    (tmp_path / "secrets.json").write_text("{")
+    with pytest.raises(StartError, match="restore it from a backup"):
+        instance.load_secrets(tmp_path)
+    assert (tmp_path / "secrets.json").read_text() == "{"
+
+
 def test_a_file_that_is_replaced_is_whole_and_private_at_every_moment(tmp_path: Path) -> None:
     path = tmp_path / "portal.json"
     (tmp_path / "portal.json.new").write_text("left by a run that was killed")

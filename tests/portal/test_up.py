@@ -2,6 +2,7 @@ import contextlib
 import http.cookiejar
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -213,10 +214,6 @@ def test_the_secrets_are_made_once_and_readable_by_their_owner_alone(first_run: 
     assert json.loads(first_run.files["secrets.json"]).keys() == {"SECRET_KEY", "KEY_PEPPERS"}
 
 
-def test_mlflow_does_not_know_the_portals_secrets(first_run: FirstRun) -> None:
-    assert "SECRET_KEY" not in first_run.files["logs/mlflow.log"]
-
-
 def test_control_c_stops_everything_with_status_0(first_run: FirstRun) -> None:
     assert first_run.status == 0
     assert first_run.up.output.endswith("stopped\n")
@@ -309,6 +306,25 @@ def test_a_portal_whose_make_is_killed_stops_too(data_without_mlflow: Path) -> N
     assert running.output.splitlines().count("stopped") <= 1
 
 
+def test_a_portal_whose_terminal_goes_away_stops_too(data_without_mlflow: Path) -> None:
+    master, terminal = pty.openpty()
+    port = embedded.free_port()
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "up"],
+        cwd=REPOSITORY,
+        env=minimal_environment()
+        | {"DATA_DIR": str(data_without_mlflow), "PORT": str(port), "MLFLOW_URL": NOWHERE},
+        stdout=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        assert processes.wait_for(lambda: (data_without_mlflow / "portal.json").exists())
+        family = processes.with_descendants(process.pid)
+        os.close(master)
+        process.wait(timeout=60)
+    assert processes.none_left(family, data_without_mlflow)
+
+
 def test_a_portal_whose_server_or_database_dies_stops_everything_and_says_why(
     data_without_mlflow: Path,
 ) -> None:
@@ -379,9 +395,3 @@ def test_a_database_that_does_not_answer_is_one_clear_line(tmp_path: Path) -> No
     line = refused(tmp_path / "data", DATABASE_URL="postgresql://me:hunter2@127.0.0.1:9/portal")
     assert "DATABASE_URL: connection" in line
     assert "hunter2" not in line
-
-
-def test_secrets_that_were_damaged_are_not_silently_replaced(tmp_path: Path) -> None:
-    (tmp_path / "secrets.json").write_text("{")
-    assert "restore it from a backup" in refused(tmp_path)
-    assert (tmp_path / "secrets.json").read_text() == "{"

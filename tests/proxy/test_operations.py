@@ -1,5 +1,6 @@
 """The table of MLflow's routes: each row is found, nothing else is, and what is closed is closed."""
 
+import contextlib
 import re
 
 import pytest
@@ -97,11 +98,12 @@ def test_a_name_in_a_path_is_no_other_route(method, path, name, arguments):
 @pytest.mark.parametrize("operation", OPEN, ids=identity)
 def test_no_row_is_found_with_something_around_its_path(operation):
     path = example(operation)
-    for other in (f"{path}/", f"x{path}", f"/x{path}", path[:-1], path.upper(), f"{path}?a=1"):
-        try:
-            assert found(operation.method, other) is not operation or ":path" in operation.path
-        except LookupError:
-            pass
+    around = [f"{path}/", f"x{path}", f"/x{path}", f"/api{path}", path.upper()]
+    if not operation.path.endswith("}"):
+        around += [path[:-1], f"{path}x", f"{path}?a=1"]
+    for other in around:
+        with contextlib.suppress(LookupError):
+            assert found(operation.method, other) is not operation
 
 
 @given(st.sampled_from(METHODS), st.text("/abcdeimnpst-_.{}~", max_size=60))

@@ -12,14 +12,18 @@ from proxy import simulator
 
 
 class Command(BaseCommand):
-    help = "Say whether a call with this key would pass, and if not, why. Exit status 0 if it would, 1 if not."
+    help = (
+        "Say whether a call with this key would pass, and if not, why. Exit status 0 if it would, 1 if not."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
         parser.add_argument("method", metavar="METHOD", help="GET, POST, …")
         parser.add_argument("path", metavar="PATH", help="as MLflow's client sends it, with its query if any")
         parser.add_argument("--body", metavar="FILE", help="the request's body; - for standard input")
-        parser.add_argument("--address", default="", help="where it would come from, for keys bound to networks")
+        parser.add_argument(
+            "--address", default="", help="where it would come from, for keys bound to networks"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,0 +1,175 @@
+"""`manage.py issue_key`, `list_keys` and `revoke_key`: what they print, and how they say no."""
+
+import json
+import re
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from keys import tokens
+from keys.models import ApiKey, User
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command; returns what it wrote to standard output and standard error."""
+
+    def command(*arguments: str) -> tuple[str, str]:
+        call_command(*arguments)
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return command
+
+
+def issue(run, *options: str, user: str = "alice", name: str = "training") -> dict:
+    return json.loads(run("issue_key", "--user", user, "--name", name, "--json", *options)[0])
+
+
+def test_issuing_prints_the_key_alone_so_that_a_shell_can_take_it(run):
+    out, err = run("issue_key", "--user", "alice", "--name", "training")
+
+    secret = out.strip()
+    assert out == f"{secret}\n"
+    assert tokens.parse(secret).environment == "live"
+    key = ApiKey.objects.get()
+    assert err == (
+        f"Key {key.public_id} “training” of alice (does not expire). "
+        "It is shown only now; keep it where secrets are kept.\n"
+    )
+    assert secret not in err
+
+
+def test_issuing_prints_an_object_for_programs(run):
+    issued = issue(run, "--expires-in", "90d")
+    key = ApiKey.objects.get()
+
+    assert {"id", "key", "user", "user_id", "scopes", "expires_at"} <= set(issued)
+    assert (issued["id"], issued["user"], issued["user_id"]) == (key.public_id, "alice", key.owner.public_id)
+    assert issued["scopes"] == key.scopes
+    assert issued["expires_at"] == key.expires_at.isoformat()
+    assert tokens.parse(issued["key"]).last4 == key.last4
+
+
+def test_the_user_is_made_once_and_cannot_sign_in(run):
+    issue(run)
+    issue(run, name="other")
+
+    user = User.objects.get()
+    assert not user.has_usable_password()
+    assert not (user.is_staff or user.is_superuser)
+    assert user.api_keys.count() == 2
+
+
+def test_every_right_can_be_given(run):
+    issued = issue(
+        run,
+        *("--scope", "registry:read", "--scope", "tracking:read"),
+        *("--network", "10.0.0.0/8", "--network", "2001:db8::/32"),
+        *("--pattern", "alice-*", "--any-owner", "--environment", "test"),
+    )
+
+    assert issued["scopes"] == ["tracking:read", "registry:read"]
+    assert issued["networks"] == ["10.0.0.0/8", "2001:db8::/32"]
+    assert (issued["patterns"], issued["any_owner"]) == (["alice-*"], True)
+    assert issued["key"].startswith("hk_test_")
+
+
+@pytest.mark.parametrize(("text", "days"), [("30m", 30 / 1440), ("12h", 0.5), ("90d", 90), ("4w", 28)])
+def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
+    issue(run, "--expires-in", text)
+    key = ApiKey.objects.get()
+
+    assert (key.expires_at - key.created_at).total_seconds() == pytest.approx(days * 86_400, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--user", "alice", "--name", " "], "--name: give the key a name of 1 to 100 characters"),
+        (["--user", "alice", "--name", "x" * 101], "--name: give the key a name of 1 to 100 characters"),
+        (["--user", "a b", "--name", "x"], "--user: up to 150 letters"),
+        (["--user", "", "--name", "x"], "--user: up to 150 letters"),
+        (["--user", "alice", "--name", "x", "--expires-in", "soon"], "--expires-in: “soon” is no time"),
+        (["--user", "alice", "--name", "x", "--expires-in", "0d"], "--expires-in: “0d” is no time"),
+        (["--user", "alice", "--name", "x", "--expires-in", "-1d"], "--expires-in"),
+        (["--user", "alice", "--name", "x", "--environment", "prod"], "--environment"),
+        (["--user", "alice", "--name", "x", "--preset", "root"], "--preset"),
+        (["--user", "alice", "--name", "x", "--scope", "all"], "unknown scopes all"),
+        (["--user", "alice", "--name", "x", "--network", "here"], "“here” is no network"),
+        (["--user", "alice", "--name", "x", "--preset", "full", "--scope", "registry:read"], "not both"),
+        (["--user", "alice"], "--name"),
+        (["--name", "x"], "--user"),
+    ],
+)
+def test_what_cannot_be_issued_is_said_in_one_line(options, problem):
+    with pytest.raises(CommandError) as caught:
+        call_command("issue_key", *options)
+
+    assert problem in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not ApiKey.objects.exists()
+
+
+def test_a_deactivated_user_gets_no_key(run):
+    User.objects.create_user("alice", is_active=False)
+
+    with pytest.raises(CommandError, match="deactivated"):
+        issue(run)
+
+
+def test_keys_are_listed_for_people_without_their_secrets(run):
+    first, second = issue(run), issue(run, "--expires-in", "90d", user="bob", name="nightly")
+    out, _ = run("list_keys")
+
+    lines = out.splitlines()
+    assert re.split(r" {2,}", lines[0]) == ["id", "user", "name", "masked", "state", "created_at", "expires_at"]
+    assert [re.split(r" {2,}", line)[:3] for line in lines[1:]] == [
+        [second["id"], "bob", "nightly"],
+        [first["id"], "alice", "training"],
+    ]
+    assert lines[2].endswith("-")
+    for issued in (first, second):
+        assert issued["masked"] in out
+        assert issued["key"][12:34] not in out
+
+
+def test_keys_are_listed_for_programs_and_by_user(run):
+    issue(run), issue(run, user="bob")
+    out, _ = run("list_keys", "--json", "--user", "bob")
+
+    [listed] = json.loads(out)
+    assert (listed["user"], listed["state"]) == ("bob", "active")
+    assert "key" not in listed
+
+
+def test_an_empty_list_says_what_to_do(run):
+    assert run("list_keys")[0].startswith("No keys yet. Issue one: manage.py issue_key")
+    assert json.loads(run("list_keys", "--json")[0]) == []
+
+
+def test_revoking_says_what_was_done_and_what_was_done_already(run):
+    issued = issue(run)
+
+    assert run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice is revoked.\n"
+    assert run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice was revoked already.\n"
+    assert json.loads(run("revoke_key", issued["id"], "--json")[0])["state"] == "revoked"
+
+
+def test_revoking_what_is_not_there_says_so():
+    with pytest.raises(CommandError, match="there is no key “key_x”; manage.py list_keys shows them all"):
+        call_command("revoke_key", "key_x")
+
+
+def test_rotating_prints_the_new_key_alone(run):
+    issued = issue(run)
+    out, err = run("rotate_key", issued["id"], "--overlap", "now")
+
+    assert tokens.parse(out.strip()).secret != issued["key"]
+    assert "The old one has ended." in err
+    rotated = json.loads(run("rotate_key", issued["id"], "--overlap", "1h", "--json")[0])
+    assert rotated["state"] == "rotating"
+    with pytest.raises(CommandError, match="still works"):
+        call_command("rotate_key", issued["id"])
