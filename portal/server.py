@@ -26,7 +26,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.murder_pending()
 
 
-bind = f"{settings.HOST}:{settings.PORT}"
+bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 worker_class = "portal.server.Worker"
 workers = settings.WORKERS
 threads = settings.THREADS

@@ -84,13 +84,6 @@ def issued(alice) -> tuple[ApiKey, str]:
     return actions.issue(owner=alice, name="training")
 
 
-@pytest.fixture(autouse=True)
-def nothing_remembered():
-    cache.keys.entries.clear()
-    yield
-    cache.keys.entries.clear()
-
-
 def bearer(secret: str) -> dict[str, str]:
     return {"HTTP_AUTHORIZATION": f"Bearer {secret}"}
 
@@ -223,7 +216,8 @@ def test_what_is_no_key_costs_no_query(issued, django_assert_num_queries):
             refusal(meta)
 
 
-def test_a_known_key_costs_no_query_once_postgresql_is_heard(issued, django_assert_num_queries):
+def test_a_known_key_costs_no_query_while_postgresql_is_heard(issued, monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(cache, "UNHEARD_SECONDS", 1.0)
     with django_assert_num_queries(1):  # the key with its owner
         authentication.authenticate(bearer(issued[1]))
     cache.pulse.beat()

@@ -1,0 +1,125 @@
+"""A wrong value stops the start with one clear line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+GOOD = {
+    "SECRET_KEY": "s" * 50,
+    "KEY_PEPPERS": "p" * 40,
+    "DATABASE_URL": "postgresql://portal@127.0.0.1:1/portal",
+    "MLFLOW_URL": "http://mlflow.internal:5000",
+}
+# What is set to a wrong value (or taken away), and what the line has to say beside its name.
+WRONG = [
+    ("SECRET_KEY", None, "not set"),
+    ("KEY_PEPPERS", None, "not set"),
+    ("KEY_PEPPERS", "short", "32 characters"),
+    ("KEY_PEPPERS", f"{'p' * 40},short", "32 characters"),
+    ("DATABASE_URL", None, "not set"),
+    ("DATABASE_URL", "mysql://portal:pa55word@db/portal", "PostgreSQL"),
+    ("DATABASE_URL", "nonsense", "PostgreSQL"),
+    ("MLFLOW_URL", None, "not set"),
+    ("MLFLOW_URL", "mlflow.internal:5000", "http://"),
+    ("MLFLOW_URL", "ftp://mlflow.internal", "http://"),
+    ("MLFLOW_URL", "http://", "http://"),
+    ("MLFLOW_URL", "http://mlflow.internal:http", "port"),
+    ("MLFLOW_URL", "http://mlflow.internal:99999", "port"),
+    ("MLFLOW_URL", "http://[::1", "http://"),
+    ("MLFLOW_URL", "http://user:pa55word@mlflow.internal", "user"),
+    ("MLFLOW_URL", "http://mlflow.internal/?a=1", "query"),
+    ("MLFLOW_URL", "http://mlflow.internal/#a", "fragment"),
+    ("MLFLOW_URL", "http://127.0.0.1:8000", "the portal itself"),
+    ("MLFLOW_URL", "http://localhost:8000/", "the portal itself"),
+    ("MLFLOW_URL", "http://[::1]:8000", "the portal itself"),
+    ("MLFLOW_URL", "http://127.0.0.1:8000/mlflow", "the portal itself"),
+    ("MLFLOW_TEST_URL", "http://127.0.0.1:8000", "the portal itself"),
+    ("MLFLOW_TEST_URL", "nonsense", "http://"),
+    ("MLFLOW_API", "rest", "api, ajax-api"),
+    ("MLFLOW_STATIC_PREFIX", "mlflow", "slash"),
+    ("MLFLOW_CA_BUNDLE", "/nonexistent.pem", "cannot be read"),
+    ("MLFLOW_CLIENT_CERT", "/nonexistent.pem", "cannot be read"),
+    ("MLFLOW_CLIENT_KEY", "/nonexistent.pem", "cannot be read"),
+    ("PUBLIC_URL", "registry.example", "http://"),
+    ("PORT", "http", "whole number"),
+    ("PORT", "0", "from 1 to 65535"),
+    ("PORT", "65536", "from 1 to 65535"),
+    ("PORT", "-1", "whole number"),
+    ("PORT", "²", "whole number"),
+    ("WORKERS", "0", "from 1"),
+    ("THREADS", "many", "whole number"),
+    ("MAX_JSON_BODY", "32MiB", "whole number"),
+    ("MAX_ARTIFACT_BODY", "-1", "whole number"),
+    ("TRUSTED_PROXIES", "11", "from 0 to 10"),
+    ("DEBUG", "maybe", "neither true nor false"),
+    ("DIRECT_ARTIFACTS", "2", "neither true nor false"),
+    ("OWNERSHIP", "none", "enforce, log, off"),
+    ("EXPIRY_GRACE", "1h", "whole number"),
+    ("METRICS_ALLOW", "10.0.0.1/8", "networks"),
+    ("METRICS_ALLOW", "loopback", "networks"),
+]
+
+
+def start(folder: Path, *command: str, **settings: str | None) -> subprocess.CompletedProcess[str]:
+    """Python with these settings and no others; None takes one away."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    given = {name: value for name, value in {**GOOD, **settings}.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, *(command or ("-c", "import portal.settings"))],
+        env={**kept, "DATA_DIR": str(folder), "PYTHONPATH": str(ROOT), **given},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_good_settings_start(tmp_path):
+    result = start(tmp_path, "manage.py", "check")
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(("name", "value", "words"), WRONG)
+def test_a_wrong_value_is_one_clear_line(name, value, words, tmp_path):
+    result = start(tmp_path, **{name: value})
+
+    assert result.returncode == 1
+    [line] = result.stderr.splitlines()
+    assert line.startswith(f"{name}: ")
+    assert words in line
+    assert "pa55word" not in line
+
+
+@pytest.mark.parametrize("command", [("manage.py", "check"), ("-m", "gunicorn", "--config", "python:portal.server")])
+def test_each_way_to_start_stops_with_the_same_line(command, tmp_path):
+    result = start(tmp_path, *command, PORT="http")
+
+    assert result.returncode != 0
+    assert "PORT: “http” is not a whole number from 1 to 65535" in result.stderr.splitlines()
+    assert "Traceback" not in result.stderr + result.stdout
+
+
+def test_the_portal_is_told_by_its_public_address_too(tmp_path):
+    for public, mlflow in (
+        ("https://registry.example", "https://registry.example"),
+        ("https://registry.example", "https://registry.example:443/mlflow"),
+        ("https://registry.example:8443", "https://REGISTRY.example:8443"),
+    ):
+        result = start(tmp_path, PUBLIC_URL=public, MLFLOW_URL=mlflow)
+        assert "the portal itself" in result.stderr, mlflow
+    assert start(tmp_path, PUBLIC_URL="https://registry.example", MLFLOW_URL="http://registry.example:5000").returncode == 0
+
+
+def test_another_server_on_this_machine_is_not_the_portal(tmp_path):
+    assert start(tmp_path, MLFLOW_URL="http://127.0.0.1:5000").returncode == 0
+    assert start(tmp_path, PORT="9000", MLFLOW_URL="http://127.0.0.1:8000").returncode == 0
+
+
+def test_blank_is_unset(tmp_path):
+    assert start(tmp_path, PORT=" ", DEBUG="", MLFLOW_TEST_URL="").returncode == 0
+    assert "not set" in start(tmp_path, SECRET_KEY=" ").stderr
