@@ -62,7 +62,9 @@ def refuse_key_in_query(query: str) -> None:
 def credential(meta: Mapping[str, str]) -> str:
     """The one credential that the headers carry, whatever the form."""
     for name, header in (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key")):
-        if "," in meta.get(name, ""):  # how WSGI joins headers of one name; no credential of ours holds a comma
+        if "," in meta.get(
+            name, ""
+        ):  # how WSGI joins headers of one name; no credential of ours holds a comma
             raise invalid("two_credentials", f"Two {header} headers were sent. Send only one of them.")
     found = {value for value in (from_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value}
     if not found:

@@ -40,7 +40,7 @@ def flag(name: str, *, default: bool = False) -> bool:
 
 def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
     value = text(name, str(default))
-    if not value.isdigit() or not least <= int(value) <= most:
+    if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
         raise wrong(name, f"“{value}” is not a whole number from {least} to {most}")
     return int(value)
 
@@ -61,11 +61,13 @@ def http_url(name: str, default: str = "") -> str:
     value = text(name, default).rstrip("/")
     if not value:
         return ""
-    parts = urlsplit(value)
     try:
+        parts = urlsplit(value)
         parts.port  # noqa: B018  raises ValueError on nonsense
     except ValueError:
-        raise wrong(name, f"“{value}” has a port that is not a number") from None
+        raise wrong(
+            name, "its host or port is none; it is written like http://mlflow.internal:5000"
+        ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise wrong(name, f"“{value}” is not an address such as http://mlflow.internal:5000")
     if parts.username or parts.query or parts.fragment:
@@ -73,6 +75,14 @@ def http_url(name: str, default: str = "") -> str:
             name, "the address holds a user, a query or a fragment; only scheme, host, port and path fit"
         )
     return value
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port that an address means; all the names of this machine are one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_here = host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127.")  # noqa: S104
+    return "here" if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def readable_file(name: str) -> str:
@@ -95,8 +105,10 @@ def database(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for a postgresql:// address."""
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise wrong("DATABASE_URL", f"not a PostgreSQL address: {str(error).splitlines()[0]}") from None
+    except psycopg.ProgrammingError:  # whose message repeats the address with its password
+        raise wrong(
+            "DATABASE_URL", "not a PostgreSQL address such as postgresql://user@host:5432/portal"
+        ) from None
     entry = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": str(parts.pop("dbname", "") or "portal"),
@@ -161,11 +173,11 @@ EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key m
 OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
 ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
 
-PUBLIC_URL = http_url("PUBLIC_URL", f"http://{HOST}:{PORT}")
+_own_url = f"http://{f'[{HOST}]' if ':' in HOST else HOST}:{PORT}"
+PUBLIC_URL = http_url("PUBLIC_URL", _own_url)
 _public = urlsplit(PUBLIC_URL)
 for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_URL)):
-    _upstream = urlsplit(_url)
-    if _url and (_upstream.hostname, _upstream.port) in ((_public.hostname, _public.port), (HOST, PORT)):
+    if _url and place(_url) in (place(PUBLIC_URL), place(_own_url)):
         raise wrong(_name, f"“{_url}” is the portal itself; set it to MLflow's own address")
 
 ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.0.1", "localhost", "[::1]"}))

@@ -48,8 +48,8 @@ class RequestBody:
         return data
 
     def spoil(self) -> None:
-        """Let nothing more be read from this connection. gunicorn takes chunks that broke for chunks that ended,
-        and would answer what follows them as the next request (request smuggling)."""
+        """Let nothing more be read from this connection. gunicorn takes chunks that broke for chunks that
+        ended, and would answer what follows them as the next request (request smuggling)."""
 
         def read(*size: int) -> bytes:
             raise ConnectionResetError(errno.ECONNRESET, "the request's body broke")

@@ -42,8 +42,8 @@ def encode(path: str) -> str:
 
 
 def check_target(target: str) -> None:
-    """Raises Refusal (400) for a request line's target with raw controls, which Python's urlsplit drops, or raw
-    bytes beyond ASCII, which servers read in different ways."""
+    """Raises Refusal (400) for a request line's target with raw controls, which Python's urlsplit drops, or
+    raw bytes beyond ASCII, which servers read in different ways."""
     if NOT_VISIBLE.search(target):
         raise invalid("bad_path", "The address holds bytes that must be percent-encoded (RFC 3986).")
 

@@ -88,6 +88,7 @@ class MlflowProxy(ProxyView):
             address=self.passage.address,
         )
         self.permit = permissions.permit(caller, attempt, match=match, exists=self.has_trace)
+        authentication.note_use(caller, address=self.passage.address, client=self.passage.client)
         if self.permit.restamped:
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:

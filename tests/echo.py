@@ -1,4 +1,4 @@
-"""A real HTTP server that plays MLflow: it answers with what it got, byte for byte, and misbehaves on demand."""
+"""A real HTTP server that plays MLflow: it answers with what it got, byte for byte, or misbehaves as told."""
 
 import base64
 import contextlib

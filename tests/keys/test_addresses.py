@@ -38,7 +38,14 @@ def test_each_proxy_of_ours_counts_from_the_right(forwarded, trusted, address):
 
 @pytest.mark.parametrize(
     ("forwarded", "trusted"),
-    [(None, 1), ("", 1), ("198.51.100.7", 2), ("198.51.100.7, unknown", 1), ("198.51.100.7,", 1), ("999.1.1.1", 1)],
+    [
+        (None, 1),
+        ("", 1),
+        ("198.51.100.7", 2),
+        ("198.51.100.7, unknown", 1),
+        ("198.51.100.7,", 1),
+        ("999.1.1.1", 1),
+    ],
 )
 def test_a_chain_that_cannot_be_ours_leaves_the_peer(forwarded, trusted):
     assert seen(forwarded, trusted=trusted) == PEER
@@ -52,7 +59,9 @@ def test_a_server_without_addresses_gives_none():
 @given(st.ip_addresses().filter(lambda address: not getattr(address, "ipv4_mapped", None)))
 def test_an_address_is_read_in_every_form_that_proxies_write(address):
     text = str(address)
-    forms = [text, f" {text} ", f"[{text}]", f"[{text}]:80"] + ([f"{text}:80"] if address.version == 4 else [])
+    forms = [text, f" {text} ", f"[{text}]", f"[{text}]:80"] + (
+        [f"{text}:80"] if address.version == 4 else []
+    )
     for form in forms:
         assert parse(form) == text
 

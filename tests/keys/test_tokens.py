@@ -83,7 +83,9 @@ def test_what_is_no_key_is_refused_without_being_repeated(text):
     assert len(text) < 5 or text not in str(caught.value)
 
 
-@pytest.mark.parametrize("change", [str.upper, str.strip, lambda key: f"{key}\n", lambda key: f" {key}", lambda key: key[:-1]])
+@pytest.mark.parametrize(
+    "change", [str.upper, str.strip, lambda key: f"{key}\n", lambda key: f" {key}", lambda key: key[:-1]]
+)
 def test_a_key_is_taken_whole_and_as_it_is(change):
     secret = tokens.generate().secret
     if change(secret) != secret:

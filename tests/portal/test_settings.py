@@ -29,7 +29,7 @@ WRONG = [
     ("MLFLOW_URL", "http://", "http://"),
     ("MLFLOW_URL", "http://mlflow.internal:http", "port"),
     ("MLFLOW_URL", "http://mlflow.internal:99999", "port"),
-    ("MLFLOW_URL", "http://[::1", "http://"),
+    ("MLFLOW_URL", "http://[::1", "host or port"),
     ("MLFLOW_URL", "http://user:pa55word@mlflow.internal", "user"),
     ("MLFLOW_URL", "http://mlflow.internal/?a=1", "query"),
     ("MLFLOW_URL", "http://mlflow.internal/#a", "fragment"),
@@ -95,7 +95,9 @@ def test_a_wrong_value_is_one_clear_line(name, value, words, tmp_path):
     assert "pa55word" not in line
 
 
-@pytest.mark.parametrize("command", [("manage.py", "check"), ("-m", "gunicorn", "--config", "python:portal.server")])
+@pytest.mark.parametrize(
+    "command", [("manage.py", "check"), ("-m", "gunicorn", "--config", "python:portal.server")]
+)
 def test_each_way_to_start_stops_with_the_same_line(command, tmp_path):
     result = start(tmp_path, *command, PORT="http")
 
@@ -112,12 +114,22 @@ def test_the_portal_is_told_by_its_public_address_too(tmp_path):
     ):
         result = start(tmp_path, PUBLIC_URL=public, MLFLOW_URL=mlflow)
         assert "the portal itself" in result.stderr, mlflow
-    assert start(tmp_path, PUBLIC_URL="https://registry.example", MLFLOW_URL="http://registry.example:5000").returncode == 0
+    assert (
+        start(
+            tmp_path, PUBLIC_URL="https://registry.example", MLFLOW_URL="http://registry.example:5000"
+        ).returncode
+        == 0
+    )
 
 
 def test_another_server_on_this_machine_is_not_the_portal(tmp_path):
     assert start(tmp_path, MLFLOW_URL="http://127.0.0.1:5000").returncode == 0
     assert start(tmp_path, PORT="9000", MLFLOW_URL="http://127.0.0.1:8000").returncode == 0
+
+
+def test_an_ipv6_address_is_a_host_too(tmp_path):
+    assert start(tmp_path, HOST="::1").returncode == 0
+    assert "the portal itself" in start(tmp_path, HOST="::1", MLFLOW_URL="http://[::1]:8000").stderr
 
 
 def test_blank_is_unset(tmp_path):

@@ -41,7 +41,9 @@ def test_a_body_that_ends_early_is_no_body():
     assert body.count == 4
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(), TimeoutError(), ValueError("bad chunk"), Exception()])
+@pytest.mark.parametrize(
+    "error", [ConnectionResetError(), TimeoutError(), ValueError("bad chunk"), Exception()]
+)
 def test_nothing_more_is_read_after_a_body_that_broke(error):
     class Broken:
         def read(self, size: int) -> bytes:
@@ -98,7 +100,9 @@ def test_a_length_that_can_be_read_in_two_ways_is_refused(meta):
 
 
 # What portal and MLflow read alike, and what a proxy that parses and writes anew would change.
-JSON = '{ "name":"m\\u00f6d\\/el",\t"description": "ü 你 \\ud83d\\ude00", "tags": [],\r\n "n": 1.0e0 }\n'.encode()
+JSON = (
+    '{ "name":"m\\u00f6d\\/el",\t"description": "ü \\ud83d\\ude00", "tags": [],\r\n "n": 1.0e0 }\n'.encode()
+)
 BODIES = {
     "POST": ("/api/2.0/mlflow/runs/search", JSON),
     "PUT": (ARTIFACT, bytes(range(256)) * 300),

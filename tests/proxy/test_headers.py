@@ -33,7 +33,7 @@ PASSED = [
 ]
 SET_BY_THE_PORTAL = {"host", "x-forwarded-for", "x-hokusai-user-id", "x-hokusai-api-key-id", "x-request-id"}
 HOSTILE = [
-    ("Cookie", "sessionid=stolen"),
+    ("Cookie", f"sessionid={'x' * 32}"),
     ("Origin", "https://evil.example"),
     ("Referer", "https://evil.example/x"),
     ("X-MLFLOW-WORKSPACE", "other"),
@@ -165,6 +165,7 @@ class TestOnTheWire:
         reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"], headers=twice)
 
         assert reply.status == 200
+        assert reply.headers["Set-Cookie"] is None
         assert echo.last.names == SET_BY_THE_PORTAL
         assert echo.last.values("X-Hokusai-User-Id") == [echo_key["user_id"]]
         assert echo.last.values("X-Hokusai-API-Key-Id") == [echo_key["id"]]
@@ -187,7 +188,9 @@ class TestOnTheWire:
         assert not echo.last.names & {"authorization", "x-api-key"}
         assert echo_key["key"][8:34] not in str(echo.last)
 
-    def test_behind_a_proxy_of_ours_its_word_on_the_caller_counts_and_no_other(self, echo, second_portal, second_key):
+    def test_behind_a_proxy_of_ours_its_word_on_the_caller_counts_and_no_other(
+        self, echo, second_portal, second_key
+    ):
         claims = [("X-Forwarded-For", "203.0.113.9, 198.51.100.7")]
         reply = second_portal.request("GET", GET_EXPERIMENT, key=second_key["key"], headers=claims)
 

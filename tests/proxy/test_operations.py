@@ -128,9 +128,7 @@ def test_what_deletes_is_not_called_a_write_and_what_reads_not_either():
         assert "delete" in scopes[f"POST /api/2.0/mlflow/{row}"]
     for row in ("runs/search", "registered-models/get-latest-versions", "experiments/search"):
         assert scopes[f"POST /api/2.0/mlflow/{row}"].endswith(":read")
-    assert all(
-        "write" not in scope or not row.startswith("GET ") for row, scope in scopes.items()
-    )
+    assert all("write" not in scope or not row.startswith("GET ") for row, scope in scopes.items())
 
 
 @pytest.mark.postgresql

@@ -98,8 +98,7 @@ def test_a_path_is_decoded_and_encoded_without_loss(path):
 def test_whatever_is_let_through_is_forwarded_in_the_form_that_was_checked(text):
     try:
         path = paths.decode(text)
-    except Refusal as refusal:
-        assert (refusal.status, refusal.reason) == (400, "bad_path")
+    except Refusal:
         return
     encoded = paths.encode(path)
     assert paths.decode(path_info(encoded)) == path

@@ -71,7 +71,9 @@ def test_an_upstream_that_is_away_is_a_bad_gateway():
     assert "127.0.0.1" not in refusal.message
 
 
-@pytest.mark.parametrize("content", [b"SSH-2.0-OpenSSH_9.9\r\n\r\n", b"\x00\xff" * 50, b"", b"HTTP/1.1 x y\r\n\r\n"])
+@pytest.mark.parametrize(
+    "content", [b"SSH-2.0-OpenSSH_9.9\r\n\r\n", b"\x00\xff" * 50, b"", b"HTTP/1.1 x y\r\n\r\n"]
+)
 def test_an_answer_that_is_not_http_is_a_bad_gateway(content):
     with scripted(answering(content), answering(content)) as url:
         refusal = refused(url)
@@ -217,9 +219,12 @@ class TestOnTheWire:
         assert (reply.status, reply.body) == (status, body)
 
     @pytest.mark.parametrize(
-        ("status", "error_code"), [(404, "ENDPOINT_NOT_FOUND"), (500, "INTERNAL_ERROR"), (405, None), (413, None)]
+        ("status", "error_code"),
+        [(404, "ENDPOINT_NOT_FOUND"), (500, "INTERNAL_ERROR"), (405, None), (413, None)],
     )
-    def test_mlflows_pages_become_json_of_the_same_status(self, status, error_code, echo, echo_portal, echo_key):
+    def test_mlflows_pages_become_json_of_the_same_status(
+        self, status, error_code, echo, echo_portal, echo_key
+    ):
         echo.script = Script(status=status, headers=HTML, body=b"<h1>at http://10.0.0.7:5000</h1>")
         reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
 
