@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, the first one of the answer included
 BLOCK_SIZE = 64 * 1024  # bytes
+NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
 
 class Body(Protocol):
@@ -183,7 +184,7 @@ def send(
     out to be dead.
     """
     prepared = Headers(headers or {})
-    prepared.target = target(url, path) + (f"?{query}" if query else "")
+    prepared.target = target(url, method, path) + (f"?{query}" if query else "")
     prepared["Host"] = settings.MLFLOW_HOST_HEADER or urlsplit(url).netloc
     prepared.setdefault("User-Agent", SKIP_HEADER)
     prepared.setdefault("Accept-Encoding", SKIP_HEADER)
@@ -215,11 +216,16 @@ def send(
             raise refusal(error) from error
 
 
-def target(url: str, path: str) -> str:
-    """MLflow's own path for a standard one (`/api/…`): its base path, static prefix and API mount."""
+def target(url: str, method: str, path: str) -> str:
+    """MLflow's own path for a standard one (`/api/…`): its base path, static prefix and API mount.
+
+    Artifacts go up and down by the routes that stream, which MLflow (fastapi_app.py) serves without the
+    static prefix; those with it are Flask's, which hold a body whole and take a chunked one for empty.
+    """
+    is_native = method in ("GET", "PUT") and path.startswith(NATIVE)
     if settings.MLFLOW_API == "ajax-api" and path.startswith("/api/"):
         path = "/ajax-api/" + path.removeprefix("/api/")
-    return urlsplit(url).path + settings.MLFLOW_STATIC_PREFIX + path
+    return urlsplit(url).path + ("" if is_native else settings.MLFLOW_STATIC_PREFIX) + path
 
 
 def refusal(error: Exception) -> Refusal:
