@@ -44,7 +44,7 @@ class User(AbstractUser):
             pgtrigger.Trigger(
                 name="announce_user",
                 when=pgtrigger.After,
-                operation=pgtrigger.UpdateOf("is_active", "username", "public_id"),
+                operation=pgtrigger.UpdateOf("is_active", "username", "public_id"),  # type: ignore[no-untyped-call]
                 func=f"PERFORM pg_notify('{CHANNEL}', 'user:' || NEW.id); RETURN NEW;",
             )
         ]
@@ -156,7 +156,7 @@ class ApiKey(models.Model):
             pgtrigger.Trigger(
                 name="announce_key",
                 when=pgtrigger.After,
-                operation=pgtrigger.UpdateOf(
+                operation=pgtrigger.UpdateOf(  # type: ignore[no-untyped-call]
                     "digest",
                     "previous_digest",
                     "previous_ends_at",

@@ -18,8 +18,8 @@ def version() -> str:
 
 def routes() -> set[tuple[str, str]]:
     """(method, path) of every route, parameters as `{name}` or `{name:path}`; without HEAD and OPTIONS."""
+    from mlflow.server import app as flask_app
     from mlflow.server.fastapi_app import app as fastapi_app
-    from mlflow.server.fastapi_app import flask_app
 
     found = set()
     for rule in flask_app.url_map.iter_rules():

@@ -20,13 +20,11 @@ EXPERIMENT = re.compile(r"(0|[1-9][0-9]*)(?:/|$)")
 def canonical(path: str) -> str:
     """`path` if it means the same to everybody. Raises Refusal (400) otherwise."""
     if (
-        not path
-        or UNSAFE.search(path)
+        UNSAFE.search(path)
         or path != path.strip()
-        or path.startswith("/")
-        or path != posixpath.normpath(path)
+        or path != posixpath.normpath(path)  # "" becomes "."
         or path in (".", "..")
-        or path.startswith("../")
+        or path.startswith(("/", "../"))
     ):
         raise invalid(
             "bad_artifact_path",

@@ -10,7 +10,7 @@ every value has to be of its field's type, every key stands once, and the rest i
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -140,20 +140,15 @@ def check_value(value: Any, kind: str, where: str) -> Any:
 
 
 def check_scalar(value: Any, kind: str, where: str) -> Any:
-    good = {
-        "string": lambda: isinstance(value, str),
-        "bool": lambda: isinstance(value, bool),
-        "int": lambda: is_integer(value),
-        "double": lambda: is_number(value),
-        "google.protobuf.Value": lambda: True,
-        "google.protobuf.Struct": lambda: isinstance(value, dict),
-        "google.protobuf.ListValue": lambda: isinstance(value, list),
-    }.get(kind, lambda: isinstance(value, str))()  # Timestamp, Duration and FieldMask are strings in JSON
-    if not good:
-        raise wrong(
-            where, {"string": "text", "int": "a whole number", "double": "a number"}.get(kind, f"a {kind}")
-        )
+    is_good = CHECKS.get(kind, is_text)  # Timestamp, Duration and FieldMask are strings in JSON
+    if not is_good(value):
+        wanted = {"string": "text", "int": "a whole number", "double": "a number"}
+        raise wrong(where, wanted.get(kind, f"a {kind}"))
     return value
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def is_integer(value: Any) -> bool:
@@ -168,6 +163,17 @@ def is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
     return isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value) is not None)
+
+
+CHECKS: Mapping[str, Callable[[Any], bool]] = {
+    "string": is_text,
+    "bool": lambda value: isinstance(value, bool),
+    "int": is_integer,
+    "double": is_number,
+    "google.protobuf.Value": lambda value: True,
+    "google.protobuf.Struct": lambda value: isinstance(value, dict),
+    "google.protobuf.ListValue": lambda value: isinstance(value, list),
+}
 
 
 def wrong(where: str, wanted: str) -> Refusal:

@@ -59,7 +59,11 @@ def simulate(
     thing = permit.things.first
     on = f" on {thing}" if thing else ""
     return Verdict(
-        passes=True, status=200, reason="", message=f"{operation}{on} would be forwarded.", operation=operation
+        passes=True,
+        status=200,
+        reason="",
+        message=f"{operation}{on} would be forwarded.",
+        operation=operation,
     )
 
 

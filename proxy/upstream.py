@@ -7,7 +7,7 @@ import logging
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -69,7 +69,7 @@ class ExactTarget(HTTPConnection):
         super().connect()
         self.sock.settimeout(IDLE_TIMEOUT)
 
-    def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def,override]
+    def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def]
         super().request(method, headers.target, body=body, headers=headers, **options)
 
 
@@ -89,7 +89,7 @@ class TLSPool(HTTPSConnectionPool):
 def pool(url: str) -> HTTPConnectionPool:
     """The pool of kept-alive connections to the MLflow at `url`, one for each process."""
     parts = urlsplit(url)
-    options = {
+    options: dict[str, Any] = {
         "maxsize": settings.THREADS,
         "timeout": Timeout(connect=IDLE_TIMEOUT, read=IDLE_TIMEOUT),  # connecting: see ExactTarget
         "blocksize": BLOCK_SIZE,
@@ -97,8 +97,8 @@ def pool(url: str) -> HTTPConnectionPool:
     }
     host = parts.hostname or ""
     if parts.scheme == "http":
-        return Pool(host, parts.port or 80, **options)  # type: ignore[arg-type]
-    return TLSPool(  # type: ignore[arg-type]
+        return Pool(host, parts.port or 80, **options)
+    return TLSPool(
         host,
         parts.port or 443,
         **options,
@@ -197,7 +197,7 @@ def send(
             response = pool(url).urlopen(
                 method,
                 "/",
-                body=body,
+                body=body,  # type: ignore[arg-type]  # urllib3 only reads from it
                 headers=prepared,
                 redirect=False,
                 preload_content=False,

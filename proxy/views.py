@@ -38,7 +38,7 @@ SETTLED = frozenset(
 )
 
 
-class MlflowProxy(ProxyView):
+class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     """Forwards what the table of operations knows and the key allows. `mount` is the portal's path in front
     of MLflow's own ("/api/mlflow", "/mlflow", or "" at the bare host)."""
 
@@ -94,7 +94,8 @@ class MlflowProxy(ProxyView):
         if self.permit.things.claims:
             actions.claim(caller=caller, permit=self.permit)
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
-        return super().dispatch(request, match.path)
+        response: HttpResponseBase = super().dispatch(request, match.path)
+        return response
 
     def take_body(self, request: HttpRequest, match: Match) -> bytes | None:
         """The body in memory if it has to be judged or MLflow wants it whole; None if it is streamed."""
@@ -260,7 +261,7 @@ def recorded(response: HttpResponseBase, passage: Passage, bytes_in: int) -> Htt
     passage.status = response.status_code
     passage.bytes_in = bytes_in
     if isinstance(response, StreamingHttpResponse):
-        response.streaming_content = Recorded(iter(response.streaming_content), passage)  # type: ignore[assignment]
+        response.streaming_content = Recorded(iter(response.streaming_content), passage)  # type: ignore[arg-type]
     else:
         passage.bytes_out = len(response.content)  # type: ignore[attr-defined]
         passage.record()

@@ -43,3 +43,27 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     POSTGRES.stop()
     WATCHDOG.close()
     shutil.rmtree(RUN_DIR, ignore_errors=True)
+
+
+REAL_PARTS = {
+    "real PostgreSQL": {"db", "transactional_db", "echo_portal", "mlflow_portal", "replicas"},
+    "a real MLflow server": {"mlflow_server", "mlflow_portal", "prefixed"},
+    "a real browser": {"page", "browser"},
+}
+MARKERS = {"postgresql": "real PostgreSQL", "mlflow": "a real MLflow server", "browser": "a real browser"}
+_parts: dict[str, set[str]] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    _parts[item.nodeid] = {part for part, names in REAL_PARTS.items() if names & fixtures} | {
+        part for marker, part in MARKERS.items() if item.get_closest_marker(marker)
+    }
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many tests ran against real parts; a mock would have been easier to pass."""
+    passed = {report.nodeid for report in terminalreporter.stats.get("passed", ())}
+    for part in REAL_PARTS:
+        count = sum(part in _parts.get(nodeid, ()) for nodeid in passed)
+        terminalreporter.write_line(f"{count} passed against {part}")

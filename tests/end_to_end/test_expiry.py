@@ -57,7 +57,7 @@ def test_within_its_grace_a_key_finishes_what_it_began(mlflow_portal, job):
 
 
 def test_within_its_grace_a_key_opens_nothing_new_and_touches_no_other_run(mlflow_portal, job):
-    key, run, call = job
+    key, _run, call = job
     other = mlflow_portal.issue("frank")
     theirs = mlflow_portal.request(
         "POST", f"{API}/runs/create", key=other["key"], body={"experiment_id": "0"}

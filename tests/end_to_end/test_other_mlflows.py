@@ -20,24 +20,10 @@ def prefixed(tmp_path_factory):
     child = start(
         "MLflow",
         [
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ]
-        + [
-            "--backend-store-uri",
-            f"sqlite:///{folder}/mlflow.db",
-            "--artifacts-destination",
-            str(folder / "a"),
-        ]
-        + ["--serve-artifacts", "--static-prefix", "/under"],
+            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+            *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+            *("--serve-artifacts", "--artifacts-destination", str(folder / "a"), "--static-prefix", "/under"),
+        ],
         log=folder / "mlflow.log",
         watchdog=WATCHDOG,
         environment={**minimal_environment(), "MLFLOW_DISABLE_TELEMETRY": "true"},

@@ -6,13 +6,18 @@ The checks of test_forwarding run against this too, where each has to fail: so e
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from tests.portals import RUN_DIR, Portal, free_port, gunicorn
+if TYPE_CHECKING:
+    from tests.portals import Portal
 
 
 @contextmanager
-def plain_portal(*, upstream: str) -> Iterator[Portal]:
+def plain_portal(*, upstream: str) -> "Iterator[Portal]":
     """The plain portal in front of `upstream`, run by gunicorn as ours is."""
+    # Here, because it starts PostgreSQL, for which gunicorn's own import of this module has no use.
+    from tests.portals import RUN_DIR, free_port, gunicorn
+
     port = free_port()
     folder = RUN_DIR / f"plain-{port}"
     folder.mkdir(mode=0o700)

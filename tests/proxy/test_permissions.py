@@ -162,7 +162,7 @@ def test_every_writing_operation_names_what_it_acts_on():
     assert silent == ["meta.server-info", "meta.health", "meta.version"] or silent == []
 
 
-def test_every_field_that_the_table_names_is_one_of_mlflows(subtests=None):
+def test_every_field_that_the_table_names_is_one_of_mlflows():
     for operation in SERVED:
         message = messages.requests().get(f"{operation.method} {operation.path}")
         if message is None:

@@ -25,10 +25,15 @@ class Command(BaseCommand):
         )
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
-            "--preset", choices=[preset.value for preset in Preset], help="what it may do (default: contributor)"
+            "--preset",
+            choices=[preset.value for preset in Preset],
+            help="what it may do (default: contributor)",
         )
         parser.add_argument(
-            "--scope", action="append", metavar="SCOPE", help=f"one scope, instead of a preset: {', '.join(Scope)}"
+            "--scope",
+            action="append",
+            metavar="SCOPE",
+            help=f"one scope, instead of a preset: {', '.join(Scope)}",
         )
         parser.add_argument(
             "--network", action="append", default=[], metavar="CIDR", help="works only from there"

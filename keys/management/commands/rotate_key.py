@@ -16,7 +16,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
         parser.add_argument(
-            "--overlap", choices=list(actions.OVERLAPS), default="24h", help="how long the old secret still works"
+            "--overlap",
+            choices=list(actions.OVERLAPS),
+            default="24h",
+            help="how long the old secret still works",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
