@@ -90,6 +90,11 @@ def parse(text: str) -> Token:
     return Token(secret=text, environment=match[1])
 
 
+def hide(text: str) -> str:
+    """`text` with everything that looks like a key replaced: people paste keys into paths and client names."""
+    return KEY_LIKE_PATTERN.sub("hk_(hidden)", text)
+
+
 def digest(token: Token, pepper: str) -> str:
     """HMAC-SHA-256 of the key under `pepper`, as 64 hexadecimal digits."""
     return hmac.new(pepper.encode(), token.secret.encode(), hashlib.sha256).hexdigest()

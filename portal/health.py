@@ -8,6 +8,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from keys.refusals import Refusal
@@ -56,6 +57,7 @@ def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
     return JsonResponse({"status": status, "checks": checks}, status=503 if status == "down" else 200)
 
 
+@csrf_exempt  # so that another method gets 405
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
@@ -64,6 +66,7 @@ def health(request: HttpRequest) -> JsonResponse:
     return answer(checks, needed=frozenset({"mlflow", "postgresql"}))
 
 
+@csrf_exempt
 @never_cache
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
@@ -71,12 +74,14 @@ def live(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@csrf_exempt
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     return answer({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
 
 
+@csrf_exempt
 @never_cache
 @require_safe
 def mlflow_health(request: HttpRequest) -> JsonResponse:

@@ -11,7 +11,8 @@ from proxy.messages import Json, values
 from proxy.operations import Match
 
 USER_TAG, KEY_TAG = "hokusai.user_id", "hokusai.key_id"
-RESERVED = frozenset({USER_TAG, KEY_TAG})
+QUARANTINE_TAG = "hokusai.quarantine"  # set by `manage.py quarantine`
+RESERVED = frozenset({USER_TAG, KEY_TAG, QUARANTINE_TAG})
 STAMPED = frozenset({"experiment", "run", "logged_model", "registered_model", "model_version"})
 
 
@@ -37,11 +38,15 @@ def stamp(match: Match, content: Json, *, user_id: str, key_id: str, user_name: 
 
 
 def refuse_reserved(match: Match, content: Json) -> None:
-    """Raise Refusal (403) if an operation other than a creation touches the maker's tags."""
-    if is_stamped(match):
-        return
+    """Raise Refusal (403) if an operation touches the tags that are the portal's. A creation may bring the
+    maker's, because the stamps replace them."""
     for key in tag_keys(match, content):
-        if key in RESERVED:
+        if key == QUARANTINE_TAG:
+            raise forbidden(
+                "reserved_tag",
+                f"The tag {key} says that an administrator put this under quarantine; no key sets or deletes it.",
+            )
+        if key in RESERVED and not is_stamped(match):
             raise forbidden(
                 "reserved_tag",
                 f"The tag {key} says who made this; the portal sets it at creation and nobody changes it.",

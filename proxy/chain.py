@@ -47,9 +47,7 @@ COMPLETION = ("outcome", "status", "reason", "completed_at", "created_ms", "dige
 FILLED_IN = ("object_name", "version", "run_id")
 
 FROZEN = ", ".join(f"'{column}'" for column in COMPLETION + FILLED_IN)
-CHANGES_FILLED = " OR ".join(
-    f"(OLD.{column} <> '' AND OLD.{column} <> NEW.{column})" for column in FILLED_IN
-)
+CHANGES_FILLED = " OR ".join(f"(OLD.{column} <> '' AND OLD.{column} <> NEW.{column})" for column in FILLED_IN)
 
 # A volatile function's query sees what was committed while it waited for the lock, and the rows that its
 # own statement has written before (PostgreSQL 18, 36.7 and 37.2).

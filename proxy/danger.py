@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl
 
 from django.conf import settings
 
-from keys.refusals import Refusal, invalid
+from keys.refusals import Refusal, forbidden, invalid
 from proxy import artifacts
 from proxy.attribution import tag_keys
 from proxy.messages import CANONICAL_INTEGER, Json, values
@@ -92,6 +92,16 @@ def started_trace(match: Match, content: Json, query: str) -> None:
         )
 
 
+def direct_upload(match: Match, content: Json, query: str) -> None:
+    """Raise Refusal (403) for addresses by which artifacts would be uploaded past the portal."""
+    if not settings.DIRECT_ARTIFACTS:
+        raise forbidden(
+            "route_refused",
+            f"{match.operation.name} is closed to every API key: artifacts pass through the portal here. "
+            "MLflow's client does so by itself (log_artifact).",
+        )
+
+
 def artifact_path(match: Match, content: Json, query: str) -> None:
     artifacts.canonical(match.arguments["artifact_path"])
 
@@ -137,6 +147,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "artifacts.download": (artifact_path,),
     "artifacts.delete": (artifact_deletion,),
     "artifacts.list": (artifact_listing,),
+    "artifacts.presigned-upload-url": (direct_upload,),
     "artifacts.mpu-create": (artifact_path,),
     "artifacts.mpu-complete": (artifact_path,),
     "artifacts.mpu-abort": (artifact_path,),

@@ -18,11 +18,12 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Str
 from django.urls import reverse
 from revproxy.views import ProxyView
 
-from keys import authentication
+from keys import authentication, tokens
 from keys.addresses import client_address
-from keys.refusals import Refusal, unauthenticated, unavailable
-from proxy import actions, bodies, headers, messages, operations, paths, permissions, server_info
+from keys.refusals import Refusal, invalid, unavailable
+from proxy import actions, bodies, headers, ledger, messages, operations, paths, permissions, server_info
 from proxy.answers import ERROR_CODES, is_browser, refuse
+from proxy.models import Registration
 from proxy.operations import Match
 from proxy.permissions import Attempt, Permit
 from proxy.upstream import Answer, bad_gateway, send
@@ -44,6 +45,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     passage: Passage
     permit: Permit
+    registration: Registration | None
     body: bodies.RequestBody | bodies.WholeBody | None
     mount: str
 
@@ -53,9 +55,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         self.passage = Passage(
             request_id=meta["portal.request_id"],
             method=request.method or "",
-            path=meta["PATH_INFO"],
+            path=tokens.hide(meta["PATH_INFO"]),
             address=client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES),
-            client=meta.get("HTTP_USER_AGENT", ""),
+            client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
         )
         try:
             response = self.forward(request)
@@ -64,14 +66,17 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             response = refuse(request, refusal)
         except bodies.ClientGone:
             self.passage.reason = "client_gone"
-            response = refuse(request, unauthenticated("client_gone", "The body ended early."))
-            response.status_code = CLIENT_GONE
+            response = refuse(
+                request, invalid("client_gone", "The body broke off, or its chunks are malformed.")
+            )
+            return recorded(response, self.passage, self.body_count(), status=CLIENT_GONE)
         return recorded(response, self.passage, self.body_count())
 
     def forward(self, request: HttpRequest) -> HttpResponseBase:
         if redirect := self.to_browser_pages(request):
             return redirect
         caller = self.passage.caller = authentication.authenticate(request.META)
+        request.COOKIES.clear()  # a program's: no session is looked up, and no cookie goes back
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
         paths.check_target(request.META.get("RAW_URI", ""))
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
@@ -93,6 +98,12 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
             actions.claim(caller=caller, permit=self.permit)
+        self.registration = ledger.begin(
+            caller=caller,
+            permit=self.permit,
+            request_id=self.passage.request_id,
+            address=self.passage.address,
+        )
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
         response: HttpResponseBase = super().dispatch(request, match.path)
         return response
@@ -155,7 +166,11 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             address=self.passage.address,
             length=self.body.length if self.body else None,
         )
-        if self.permit.match.operation.name == "meta.server-info" or self.permit.match.operation.created:
+        if (
+            self.permit.match.operation.name == "meta.server-info"
+            or self.registration
+            or self.permit.match.operation.created
+        ):
             prepared.pop("Accept-Encoding", None)  # the answer is read below
         return prepared
 
@@ -171,6 +186,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
                 body=self.body.content if isinstance(self.body, bodies.WholeBody) else self.body,
                 chunked=self.body is not None and self.body.length is None,
             )
+        except Refusal as refusal:
+            ledger.not_sent(self.registration, refusal)
+            raise
         finally:
             self.passage.upstream_ms = (time.perf_counter() - started) * 1000
         return self.presentable(answer)
@@ -181,6 +199,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     def presentable(self, answer: Answer) -> Answer:
         """MLflow's answer as the caller may see it. Raises Refusal for one that concerns only the operator."""
         content_type = answer.headers.get("Content-Type", "")
+        if answer.status >= 400:
+            ledger.complete(self.registration, answer)
         if answer.status in (401, 407) or (answer.status == 403 and "text/plain" in content_type):
             answer.close()
             raise bad_gateway(
@@ -201,10 +221,15 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             answer.replace(content, content_type=content_type or "application/json")
         else:
             answer.keep(
-                headers.to_caller(answer.headers.iteritems(), upstream=self.upstream, mount=self.mount)
+                headers.to_caller(
+                    answer.headers.iteritems(),
+                    upstream=self.upstream + settings.MLFLOW_STATIC_PREFIX,
+                    mount=self.mount,
+                )
             )
         if 200 <= answer.status < 300:
             self.settle(answer)
+            ledger.complete(self.registration, answer)
         return answer
 
     def settle(self, answer: Answer) -> None:
@@ -256,9 +281,11 @@ class Recorded:
         self.passage.record()
 
 
-def recorded(response: HttpResponseBase, passage: Passage, bytes_in: int) -> HttpResponseBase:
-    """The answer, whose call is in the usage log once its last byte has gone."""
-    passage.status = response.status_code
+def recorded(
+    response: HttpResponseBase, passage: Passage, bytes_in: int, *, status: int = 0
+) -> HttpResponseBase:
+    """The answer, whose call is in the usage log once its last byte has gone; `status` if not the answer's."""
+    passage.status = status or response.status_code
     passage.bytes_in = bytes_in
     if isinstance(response, StreamingHttpResponse):
         response.streaming_content = Recorded(iter(response.streaming_content), passage)  # type: ignore[arg-type]

@@ -3,11 +3,14 @@
 import json
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from proxy.messages import FIELDS
+from proxy.operation_table import markdown
 from proxy.routes import OPERATIONS
 
+PAGE = settings.BASE_DIR / "docs" / "operations.md"
 # Routes that exist only under `mlflow server --app-name basic-auth`.
 BASIC_AUTH = ("/signup", "/api/2.0/mlflow/users/", "/api/3.0/mlflow/users/", "/api/3.0/mlflow/roles/")
 
@@ -20,7 +23,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--write", action="store_true", help="write proxy/fields.json anew")
+        parser.add_argument("--write", action="store_true", help="write proxy/fields.json and docs/operations.md anew")
 
     def handle(self, *args: Any, **options: Any) -> None:
         from portal import installed_mlflow
@@ -29,7 +32,8 @@ class Command(BaseCommand):
         facts = installed_mlflow.facts(readable())
         if options["write"]:
             FIELDS.write_text(json.dumps(facts, indent=1) + "\n")
-            self.stdout.write(f"wrote {FIELDS.name}: {len(facts['requests'])} requests")
+            PAGE.write_text(markdown(OPERATIONS))
+            self.stdout.write(f"wrote {FIELDS.name}, {len(facts['requests'])} requests, and docs/{PAGE.name}")
         elif json.loads(FIELDS.read_text()) != facts:
             problems.append(f"changed: the fields of requests; compare {FIELDS.name} after --write")
         for problem in problems:

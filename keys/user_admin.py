@@ -1,0 +1,108 @@
+"""Admin pages for users."""
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+
+from keys.columns import ApiKeyInline, badge, moment
+from keys.models import User
+
+# What the pages check, in words; no other permission means anything here.
+PERMISSIONS = {
+    "view_apikey": "See keys, their history, and try what they may do",
+    "add_apikey": "Issue keys",
+    "change_apikey": "Change, pause and revoke keys; rotate them, if issuing is allowed too",
+    "view_call": "See everybody's calls",
+    "view_owner": "See who owns what",
+    "change_owner": "Hand over what users own, and share experiments",
+    "view_user": "See users",
+    "add_user": "Add users",
+    "change_user": "Change users who are not staff",
+}
+
+admin.site.unregister(Group)  # permissions are given to users
+
+
+class PermissionsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: models.Model) -> str:
+        return PERMISSIONS[cast(Permission, obj).codename]
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
+    """Users are deactivated, never deleted: their keys and calls stay in the records."""
+
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "public_id", "account", "role", "last_sign_in"]
+    list_filter = ["is_active", "is_staff", "is_superuser"]
+    list_per_page = 50
+    search_fields = ["username", "public_id"]
+    search_help_text = "Name or id"
+    ordering = ["username"]
+    filter_horizontal = []
+    fieldsets = [
+        (None, {"fields": ["username", "public_id", "password"]}),
+        ("Account", {"fields": ["is_active", "is_staff", "is_superuser", "user_permissions"]}),
+    ]
+    readonly_fields = ["public_id"]
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Only superusers change staff: whoever sets a password or a flag there has that person's rights."""
+        if obj and (obj.is_staff or obj.is_superuser) and not self.is_superuser(request):
+            return False
+        return bool(super().has_change_permission(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def is_superuser(self, request: HttpRequest) -> bool:
+        return cast(User, request.user).is_superuser
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        if self.is_superuser(request):
+            return self.readonly_fields
+        return [*self.readonly_fields, "is_staff", "is_superuser", "user_permissions"]
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> list[Any]:
+        return [ApiKeyInline] if obj else []
+
+    def formfield_for_manytomany(
+        self, db_field: "models.ManyToManyField[Any, Any]", request: HttpRequest, **options: Any
+    ) -> Any:
+        if db_field.name == "user_permissions":
+            known = Permission.objects.filter(
+                codename__in=PERMISSIONS, content_type__app_label__in=("keys", "proxy")
+            )
+            options |= {
+                "form_class": PermissionsField,
+                "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
+                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
+                "help_text": "What a staff member may do in these pages. Superusers may do everything.",
+            }
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+    @badge(
+        description="Account", ordering="is_active", colours={"active": "success", "deactivated": "danger"}
+    )
+    def account(self, user: User) -> str:
+        return "active" if user.is_active else "deactivated"
+
+    @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
+    def role(self, user: User) -> str:
+        if user.is_superuser:
+            return "superuser"
+        return "staff" if user.is_staff else "key holder"
+
+    @admin.display(description="Last sign-in", ordering="last_login")
+    def last_sign_in(self, user: User) -> str:
+        return moment(user.last_login, otherwise="Never")

@@ -1,0 +1,85 @@
+"""The documents say what the code does."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from keys.scopes import Preset
+from proxy.operation_table import markdown
+from proxy.routes import OPERATIONS
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+ERRORS = (ROOT / "docs" / "errors.md").read_text()
+MAKERS = {"unauthenticated", "invalid", "forbidden", "unavailable", "dangerous", "bad_gateway"}
+HELPERS = {"text", "flag", "number", "items", "choice", "http_url", "readable_file"}
+
+
+def calls(package: str):
+    for file in sorted((ROOT / package).glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                yield name, node
+
+
+def text_of(node: ast.expr | None) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_every_setting_that_the_code_reads_is_documented_and_the_other_way_round():
+    read = {
+        text_of(node.args[0])
+        for name, node in calls("portal")
+        if name in HELPERS and node.args and text_of(node.args[0]).isupper()
+    }
+    documented = set(re.findall(r"^\| `([A-Z_]+)` \|", SETTINGS, re.MULTILINE))
+
+    assert read == documented
+
+
+def test_every_reason_for_a_refusal_is_documented():
+    made = set()
+    for package in ("keys", "proxy", "portal"):
+        for name, node in calls(package):
+            if name in MAKERS and node.args:
+                made.add(text_of(node.args[0]))
+            elif name == "ended" and len(node.args) > 1:
+                made.add(text_of(node.args[1]))
+            elif name == "error" and len(node.args) > 2:
+                made.add(text_of(node.args[2]))
+            elif name == "Refusal":
+                made |= {text_of(keyword.value) for keyword in node.keywords if keyword.arg == "reason"}
+    made.discard("")
+    documented = set(re.findall(r"`([a-z_]+)`", ERRORS))
+
+    assert made - documented == set()
+
+
+def test_the_table_of_operations_is_the_codes():
+    assert (ROOT / "docs" / "operations.md").read_text() == markdown(OPERATIONS)
+
+
+@pytest.mark.parametrize("preset", Preset)
+def test_every_preset_is_documented(preset):
+    assert f"| {preset.value.capitalize()}" in (ROOT / "docs" / "authorization.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"])
+def test_every_file_that_a_document_names_is_there(file):
+    text = (ROOT / file).read_text()
+    linked = re.findall(r"\]\(([^)#:]+)\)", text)
+    named = re.findall(r"`((?:keys|proxy|portal|tests|docs|deploy|benchmarks)/[\w./-]+)`", text)
+
+    assert linked or named
+    assert [path for path in [*linked, *named] if not (ROOT / path).exists()] == []
+
+
+def test_every_command_of_readme_is_a_command():
+    for command in re.findall(r"manage\.py (\w+)", (ROOT / "README.md").read_text()):
+        found = [*ROOT.glob(f"*/management/commands/{command}.py")]
+        assert found or command == "migrate", command
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(targets)
