@@ -13,7 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
-from keys import pages, tokens, user_admin
+from keys import pages, tokens
+from keys import user_admin as user_admin  # registers its pages
 from keys.columns import (
     STATE_COLOURS,
     KeyEventInline,
@@ -27,8 +28,6 @@ from keys.columns import (
 )
 from keys.models import ApiKey, KeyEvent
 from keys.scopes import in_words
-
-__all__ = ["ApiKeyAdmin", "badge", "user_admin"]
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -66,7 +65,6 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         "state_badge",
         "may",
         "last_used_on",
-        "created_on",
         "expires_on",
     ]
     list_filter = [StateFilter, "environment"]
@@ -108,7 +106,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         """The list. A whole key in the address of its search (`pages.find` sends none there) is taken out of
         it, before anybody is sent to sign in and back with that address."""
         if not tokens.KEY_LIKE_PATTERN.search(request.GET.get("q", "")):
-            return self.admin_site.admin_view(self.changelist_view)(request)
+            return cast(HttpResponse, self.admin_site.admin_view(self.changelist_view)(request))
         if self.admin_site.has_permission(request) and pages.may_see(request):
             return pages.to_key_of_secret(request, request.GET)
         return pages.see_other(request.path)
@@ -183,7 +181,9 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:
-        return use(key.last_used_at, key.last_used_address, key.last_used_client).capitalize()
+        if key.last_used_at is None:
+            return "Never"
+        return use(key.last_used_at, key.last_used_address, key.last_used_client)
 
     @admin.display(description="Old secret")
     def old_secret(self, key: ApiKey) -> str:
@@ -206,10 +206,6 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             last_use,
             f" ({since})" if used_at else "",
         )
-
-    @admin.display(description="Created", ordering="created_at")
-    def created_on(self, key: ApiKey) -> str:
-        return f"{key.created_at:%Y-%m-%d}"
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires_on(self, key: ApiKey) -> str:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import datetime
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -185,26 +184,3 @@ def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -
     return unauthenticated(
         reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."
     )
-
-
-USE_NOTED_EVERY = 60.0  # seconds
-_noted: dict[tuple[int, bool], float] = {}
-
-
-def note_use(caller: Caller, *, address: str, client: str) -> None:
-    """Write down when, from where and with which client a key was last used; at most once a minute."""
-    now, name = time.monotonic(), (caller.key.pk, caller.is_previous)
-    if now - _noted.get(name, float("-inf")) < USE_NOTED_EVERY:
-        return
-    _noted[name] = now
-    prefix = "previous_used" if caller.is_previous else "last_used"
-    try:
-        ApiKey.objects.filter(pk=caller.key.pk).update(
-            **{
-                f"{prefix}_at": timezone.now(),
-                f"{prefix}_address": address or None,
-                f"{prefix}_client": client[:100],
-            }
-        )
-    except (DatabaseError, InterfaceError):
-        _noted.pop(name, None)

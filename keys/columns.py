@@ -143,9 +143,7 @@ class KeyEventInline(ReadOnlyInline):
         return True  # whoever sees the key sees what happened to it
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[KeyEvent]":
-        return cast(
-            "models.QuerySet[KeyEvent]", super().get_queryset(request).select_related("actor")
-        )
+        return cast("models.QuerySet[KeyEvent]", super().get_queryset(request).select_related("actor"))
 
     @admin.display(description="When")
     def when(self, event: KeyEvent) -> str:

@@ -62,7 +62,9 @@ class LinesField(forms.CharField):
     """Text with one entry a line; blank lines and blanks around entries mean nothing."""
 
     def to_python(self, value: Any) -> str:
-        return "\n".join(line.strip() for line in (super().to_python(value) or "").splitlines() if line.strip())
+        return "\n".join(
+            line.strip() for line in (super().to_python(value) or "").splitlines() if line.strip()
+        )
 
 
 class RightsForm(forms.Form):
@@ -210,7 +212,7 @@ class ChangeForm(RightsForm):
 
     field_order = ["name", "purpose", "expires_at"]
 
-    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+    def __init__(self, sent: Any = None, *, key: ApiKey) -> None:
         preset = preset_of(key.scopes)
         now = {
             "name": key.name,
@@ -223,7 +225,7 @@ class ChangeForm(RightsForm):
             "patterns": "\n".join(key.patterns),
             "any_owner": key.any_owner,
         }
-        super().__init__(*arguments, initial=now, **options)
+        super().__init__(sent, initial=now)
         for field in self.fields.values():
             field.show_hidden_initial = True
 
@@ -238,8 +240,12 @@ class ChangeForm(RightsForm):
         touched = {"scopes" if name == "preset" else name for name in self.changed_data}
         return {name: self.cleaned_data[name] for name in actions.RIGHTS if name in touched}
 
+    # As they were when the page was opened, in hidden fields; templates cannot pass the argument.
+
+    def preset_before(self) -> str:
+        return self["preset"].as_hidden(only_initial=True)
+
     def scopes_before(self) -> str:
-        """The boxes as they were ticked when the page was opened, as hidden fields."""
         return self["scopes"].as_hidden(only_initial=True)
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from keys.refusals import Refusal
-from proxy import upstream
+from proxy import upstream, usage
 
 PROBE_TIMEOUT = 3.0  # seconds
 
@@ -41,6 +41,16 @@ def mlflow() -> Check:
     return check(started, problem="" if answer.status == 200 else f"MLflow answered {answer.status}")
 
 
+def spool() -> Check:
+    """Are the calls written down in time?"""
+    started = time.perf_counter()
+    state = usage.state()
+    result = check(started, problem=state.problem)
+    if state.problem:
+        result["status"] = "degraded"
+    return {**result, "backlog": state.backlog, "oldest_seconds": state.oldest_seconds, "lost": state.lost}
+
+
 def check(started: float, *, problem: str) -> Check:
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
     return {
@@ -62,7 +72,7 @@ def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
     """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
-    checks = {"postgresql": postgresql(), "mlflow": mlflow()}
+    checks = {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool()}
     return answer(checks, needed=frozenset({"mlflow", "postgresql"}))
 
 

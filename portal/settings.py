@@ -169,6 +169,7 @@ DIRECT_ARTIFACTS = flag("DIRECT_ARTIFACTS")
 MAX_JSON_BODY = number("MAX_JSON_BODY", 32 * 1024 * 1024)
 MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
 
+USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)
 EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key may finish its runs; 0: none
 OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
 ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
@@ -302,6 +303,12 @@ UNFOLD: dict[str, Any] = {
                         "icon": "swap_vert",
                         "link": reverse_lazy("admin:proxy_call_changelist"),
                         "permission": lambda request: request.user.has_perm("proxy.view_call"),
+                    },
+                    {
+                        "title": "Owners",
+                        "icon": "inventory_2",
+                        "link": reverse_lazy("admin:proxy_owner_changelist"),
+                        "permission": lambda request: request.user.has_perm("proxy.view_owner"),
                     },
                     {
                         "title": "Users",

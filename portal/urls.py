@@ -2,11 +2,15 @@
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from portal import health, views
+from proxy import pages
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
     path("admin/", admin.site.urls),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),

@@ -7,5 +7,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 application = get_wsgi_application()
 
 from keys import cache  # noqa: E402  needs Django set up
+from proxy import usage_writer  # noqa: E402
 
 cache.listen()
+usage_writer.start()

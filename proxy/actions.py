@@ -82,12 +82,15 @@ def forget(caller: Caller, thing: Thing) -> None:
 
 
 def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
-    Owner.objects.update_or_create(
-        environment=caller.key.environment,
-        kind="experiment",
-        name=experiment_id,
-        defaults={"is_shared": is_shared},
+    mark_shared(environment=caller.key.environment, experiment_id=experiment_id, is_shared=is_shared)
+
+
+def mark_shared(*, environment: str, experiment_id: str, is_shared: bool) -> Owner:
+    """Say whether anyone may create runs in an experiment, whoever owns it; nobody, if nothing is known."""
+    owner, _ = Owner.objects.update_or_create(
+        environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
     )
+    return owner
 
 
 def hand_over(*, giver: User, taker: User) -> int:

@@ -6,7 +6,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
-from keys.admin import badge
+from keys.columns import badge
+from proxy import owner_admin, registration_admin  # noqa: F401  register their pages
 from proxy.models import Call
 
 CLASSES = {"2": "Successful (2xx)", "3": "Redirected (3xx)", "4": "Refused (4xx)", "5": "Failed (5xx)"}

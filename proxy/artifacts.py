@@ -10,7 +10,7 @@ import re
 
 from keys.refusals import forbidden, invalid
 
-UNSAFE = re.compile(r"[\x00-\x1f\x7f\\;?#]|%[0-9A-Fa-f]{2}|^[A-Za-z][A-Za-z0-9+.-]*:")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\;#]|\?$|%[0-9A-Fa-f]{2}|^[A-Za-z][A-Za-z0-9+.-]*:")
 RUN = re.compile(r"(?:^|/)([0-9a-f]{32})/artifacts(?:/|$)")
 MODEL = re.compile(r"(?:^|/)models/(m-[0-9a-f]{32})/artifacts(?:/|$)")
 TRACE = re.compile(r"(?:^|/)traces/(tr-[0-9a-f]{32})/artifacts(?:/|$)")
@@ -28,8 +28,8 @@ def canonical(path: str) -> str:
     ):
         raise invalid(
             "bad_artifact_path",
-            "The artifact path is not in its plain form: relative, without “.”, “..”, “//”, “\\”, “?”, “#”, "
-            "“;”, control characters, percent escapes, a scheme or blanks at its ends. Rename the file.",
+            "The artifact path is not in its plain form: relative, without “.”, “..”, “//”, “\\”, “#”, “;”, "
+            "control characters, percent escapes, a scheme, and blanks or “?” at its ends. Rename the file.",
         )
     return path
 

@@ -77,7 +77,9 @@ class Call(models.Model):
     operation = models.CharField(max_length=80, blank=True, help_text="Empty: not an operation of MLflow's.")
     method = models.CharField(max_length=16)
     path = models.CharField(max_length=1000, help_text="Without the query.")
-    object_kind = models.CharField(max_length=20, blank=True, help_text="run, experiment, registered_model, …")
+    object_kind = models.CharField(
+        max_length=20, blank=True, help_text="run, experiment, registered_model, …"
+    )
     object_name = models.CharField(max_length=500, blank=True, help_text="Its id; a registered model's name.")
     status = models.PositiveSmallIntegerField(
         help_text="What the caller got; 499: it went away before the answer."
@@ -118,7 +120,9 @@ class CallTotalQuerySet(models.QuerySet["CallTotal"]):
         """Only of the last days: `proxy.partitions.HOURS_KEPT`."""
         return self.filter(span=CallTotal.Span.HOUR)
 
-    def between(self, since: datetime.datetime | None, until: datetime.datetime | None) -> "CallTotalQuerySet":
+    def between(
+        self, since: datetime.datetime | None, until: datetime.datetime | None
+    ) -> "CallTotalQuerySet":
         """Days (or hours) that began from `since` on and before `until`; None: no such bound."""
         totals = self.filter(start__gte=since) if since else self
         return totals.filter(start__lt=until) if until else totals
@@ -222,7 +226,9 @@ class KeylessAttempt(models.Model):
     hour = models.DateTimeField()
     reason = models.CharField(max_length=40)
     network = models.CharField(
-        max_length=50, blank=True, help_text="An IPv4 /24 or IPv6 /64; empty: one of too many to list, or unknown."
+        max_length=50,
+        blank=True,
+        help_text="An IPv4 /24 or IPv6 /64; empty: one of too many to list, or unknown.",
     )
     count = models.BigIntegerField()
 

@@ -55,7 +55,9 @@ class ShareForm(forms.Form):
     experiment_id = forms.CharField(
         label="Experiment id",
         max_length=18,
-        validators=[RegexValidator(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", "An experiment's id is a number.")],
+        validators=[
+            RegexValidator(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", "An experiment's id is a number.")
+        ],
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "inputmode": "numeric", **MACHINE_TEXT}),
         help_text="The number in the experiment's address in MLflow's UI.",
     )

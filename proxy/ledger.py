@@ -169,7 +169,7 @@ def clean(value: Any) -> Any:
 def complete(row: Registration | None, answer: Answer) -> None:
     """Write down MLflow's answer. What it leaves open (5xx, or a creation that does not say what it made)
     stays pending, and so does a row that PostgreSQL does not take just now: reconcile settles them."""
-    if row is None or not (200 <= answer.status < 300 or 400 <= answer.status < 500):
+    if row is None or answer.status == 408 or not (200 <= answer.status < 300 or 400 <= answer.status < 500):
         return
     done = answer.status < 300
     content = body_of(answer) if not done or row.operation.endswith(".create") else {}

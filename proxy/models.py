@@ -11,6 +11,8 @@ from keys.models import CHANNEL, ApiKey, User
 from proxy import chain, compliance
 from proxy.calls import Call, CallTotal, KeylessAttempt, SpoolSegment
 
+__all__ = ["Call", "CallTotal", "KeylessAttempt", "SpoolSegment"]  # defined elsewhere, models all the same
+
 
 class OwnerQuerySet(models.QuerySet["Owner"]):
     def of(self, environment: str, kind: str, name: str) -> "OwnerQuerySet":
@@ -124,7 +126,8 @@ class Registration(models.Model):
     """One write to the registry: who asked for what, and what came of it.
 
     The row is here before MLflow is called and is completed once, from MLflow's answer or by
-    `proxy.reconcile`; PostgreSQL refuses every other change (`proxy.chain`).
+    `proxy.reconcile`. Triggers refuse every other change and link what is completed into a chain
+    (`proxy.chain`); they are PostgreSQL's own, because pgtrigger's can be silenced by a setting.
     """
 
     class Outcome(models.TextChoices):
@@ -208,7 +211,6 @@ class Registration(models.Model):
             models.Index(name="registration_by_time", fields=["at"]),
             models.Index(name="registration_pending", fields=["id"], condition=Q(outcome="pending")),
         ]
-        triggers = chain.TRIGGERS
 
     def __str__(self) -> str:
         return f"{self.operation} {self.object_name}{f' {self.version}' if self.version else ''}"

@@ -29,14 +29,16 @@ def try_call(request: HttpRequest, pk: int) -> HttpResponse:
     key = key_of(pk)
     form = TryForm(sent(request))
     verdict = judged(key, form) if form.is_bound and form.is_valid() else None
-    context = {
-        "title": "Try a call",
-        "key": key,
-        "form": form,
-        "verdict": verdict,
-        "error_code": ERROR_CODES.get(verdict.status) if verdict else None,
-    }
-    return page(request, "admin/proxy/try.html", **context)
+    code = ERROR_CODES.get(verdict.status) if verdict else None
+    return page(
+        request,
+        "admin/proxy/try.html",
+        title="Try a call",
+        key=key,
+        form=form,
+        verdict=verdict,
+        error_code=code,
+    )
 
 
 def judged(key: ApiKey, form: TryForm) -> Verdict:
@@ -106,4 +108,4 @@ def verb(count: int) -> str:
 def log(request: HttpRequest, thing: Owner | User, text: str) -> None:
     """Into Django's own log of what admins did: the thing's page shows it as its history."""
     address = made_by(request)["address"] or "an unknown address"
-    admin.site.get_model_admin(Owner).log_change(request, thing, f"{text} From {address}.")
+    admin.site.get_model_admin(type(thing)).log_change(request, thing, f"{text} From {address}.")

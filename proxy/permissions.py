@@ -52,11 +52,17 @@ TraceProbe = Callable[[str], bool]
 
 
 def permit(
-    caller: Caller, attempt: Attempt, *, match: Match | None = None, exists: TraceProbe | None = None
+    caller: Caller,
+    attempt: Attempt,
+    *,
+    match: Match | None = None,
+    exists: TraceProbe | None = None,
+    named: Callable[[Things], None] | None = None,
 ) -> Permit:
     """The permit for a call, or a Refusal that names what is missing.
 
     `exists` tells whether MLflow has a trace of an id that nobody owns; without it none is taken to exist.
+    `named` is told what the call acts on as soon as that is known.
     """
     match = match or operations.match(attempt.method, attempt.path)
     check_network(caller, attempt.address)
@@ -70,6 +76,8 @@ def permit(
     attribution.refuse_reserved(match, content)
     claims = export.trace_ids if export else ()
     things = ownership.things(match, content, attempt.headers, claims)
+    if named:
+        named(things)
     check_grace(caller, match, things)
     ownership.check(caller, things)
     if exists:

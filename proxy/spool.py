@@ -21,7 +21,9 @@ from pathlib import Path
 
 HEADER = b"%020d\n"  # up to which byte the segment has been taken over
 START = len(HEADER % 0)  # bytes; where the first record stands
-ROLL_BYTES = 8 * 2**20  # after which a new segment begins, so that disk is given back as records are taken over
+ROLL_BYTES = (
+    8 * 2**20
+)  # after which a new segment begins, so that disk is given back as records are taken over
 STALE_SECONDS = 60.0  # after which a segment that was never finished being made is rubbish
 
 

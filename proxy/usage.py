@@ -1,68 +1,169 @@
-"""The usage log's writer: one row for each authenticated call, when its last byte has gone."""
+"""The usage log's front: a call on its way, and what of it goes to the spool before its answer ends."""
 
 import datetime
+import json
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
-from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
+from django.conf import settings
 
 from keys.authentication import Caller
 from keys.models import ApiKey
-from proxy.models import Call
+from keys.tokens import hide
+from proxy import spool
+from proxy.attempts import Attempts
+from proxy.ownership import Thing
 
 logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499  # nginx's status for a caller that went away before its answer
+CALL, CORRECTION = "call", "correction"  # what a record in the spool is
+RECENT_SECONDS = 300.0
+OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
+FOLDER = settings.DATA_DIR / "spool"
+
+calls = spool.Spool(FOLDER)
+attempts = Attempts()
 
 
 @dataclass(kw_only=True)
 class Passage:
-    """A call on its way, filled in step by step and recorded once at its end."""
+    """A call on its way, filled in step by step and recorded at its end."""
 
     request_id: str
     method: str
     path: str
     address: str
     client: str
+    client_version: str = ""
     caller: Caller | None = None
     operation: str = ""
+    thing: Thing | None = None
     status: int = 0
     reason: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
     upstream_ms: float = 0.0
+    at: float = field(default_factory=time.time)  # seconds since 1970
     started: float = field(default_factory=time.perf_counter)
-    recorded: bool = False
+    recorded: tuple[int, str] | None = None
+    recorded_ms: float = 0.0
 
     @property
     def key(self) -> ApiKey | None:
         return self.caller.key if self.caller else None
 
-    def record(self) -> None:
-        """Write the row. A call without a valid key is nobody's and has none; a second time does nothing."""
-        if self.recorded or self.key is None:
+    def record(self, *, bytes_out: int | None = None) -> None:
+        """Put the call into the spool: before the last byte of its answer goes, `bytes_out` then being what
+        will have gone. What turns out otherwise is corrected by the next time; the same again does nothing.
+
+        A call without a valid key is nobody's: it is counted and has no row.
+        """
+        now = (self.bytes_out if bytes_out is None else bytes_out, self.reason)
+        if now == self.recorded:
             return
-        self.recorded = True
-        duration_ms = (time.perf_counter() - self.started) * 1000
-        try:
-            Call.objects.create(
-                request_id=self.request_id,
-                at=timezone.now() - datetime.timedelta(milliseconds=duration_ms),
-                key=self.key,
-                user=self.key.owner,
-                operation=self.operation,
-                method=self.method[:16],
-                path=self.path[:1000].replace("\0", "\ufffd"),  # PostgreSQL holds no NUL
-                status=self.status,
-                reason=self.reason,
-                bytes_in=self.bytes_in,
-                bytes_out=self.bytes_out,
-                duration_ms=duration_ms,
-                upstream_ms=self.upstream_ms,
-                address=self.address or None,
-                client=self.client[:100],
-            )
-        except (DatabaseError, InterfaceError):
-            logger.exception("call_not_recorded request_id=%s key=%s", self.request_id, self.key.public_id)
+        duration_ms = round((time.perf_counter() - self.started) * 1000, 3)
+        if self.caller is None:
+            if self.recorded is None and self.status in (400, 401):
+                attempts.add(self.reason, self.address, at=moment(self.at))
+        elif self.recorded is None:
+            keep([CALL, self.request_id, self.at, *self.row(self.caller, now[0], duration_ms)])
+        else:
+            more, longer = now[0] - self.recorded[0], duration_ms - self.recorded_ms
+            keep([CORRECTION, self.request_id, self.at, self.reason[:40], more, longer])
+        self.recorded, self.recorded_ms = now, duration_ms
+
+    def row(self, caller: Caller, bytes_out: int, duration_ms: float) -> list[Any]:
+        """The values of `proxy.usage_writer.Row` from the third on, and whether the key's old secret was used."""
+        return [
+            caller.key.pk,
+            caller.key.owner_id,
+            self.operation,
+            self.method[:16],
+            clean(wsgi_text(self.path), 1000),
+            self.thing.kind if self.thing else "",
+            clean(hide(self.thing.name), 500) if self.thing else "",
+            self.status,
+            self.reason[:40],
+            self.bytes_in,
+            bytes_out,
+            duration_ms,
+            round(self.upstream_ms, 3),
+            self.address or None,
+            clean(wsgi_text(self.client), 100),
+            clean(wsgi_text(self.client_version), 40),
+            caller.is_previous,
+        ]
+
+
+def wsgi_text(text: str) -> str:
+    """WSGI's bytes-as-Latin-1 as the UTF-8 that they are, or should have been."""
+    return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def clean(text: str, length: int) -> str:
+    """What PostgreSQL can hold: no NUL, no half of a surrogate pair."""
+    return text[:length].encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+def moment(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+
+
+@dataclass
+class Losses:
+    """Calls that this process could not write down."""
+
+    count: int = 0
+    last: float = float("-inf")  # on the monotonic clock
+
+    @property
+    def is_recent(self) -> bool:
+        return time.monotonic() - self.last < RECENT_SECONDS
+
+
+losses = Losses()
+
+
+def keep(record: list[Any]) -> None:
+    """A call is served even if it cannot be written down: its disk may be full. That is counted and seen."""
+    try:
+        calls.append(json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode())
+    except OSError as error:
+        losses.count, losses.last = losses.count + 1, time.monotonic()
+        logger.error("call_not_recorded request_id=%s error=%s", record[1], error.strerror)
+
+
+def ended(record: bytes) -> float | None:
+    """When the call of a spooled record ended, in seconds since 1970."""
+    try:
+        kind, _, at, *rest = json.loads(record)
+        return float(at) + (rest[11] / 1000 if kind == CALL else 0)
+    except (ValueError, TypeError, IndexError):
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How the log does: calls waiting on this machine, seconds that the oldest has waited, calls lost."""
+
+    backlog: int
+    oldest_seconds: float
+    lost: int
+
+    @property
+    def problem(self) -> str:
+        if losses.is_recent:
+            return "Calls cannot be written down: see whether the disk under DATA_DIR is full"
+        if self.oldest_seconds > OLD_SECONDS:
+            return f"{self.backlog} calls wait to be written to PostgreSQL"
+        return ""
+
+
+def state() -> State:
+    waiting = spool.backlog(FOLDER)
+    ends = [end for first in waiting.firsts if (end := ended(first)) is not None]
+    oldest = max(0.0, time.time() - min(ends)) if ends else 0.0
+    return State(backlog=waiting.count, oldest_seconds=round(oldest, 1), lost=losses.count)

@@ -20,11 +20,23 @@ from revproxy.views import ProxyView
 
 from keys import authentication, tokens
 from keys.addresses import client_address
-from keys.refusals import Refusal, invalid, unavailable
-from proxy import actions, bodies, headers, ledger, messages, operations, paths, permissions, server_info
+from keys.refusals import Refusal, forbidden, invalid, unavailable
+from proxy import (
+    actions,
+    bodies,
+    headers,
+    ledger,
+    messages,
+    operations,
+    paths,
+    permissions,
+    server_info,
+    subjects,
+)
 from proxy.answers import ERROR_CODES, is_browser, refuse
 from proxy.models import Registration
 from proxy.operations import Match
+from proxy.ownership import Things
 from proxy.permissions import Attempt, Permit
 from proxy.upstream import Answer, bad_gateway, send
 from proxy.usage import CLIENT_GONE, Passage
@@ -58,6 +70,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             path=tokens.hide(meta["PATH_INFO"]),
             address=client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES),
             client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
+            client_version=tokens.hide(meta.get("HTTP_X_MLFLOW_CLIENT_VERSION", "")),
         )
         try:
             response = self.forward(request)
@@ -70,6 +83,10 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
                 request, invalid("client_gone", "The body broke off, or its chunks are malformed.")
             )
             return recorded(response, self.passage, self.body_count(), status=CLIENT_GONE)
+        except Exception:
+            self.passage.reason, self.passage.status = "portal_error", 500
+            self.passage.record()
+            raise
         return recorded(response, self.passage, self.body_count())
 
     def forward(self, request: HttpRequest) -> HttpResponseBase:
@@ -82,6 +99,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
         match = operations.match(request.method or "", path)
         self.passage.operation = match.operation.name
+        self.passage.thing = subjects.subject(match, query)
         if caller.key.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()
         attempt = Attempt(
@@ -92,8 +110,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             body=self.take_body(request, match),
             address=self.passage.address,
         )
-        self.permit = permissions.permit(caller, attempt, match=match, exists=self.has_trace)
-        authentication.note_use(caller, address=self.passage.address, client=self.passage.client)
+        self.permit = permissions.permit(
+            caller, attempt, match=match, exists=self.has_trace, named=self.name_object
+        )
         if self.permit.restamped:
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
@@ -107,6 +126,10 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
         response: HttpResponseBase = super().dispatch(request, match.path)
         return response
+
+    def name_object(self, things: Things) -> None:
+        """For the usage log, which names it in a refused call too."""
+        self.passage.thing = things.first or self.passage.thing
 
     def take_body(self, request: HttpRequest, match: Match) -> bytes | None:
         """The body in memory if it has to be judged or MLflow wants it whole; None if it is streamed."""
@@ -142,7 +165,10 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             return HttpResponseRedirect("/mlflow/")
         if not request.user.is_authenticated:
             return HttpResponseRedirect(f"{reverse('admin:login')}?next=/mlflow/")
-        return None
+        raise forbidden(
+            "ui_not_served",
+            "MLflow's own pages are not served through the portal. Registrations and calls are in the admin pages.",
+        )
 
     def body_count(self) -> int:
         body = getattr(self, "body", None)
@@ -166,11 +192,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             address=self.passage.address,
             length=self.body.length if self.body else None,
         )
-        if (
-            self.permit.match.operation.name == "meta.server-info"
-            or self.registration
-            or self.permit.match.operation.created
-        ):
+        operation = self.permit.match.operation
+        if operation.name == "meta.server-info" or operation.created or self.registration:
             prepared.pop("Accept-Encoding", None)  # the answer is read below
         return prepared
 
@@ -260,18 +283,23 @@ def no_test_registry() -> Refusal:
 
 
 class Recorded:
-    """A streamed answer that counts its bytes and records its call when it is closed, whole or cut off."""
+    """A streamed answer that counts its bytes and records its call before its last byte goes, so that nothing
+    may end this process between an answer and its record; or when it is closed, cut off."""
 
-    def __init__(self, pieces: Iterator[bytes], passage: Passage) -> None:
+    def __init__(self, pieces: Iterator[bytes], passage: Passage, length: int | None) -> None:
         self.pieces = pieces
         self.passage = passage
+        self.length = length
         self.is_whole = False
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self.pieces:
+            if self.length and self.passage.bytes_out + len(piece) == self.length:
+                self.passage.record(bytes_out=self.length)
             yield piece
             self.passage.bytes_out += len(piece)
         self.is_whole = True
+        self.passage.record()  # the end of a chunked answer has not gone yet, nor the head of an empty one
 
     def close(self) -> None:
         if not self.is_whole:
@@ -288,7 +316,9 @@ def recorded(
     passage.status = status or response.status_code
     passage.bytes_in = bytes_in
     if isinstance(response, StreamingHttpResponse):
-        response.streaming_content = Recorded(iter(response.streaming_content), passage)  # type: ignore[arg-type]
+        length = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
+        pieces = Recorded(iter(response.streaming_content), passage, length)  # type: ignore[arg-type]
+        response.streaming_content = pieces  # type: ignore[assignment]
     else:
         passage.bytes_out = len(response.content)  # type: ignore[attr-defined]
         passage.record()

@@ -31,7 +31,7 @@ def states(running: Portal) -> dict[str, tuple[int, str]]:
 
 def test_a_healthy_portal_says_ok_on_every_path(echo, echo_portal):
     assert states(echo_portal) == dict.fromkeys(PATHS, (200, "ok"))
-    assert set(echo_portal.request("GET", "/health").json()["checks"]) == {"postgresql", "mlflow"}
+    assert set(echo_portal.request("GET", "/health").json()["checks"]) == {"postgresql", "mlflow", "spool"}
     assert set(echo_portal.request("GET", "/health/ready").json()["checks"]) == {"postgresql"}
     for path in MLFLOW_HEALTH:
         assert set(echo_portal.request("GET", path).json()["checks"]) == {"mlflow"}

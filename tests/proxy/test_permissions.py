@@ -73,6 +73,12 @@ def attempt(operation: Operation) -> Attempt:
     return Attempt(method=operation.method, path=path, query=query, headers=EXPERIMENT_HEADER, body=body)
 
 
+@pytest.fixture(autouse=True)
+def _direct_artifacts(settings):
+    """One row of the table is served only then."""
+    settings.DIRECT_ARTIFACTS = True
+
+
 @pytest.fixture
 def people(db):
     return {name: User.objects.create(username=name) for name in ("alice", "bob")}
@@ -256,3 +262,16 @@ def test_a_grace_lets_only_what_the_key_itself_began(people):
     Owner.objects.update(key=None)
     with pytest.raises(Refusal, match="may finish"):
         permissions.permit(late, wanted)
+
+
+def test_addresses_to_upload_past_the_portal_are_refused_unless_they_are_wanted(people, settings):
+    settings.DIRECT_ARTIFACTS = False
+    who = caller(people["alice"], any_owner=True)
+    body = json.dumps({"run_id": NAMES["run"], "path": "x"}).encode()
+
+    with pytest.raises(Refusal, match="pass through the portal") as refused:
+        permissions.permit(
+            who, Attempt(method="POST", path="/api/2.0/mlflow/artifacts/presigned-upload-url", body=body)
+        )
+
+    assert refused.value.status == 403

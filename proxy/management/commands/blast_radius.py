@@ -1,0 +1,97 @@
+"""What did a key or a user create or change since a time?"""
+
+import csv
+import dataclasses
+import datetime
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+from django.utils.dateparse import parse_date, parse_datetime
+
+from keys.management.commands.issue_key import expiry
+from keys.management.commands.revoke_key import key_of
+from keys.models import User
+from proxy import incident
+from proxy.incident import Touch
+
+FIELDS = [field.name for field in dataclasses.fields(Touch)]
+COLUMNS = ["at", "operation", "kind", "name", "version", "new_name", "outcome", "times", "key", "address"]
+
+
+class Command(BaseCommand):
+    help = "List everything that a key, or all keys of a user, created or changed since a time."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("--key", metavar="KEY_ID", help="key_…, as list_keys shows it")
+        whose.add_argument("--user", metavar="NAME")
+        add_since(parser)
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
+        form.add_argument("--json", action="store_true", help="print a JSON list")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key = key_of(options["key"]) if options["key"] else None
+        user = user_of(options["user"]) if options["user"] else None
+        touches = incident.blast_radius(since=moment(options["since"]), key=key, user=user)
+        rows = [described(touch) for touch in touches]
+        if options["json"]:
+            self.stdout.write(json.dumps(rows))
+        elif options["csv"]:
+            writer = csv.writer(self.stdout, lineterminator="\n")
+            writer.writerow(FIELDS)
+            writer.writerows([cell(row[name]) for name in FIELDS] for row in rows)
+        else:
+            self.table(rows)
+
+    def table(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            self.stdout.write("Nothing was created or changed.")
+            return
+        lines = [COLUMNS, *([str(row[name]) or "-" for name in COLUMNS] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+            self.stdout.write("  ".join(padded).rstrip())
+
+
+def add_since(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--since", required=True, metavar="TIME", help="2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago"
+    )
+
+
+def moment(text: str) -> datetime.datetime:
+    """The time that `text` names."""
+    if text[-1:] in ("m", "h", "d", "w") and text[:-1].isdigit():
+        ahead = expiry(text)
+        now = timezone.now()
+        return now - (ahead - now) if ahead else now
+    try:
+        day, time = parse_date(text), parse_datetime(text)
+    except ValueError:
+        day = time = None
+    if time is None and day is not None:
+        time = datetime.datetime.combine(day, datetime.time())
+    if time is None:
+        raise CommandError(f"--since: “{text}” is no time; write 2026-11-23, 2026-11-23T14:30 or 12h")
+    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+
+
+def user_of(name: str) -> User:
+    try:
+        return User.objects.get(username=name)
+    except User.DoesNotExist:
+        raise CommandError(f"there is no user “{name}”") from None
+
+
+def described(touch: Touch) -> dict[str, Any]:
+    return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds")}
+
+
+def cell(value: Any) -> str:
+    """A value as a spreadsheet shows it and does not compute it: names are chosen by those under suspicion."""
+    text = str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text

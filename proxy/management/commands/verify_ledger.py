@@ -1,0 +1,68 @@
+"""Is the ledger of registrations as it was written?"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from proxy import verification
+from proxy.models import Registration
+from proxy.verification import Head
+
+
+class Command(BaseCommand):
+    help = (
+        "Check every row of the ledger against its hash chain, and name the first break. "
+        "Exit status 0 if the ledger is whole, 1 if not."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--head",
+            action="store_true",
+            help="print the chain's end as one line of JSON, to be kept elsewhere (>> heads.jsonl)",
+        )
+        parser.add_argument(
+            "--since-head",
+            metavar="FILE",
+            help="also check that the heads in FILE, one a line, are still in the chain; - for standard input",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        verdict = verification.verify(heads(options["since_head"]))
+        pending = Registration.objects.pending().count()
+        if options["json"]:
+            found = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
+            head = verdict.head and json.loads(verdict.head.as_json())
+            self.stdout.write(json.dumps({**found, "head": head, "problem": verdict.problem}))
+        elif verdict.problem:
+            self.stderr.write(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")
+        elif options["head"]:
+            if verdict.head is None:
+                raise CommandError("the ledger is empty; there is no head to export yet")
+            self.stdout.write(verdict.head.as_json())
+        else:
+            self.stdout.write(
+                f"The ledger is whole: {verdict.rows} rows in one chain, {pending} more pending"
+                f"{f', its head {verdict.head.hash}' if verdict.head else ''}."
+            )
+        if verdict.problem:
+            sys.exit(1)
+
+
+def heads(file: str | None) -> list[Head]:
+    if file is None:
+        return []
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        found = [Head.parse(line) for line in text.splitlines() if line.strip()]
+    except OSError as error:
+        raise CommandError(f"--since-head: {file} cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CommandError(f"--since-head: {file} does not hold heads as --head prints them") from None
+    if not found:
+        raise CommandError(f"--since-head: {file} holds no head")
+    return found

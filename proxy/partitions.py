@@ -1,0 +1,118 @@
+"""The usage log's partitions: one for each day (UTC), made ahead of time, dropped when their time is over.
+
+A call whose day has no partition (a clock has moved) goes to the default one. A day is made as a table of its
+own and then attached, and dropped whole: neither waits long for the log's readers, nor they for it.
+"""
+
+import datetime
+import logging
+from collections.abc import Callable, Iterable
+
+import psycopg
+from psycopg import sql
+
+logger = logging.getLogger(__name__)
+
+DAYS_AHEAD = 7
+HOURS_KEPT = datetime.timedelta(days=14)  # of the totals by hour; those by day stay
+SEGMENTS_KEPT = datetime.timedelta(days=30)  # a removed segment's row, should it ever come back from a backup
+LOCK = 4_816_283_301  # an advisory lock's number: one maintainer at a time
+LOCK_SECONDS = 5  # how long to wait for the log's readers; next time is soon
+PREFIX = "proxy_call_"
+DEFAULT = "proxy_call_default"
+
+Connection = psycopg.Connection[tuple[object, ...]]  # in autocommit mode
+Change = Callable[[Connection, datetime.date], None]
+
+
+def name_of(day: datetime.date) -> str:
+    return f"{PREFIX}{day:%Y%m%d}"
+
+
+def days(connection: Connection) -> set[datetime.date]:
+    """The days that have a partition."""
+    rows = connection.execute(
+        "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid "
+        "WHERE i.inhparent = 'proxy_call'::regclass AND c.relname <> %s",
+        [DEFAULT],
+    ).fetchall()
+    return {datetime.datetime.strptime(str(name), f"{PREFIX}%Y%m%d").date() for (name,) in rows}  # noqa: DTZ007
+
+
+def maintain(connection: Connection, *, today: datetime.date, keep_days: int) -> tuple[int, int]:
+    """Make the coming days' partitions, drop those past retention; returns how many of each.
+
+    Each is a transaction of its own: psycopg.Error (someone reads the log for long, say) leaves those before
+    it done, and the rest for the next time.
+    """
+    made = dropped = 0
+    wanted = [today + datetime.timedelta(days=ahead) for ahead in range(-1, DAYS_AHEAD + 1)]
+    oldest = today - datetime.timedelta(days=keep_days)
+    for day in wanted:
+        made += step(connection, day, make)
+    for day in sorted(days(connection)):
+        if day < oldest:
+            dropped += step(connection, day, drop)
+    with connection.transaction():
+        forget(connection, oldest)
+    return made, dropped
+
+
+def step(connection: Connection, day: datetime.date, change: Change) -> bool:
+    """One change of the partitions, in a transaction of its own, unless it is done already."""
+    with connection.transaction():
+        connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+        if (day in days(connection)) == (change is make):
+            return False
+        change(connection, day)
+    logger.info("partition_%s day=%s", "made" if change is make else "dropped", day)
+    return True
+
+
+def make(connection: Connection, day: datetime.date) -> None:
+    """The default partition may hold calls of the day already: they move."""
+    name, default = sql.Identifier(name_of(day)), sql.Identifier(DEFAULT)
+    bounds = [f"{day} 00:00+00", f"{day + datetime.timedelta(days=1)} 00:00+00"]
+    first, after = (sql.Literal(bound) for bound in bounds)
+    connection.execute(
+        sql.SQL("CREATE TABLE {} (LIKE proxy_call INCLUDING DEFAULTS INCLUDING CONSTRAINTS)").format(name)
+    )
+    connection.execute(
+        sql.SQL(
+            "WITH moved AS (DELETE FROM {} WHERE at >= {} AND at < {} RETURNING *) "
+            "INSERT INTO {} SELECT * FROM moved"
+        ).format(default, first, after, name)
+    )
+    connection.execute(
+        sql.SQL("ALTER TABLE proxy_call ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
+            name, first, after
+        )
+    )
+
+
+def drop(connection: Connection, day: datetime.date) -> None:
+    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name_of(day))))
+
+
+def forget(connection: Connection, oldest: datetime.date) -> None:
+    """What else is kept only for a time."""
+    connection.execute(
+        sql.SQL("DELETE FROM {} WHERE at < %s").format(sql.Identifier(DEFAULT)), [midnight(oldest)]
+    )
+    connection.execute("DELETE FROM proxy_keylessattempt WHERE hour < %s", [midnight(oldest)])
+    connection.execute(
+        "DELETE FROM proxy_calltotal WHERE span = 'hour' AND start < now() - %s::interval", [HOURS_KEPT]
+    )
+    connection.execute("DELETE FROM proxy_spoolsegment WHERE at < now() - %s::interval", [SEGMENTS_KEPT])
+
+
+def make_for(connection: Connection, wanted: Iterable[datetime.date], *, today: datetime.date) -> None:
+    """Partitions for calls that come late, from a portal that was without PostgreSQL for days."""
+    for day in sorted(wanted):
+        if abs((day - today).days) <= DAYS_AHEAD:
+            step(connection, day, make)
+
+
+def midnight(day: datetime.date) -> datetime.datetime:
+    return datetime.datetime.combine(day, datetime.time(), tzinfo=datetime.UTC)

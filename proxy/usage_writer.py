@@ -1,0 +1,427 @@
+"""From the spool to PostgreSQL: one thread for each process, batches by COPY, totals in the same transaction.
+
+Each batch is a stretch of a spool segment, and its transaction moves the segment's row to the stretch's end:
+committed or not, killed or not, there is no other way for a call to be taken over, so none is twice.
+"""
+
+import atexit
+import datetime
+import json
+import logging
+import os
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import psycopg
+from django.conf import settings
+from django.db import connection as django_connection
+from psycopg import sql
+
+from proxy import partitions, spool, usage
+from proxy.attempts import Attempts
+from proxy.calls import LATENCIES_MS
+from proxy.partitions import Connection
+from proxy.spool import Piece, Segment, Spool
+from proxy.usage import CALL, moment
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.25  # seconds between looks at the spool
+RETRY_SECONDS = 0.5  # between attempts to reach PostgreSQL
+SCAN_SECONDS = 1.0  # between looks for segments of processes that are gone
+MAINTAIN_SECONDS = 3600.0
+BATCH_BYTES = 512 * 1024  # of the spool; some 1,300 calls
+USE_NOTED_SECONDS = 60.0
+LEAVE_SECONDS = 10.0  # that a process waits at its end for its calls to be written; the rest is adopted
+TIMEOUTS = {
+    "connect_timeout": 3,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+    "application_name": "hokusai-usage",
+    "options": "-c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+}
+
+
+class TakenOver(Exception):
+    """Another process, or this one in a commit whose answer was lost, has moved the segment on."""
+
+
+class Row(NamedTuple):
+    """A row of the log."""
+
+    request_id: str
+    at: datetime.datetime
+    key_id: int
+    user_id: int
+    operation: str
+    method: str
+    path: str
+    object_kind: str
+    object_name: str
+    status: int
+    reason: str
+    bytes_in: int
+    bytes_out: int
+    duration_ms: float
+    upstream_ms: float
+    address: str | None
+    client: str
+    client_version: str
+
+
+class Correction(NamedTuple):
+    """What came out after a call had been recorded: its answer was cut off."""
+
+    request_id: str
+    at: datetime.datetime
+    reason: str
+    bytes_out: int  # more than recorded; usually less than 0
+    duration_ms: float  # more than recorded
+
+    def applied(self, row: Row) -> Row:
+        return row._replace(
+            reason=self.reason,
+            bytes_out=row.bytes_out + self.bytes_out,
+            duration_ms=row.duration_ms + self.duration_ms,
+        )
+
+
+class Group(NamedTuple):
+    """What a total is for."""
+
+    span: str
+    start: datetime.datetime
+    key_id: int
+    user_id: int
+    operation: str
+    status_class: int
+
+
+@dataclass
+class Total:
+    calls: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    duration_ms: float = 0.0
+    latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES_MS) + 1))
+
+
+@dataclass
+class Batch:
+    """Calls to write, corrections of calls written before, the last use of each key's secrets, and records
+    that make no sense (of another version of the portal, say)."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    corrections: list[Correction] = field(default_factory=list)
+    uses: dict[tuple[int, bool], Row] = field(default_factory=dict)
+    rejected: list[bytes] = field(default_factory=list)
+
+
+def decode(records: Iterable[bytes]) -> Batch:
+    batch = Batch()
+    for record in records:
+        try:
+            kind, request_id, at, *values = json.loads(record)
+            if kind == CALL:
+                *values, is_previous = values
+                row = batch.rows[request_id] = Row(request_id, moment(at), *values)
+                batch.uses[row.key_id, is_previous] = row
+                continue
+            correction = Correction(request_id, moment(at), *values)
+        except (ValueError, TypeError):
+            batch.rejected.append(record)
+            continue
+        if known := batch.rows.get(request_id):
+            batch.rows[request_id] = correction.applied(known)
+        else:
+            batch.corrections.append(correction)
+    return batch
+
+
+def totals(rows: Iterable[Row]) -> dict[Group, Total]:
+    """By day and by hour."""
+    groups: dict[Group, Total] = {}
+    for row in rows:
+        hour = row.at.replace(minute=0, second=0, microsecond=0)
+        bucket = bisect_left(LATENCIES_MS, row.duration_ms)
+        for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
+            group = Group(span, start, row.key_id, row.user_id, row.operation, row.status // 100)
+            total = groups.get(group) or groups.setdefault(group, Total())
+            total.calls += 1
+            total.bytes_in += row.bytes_in
+            total.bytes_out += row.bytes_out
+            total.duration_ms += row.duration_ms
+            total.latencies[bucket] += 1
+    return groups
+
+
+COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, Row._fields)))
+CLAIM = """
+    INSERT INTO proxy_spoolsegment AS segment (name, taken) VALUES (%(name)s, %(end)s)
+    ON CONFLICT (name) DO UPDATE SET taken = excluded.taken, at = now() WHERE segment.taken = %(start)s
+    RETURNING 1
+"""
+ADD_TOTAL = """
+    INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class,
+                                          calls, bytes_in, bytes_out, duration_ms, latencies)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (key_id, span, start, user_id, operation, status_class) DO UPDATE SET
+        calls = total.calls + excluded.calls,
+        bytes_in = total.bytes_in + excluded.bytes_in,
+        bytes_out = total.bytes_out + excluded.bytes_out,
+        duration_ms = total.duration_ms + excluded.duration_ms,
+        latencies = ARRAY(SELECT a + b FROM unnest(total.latencies, excluded.latencies) AS both_of(a, b))
+"""
+CORRECT = """
+    UPDATE proxy_call SET reason = %s, bytes_out = bytes_out + %s, duration_ms = duration_ms + %s
+    WHERE request_id = %s AND at = %s RETURNING key_id, user_id, operation, status
+"""
+ADD_ATTEMPTS = """
+    INSERT INTO proxy_keylessattempt AS attempt (hour, reason, network, count) VALUES (%s, %s, %s, %s)
+    ON CONFLICT (hour, reason, network) DO UPDATE SET count = attempt.count + excluded.count
+"""
+NOTE_USE = """
+    UPDATE keys_apikey SET {0}_at = %(at)s, {0}_address = %(address)s, {0}_client = %(client)s
+    WHERE id = %(key)s AND ({0}_at IS NULL OR {0}_at < %(at)s)
+"""
+
+
+def write(connection: Connection, batch: Batch) -> None:
+    """The batch's calls and their totals, within the caller's transaction."""
+    with connection.cursor() as cursor:
+        with cursor.copy(COPY) as copy:
+            for row in batch.rows.values():
+                copy.write_row(row)
+        groups = totals(batch.rows.values())
+        for correction in batch.corrections:
+            add_correction(cursor, correction, groups)
+        # In one order in every process, so that two never wait for each other's rows.
+        values = [
+            (*group, total.calls, total.bytes_in, total.bytes_out, total.duration_ms, total.latencies)
+            for group, total in sorted(groups.items(), key=lambda item: item[0])
+        ]
+        if values:
+            cursor.executemany(ADD_TOTAL, values)
+
+
+def add_correction(
+    cursor: "psycopg.Cursor[tuple[object, ...]]", correction: Correction, groups: dict[Group, Total]
+) -> None:
+    request_id, at, reason, bytes_out, duration_ms = correction
+    found: Any = cursor.execute(CORRECT, [reason, bytes_out, duration_ms, request_id, at]).fetchone()
+    if found is None:
+        return
+    hour = at.replace(minute=0, second=0, microsecond=0)
+    for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
+        total = groups.setdefault(Group(span, start, *found[:3], found[3] // 100), Total())
+        total.bytes_out += bytes_out
+        total.duration_ms += duration_ms
+
+
+class Writer(threading.Thread):
+    """Takes over what the process spools, and what processes that are gone have left."""
+
+    def __init__(self, calls: Spool, attempts: Attempts, *, parameters: dict[str, Any]) -> None:
+        super().__init__(name="usage-writer", daemon=True)
+        self.calls, self.attempts, self.parameters = calls, attempts, parameters
+        self.pid = os.getpid()
+        self.leaving = threading.Event()
+        self.connection: Connection | None = None
+        self.is_waiting = False  # for PostgreSQL, most likely
+        self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
+        self.days: set[datetime.date] = set()
+        self.noted: dict[tuple[int, bool], float] = {}
+
+    def run(self) -> None:
+        while not self.leaving.wait(INTERVAL):
+            self.turn()
+        self.retry = 0.0
+        self.turn()
+        self.disconnect()
+        self.calls.close()
+
+    def turn(self) -> None:
+        """Everything there is to do now. Never raises: what did not work is tried again."""
+        if self.connection is None and time.monotonic() < self.retry:
+            return
+        try:
+            self.work()
+        except Exception as error:
+            if not self.is_waiting:
+                expected = isinstance(error, (psycopg.Error, OSError))
+                log = logger.warning if expected else logger.exception
+                log("usage_writer_waits error=%s", type(error).__name__)
+            self.is_waiting = True
+            self.disconnect()
+            self.retry = time.monotonic() + RETRY_SECONDS
+            return
+        if self.is_waiting and self.connection:
+            self.is_waiting = False
+            logger.info("usage_writer_goes_on")
+
+    def work(self) -> None:
+        now = time.monotonic()
+        if now >= self.maintain and not self.leaving.is_set():
+            self.keep_partitions()
+        for segment in self.calls.waiting():
+            self.drain(segment)
+        if self.attempts.counts:
+            self.write_attempts()
+        if now >= self.scan:
+            self.adopt()
+            self.scan = time.monotonic() + SCAN_SECONDS
+
+    def connected(self) -> Connection:
+        if self.connection is None:
+            self.connection = psycopg.connect(**{**self.parameters, **TIMEOUTS}, autocommit=True)
+        return self.connection
+
+    def disconnect(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def drain(self, segment: Segment) -> None:
+        """Take over what the segment holds. Raises psycopg.Error."""
+        try:
+            if segment.taken is None:
+                segment.taken = self.position(segment)
+            while segment.taken < segment.size:
+                piece = segment.read(segment.taken, BATCH_BYTES)
+                self.store(segment, piece)
+                segment.take(piece.end)
+        except BaseException:
+            segment.taken = None  # whether the commit went through only PostgreSQL knows
+            raise
+
+    def position(self, segment: Segment) -> int:
+        query = "SELECT taken FROM proxy_spoolsegment WHERE name = %s"
+        found: Any = self.connected().execute(query, [segment.name]).fetchone()
+        return found[0] if found else spool.START
+
+    def store(self, segment: Segment, piece: Piece) -> None:
+        if piece.damaged:
+            logger.error("spool_damaged segment=%s lines=%s", segment.name, piece.damaged)
+        if not piece.records:
+            return
+        connection, batch = self.connected(), decode(piece.records)
+        self.make_days({row.at.date() for row in batch.rows.values()})
+        try:
+            with connection.transaction():
+                self.claim(segment, piece)
+                write(connection, batch)
+        except (psycopg.DataError, psycopg.IntegrityError):
+            batch.rejected += self.store_singly(segment, piece, batch)
+        self.reject(batch.rejected)
+        self.note_uses(batch)
+
+    def claim(self, segment: Segment, piece: Piece) -> None:
+        names = {"name": segment.name, "start": segment.taken, "end": piece.end}
+        if self.connected().execute(CLAIM, names).fetchone() is None:
+            raise TakenOver
+
+    def store_singly(self, segment: Segment, piece: Piece, batch: Batch) -> list[bytes]:
+        """Each call by itself, so that one that PostgreSQL refuses does not hold up the others; returns the
+        refused."""
+        connection, refused = self.connected(), []
+        parts = [Batch(rows={name: row}) for name, row in batch.rows.items()]
+        parts += [Batch(corrections=[correction]) for correction in batch.corrections]
+        with connection.transaction():
+            self.claim(segment, piece)
+            for part in parts:
+                try:
+                    with connection.transaction():
+                        write(connection, part)
+                except (psycopg.DataError, psycopg.IntegrityError) as error:
+                    logger.error("call_refused error=%s", type(error).__name__)
+                    what = [*part.rows.values(), *part.corrections]
+                    refused.append(json.dumps(what, default=str).encode())
+        return refused
+
+    def reject(self, records: list[bytes]) -> None:
+        """Keep what PostgreSQL will not take, for someone to look at."""
+        if not records:
+            return
+        logger.error("calls_rejected count=%s file=rejected.jsonl", len(records))
+        path = self.calls.folder / "rejected.jsonl"
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
+            file.writelines(record + b"\n" for record in records)
+
+    def make_days(self, wanted: set[datetime.date]) -> None:
+        if missing := wanted - self.days:
+            connection = self.connected()
+            partitions.make_for(connection, missing, today=today())
+            self.days = partitions.days(connection) | wanted
+
+    def note_uses(self, batch: Batch) -> None:
+        """When, from where and with what a key was last used, at most once a minute for each process."""
+        now = time.monotonic()
+        for (key_id, is_previous), row in batch.uses.items():
+            if now - self.noted.get((key_id, is_previous), float("-inf")) < USE_NOTED_SECONDS:
+                continue
+            self.noted[key_id, is_previous] = now
+            query = NOTE_USE.format("previous_used" if is_previous else "last_used")
+            values = {"at": row.at, "address": row.address, "client": row.client, "key": key_id}
+            self.connected().execute(query, values)
+
+    def write_attempts(self) -> None:
+        counts = self.attempts.take()
+        values = [(place.hour, place.reason, place.network, counts[place]) for place in sorted(counts)]
+        try:
+            with (connection := self.connected()).transaction():
+                connection.cursor().executemany(ADD_ATTEMPTS, values)
+        except BaseException:
+            self.attempts.give_back(counts)
+            raise
+
+    def adopt(self) -> None:
+        """Take over what processes that are gone have left."""
+        for segment in self.calls.orphans():
+            try:
+                self.drain(segment)
+            except BaseException:
+                segment.close()
+                raise
+            logger.info("spool_adopted segment=%s", segment.name)
+            segment.remove()
+
+    def keep_partitions(self) -> None:
+        self.maintain = time.monotonic() + MAINTAIN_SECONDS
+        try:
+            partitions.maintain(self.connected(), today=today(), keep_days=settings.USAGE_RETENTION_DAYS)
+        except psycopg.errors.LockNotAvailable:
+            logger.warning("partitions_busy")
+
+
+def today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+_starting = threading.Lock()
+_writer: Writer | None = None
+
+
+def start() -> None:
+    """Start this process's writer, once; after a fork the child starts its own."""
+    global _writer
+    with _starting:
+        if _writer is None or _writer.pid != os.getpid():
+            parameters = django_connection.get_connection_params()
+            for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
+                parameters.pop(django_only, None)
+            _writer = Writer(usage.calls, usage.attempts, parameters=parameters)
+            _writer.start()
+            atexit.register(stop)
+
+
+def stop() -> None:
+    """Write what there is; what PostgreSQL does not take in time stays on disk and is adopted."""
+    if _writer is not None and _writer.pid == os.getpid():
+        _writer.leaving.set()
+        _writer.join(LEAVE_SECONDS)

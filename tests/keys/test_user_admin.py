@@ -1,0 +1,71 @@
+"""Users in the admin pages: who may raise whom, and what their page shows."""
+
+from django.contrib.auth.models import Permission
+from django.urls import reverse
+
+from keys.models import User
+from tests.keys.people import (
+    KEYS,
+    USERS,
+    key_of,
+)
+
+
+class TestUsers:
+    def test_staff_cannot_raise_themselves(self, cast, bob):
+        crafted = {"username": "bob", "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+
+        assert bob.post(f"{USERS}{cast['bob'].pk}/change/", crafted).status_code == 403
+        assert not User.objects.get(username="bob").is_superuser
+
+    def test_staff_cannot_raise_others(self, cast, bob):
+        crafted = {
+            "username": "dora",
+            "is_active": "on",
+            "is_staff": "on",
+            "is_superuser": "on",
+            "user_permissions": [Permission.objects.get(codename="add_apikey").pk],
+            "api_keys-TOTAL_FORMS": "0",
+            "api_keys-INITIAL_FORMS": "0",
+        }
+
+        assert bob.post(f"{USERS}{cast['dora'].pk}/change/", crafted).status_code == 302
+
+        dora = User.objects.get(username="dora")
+        assert (dora.is_staff, dora.is_superuser) == (False, False)
+        assert not dora.user_permissions.exists()
+
+    def test_staff_cannot_set_the_password_of_staff(self, cast, bob):
+        page = reverse("admin:auth_user_password_change", args=[cast["alice"].pk])
+
+        assert bob.post(page, {"password1": "x" * 20, "password2": "x" * 20}).status_code == 403
+
+    def test_superusers_give_permissions(self, cast, alice):
+        permission = Permission.objects.get(codename="view_call")
+        answers = {
+            "username": "charlie",
+            "is_active": "on",
+            "is_staff": "on",
+            "user_permissions": [permission.pk],
+            "api_keys-TOTAL_FORMS": "0",
+            "api_keys-INITIAL_FORMS": "0",
+        }
+
+        alice.post(f"{USERS}{cast['charlie'].pk}/change/", answers)
+
+        assert list(cast["charlie"].user_permissions.all()) == [permission]
+
+    def test_a_new_user_needs_no_password(self, alice):
+        alice.post(f"{USERS}add/", {"username": "nightly-job", "usable_password": "false"})
+
+        assert not User.objects.get(username="nightly-job").has_usable_password()
+
+    def test_the_page_shows_id_and_keys_and_edits_neither(self, cast, alice):
+        key = key_of(cast["dora"])
+
+        page = alice.get(f"{USERS}{cast['dora'].pk}/change/").content.decode()
+
+        assert cast["dora"].public_id in page
+        assert 'name="public_id"' not in page
+        assert key.masked in page
+        assert f'href="{KEYS}{key.pk}/change/"' in page
