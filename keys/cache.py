@@ -110,6 +110,11 @@ class Known(Generic[Value]):
                 if is_changed(name, entry.value):
                     del self.entries[name]
 
+    def drop(self, name: str) -> None:
+        with self.lock:
+            self.generation += 1
+            self.entries.pop(name, None)
+
     def suspect_all(self) -> None:
         """Listening has begun anew: ask again for each value before trusting it, unless PostgreSQL is away."""
         with self.lock:

@@ -49,7 +49,12 @@ class Owner(models.Model):
                 name="announce_owner",
                 when=pgtrigger.After,
                 operation=pgtrigger.Update | pgtrigger.Delete,
-                func=f"PERFORM pg_notify('{CHANNEL}', 'owner:' || OLD.id); RETURN NULL;",
+                func=f"""
+                    PERFORM pg_notify(
+                        '{CHANNEL}', 'owner:' || OLD.environment || ' ' || OLD.kind || ' ' || OLD.name
+                    );
+                    RETURN NULL;
+                """,
             )
         ]
 

@@ -61,7 +61,7 @@ remembered: cache.Known[Owner] = cache.Known(size=100_000)
 
 def forget(kind: str, name: str) -> None:
     if kind == "owner":
-        remembered.forget(lambda _, owner: name == str(owner.pk))
+        remembered.drop(name)
 
 
 cache.caches.append(remembered)

@@ -61,6 +61,6 @@ class Migration(migrations.Migration):
         ),
         pgtrigger.migrations.AddTrigger(
             model_name='owner',
-            trigger=pgtrigger.compiler.Trigger(name='announce_owner', sql=pgtrigger.compiler.UpsertTriggerSql(func="PERFORM pg_notify('hokusai_changes', 'owner:' || OLD.id); RETURN NULL;", hash='e43ab52fd5349ef012f3805f73c39abd058efca3', operation='UPDATE OR DELETE', pgid='pgtrigger_announce_owner_54a3f', table='proxy_owner', when='AFTER')),
+            trigger=pgtrigger.compiler.Trigger(name='announce_owner', sql=pgtrigger.compiler.UpsertTriggerSql(func="\n                    PERFORM pg_notify(\n                        'hokusai_changes', 'owner:' || OLD.environment || ' ' || OLD.kind || ' ' || OLD.name\n                    );\n                    RETURN NULL;\n                ", hash='883c7cdef1586d6b6d69ba1154966197d249bfcd', operation='UPDATE OR DELETE', pgid='pgtrigger_announce_owner_54a3f', table='proxy_owner', when='AFTER')),
         ),
     ]

@@ -69,6 +69,14 @@ class TestWhoMay:
         assert (charlie.get(page_of(key, "revoke")).status_code == 200) is may_revoke
 
 
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_the_admin_pages_are_found_without_a_slash_too(client, method):
+    response = getattr(client, method)("/admin")
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+    assert client.get("/admin/keys").status_code != 200
+
+
 class TestNobodyEdits:
     """Not even a superuser, by whatever POST."""
 

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from keys.models import ApiKey, KeyEvent, User
+from keys.scopes import Preset
 from tests.keys.people import (
     ISSUE,
     KEYS,
@@ -41,6 +42,34 @@ class TestIssuing:
         alice.post(ISSUE, filled(alice, cast["dora"], expires_in="never"))
 
         assert ApiKey.objects.get().expires_at is None
+
+    @pytest.mark.parametrize("preset", Preset)
+    def test_gives_the_scopes_of_the_preset_whatever_is_ticked(self, cast, bob, preset):
+        bob.post(ISSUE, filled(bob, cast["dora"], preset=preset.value, scopes=["traces:read"]))
+
+        assert ApiKey.objects.get().scopes == list(preset.scopes)
+
+    def test_gives_single_scopes_and_every_limit(self, cast, bob):
+        rights = {
+            "preset": "single",
+            "scopes": ["registry:write", "tracking:read"],
+            "networks": "10.0.0.0/8\r\n2001:db8::/32, 192.0.2.1",
+            "patterns": "fraud-*\r\n\r\n churn ",
+            "any_owner": "on",
+        }
+
+        bob.post(ISSUE, filled(bob, cast["dora"], **rights))
+
+        key = ApiKey.objects.get()
+        assert key.scopes == ["tracking:read", "registry:write"]
+        assert key.networks == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]
+        assert (key.patterns, key.any_owner) == (["fraud-*", "churn"], True)
+
+    def test_starts_as_a_contributor_without_limits(self, cast, bob):
+        form = bob.get(ISSUE).context["form"]
+
+        assert (form["preset"].value(), form["any_owner"].value()) == ("contributor", None)
+        assert "Careful: such a key can change" in form["any_owner"].help_text
 
     def test_shows_the_secret_with_the_lines_that_connect_a_client(self, cast, alice, settings):
         settings.PUBLIC_URL = "https://registry.example"
@@ -121,6 +150,12 @@ class TestIssuing:
             {"environment": "prod"},
             {"expires_in": "1000000"},
             {"form_id": ""},
+            {"preset": ""},
+            {"preset": "single"},
+            {"preset": "single", "scopes": "root"},
+            {"networks": "here"},
+            {"networks": "10.1.2.3/8"},
+            {"patterns": "x" * 257},
         ],
     )
     def test_refuses_what_makes_no_key(self, cast, alice, wrong):

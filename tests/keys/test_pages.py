@@ -247,7 +247,12 @@ class TestRights:
     def test_that_cannot_be_are_said_at_their_field_and_nothing_typed_is_lost(
         self, bob, key, field, value, problem
     ):
-        typed = {"preset": "single", "scopes": ["traces:write"], "purpose": "typed", "networks": "10.9.0.0/16"}
+        typed = {
+            "preset": "single",
+            "scopes": ["traces:write"],
+            "purpose": "typed",
+            "networks": "10.9.0.0/16",
+        }
 
         response = sent(bob, key, "rights", **{**typed, field: value})
 
@@ -342,9 +347,9 @@ class TestRotating:
     def test_during_an_overlap_offers_only_to_end_it(self, bob, key):
         actions.rotate(key=key, overlap="7d")
 
-        assert [value for value, _ in bob.get(page_of(key, "rotate")).context["form"]["overlap"].field.choices] == [
-            "now"
-        ]
+        assert [
+            value for value, _ in bob.get(page_of(key, "rotate")).context["form"]["overlap"].field.choices
+        ] == ["now"]
         assert not SECRET.search(sent(bob, key, "rotate", overlap="24h").content.decode())
         assert SECRET.search(sent(bob, key, "rotate", overlap="now").content.decode())
 
