@@ -200,6 +200,8 @@ def checked(rights: dict[str, Any]) -> dict[str, Any]:
 
 def network(text: str) -> str:
     try:
+        if "%" in text:
+            raise ValueError("a zone, which has a meaning on one machine only")
         return str(ipaddress.ip_network(text.strip()))
     except ValueError:
         raise ActionError(f"“{text}” is no network; write it as 10.1.0.0/16 or 2001:db8::/32") from None

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 TRUST_SECONDS = 30.0
 UNHEARD_SECONDS = 1.0  # how long an entry is good without PostgreSQL's word, and how old that word may be
 HEARTBEAT_SECONDS = 0.3
+PATIENCE_SECONDS = 0.2  # that a call waits for a PostgreSQL which may be away, if it can go on without
 OUTAGE_SECONDS = 15 * 60.0
 SIZE = 10_000  # entries; the least recently used goes first
 
@@ -38,6 +40,14 @@ class Pulse:
 
     def beat(self) -> None:
         self.heard = self.clock()
+
+    def lose(self) -> None:
+        """PostgreSQL has gone: do not wait for the silence to show it."""
+        self.heard = min(self.heard, self.clock() - UNHEARD_SECONDS)
+
+    @property
+    def has_been_heard(self) -> bool:
+        return self.heard > float("-inf")
 
     @property
     def is_steady(self) -> bool:
@@ -63,6 +73,7 @@ class Known(Generic[Value]):
         self.entries: OrderedDict[str, Entry[Value]] = OrderedDict()
         self.generation = 0
         self.failed = float("-inf")
+        self.is_asking = False
 
     def get(self, name: str, fetch: Callable[[], Value | None]) -> Value | None:
         """The value of `name`, from memory if that can be trusted, else from `fetch`.
@@ -75,7 +86,12 @@ class Known(Generic[Value]):
             return entry.value
         if entry is not None and now - self.failed < UNHEARD_SECONDS:
             return self.during_outage(entry, now)
-        generation = self.generation
+        if entry is not None and self.pulse.has_been_heard:
+            return self.ask_beside(name, entry, fetch)
+        return self.ask(name, entry, fetch)
+
+    def ask(self, name: str, entry: Entry[Value] | None, fetch: Callable[[], Value | None]) -> Value | None:
+        now, generation = self.clock(), self.generation
         try:
             value = fetch()
         except (DatabaseError, InterfaceError):
@@ -85,6 +101,32 @@ class Known(Generic[Value]):
             return self.during_outage(entry, now)
         self.keep(name, value, fetched=now, generation=generation)
         return value
+
+    def ask_beside(self, name: str, entry: Entry[Value], fetch: Callable[[], Value | None]) -> Value | None:
+        """Ask in a thread of its own, so that no call waits for the pool to give up on a PostgreSQL that is
+        away: then one at a time asks, and all go on with what was known."""
+        with self.lock:
+            if self.is_asking and not self.pulse.is_steady:
+                return self.during_outage(entry, self.clock())
+            self.is_asking = True
+        answer: Future[Value | None] = Future()
+
+        def work() -> None:
+            try:
+                answer.set_result(self.ask(name, entry, fetch))
+            except BaseException as error:
+                answer.set_exception(error)
+            finally:
+                self.is_asking = False
+                connection.close()
+
+        threading.Thread(target=work, name="cache-asks", daemon=True).start()
+        while True:
+            try:
+                return answer.result(PATIENCE_SECONDS)
+            except TimeoutError:
+                if not self.pulse.is_steady:
+                    return self.during_outage(entry, self.clock())
 
     def keep(self, name: str, value: Value | None, *, fetched: float, generation: int) -> None:
         """What was announced while we asked may be newer than the answer: then it is not kept."""
@@ -150,6 +192,7 @@ class Listener(threading.Thread):
             try:
                 self.listen()
             except (psycopg.Error, OSError) as error:
+                pulse.lose()
                 logger.warning("listener_lost error=%s", type(error).__name__)
             time.sleep(HEARTBEAT_SECONDS)
 

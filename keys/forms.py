@@ -275,9 +275,10 @@ class RotateForm(forms.Form):
     def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
         super().__init__(*arguments, **options)
         if key.previous_ends_at and key.previous_ends_at > timezone.now():
+            # Only shown so: the form that began this overlap may be sent again, and is answered then.
             overlap = self.fields["overlap"]
-            assert isinstance(overlap, forms.ChoiceField)  # noqa: S101  for the type checker
-            overlap.choices, overlap.initial = OVERLAPS[:1], "now"
+            overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=OVERLAPS[:1])
+            overlap.initial = "now"
             overlap.help_text = (
                 "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
             )

@@ -21,6 +21,7 @@ PERMISSIONS = {
     "add_apikey": "Issue keys",
     "change_apikey": "Change, pause and revoke keys; rotate them, if issuing is allowed too",
     "view_call": "See everybody's calls",
+    "view_registration": "See who registered what",
     "view_owner": "See who owns what",
     "change_owner": "Hand over what users own, and share experiments",
     "view_user": "See users",

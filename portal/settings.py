@@ -122,7 +122,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
-STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"])
+STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"])
 _secrets, _running = local("secrets.json"), local("portal.json")
 
 DEBUG = flag("DEBUG")
@@ -267,6 +267,12 @@ LOGGING = {
     },
 }
 
+
+def may_see(request: Any, permission: str) -> bool:
+    """Whether to show the link in the admin's menu: who may change something may look at it too."""
+    return any(request.user.has_perm(permission.format(act)) for act in ("view", "change"))
+
+
 UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Hokusai Registry Portal",
     "SITE_HEADER": "Hokusai Registry",
@@ -296,7 +302,7 @@ UNFOLD: dict[str, Any] = {
                         "title": "API keys",
                         "icon": "key",
                         "link": reverse_lazy("admin:keys_apikey_changelist"),
-                        "permission": lambda request: request.user.has_perm("keys.view_apikey"),
+                        "permission": lambda request: may_see(request, "keys.{}_apikey"),
                     },
                     {
                         "title": "Calls",
@@ -308,7 +314,7 @@ UNFOLD: dict[str, Any] = {
                         "title": "Owners",
                         "icon": "inventory_2",
                         "link": reverse_lazy("admin:proxy_owner_changelist"),
-                        "permission": lambda request: request.user.has_perm("proxy.view_owner"),
+                        "permission": lambda request: may_see(request, "proxy.{}_owner"),
                     },
                     {
                         "title": "Users",

@@ -9,9 +9,10 @@ import logging
 import secrets
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from keys import tokens
 from keys.authentication import Caller
 from keys.models import User
 from keys.refusals import Refusal, unavailable
@@ -89,7 +90,7 @@ def own_request_id() -> str:
 def opened(row: Registration) -> Registration:
     row.at = timezone.now()
     try:
-        row.save(force_insert=True)
+        insert(row)
     except (DatabaseError, InterfaceError) as error:
         logger.exception("ledger_unavailable request_id=%s", row.request_id)
         raise unavailable(
@@ -98,6 +99,20 @@ def opened(row: Registration) -> Registration:
             f"{row.operation} was not sent to MLflow. Try again soon.",
         ) from error
     return row
+
+
+def insert(row: Registration) -> None:
+    """Once more if PostgreSQL was restarted: the connections that were kept until then are dead."""
+    try:
+        row.save(force_insert=True)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        if (pool := getattr(connection, "pool", None)) is not None:
+            pool.check()
+        if not Registration.objects.filter(request_id=row.request_id).exists():
+            row.save(force_insert=True)
 
 
 def asked(match: Match, content: Json) -> dict[str, Any]:
@@ -147,8 +162,9 @@ def version_number(version: Any) -> str:
 
 
 def shortened(value: Any, limit: int = TEXT_LENGTH) -> str:
-    """Text as PostgreSQL can hold it: no NUL, no half of a surrogate pair; the end of a long one hashed."""
-    text = str(value).replace("\0", "\ufffd").encode(errors="replace").decode()
+    """Text as PostgreSQL can hold it: no NUL, no half of a surrogate pair; the end of a long one hashed. An
+    API key that somebody put there does not stay for ever."""
+    text = tokens.hide(str(value).replace("\0", "\ufffd").encode(errors="replace").decode())
     if len(text) <= limit:
         return text
     mark = f"… ({len(text)} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()})"

@@ -55,6 +55,7 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
     list_display = ["name", "kind_in_words", "owner", "mark", "environment", "created_on"]
     list_filter = [KindFilter, NobodyFilter, "is_shared", "environment"]
     list_select_related = ["user"]
+    list_before_template = "admin/proxy/owner/list_before.html"
     list_per_page = 50
     ordering = ["-pk"]
     paginator = InfinitePaginator

@@ -25,6 +25,8 @@ Outcome = Registration.Outcome
 IN_FLIGHT = CONNECT_TIMEOUT + IDLE_TIMEOUT + 5  # seconds for which a call may still be on its way
 CLOCKS_DIFFER = 60_000  # milliseconds by which MLflow's clock may lag behind ours
 RECONCILED = "reconciled"
+# LoggedModelStatus (mlflow/protos/service.proto), which a request may also give as a number.
+STATUSES = {"1": "LOGGED_MODEL_PENDING", "2": "LOGGED_MODEL_READY", "3": "LOGGED_MODEL_UPLOAD_FAILED"}
 LIFE = ("registered-models.create", "registered-models.rename", "registered-models.delete")
 
 
@@ -225,15 +227,18 @@ def has_no_alias(row: Registration, thing: Json) -> bool:
 
 
 def has_stage(row: Registration, thing: Json) -> bool:
-    return str(thing.get("current_stage", "")).lower() == str(row.detail.get("stage", "")).lower()
+    present, asked = str(thing.get("current_stage", "")), str(row.detail.get("stage", ""))
+    return present.lower() == asked.lower()
 
 
 def has_description(row: Registration, thing: Json) -> bool:
-    return shortened(thing.get("description", "")) == row.detail.get("description", "")
+    asked = str(row.detail.get("description", ""))
+    return shortened(thing.get("description", "")) == asked
 
 
 def has_status(row: Registration, thing: Json) -> bool:
-    return str(thing.get("status")) == str(row.detail.get("status"))
+    asked = str(row.detail.get("status"))
+    return str(thing.get("status")) in (asked, STATUSES.get(asked))
 
 
 def has_params(row: Registration, thing: Json) -> bool:

@@ -25,7 +25,16 @@ OUTCOMES = {
 
 @admin.register(Registration)
 class RegistrationAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ["time", "outcome_badge", "operation", "object_name", "version", "who", "key_name", "address"]
+    list_display = [
+        "time",
+        "outcome_badge",
+        "operation",
+        "object_name",
+        "version",
+        "who",
+        "key_name",
+        "address",
+    ]
     list_filter = ["outcome", "at"]
     list_select_related = ["user", "key"]
     list_per_page = 50
@@ -42,7 +51,10 @@ class RegistrationAdmin(ModelAdmin):  # type: ignore[misc]
     ]
     search_help_text = "Model name, user, key id or request id, whole"
     fieldsets = [
-        (None, {"fields": ["request_id", "time", "operation", "outcome", "status", "reason", "completed_at"]}),
+        (
+            None,
+            {"fields": ["request_id", "time", "operation", "outcome", "status", "reason", "completed_at"]},
+        ),
         ("Who", {"fields": ["who", "key", "actor", "address", "environment"]}),
         (
             "What",
@@ -51,7 +63,17 @@ class RegistrationAdmin(ModelAdmin):  # type: ignore[misc]
         ("Tags", {"fields": ["tags_shown", "rules", "detail_shown"]}),
         ("Chain", {"fields": ["sequence", "digest", "hash"]}),
     ]
-    readonly_fields = ["time", "who", "made", "tags_shown", "rules", "detail_shown", "sequence", "digest", "hash"]
+    readonly_fields = [
+        "time",
+        "who",
+        "made",
+        "tags_shown",
+        "rules",
+        "detail_shown",
+        "sequence",
+        "digest",
+        "hash",
+    ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

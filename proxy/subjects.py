@@ -6,6 +6,7 @@ For telling stories, not for permission: what is written is found by `proxy.owne
 from urllib.parse import parse_qsl
 
 from proxy import artifacts
+from proxy.messages import Json, values
 from proxy.operations import Match
 from proxy.ownership import Thing
 
@@ -33,6 +34,25 @@ def subject(match: Match, query: str) -> Thing | None:
         if name := fields.get(field):
             return thing(kind, name)
     return None
+
+
+def wanted(match: Match, content: Json) -> Thing | None:
+    """The registered model that a call would make; None for any other call."""
+    if match.operation.name != "registered-models.create":
+        return None
+    return first("registered_model", content, "name")
+
+
+def made(match: Match, answer: Json) -> Thing | None:
+    """What a call has made, by MLflow's answer; of a model version, the model is what it is about."""
+    created = match.operation.created
+    if created is None or created.kind == "model_version":
+        return None
+    return first(created.kind, answer, created.field)
+
+
+def first(kind: str, content: Json, field: str) -> Thing | None:
+    return next((thing(kind, str(name)) for name in values(content, field)), None)
 
 
 def thing(kind: str, name: str) -> Thing:

@@ -113,6 +113,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         self.permit = permissions.permit(
             caller, attempt, match=match, exists=self.has_trace, named=self.name_object
         )
+        self.passage.thing = self.passage.thing or subjects.wanted(match, self.permit.content)
         if self.permit.restamped:
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
@@ -262,6 +263,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             return
         try:
             content = messages.decode(answer.peek())
+            self.passage.thing = subjects.made(self.permit.match, content) or self.passage.thing
             actions.settle(caller=caller, permit=self.permit, answer=content)
         except (DatabaseError, InterfaceError, Refusal) as error:
             logger.exception("owner_not_recorded request_id=%s", self.passage.request_id)

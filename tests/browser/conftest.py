@@ -75,6 +75,11 @@ class Visit:
     def goto(self, path: str) -> None:
         self.page.goto(self.origin + path)
 
+    def follow(self, name: str, role: str = "link") -> None:
+        """Click the link, or the button, and wait for the page that it leads to."""
+        with self.page.expect_navigation():
+            self.page.get_by_role(role, name=name, exact=True).click()
+
     def sign_in(self) -> None:
         self.goto("/admin/")
         self.page.get_by_label("Username").fill("alice")

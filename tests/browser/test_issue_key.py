@@ -24,10 +24,10 @@ LIGHTNESS = """() => {
 def issue(window, name: str) -> str:
     """Fill in the form; returns the key that the page shows."""
     window.goto("/admin/keys/apikey/")
-    window.page.get_by_role("link", name="Issue a key").click()
+    window.follow("Issue a key")
     window.page.get_by_label("Owner").select_option(label="bob")
-    window.page.get_by_label("Name").fill(name)
-    window.page.get_by_role("button", name="Issue key").click()
+    window.page.get_by_label("Name", exact=True).fill(name)
+    window.follow("Issue key", "button")
     return window.page.locator("#secret").inner_text()
 
 
@@ -57,26 +57,26 @@ def test_a_key_from_its_issue_to_its_end(visit, web_portal, echo):
     assert reply.status == 200
     web_portal.calls(request_id=reply.headers["X-Request-ID"])
 
-    page.get_by_role("link", name="I have kept the key").click()
+    window.follow("I have kept the key")
     assert key not in page.content()
-    page.get_by_role("link", name="Calls with this key").click()
+    window.follow("Calls with this key")
     row = page.locator("#result_list tbody tr")
     assert row.count() == 1
     assert "experiments.get" in row.inner_text()
     assert "bob" in row.inner_text()
 
     page.go_back()
-    page.get_by_role("link", name="Revoke…").click()
+    window.follow("Revoke…")
     page.get_by_label("Type the key's name to confirm").fill("another name")
     page.get_by_label("Reason").fill("laptop lost")
-    page.get_by_role("button", name="Revoke key").click()
+    window.follow("Revoke key", "button")
     assert page.get_by_text("This is not the key's name. Nothing was revoked.").is_visible()
     assert web_portal.request("GET", CALL, key=key).status == 200
     page.get_by_label("Type the key's name to confirm").fill("the holder's laptop")
-    page.get_by_role("button", name="Revoke key").click()
+    window.follow("Revoke key", "button")
 
     assert page.get_by_text("is revoked. Calls with it are refused from now on.").is_visible()
-    assert page.get_by_text("laptop lost").is_visible()
+    assert page.get_by_text("laptop lost", exact=True).is_visible()
     refused = wait_for(
         lambda: web_portal.request("GET", CALL, key=key), lambda seen: seen.status == 401, seconds=1
     )
@@ -103,7 +103,7 @@ def test_a_double_click_issues_one_key_and_shows_it(visit, web_portal):
     window.sign_in()
     window.goto("/admin/keys/apikey/add/")
     window.page.get_by_label("Owner").select_option(label="bob")
-    window.page.get_by_label("Name").fill("clicked twice")
+    window.page.get_by_label("Name", exact=True).fill("clicked twice")
 
     window.page.get_by_role("button", name="Issue key").dblclick()
 
@@ -164,9 +164,9 @@ def test_every_page_fits_and_follows_light_and_dark(visit, web_portal, echo, sch
     look("index")
     issue(window, "x" * 100)
     look("issued")
-    page.get_by_role("link", name="I have kept the key").click()
+    window.follow("I have kept the key")
     look("key")
-    page.get_by_role("link", name="Revoke…").click()
+    window.follow("Revoke…")
     look("revoke")
     for path in ("keys/apikey/", "keys/apikey/add/", "proxy/call/", "keys/user/", "keys/user/add/"):
         window.goto(f"/admin/{path}")

@@ -348,6 +348,6 @@ def everything_stored(url: str) -> str:
         ).fetchall()
         for (table,) in tables:
             parts.append(table)
-            with connection.cursor().copy(f"COPY {table} TO STDOUT") as copy:
+            with connection.cursor().copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
                 parts.extend(bytes(row).decode() for row in copy)
     return "\n".join(parts)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from keys import actions, tokens
 from keys.models import ApiKey, KeyEvent
 from keys.scopes import Preset
-from tests.keys.people import SECRET, everything_stored, key_of, page_of, queries, signed_in
+from tests.keys.people import SECRET, everything_stored, key_of, page_of, signed_in
 
 PAGES = ["rights", "pause", "resume", "rotate", "revoke"]
 EVENTS = {
@@ -64,25 +64,25 @@ def last_event(key: ApiKey) -> KeyEvent:
 
 
 class TestWhoMay:
-    @pytest.mark.parametrize("page", PAGES)
+    @pytest.mark.parametrize("act", PAGES)
     @pytest.mark.parametrize(("name", "status"), EVERYBODY)
-    def test_see_a_page(self, cast, key, page, name, status):
-        ready_for(page, key)
+    def test_see_a_page(self, cast, key, act, name, status):
+        ready_for(act, key)
         client = signed_in(cast[name]) if name else Client()
 
-        assert client.get(page_of(key, page)).status_code == status
+        assert client.get(page_of(key, act)).status_code == status
 
-    @pytest.mark.parametrize("page", PAGES)
+    @pytest.mark.parametrize("act", PAGES)
     @pytest.mark.parametrize(("name", "may"), [("bob", True), ("charlie", False), ("dora", False)])
-    def test_do_it(self, cast, alice, key, page, name, may):
-        ready_for(page, key)
-        answers = handed_out(alice, key, page) | {"name": "another name", "confirmation": key.name}
+    def test_do_it(self, cast, alice, key, act, name, may):
+        ready_for(act, key)
+        answers = handed_out(alice, key, act) | {"name": "another name", "confirmation": key.name}
 
-        signed_in(cast[name]).post(page_of(key, page), answers)
+        signed_in(cast[name]).post(page_of(key, act), answers)
 
-        assert key.events.filter(kind=EVENTS[page]).exists() is may
+        assert key.events.filter(kind=EVENTS[act]).exists() is may
 
-    @pytest.mark.parametrize("page", PAGES)
+    @pytest.mark.parametrize("act", PAGES)
     @pytest.mark.parametrize(
         ("codenames", "pages"),
         [
@@ -92,29 +92,29 @@ class TestWhoMay:
             (["add_apikey", "change_apikey"], PAGES),
         ],
     )
-    def test_a_new_secret_takes_the_right_to_issue_too(self, cast, key, page, codenames, pages):
+    def test_a_new_secret_takes_the_right_to_issue_too(self, cast, key, act, codenames, pages):
         cast["charlie"].user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        ready_for(page, key)
+        ready_for(act, key)
 
-        status = signed_in(cast["charlie"]).get(page_of(key, page)).status_code
+        status = signed_in(cast["charlie"]).get(page_of(key, act)).status_code
 
-        assert status == (200 if page in pages else 403)
+        assert status == (200 if act in pages else 403)
 
-    @pytest.mark.parametrize("page", PAGES)
-    def test_nothing_happens_by_a_get_or_without_the_csrf_token(self, cast, alice, key, page):
-        ready_for(page, key)
-        answers = handed_out(alice, key, page) | {"name": "another", "confirmation": key.name}
+    @pytest.mark.parametrize("act", PAGES)
+    def test_nothing_happens_by_a_get_or_without_the_csrf_token(self, cast, alice, key, act):
+        ready_for(act, key)
+        answers = handed_out(alice, key, act) | {"name": "another", "confirmation": key.name}
         before, events = ApiKey.objects.values().get(), key.events.count()
         strict = signed_in(cast["alice"], enforce_csrf_checks=True)
 
-        alice.get(page_of(key, page), answers)
-        assert strict.post(page_of(key, page), answers).status_code == 403
+        alice.get(page_of(key, act), answers)
+        assert strict.post(page_of(key, act), answers).status_code == 403
 
         assert (ApiKey.objects.values().get(), key.events.count()) == (before, events)
 
-    @pytest.mark.parametrize("page", PAGES)
-    def test_a_key_that_is_none_is_not_found(self, alice, key, page):
-        assert alice.get(page_of(key, page).replace(f"/{key.pk}/", "/999999/")).status_code == 404
+    @pytest.mark.parametrize("act", PAGES)
+    def test_a_key_that_is_none_is_not_found(self, alice, key, act):
+        assert alice.get(page_of(key, act).replace(f"/{key.pk}/", "/999999/")).status_code == 404
 
 
 class TestButtons:
@@ -233,6 +233,7 @@ class TestRights:
         ("field", "value", "problem"),
         [
             ("networks", "10.0.0.0/8\nhere", "“here” is no network"),
+            ("networks", "fe80::%" + "x" * 60, "is no network"),
             ("networks", "10.1.2.3/16", "“10.1.2.3/16” is no network"),
             ("patterns", "x" * 257, "A pattern has at most 256 characters."),
             ("expires_at", "2020-01-01T00:00", "The expiry lies in the past."),
@@ -338,7 +339,7 @@ class TestRotating:
         bob.post(page_of(key, "rotate"), answers)
         digest = ApiKey.objects.get().digest
 
-        page = bob.post(page_of(key, "rotate"), {**answers, "overlap": "now"}).content.decode()
+        page = bob.post(page_of(key, "rotate"), answers).content.decode()
 
         assert ApiKey.objects.get().digest == digest
         assert key.events.filter(kind="rotated").count() == 1
@@ -347,10 +348,11 @@ class TestRotating:
     def test_during_an_overlap_offers_only_to_end_it(self, bob, key):
         actions.rotate(key=key, overlap="7d")
 
-        assert [
-            value for value, _ in bob.get(page_of(key, "rotate")).context["form"]["overlap"].field.choices
-        ] == ["now"]
-        assert not SECRET.search(sent(bob, key, "rotate", overlap="24h").content.decode())
+        offered = re.findall(r'<option value="(\w+)"', bob.get(page_of(key, "rotate")).content.decode())
+        assert offered == ["now"]
+        page = sent(bob, key, "rotate", overlap="24h").content.decode()
+        assert not SECRET.search(page)
+        assert "The last rotation&#x27;s old secret still works until" in page
         assert SECRET.search(sent(bob, key, "rotate", overlap="now").content.decode())
 
     def test_that_is_refused_says_why_on_the_page(self, bob, key, monkeypatch):
@@ -379,79 +381,3 @@ class TestRotating:
 
         assert response.status_code == 500
         assert not SECRET.search(response.content.decode())
-
-
-class TestTheKeysPage:
-    def test_says_in_words_what_the_key_may_do(self, bob, key):
-        page = bob.get(page_of(key)).content.decode()
-        assert "Contributor" in page
-        assert "Create and change experiments, runs, metrics" in page
-        assert "It writes only what belongs to dora" in page
-        assert "From anywhere" in page
-
-        rights = {"networks": ["10.0.0.0/8"], "patterns": ["fraud-*"], "any_owner": True}
-        actions.change(key=key, scopes=["traces:delete"], **rights)
-        page = bob.get(page_of(key)).content.decode()
-        assert "Delete traces and their assessments" in page
-        assert "it may also write what belongs to others" in page
-        assert '<code class="line">10.0.0.0/8</code>' in page
-        assert '<code class="line">fraud-*</code>' in page
-
-    def test_says_who_used_it_last(self, bob, key):
-        assert "Last used" in bob.get(page_of(key)).content.decode()
-        ApiKey.objects.filter(pk=key.pk).update(
-            last_used_at="2026-11-23T16:40:00Z", last_used_address="192.0.2.9", last_used_client="<client/1>"
-        )
-
-        page = bob.get(page_of(key)).content.decode()
-
-        assert "2026-11-23 16:40 UTC from 192.0.2.9 with &lt;client/1&gt;" in page
-
-    def test_says_until_when_the_old_secret_works_and_who_still_uses_it(self, bob, key):
-        used_before = timezone.now() - timedelta(hours=1)
-        ApiKey.objects.filter(pk=key.pk).update(last_used_at=used_before, last_used_address="192.0.2.9")
-        old = ApiKey.objects.get()
-        actions.rotate(key=key, overlap="7d")
-        ends = f"ends on {timezone.now() + timedelta(days=7):%Y-%m-%d}"
-
-        page = bob.get(page_of(key)).content.decode()
-        assert f"{old.masked}</code> {ends}" in page
-        assert f"Last used: {used_before:%Y-%m-%d %H:%M} UTC from 192.0.2.9 (not since the rotation)" in page
-
-        ApiKey.objects.filter(pk=key.pk).update(previous_used_at=timezone.now())
-        assert "(still in use since the rotation)" in bob.get(page_of(key)).content.decode()
-
-        ApiKey.objects.filter(pk=key.pk).update(previous_ends_at=timezone.now())
-        assert "</code> ended on " in bob.get(page_of(key)).content.decode()
-
-    def test_tells_what_changed_from_what_to_what(self, cast, bob, key):
-        actions.change(
-            key=key,
-            actor=cast["bob"],
-            address="192.0.2.7",
-            scopes=Preset.READER.scopes,
-            networks=["10.0.0.0/8"],
-            any_owner=True,
-            name="<weekly>",
-        )
-
-        page = bob.get(page_of(key)).content.decode()
-
-        for line in (
-            "Scopes: Contributor → Reader",
-            "Networks: any → 10.0.0.0/8",
-            "Any owner: no → yes",
-            "Name: “nightly training” → “&lt;weekly&gt;”",
-        ):
-            assert f'<span class="line">{line}</span>' in page
-        assert "192.0.2.7" in page
-
-    def test_takes_as_many_queries_for_30_changes_as_for_3(self, cast, bob, key):
-        actions.rotate(key=key)
-        counts = []
-        for number, changes in enumerate((3, 27)):
-            for change in range(changes):
-                actions.change(key=key, actor=cast["bob"], name=f"name {number} {change}")
-            counts.append(queries(lambda: bob.get(page_of(key))))
-
-        assert counts[0] == counts[1]

@@ -2,9 +2,17 @@
 
 import pytest
 
+from keys import actions
+from keys.models import User
 from proxy import compliance
 from proxy.models import Registration
 from tests.proxy.ledger_rows import row
+
+
+@pytest.fixture
+def key():
+    return actions.issue(owner=User.objects.create_user("alice"), name="training")[0]
+
 
 GOOD = {"hokusai_token_id": "msg-ai", "benchmark_metric": "accuracy", "benchmark_value": "0.913"}
 

@@ -1,0 +1,172 @@
+"""What the usage log costs: the same calls through the portal with it and without, in turns.
+
+Without it means that nothing is recorded and no writer runs; there is no setting for that, only this.
+"""
+
+import http.client
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+ALLOWED = 0.10  # of the throughput
+CONNECTIONS, ROUNDS, SECONDS = 4, 9, 3.0
+CALL = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
+WITHOUT = """
+import os, django
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
+django.setup()
+from proxy import usage, usage_writer
+usage_writer.start = lambda: None
+usage.Passage.record = lambda self, **_: None
+from portal.wsgi import application
+"""
+# Answers at once, so that the portal is what is measured.
+UPSTREAM = """
+import asyncio, sys
+BODY = b'{"experiment": {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}}'
+ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: %d\\r\\n\\r\\n" % len(BODY) + BODY
+async def serve(reader, writer):
+    try:
+        while await reader.readuntil(b"\\r\\n\\r\\n"):
+            writer.write(ANSWER)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+async def main():
+    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]))
+    await server.serve_forever()
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def process(*command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    running = subprocess.Popen([sys.executable, *command], env={**os.environ, **settings}, cwd=ROOT)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        running.wait(40)
+
+
+@contextmanager
+def gunicorn(folder: Path, application: str) -> Iterator[tuple[int, psutil.Process]]:
+    """A portal; its port and process."""
+    from portal.embedded import free_port
+
+    port = free_port()
+    command = ("-m", "gunicorn", "--config", "python:portal.server", "--log-level", "warning", application)
+    places = {"PORT": str(port), "DATA_DIR": str(folder), "PYTHONPATH": f"{folder}:{ROOT}", "WORKERS": "1"}
+    with process(*command, **places) as running:
+        wait_for_port(port)
+        yield port, psutil.Process(running.pid)
+
+
+def wait_for_port(port: int, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request("GET", "/health/live")
+            connection.getresponse().read()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            connection.close()
+
+
+def load(port: int, key: str, seconds: float) -> int:
+    """How many calls were answered."""
+    counts = []
+
+    def call() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        count, end = 0, time.monotonic() + seconds
+        while time.monotonic() < end:
+            connection.request("GET", CALL, headers={"Authorization": f"Bearer {key}"})
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200, answer.status
+            count += 1
+        connection.close()
+        counts.append(count)
+
+    threads = [threading.Thread(target=call) for _ in range(CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts)
+
+
+def cpu(process: psutil.Process) -> float:
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
+
+
+def main() -> int:
+    from portal.embedded import free_port, postgres
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(postgres(folder / "postgresql"))
+        upstream = free_port()
+        os.environ |= {
+            "DATABASE_URL": server.url("portal"),
+            "MLFLOW_URL": f"http://127.0.0.1:{upstream}",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "KEY_PEPPERS": secrets.token_urlsafe(32),
+            "DATA_DIR": str(folder),
+        }
+        stack.enter_context(process("-c", UPSTREAM, str(upstream)))
+        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
+        issue = [sys.executable, "manage.py", "issue_key", "--user", "alice", "--name", "bench", "--json"]
+        key = json.loads(subprocess.run(issue, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)["key"]
+        (folder / "without_usage_log.py").write_text(WITHOUT)
+        portals = {
+            "with": stack.enter_context(gunicorn(folder, "portal.wsgi:application")),
+            "without": stack.enter_context(gunicorn(folder, "without_usage_log:application")),
+        }
+        return compare(portals, key)
+
+
+def compare(portals: dict[str, tuple[int, psutil.Process]], key: str) -> int:
+    rates: dict[str, list[float]] = {name: [] for name in portals}
+    costs: dict[str, list[float]] = {name: [] for name in portals}
+    for port, _ in portals.values():
+        load(port, key, 1.0)
+    for turn in range(ROUNDS):
+        for name in sorted(portals, reverse=turn % 2 == 1):
+            port, running = portals[name]
+            before = cpu(running)
+            count = load(port, key, SECONDS)
+            rates[name].append(count / SECONDS)
+            costs[name].append((cpu(running) - before) / count * 1000)
+    gains = [
+        without / with_log - 1 for with_log, without in zip(rates["with"], rates["without"], strict=True)
+    ]
+    gain = statistics.median(gains)
+    print(f"usage log: calls a second over {CONNECTIONS} connections, median of {ROUNDS} turns")
+    for name in portals:
+        rate, cost = statistics.median(rates[name]), statistics.median(costs[name])
+        print(f"  {name:8} {rate:7.0f} calls/s   {cost:.3f} ms CPU of the portal's a call")
+    print(f"  turning it off gains {gain:+.1%} (median of the turns; allowed {ALLOWED:.0%})")
+    return int(gain > ALLOWED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,301 @@
+"""The way from here to a portal, and what goes wrong on it, in words. Nothing of Django's and nothing of MLflow's.
+
+A key goes only to what has shown itself to be the portal; redirects are reported, never followed.
+"""
+
+import contextlib
+import ipaddress
+import json
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from portal.doctor.failures import WRONG_HOST_NAMES, Failed, in_words, no_tls, unknown_name
+
+MOUNTS = ("/api/mlflow", "/mlflow")
+CONNECT_TIMEOUT = 5.0  # seconds
+ANSWER_TIMEOUT = 90.0  # seconds; the portal answers within 60, with an error of its own
+USER_AGENT = "hokusai-doctor"
+# The certificates that MLflow's client (through requests) is told to trust, by precedence.
+BUNDLE_VARIABLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A tracking URI, taken apart. `mount` is MLflow's place at the portal: "/api/mlflow", "/mlflow" or ""."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @property
+    def is_tls(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def is_this_machine(self) -> bool:
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return self.host == "localhost"
+
+    @property
+    def origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        is_usual = self.port == (443 if self.is_tls else 80)
+        return f"{self.scheme}://{host}" + ("" if is_usual else f":{self.port}")
+
+    @property
+    def mount(self) -> str:
+        return next((mount for mount in MOUNTS if self.path.endswith(mount)), "")
+
+    @property
+    def root(self) -> str:
+        """The portal's own path, in front of its mounts; "" nearly always."""
+        return self.path.removesuffix(self.mount)
+
+    def __str__(self) -> str:
+        return self.origin + self.path
+
+
+def address(url: str) -> Address:
+    """The address in `url`. Raises Failed for what MLflow's client could not use, or should not be given."""
+    url = url.strip()
+    if not url:
+        raise Failed(
+            "No address was given.", "Give --url https://HOST/api/mlflow, or set MLFLOW_TRACKING_URI."
+        )
+    if "://" not in url:
+        raise Failed(
+            f"“{url}” does not say http:// or https://.",
+            f"Write https://{url}; MLflow takes it for a folder.",
+        )
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError as error:
+        raise Failed(
+            f"The address cannot be read: {error}.", "It is written like https://HOST/api/mlflow."
+        ) from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise Failed(
+            f"“{parts.scheme}://{host}” is not a web address.", "It is written like https://HOST/api/mlflow."
+        )
+    if parts.username is not None or parts.password is not None:
+        raise Failed(
+            "The address holds a user or a password. MLflow's client would send that in place of your key.",
+            "Take it out of the address; the key goes into MLFLOW_TRACKING_TOKEN.",
+        )
+    clean = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    if parts.query or parts.fragment:
+        raise Failed(
+            "The address holds a query or a fragment (“?…” or “#…”), as one copied from a browser does.",
+            f"Use {clean}.",
+        )
+    if "//" in parts.path:
+        raise Failed(
+            "The address holds an empty segment (“//”).", f"Use {re.sub('(?<!:)/{2,}', '/', clean)}."
+        )
+    default = 443 if parts.scheme == "https" else 80
+    return Address(scheme=parts.scheme, host=host, port=port or default, path=parts.path.rstrip("/"))
+
+
+@dataclass(kw_only=True)
+class Reply:
+    """An answer, read whole."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    skew: float | None = None
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("X-Request-ID", "")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The JSON object in the body; {} if there is none."""
+        try:
+            content = json.loads(self.body)
+        except ValueError:
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def error_code(self) -> str:
+        return str(self.content.get("error_code", ""))
+
+    @property
+    def message(self) -> str:
+        """What the answer says of itself, in one line, with the id by which an administrator finds the call."""
+        said = str(self.content.get("message") or self.content.get("detail") or "")
+        if not said:
+            kind = self.headers.get("Content-Type", "").partition(";")[0] or "no content type"
+            said = f"{self.method} {self.path} was answered with status {self.status} ({kind})"
+            if kind == "text/plain" and self.body:
+                said += f": {self.body[:300].decode(errors='replace')}"
+        return " ".join(said.split())[:600] + (f" (request {self.request_id})" if self.request_id else "")
+
+
+@dataclass
+class Connection:
+    """Requests to one portal, one at a time over kept-alive connections."""
+
+    to: Address
+    ca: str = ""
+    replies: list[Reply] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        proxy = proxy_for(self.to)
+        options: dict[str, Any] = {
+            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=ANSWER_TIMEOUT),
+            "retries": False,
+            "ssl_context": self.context() if self.to.is_tls else None,
+        }
+        if proxy:
+            parts = urlsplit(proxy)
+            login = f"{parts.username}:{parts.password or ''}" if parts.username else None
+            headers = urllib3.make_headers(proxy_basic_auth=login)
+            self.pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
+        else:
+            self.pool = urllib3.PoolManager(**options)
+
+    def context(self) -> ssl.SSLContext:
+        """Trusts what MLflow's client would: the given file, else what the environment names, else certifi's
+        list if that is installed, else the system's."""
+        bundle = self.ca or next((os.environ[name] for name in BUNDLE_VARIABLES if os.environ.get(name)), "")
+        if not bundle:
+            with contextlib.suppress(ImportError):
+                import certifi
+
+                bundle = certifi.where()
+        try:
+            if os.path.isdir(bundle):
+                return ssl.create_default_context(capath=bundle)
+            return ssl.create_default_context(cafile=bundle or None)
+        except OSError as error:  # ssl.SSLError too: no certificate in the file
+            raise Failed(
+                f"The file of trusted certificates “{bundle}” cannot be used: {error.strerror or error}.",
+                "It has to be readable and hold certificates in PEM form (-----BEGIN CERTIFICATE-----).",
+            ) from None
+
+    def close(self) -> None:
+        self.pool.clear()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        content: Any = None,
+        body: bytes | None = None,
+    ) -> Reply:
+        """One request, `path` from the host's root and decoded; `content` goes as JSON. Raises Failed if there
+        is no answer."""
+        sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **(headers or {})}
+        if content is not None:
+            body = json.dumps(content).encode()
+            sent["Content-Type"] = "application/json"
+        target = self.to.origin + quote(path) + (f"?{urlencode(query)}" if query else "")
+        before = time.time()
+        try:
+            response = self.pool.request(method, target, body=body, headers=sent, redirect=False)
+        except (HTTPError, OSError, ValueError) as error:
+            raise in_words(error, self.to) from error
+        answered = Reply(
+            method=method,
+            path=path,
+            status=response.status,
+            headers=response.headers,
+            body=response.data,
+            skew=skew(response.headers.get("Date", ""), before, time.time()),
+        )
+        self.replies.append(answered)
+        return answered
+
+
+def proxy_for(to: Address) -> str:
+    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY …); "" for none."""
+    proxy = getproxies().get(to.scheme, "")
+    if not proxy or proxy_bypass(to.host):
+        return ""
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def skew(date: str, before: float, after: float) -> float | None:
+    """By how many seconds the server's clock is ahead of ours, at least, by its Date header (whole seconds)."""
+    try:
+        theirs = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    if theirs > after:
+        return theirs - after
+    return min(theirs + 1 - before, 0.0)
+
+
+def look_up(to: Address) -> list[str]:
+    """The addresses of the host. Raises Failed if its name is unknown."""
+    try:
+        found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise unknown_name(to) from error
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def connect(to: Address) -> socket.socket:
+    """A connection to the host, whichever of its addresses answers. Raises Failed."""
+    try:
+        return socket.create_connection((to.host, to.port), timeout=CONNECT_TIMEOUT)
+    except OSError as error:
+        raise in_words(error, to) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handshake:
+    version: str
+    days_left: float
+
+
+def shake_hands(to: Address, context: ssl.SSLContext) -> Handshake:
+    """TLS with full verification. Raises Failed with the reason in words."""
+    with connect(to) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=to.host) as secured:
+                certificate = secured.getpeercert() or {}
+                ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
+                return Handshake(version=secured.version() or "TLS", days_left=(ends - time.time()) / 86400)
+        except TimeoutError as error:  # a server of plain http waits for the rest of the request
+            raise no_tls(to, "no answer to our hello") from error
+        except OSError as error:
+            raise in_words(error, to, names=certified_names(to, context, error)) from error
+
+
+def certified_names(to: Address, context: ssl.SSLContext, error: OSError) -> str:
+    """For whom the certificate is, if a wrong name is all that is wrong with it."""
+    if getattr(error, "verify_code", 0) not in WRONG_HOST_NAMES:
+        return ""
+    context.check_hostname = False
+    try:
+        with connect(to) as plain, context.wrap_socket(plain, server_hostname=to.host) as secured:
+            names: Any = (secured.getpeercert() or {}).get("subjectAltName", ())
+            return ", ".join(str(name) for _, name in names)
+    except (OSError, Failed):
+        return ""
+    finally:
+        context.check_hostname = True

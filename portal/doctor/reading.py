@@ -1,0 +1,161 @@
+"""The steps that show the key, and those that look back on all answers. Nothing is changed.
+
+Each step takes the visit and returns what it saw, or raises Failed or Skipped.
+"""
+
+import contextlib
+import netrc
+import os
+from typing import Any
+
+from keys import tokens
+from portal.doctor.arrival import OUR_REQUEST_ID
+from portal.doctor.connection import Address
+from portal.doctor.failures import Failed
+from portal.doctor.visit import API, ARTIFACTS, DEFAULT_EXPERIMENT, Skipped, Visit, missing_scopes, refused
+
+CLOCK_TOLERANCE = 60.0  # seconds
+# A harmless call that takes the scope `….read`: method, path, query, JSON.
+READS: dict[str, tuple[str, str, dict[str, str], Any]] = {
+    "tracking": (
+        "POST",
+        f"{API}/runs/search",
+        {},
+        {"experiment_ids": [DEFAULT_EXPERIMENT], "max_results": 1},
+    ),
+    "registry": ("GET", f"{API}/registered-models/search", {"max_results": "1"}, None),
+    "artifacts": ("GET", ARTIFACTS, {"path": f"{DEFAULT_EXPERIMENT}/{'0' * 32}/artifacts"}, None),
+    "traces": (
+        "POST",
+        "/api/3.0/mlflow/traces/search",
+        {},
+        {
+            "locations": [
+                {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": DEFAULT_EXPERIMENT}}
+            ],
+            "max_results": 1,
+        },
+    ),
+}
+
+
+def without_key(visit: Visit) -> str:
+    reply = visit.ask(f"{visit.to.path}{API}/experiments/search", query={"max_results": "1"})
+    if reply.status == 401 and reply.error_code == "UNAUTHENTICATED":
+        return "refused with 401, as it should be"
+    if 200 <= reply.status < 300:
+        raise Failed(
+            "MLflow answers without any key: everybody who finds this address may use it.",
+            "Tell the portal's operator at once.",
+        )
+    raise Failed(
+        f"A call without a key was not refused with 401 in MLflow's JSON: {reply.message}.",
+        "Something in front of the portal may answer in its place; ask its operator.",
+    )
+
+
+def with_key(visit: Visit) -> str:
+    if not visit.key:
+        raise Failed("No key was given.", "Set MLFLOW_TRACKING_TOKEN, or give --key.")
+    if visit.key != visit.key.strip():
+        raise Failed(
+            "There is white space around the key, which MLflow's client does not take. It was not sent.",
+            "Set MLFLOW_TRACKING_TOKEN again, without blanks and line breaks.",
+        )
+    try:
+        token = tokens.parse(visit.key)
+    except tokens.InvalidToken as problem:
+        raise Failed(f"{str(problem)[0].upper()}{str(problem)[1:]}. It was not sent.") from None
+    visit.warnings += what_replaces_the_key(visit.to)
+    reply = visit.send("GET", "/version")
+    if 200 <= reply.status < 300:
+        return f"the {token.environment} key is accepted; MLflow is {reply.body[:40].decode(errors='replace').strip()}"
+    if reply.status in (502, 504) and OUR_REQUEST_ID.fullmatch(reply.request_id):
+        return f"the {token.environment} key is accepted (and MLflow is away)"
+    raise refused(reply)
+
+
+def what_replaces_the_key(to: Address) -> list[str]:
+    """What on this machine MLflow's client would send in place of the key."""
+    found = []
+    if os.environ.get("MLFLOW_TRACKING_USERNAME") and os.environ.get("MLFLOW_TRACKING_PASSWORD"):
+        found.append(
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are set: MLflow's client sends them, not "
+            "the key. Unset them."
+        )
+    with contextlib.suppress(OSError, netrc.NetrcParseError):
+        if to.host in netrc.netrc(os.environ.get("NETRC")).hosts:
+            found.append(
+                f"Your .netrc file has an entry for {to.host}: MLflow's client sends that, not the key. "
+                "Take it out."
+            )
+    return found
+
+
+def may_read(visit: Visit) -> str:
+    granted, lacking = [], []
+    for area, (method, path, query, content) in READS.items():
+        reply = visit.send(method, path, query=query, content=content)
+        if missing_scopes(reply):
+            lacking.append(area)
+        elif 200 <= reply.status < 300 or reply.error_code == "RESOURCE_DOES_NOT_EXIST":
+            granted.append(area)
+        else:
+            raise refused(reply)
+    if not granted:
+        raise Failed(
+            "The key may read nothing.", "Ask your administrator for a key with the scope tracking:read."
+        )
+    if lacking:
+        scopes = ", ".join(f"{area}:read" for area in lacking)
+        visit.warnings.append(f"The key lacks {scopes}. If it is meant to, all is well.")
+    return f"the key may read {', '.join(granted)}" + (
+        "" if visit.write else "; writing is tried with --write"
+    )
+
+
+def round_trip(visit: Visit) -> str:
+    found = visit.call("POST", f"{API}/experiments/search", content={"max_results": 1}).content.get(
+        "experiments", []
+    )
+    if not found:
+        return "an empty list of experiments came back"
+    asked = {"experiment_id": str(found[0].get("experiment_id"))}
+    again = visit.call("GET", f"{API}/experiments/get", query=asked).content.get("experiment", {})
+    if again.get("name") != found[0].get("name"):
+        raise Failed(
+            "An experiment that was searched and one that was fetched by its id differ.",
+            "Something in between changes requests or answers; tell the portal's operator.",
+        )
+    return "experiments searched, and one fetched by its id"
+
+
+def request_ids(visit: Visit) -> str:
+    replies = visit.connection.replies
+    without = [reply for reply in replies if not reply.request_id]
+    if without:
+        raise Failed(
+            f"{len(without)} of {len(replies)} answers carry no X-Request-ID, such as {without[0].method} "
+            f"{without[0].path}.",
+            "Something in front of the portal answers in its place, or drops the header; tell its operator.",
+        )
+    if len({reply.request_id for reply in replies}) < len(replies):
+        raise Failed(
+            "Two answers carry the same X-Request-ID.", "A cache in front of the portal repeats answers."
+        )
+    return f"on each of {len(replies)} answers, and different on each"
+
+
+def clock(visit: Visit) -> str:
+    skews = [reply.skew for reply in visit.connection.replies if reply.skew is not None]
+    if not skews:
+        raise Skipped("no answer carries a Date")
+    skew = min(skews, key=abs)
+    if abs(skew) <= CLOCK_TOLERANCE:
+        return "this machine's and the portal's agree"
+    direction = "behind" if skew > 0 else "ahead of"
+    visit.warnings.append(
+        f"This machine's clock is {abs(skew):.0f} s {direction} the portal's. Times of runs and metrics will be off; "
+        "set the clock (NTP)."
+    )
+    return "the clocks differ"

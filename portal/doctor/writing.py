@@ -1,0 +1,143 @@
+"""The steps of `--write`: a run of its own in Default, an artifact, a registered model, a version.
+
+Each step takes the visit and returns what it saw, or raises Failed or Skipped.
+"""
+
+import os
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from portal.doctor.failures import Failed
+from portal.doctor.visit import (
+    API,
+    ARTIFACTS,
+    DEFAULT_EXPERIMENT,
+    Made,
+    Skipped,
+    Visit,
+    missing_scopes,
+    refused,
+)
+
+SIZE = 2**20  # bytes of the artifact
+PART = (1000, 1999)  # first and last byte of the Range
+
+
+def create_run(visit: Visit) -> str:
+    content = {
+        "experiment_id": DEFAULT_EXPERIMENT,
+        "run_name": "hokusai-doctor",
+        "start_time": int(time.time() * 1000),
+    }
+    run = visit.call("POST", f"{API}/runs/create", content=content).content.get("run", {})
+    visit.run_id, visit.artifact_uri = run["info"]["run_id"], run["info"]["artifact_uri"]
+    visit.made.append(
+        Made(
+            name=f"run {visit.run_id}",
+            method="POST",
+            path=f"{API}/runs/delete",
+            content={"run_id": visit.run_id},
+        )
+    )
+    tags = {tag["key"]: tag["value"] for tag in run.get("data", {}).get("tags", [])}
+    visit.maker = tags.get("hokusai.user_id", "")
+    visit.call("POST", f"{API}/runs/update", content={"run_id": visit.run_id, "status": "FINISHED"})
+    return f"run {visit.run_id} in the experiment Default"
+
+
+def artifact_path(visit: Visit) -> str:
+    """Where the artifact goes. Raises Failed if artifacts do not go through MLflow."""
+    parts = urlsplit(visit.artifact_uri)
+    if parts.scheme != "mlflow-artifacts":
+        raise Failed(
+            f"MLflow keeps this run's artifacts at {parts.scheme or 'a path of its own'}:, not behind itself, so a "
+            "client would have to reach that store directly.",
+            "The operator starts MLflow with --serve-artifacts and the default artifact root mlflow-artifacts:/.",
+        )
+    return f"{ARTIFACTS}/{parts.path.strip('/')}/hokusai-doctor.bin"
+
+
+def upload(visit: Visit) -> str:
+    path, content = artifact_path(visit), os.urandom(SIZE)
+    started = time.perf_counter()
+    visit.call("PUT", path, body=content, headers={"Content-Type": "application/octet-stream"})
+    visit.content = content
+    visit.made.append(Made(name="artifact", method="DELETE", path=path))
+    return f"1 MiB in {(time.perf_counter() - started) * 1000:.0f} ms"
+
+
+def download(visit: Visit) -> str:
+    reply = visit.call("GET", artifact_path(visit))
+    if reply.body != visit.content:
+        raise Failed(
+            f"The artifact came back changed: {len(reply.body)} bytes of {SIZE}, or others.",
+            "Something in between changes or cuts off transfers; tell the portal's operator.",
+        )
+    return "1 MiB came back, byte for byte"
+
+
+def download_part(visit: Visit) -> str:
+    first, last = PART
+    reply = visit.call("GET", artifact_path(visit), headers={"Range": f"bytes={first}-{last}"})
+    wanted = f"bytes {first}-{last}/{SIZE}"
+    if reply.status != 206 or reply.headers.get("Content-Range") != wanted:
+        raise Failed(
+            f"A part was asked for (Range), but status {reply.status} with {len(reply.body)} bytes came back.",
+            "Broken downloads cannot be resumed. Something in between, or MLflow's store, ignores Range.",
+        )
+    if reply.body != visit.content[first : last + 1]:
+        raise Failed(
+            "The part that came back is not the part that was asked for.", "Tell the portal's operator."
+        )
+    return f"206, {wanted}"
+
+
+def register_model(visit: Visit) -> str:
+    visit.model = visit.model or f"hokusai-doctor-{visit.maker or secrets.token_hex(4)}"
+    reply = visit.send("POST", f"{API}/registered-models/create", content={"name": visit.model})
+    if reply.error_code == "RESOURCE_ALREADY_EXISTS":
+        return f"registered model {visit.model} was there already"
+    if reply.status != 200:
+        raise refused(reply)
+    path, content = f"{API}/registered-models/delete", {"name": visit.model}
+    visit.made.append(
+        Made(name=f"registered model {visit.model}", method="DELETE", path=path, content=content)
+    )
+    return f"registered model {visit.model}"
+
+
+def register_version(visit: Visit) -> str:
+    asked = {"name": visit.model, "source": visit.artifact_uri, "run_id": visit.run_id}
+    version = visit.call("POST", f"{API}/model-versions/create", content=asked).content.get(
+        "model_version", {}
+    )
+    named = {"name": visit.model, "version": str(version.get("version"))}
+    path = f"{API}/model-versions/delete"
+    visit.made.append(Made(name=f"version {named['version']}", method="DELETE", path=path, content=named))
+    again = visit.call("GET", f"{API}/model-versions/get", query=named).content.get("model_version", {})
+    if again.get("run_id") != visit.run_id:
+        raise Failed(
+            "The version that was registered is not the one that came back.", "Tell the portal's operator."
+        )
+    return f"version {named['version']} of {visit.model}, from the run"
+
+
+def clean_up(visit: Visit) -> str:
+    """Delete what was made, last first, as far as the key may."""
+    if not visit.made:
+        raise Skipped("nothing was made")
+    deleted, lacking = [], []
+    while visit.made:
+        thing = visit.made.pop()
+        reply = visit.send(thing.method, thing.path, content=thing.content)
+        if 200 <= reply.status < 300 or reply.error_code == "RESOURCE_DOES_NOT_EXIST":
+            deleted.append(thing.name)
+        elif missing := missing_scopes(reply):
+            lacking.append(f"{thing.name} ({', '.join(missing)})")
+        else:
+            raise Failed(f"The {thing.name} could not be deleted: {reply.message}", refused(reply).advice)
+    if lacking:
+        done = f"deleted {', '.join(deleted)}; " if deleted else ""
+        raise Skipped(f"{done}the key has no scope to delete {', '.join(lacking)}, which stay")
+    return f"deleted {', '.join(deleted)}"

@@ -1,0 +1,121 @@
+"""`manage.py doctor`: is everything between here and the registry as it should be, and if not, what is wrong?"""
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from portal.doctor.examination import FAILED, OK, SKIPPED, Result, examine, hide
+from portal.doctor.visit import Visit
+
+WIDTH = 100
+INDENT = " " * 34
+
+
+class Command(BaseCommand):
+    help = (
+        "Try what a third party would try at a portal, step by step, and say what is wrong. Needs no settings. "
+        "Exit status 0 only if nothing failed."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--url",
+            default=os.environ.get("MLFLOW_TRACKING_URI", ""),
+            help="the portal's address, with or without /api/mlflow (default: MLFLOW_TRACKING_URI)",
+        )
+        parser.add_argument(
+            "--key",
+            default=os.environ.get("MLFLOW_TRACKING_TOKEN", ""),
+            help="the API key (default: MLFLOW_TRACKING_TOKEN, where other users of this machine do not see it)",
+        )
+        parser.add_argument(
+            "--write",
+            action="store_true",
+            help="also log a run with an artifact in Default and register a model, and delete them if the key may",
+        )
+        parser.add_argument(
+            "--model",
+            default="",
+            metavar="NAME",
+            help="the model that --write registers, for keys bound to names",
+        )
+        parser.add_argument(
+            "--ca",
+            default="",
+            metavar="FILE",
+            help="certificates to trust, in PEM form, for a private authority",
+        )
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["ca"] and not os.access(options["ca"], os.R_OK):
+            raise CommandError(f"--ca: the file {options['ca']} cannot be read")
+        visit = Visit(
+            url=options["url"],
+            key=options["key"],
+            ca=options["ca"],
+            write=options["write"],
+            model=options["model"],
+        )
+        results: list[Result] = []
+        for result in examine(visit):
+            if not options["json"]:
+                self.show(result, after=results)
+            results.append(result)
+        is_well = all(result.verdict != FAILED for result in results)
+        if options["json"]:
+            steps = [asdict(result) for result in results]
+            url = hide(visit.url, visit.key)
+            self.stdout.write(json.dumps({"ok": is_well, "url": url, "steps": steps}, ensure_ascii=False))
+        else:
+            self.stdout.write(f"\n{summary(results)}")
+        if not is_well:
+            sys.exit(1)
+
+    def show(self, result: Result, *, after: list[Result]) -> None:
+        """A step in one line, or a few if there is something to do about it. The reason why several in a row
+        were skipped is said once."""
+        paint: Callable[[str], str] = {OK: self.style.SUCCESS, FAILED: self.style.ERROR}.get(
+            result.verdict, str
+        )
+        took = "" if result.verdict == SKIPPED else f"{result.ms:.0f} ms"
+        head = f"{paint(f'{result.verdict:<8}')} {result.step:<14} {took:>8}  "
+        is_told = bool(after) and (after[-1].verdict, after[-1].detail) == (SKIPPED, result.detail)
+        detail = "″" if is_told else result.detail
+        self.stdout.write(head + wrapped(detail).lstrip())
+        for warning in result.warnings:
+            self.stdout.write(self.style.WARNING(wrapped(warning, mark="! ")))
+        if result.advice:
+            self.stdout.write(wrapped(result.advice, mark="→ "))
+        self.stdout.flush()
+
+
+def wrapped(said: str, *, mark: str = "") -> str:
+    """Text in the right column, its first line after `mark`."""
+    return textwrap.fill(
+        said,
+        width=WIDTH,
+        initial_indent=INDENT + mark,
+        subsequent_indent=INDENT + " " * len(mark),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def summary(results: list[Result]) -> str:
+    counts = {
+        verdict: sum(result.verdict == verdict for result in results) for verdict in (OK, FAILED, SKIPPED)
+    }
+    failed = [result.step for result in results if result.verdict == FAILED]
+    seconds = sum(result.ms for result in results) / 1000
+    tally = (
+        f"{counts[OK]} of {len(results)} steps passed, {counts[SKIPPED]} were skipped, in {seconds:.1f} s."
+    )
+    return f"Failed: {', '.join(failed)}. {tally}" if failed else f"All is well: {tally}"

@@ -1,0 +1,26 @@
+"""Make the usage log's coming partitions and drop those past retention, as a running portal does each hour."""
+
+import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+from django.db import connection
+
+from proxy import partitions
+
+
+class Command(BaseCommand):
+    help = "Make the usage log's partitions for the coming days, and drop those past USAGE_RETENTION_DAYS."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection.ensure_connection()
+        made, dropped = partitions.maintain(
+            connection.connection,
+            today=datetime.datetime.now(datetime.UTC).date(),
+            keep_days=settings.USAGE_RETENTION_DAYS,
+        )
+        self.stdout.write(
+            f"The usage log has partitions up to {partitions.DAYS_AHEAD} days ahead: "
+            f"{made} made, {dropped} dropped."
+        )

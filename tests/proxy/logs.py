@@ -1,0 +1,71 @@
+"""Calls for tests, and a writer that turns when it is told to."""
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+
+from keys import actions
+from keys.authentication import Caller
+from keys.models import ApiKey, User
+from proxy import usage
+from proxy.attempts import Attempts
+from proxy.spool import Spool
+from proxy.usage import Passage
+from proxy.usage_writer import Writer
+
+NOON = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)
+
+
+def parameters() -> dict[str, Any]:
+    found = connection.get_connection_params()
+    for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
+        found.pop(django_only, None)
+    return found
+
+
+@contextmanager
+def a_connection() -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(**parameters(), autocommit=True) as open_connection:
+        yield open_connection
+
+
+def key_of(name: str) -> ApiKey:
+    user, _ = User.objects.get_or_create(username=name)
+    return actions.issue(owner=user, name=f"{name}'s key")[0]
+
+
+def passage(key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **changes: Any) -> Passage:
+    """A call that is over but for being recorded."""
+    fields = {
+        "request_id": f"req_{number:032x}",
+        "method": "GET",
+        "path": "/api/mlflow/api/2.0/mlflow/runs/get",
+        "address": "192.0.2.1",
+        "client": "mlflow-python-client/3.17.2",
+        "operation": "runs.get",
+        "status": 200,
+        "bytes_in": 10,
+        "bytes_out": 100,
+        "at": at.timestamp(),
+    }
+    return Passage(caller=Caller(key=key), **{**fields, **changes})
+
+
+@contextmanager
+def a_writer(folder: Path, monkeypatch: Any) -> Iterator[Writer]:
+    """What is recorded goes to `folder`; what is there goes to PostgreSQL at each `turn`."""
+    spool = Spool(folder)
+    monkeypatch.setattr(usage, "calls", spool)
+    monkeypatch.setattr(usage, "FOLDER", folder)
+    writer = Writer(spool, Attempts(), parameters=parameters())
+    writer.maintain = float("inf")
+    try:
+        yield writer
+    finally:
+        writer.disconnect()
+        spool.close()

@@ -1,0 +1,317 @@
+"""From the spool to PostgreSQL: calls and their totals, in one transaction, once."""
+
+import datetime
+import json
+import random
+import time
+
+import psycopg
+import pytest
+from django.db.models import Count, Sum
+
+from proxy import spool, usage, usage_writer
+from proxy.calls import LATENCIES_MS, Cursor, percentile
+from proxy.models import Call, CallTotal, KeylessAttempt
+from proxy.usage import moment
+from tests.proxy.logs import NOON, a_connection, a_writer, key_of, passage
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def writer(tmp_path, monkeypatch):
+    with a_writer(tmp_path / "spool", monkeypatch) as ready:
+        yield ready
+    with a_connection() as database:
+        database.execute("truncate proxy_call")
+
+
+@pytest.fixture
+def alice():
+    return key_of("alice")
+
+
+def ids() -> list[str]:
+    return sorted(Call.objects.values_list("request_id", flat=True))
+
+
+def test_a_call_and_its_totals_are_written_together(writer, alice):
+    passage(alice, bytes_in=7, bytes_out=70).record()
+    assert ids() == []
+
+    writer.turn()
+
+    call = Call.objects.get()
+    assert (call.key, call.user, call.at, call.bytes_out) == (alice, alice.owner, NOON, 70)
+    day, hour = CallTotal.objects.order_by("span")
+    assert (day.start, hour.start) == (NOON.replace(hour=0, minute=0), NOON.replace(minute=0))
+    for total in (day, hour):
+        assert (total.key, total.user, total.operation, total.status_class) == (
+            alice,
+            alice.owner,
+            "runs.get",
+            2,
+        )
+        assert (total.calls, total.bytes_in, total.bytes_out, total.duration_ms) == (
+            1,
+            7,
+            70,
+            call.duration_ms,
+        )
+        assert sum(total.latencies) == 1
+
+
+def test_totals_are_what_the_log_adds_up_to(writer, alice):
+    chance, keys = random.Random(1), [alice, key_of("bob")]
+    for number in range(300):
+        passage(
+            chance.choice(keys),
+            number,
+            at=NOON + datetime.timedelta(minutes=chance.randrange(3000)),
+            operation=chance.choice(["runs.get", "runs.log-batch", ""]),
+            status=chance.choice([200, 201, 403, 502]),
+            bytes_in=chance.randrange(10**9),
+            bytes_out=chance.randrange(10**9),
+            started=time.perf_counter() - chance.random() * 10,
+        ).record()
+        if number % 70 == 0:
+            writer.turn()
+    writer.turn()
+
+    fields = ("bytes_in", "bytes_out", "duration_ms")
+    in_log = Call.objects.values("key", "operation").annotate(
+        calls=Count("id"), **{name: Sum(name) for name in fields}
+    )
+    by_day = CallTotal.objects.by_day().grouped("key", "operation")
+    by_hour = CallTotal.objects.by_hour().grouped("key", "operation")
+    for row in in_log:
+        where = {"key": row["key"], "operation": row["operation"]}
+        for totals in (by_day.get(**where), by_hour.get(**where)):
+            assert totals == {**row, "duration_ms": pytest.approx(row["duration_ms"])}
+    sums = CallTotal.objects.by_day().sums()
+    assert (sums["calls"], sum(sums["latencies"])) == (300, 300)
+    assert CallTotal.objects.by_day().failed().sums()["calls"] == Call.objects.failed().count()
+
+
+def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice, monkeypatch):
+    """Whether it went through only PostgreSQL knows."""
+    for number in range(3):
+        passage(alice, number).record()
+    real, failed = psycopg.Connection.transaction, []
+
+    class Broken:
+        def __init__(self, inner):
+            self.inner = inner
+
+        def __enter__(self):
+            return self.inner.__enter__()
+
+        def __exit__(self, *error):
+            self.inner.__exit__(*error)
+            if not failed:
+                failed.append(True)
+                raise psycopg.OperationalError("the connection is gone")
+
+    monkeypatch.setattr(psycopg.Connection, "transaction", lambda self: Broken(real(self)))
+    writer.turn()
+    assert failed
+    writer.retry = 0
+    passage(alice, 3).record()
+    writer.turn()
+
+    assert len(ids()) == len(set(ids())) == 4
+    assert CallTotal.objects.by_day().sums()["calls"] == 4
+
+
+def test_a_batch_that_does_not_go_through_leaves_nothing(writer, alice, monkeypatch):
+    passage(alice, 1).record()
+    monkeypatch.setattr(usage_writer, "ADD_TOTAL", "select 1/0, %s" + ", %s" * 10)
+    monkeypatch.setattr(
+        usage_writer.Writer, "store_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
+    )
+    writer.turn()
+    assert (ids(), CallTotal.objects.count()) == ([], 0)
+
+    monkeypatch.undo()
+    writer.retry = 0
+    writer.turn()
+    assert len(ids()) == 1
+
+
+def test_what_a_dead_process_left_is_taken_over_from_where_it_had_got_to(writer, alice, tmp_path):
+    passage(alice, 1).record()
+    writer.turn()
+    passage(alice, 2).record()
+    [dead] = writer.calls.segments
+    writer.calls.segments = []
+    dead.close()
+
+    writer.scan = 0
+    writer.turn()
+    writer.scan = 0
+    writer.turn()
+
+    assert [name[-1] for name in ids()] == ["1", "2"]
+    assert list(writer.calls.folder.glob("*.log")) == []
+
+
+def test_the_same_segment_from_a_backup_changes_nothing(writer, alice):
+    passage(alice, 1).record()
+    [segment] = writer.calls.segments
+    copy = segment.path.read_bytes()
+    writer.turn()
+    writer.calls.close()
+    segment.path.write_bytes(copy)
+
+    writer.scan = 0
+    writer.turn()
+
+    assert len(ids()) == 1
+    assert CallTotal.objects.by_day().sums()["calls"] == 1
+
+
+def test_a_call_that_postgresql_refuses_does_not_hold_up_the_others(writer, alice):
+    for number in range(4):
+        passage(alice, number, status=1000 if number == 2 else 200).record()
+    usage.calls.append(b'["call","of another version"]')
+    passage(alice, 5).record()
+
+    writer.turn()
+
+    assert [name[-1] for name in ids()] == ["0", "1", "3", "5"]
+    rejected = (writer.calls.folder / "rejected.jsonl").read_text().splitlines()
+    assert [f"req_{2:032x}" in rejected[1], "of another version" in rejected[0]] == [True, True]
+    assert CallTotal.objects.by_day().sums()["calls"] == 4
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_answer_cut_off_after_its_record_is_corrected(is_late, writer, alice):
+    call = passage(alice, bytes_out=0)
+    call.record(bytes_out=5000)
+    if is_late:
+        writer.turn()
+    call.bytes_out, call.reason = 1200, "cut_off"
+    call.record()
+    call.record()
+    writer.turn()
+
+    row = Call.objects.get()
+    assert (row.bytes_out, row.reason) == (1200, "cut_off")
+    sums = CallTotal.objects.by_day().sums()
+    assert (sums["calls"], sums["bytes_out"], sums["duration_ms"]) == (
+        1,
+        1200,
+        pytest.approx(row.duration_ms),
+    )
+
+
+def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
+    from proxy.ownership import Thing
+
+    name = "a\0b\ud800c"
+    passage(alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=Thing(kind="run", name=name)).record()
+    writer.turn()
+
+    call = Call.objects.get()
+    assert (call.client, call.path, call.object_name) == ("café \ufffd", "/x\ufffdy", "a\ufffdb?c")
+
+
+def test_the_last_use_of_a_key_is_noted(writer, alice):
+    passage(alice, 1, at=NOON).record()
+    writer.turn()
+    passage(alice, 2, at=NOON + datetime.timedelta(seconds=5)).record()
+    writer.turn()
+
+    alice.refresh_from_db()
+    assert (alice.last_used_at, alice.last_used_address) == (NOON, "192.0.2.1")
+    assert (alice.last_used_client, alice.previous_used_at) == ("mlflow-python-client/3.17.2", None)
+
+
+def test_postgresql_away_is_said_once_and_waited_for(writer, alice, caplog):
+    passage(alice).record()
+    good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
+    for _ in range(3):
+        writer.retry = 0
+        writer.turn()
+    assert usage.state().backlog == 1
+    writer.parameters, writer.retry = good, 0
+    writer.turn()
+
+    assert len(ids()) == 1
+    assert usage.state().backlog == 0
+    assert [record.message for record in caplog.records] == [
+        "usage_writer_waits error=OperationalError",
+        "usage_writer_goes_on",
+    ]
+
+
+def test_attempts_without_a_key_are_added_up_and_kept_while_postgresql_is_away(writer):
+    writer.attempts.add("no_key", "192.0.2.1", at=NOON)
+    good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
+    writer.turn()
+    writer.attempts.add("no_key", "192.0.2.9", at=NOON)
+    writer.parameters, writer.retry = good, 0
+    writer.turn()
+    writer.attempts.add("no_key", "192.0.2.1", at=NOON)
+    writer.turn()
+
+    [row] = KeylessAttempt.objects.all()
+    assert (row.hour, row.network, row.count) == (NOON.replace(minute=0), "192.0.2.0/24", 3)
+
+
+def test_a_record_says_when_its_call_ended():
+    record = ["call", "req", 100.0, *range(11), 2000.0, 1.0, None, "", "", False]
+    assert usage.ended(json.dumps(record).encode()) == 102.0
+    assert usage.ended(b'["correction","req",50.0,"cut_off",-1,5.0]') == 50.0
+    assert usage.ended(b"[]") is None
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(alice):
+    Call.objects.all().delete()
+    chance = random.Random(2)
+    spread = [NOON + datetime.timedelta(minutes=chance.randrange(60 * 24 * 40)) for _ in range(60)] + [
+        NOON
+    ] * 40
+    for number, at in enumerate(spread):
+        Call.objects.create(
+            request_id=f"req_{number}", at=at, key=alice, user=alice.owner, method="GET", path="/", status=200,
+            duration_ms=1,
+        )  # fmt: skip
+    found: list[Call] = []
+    cursor = None
+    while page := Call.objects.filter(key=alice).page(after=cursor, size=7):
+        found += page
+        cursor = Cursor.parse(str(page[-1].cursor))
+
+    assert [call.pk for call in found] == [call.pk for call in Call.objects.order_by("-at", "-id")]
+    assert len(found) == 100
+    with a_connection() as database:
+        database.execute("truncate proxy_call")
+
+
+@pytest.mark.parametrize(
+    ("latencies", "share", "milliseconds"),
+    [
+        ({}, 0.5, None),
+        ({100: 10}, 0.5, 75.0),
+        ({1: 50, 1000: 50}, 0.5, 1.0),
+        ({1: 50, 1000: 50}, 0.95, 950.0),
+        ({None: 4}, 0.95, 60_000),
+    ],
+)
+def test_percentiles_are_read_from_the_histogram(latencies, share, milliseconds):
+    row = [latencies.get(bound, 0) for bound in (*LATENCIES_MS, None)]
+
+    assert percentile(row, share) == milliseconds
+
+
+def test_segments_are_known_by_name_and_place(writer, alice):
+    passage(alice, 1).record()
+    writer.turn()
+    [segment] = writer.calls.segments
+
+    with a_connection() as database:
+        rows = database.execute("select name, taken from proxy_spoolsegment").fetchall()
+    assert (segment.name, segment.size) in rows
+    assert segment.size > spool.START
+    assert moment(0).tzinfo is datetime.UTC
