@@ -250,7 +250,7 @@ class TestSmuggling:
         received = echo_portal.raw(head + content + smuggled, smuggled)
 
         assert received.count(b"HTTP/1.1 ") == 1
-        assert received.count(b"HTTP/1.1 499") == 1
+        assert received.count(b"HTTP/1.1 400") == 1
         assert wait_for(lambda: echo.broken), "the connection to MLflow stays open"
         assert not echo.received
 

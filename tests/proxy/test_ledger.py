@@ -232,7 +232,7 @@ def test_an_api_key_in_a_tag_is_not_kept():
     asked = ledger.asked(match, {"name": "m", "version": "1", "key": "note", "value": f"my key is {secret}"})
 
     assert secret not in json.dumps(asked)
-    assert asked["tags"]["note"].startswith("my key is hk_live_")
+    assert asked["tags"]["note"] == "my key is hk_(hidden)"
 
 
 def test_every_operation_that_writes_to_the_registry_is_recorded():
@@ -313,10 +313,10 @@ def test_registrations_over_several_processes_make_one_chain(echo, echo_portal, 
             return target.request("POST", CREATE_VERSION, key=echo_key["key"], body=body).status
 
         with ThreadPoolExecutor(16) as pool:
-            assert set(pool.map(register, range(160))) == {200}
+            assert set(pool.map(register, range(96))) == {200}
         result = other.manage("verify_ledger", "--json")
     found = json.loads(result.stdout)
-    assert (found["ok"], found["rows"]) == (True, before + 160)
+    assert (found["ok"], found["rows"]) == (True, before + 96)
 
 
 # --- PostgreSQL keeps it ----------------------------------------------------------------------------------

@@ -65,10 +65,13 @@ class Command(BaseCommand):
             model=options["model"],
         )
         results: list[Result] = []
-        for result in examine(visit):
-            if not options["json"]:
-                self.show(result, after=results)
-            results.append(result)
+        try:
+            for result in examine(visit):
+                if not options["json"]:
+                    self.show(result, after=results)
+                results.append(result)
+        except KeyboardInterrupt:  # what was made has been deleted by now
+            sys.exit(130)
         is_well = all(result.verdict != FAILED for result in results)
         if options["json"]:
             steps = [asdict(result) for result in results]
