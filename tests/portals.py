@@ -5,6 +5,7 @@ import io
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 import psycopg
 
 from portal.embedded import free_port
-from tests.environment import POSTGRES, RUN_DIR
+from tests.environment import POSTGRES, RUN_DIR, WATCHDOG
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -194,6 +195,7 @@ def gunicorn(
             stderr=output,
             start_new_session=True,
         )
+    WATCHDOG.stop_group(process.pid, ((signal.SIGTERM, 5.0),))  # should this test run be killed
     running = Portal(f"http://127.0.0.1:{port}", port, database, environment, process, log)
     try:
         if not wait_for(lambda: process.poll() is not None or answers(running, ready), seconds=30) or (
@@ -207,6 +209,7 @@ def gunicorn(
             process.wait(40)
         finally:
             process.kill()
+            WATCHDOG.forget_group(process.pid)
 
 
 def answers(running: Portal, target: str) -> bool:
