@@ -6,7 +6,7 @@ from keys.authentication import Caller
 from keys.models import User
 from proxy.messages import Json, values
 from proxy.models import Owner
-from proxy.ownership import SHARED_TAG, Thing
+from proxy.ownership import SHARED_TAG, Thing, remembered, remembered_as
 from proxy.permissions import Permit
 
 
@@ -21,9 +21,21 @@ def claim(*, caller: Caller, permit: Permit) -> None:
         )
 
 
-@transaction.atomic
 def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
-    """Write down what a successful call means for owners; `answer` is MLflow's JSON."""
+    """Write down what a successful call means for owners; `answer` is MLflow's JSON.
+
+    Other processes hear of it from PostgreSQL; this one must not serve the next call from what it remembers.
+    """
+    with transaction.atomic():
+        write_down(caller, permit, answer)
+    names = [thing.name for thing in permit.things.targets]
+    names += [name for name in (permit.content.get("name"), permit.content.get("new_name")) if name]
+    for kind in {thing.kind for thing in permit.things.targets} | {"registered_model"}:
+        for name in names:
+            remembered.drop(remembered_as(caller.key.environment, Thing(kind=kind, name=name)))
+
+
+def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
     operation, content = permit.match.operation, permit.content
     created = operation.created
     if created and created.kind != "model_version":

@@ -68,6 +68,11 @@ cache.caches.append(remembered)
 cache.hearers.append(forget)
 
 
+def remembered_as(environment: str, thing: Thing) -> str:
+    """The name under which PostgreSQL announces a change of the object's owner, too."""
+    return f"{environment} {thing.kind} {thing.name}"
+
+
 def owner_of(environment: str, thing: Thing) -> Owner | None:
     """The row of the object's owner, None if it is nobody's. Raises Refusal (503) if PostgreSQL is away and
     the object was not seen lately."""
@@ -76,7 +81,7 @@ def owner_of(environment: str, thing: Thing) -> Owner | None:
         return Owner.objects.of(environment, thing.kind, thing.name).first()
 
     try:
-        return remembered.get(f"{environment} {thing.kind} {thing.name}", fetch)
+        return remembered.get(remembered_as(environment, thing), fetch)
     except (DatabaseError, InterfaceError) as error:
         raise unavailable(
             "database_unavailable", f"The portal cannot look up whose {thing} is just now. Try again soon."

@@ -24,6 +24,8 @@ RECENT_SECONDS = 300.0
 OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
 FOLDER = settings.DATA_DIR / "spool"
 
+ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, without line breaks
+
 calls = spool.Spool(FOLDER)
 attempts = Attempts()
 
@@ -130,7 +132,7 @@ losses = Losses()
 def keep(record: list[Any]) -> None:
     """A call is served even if it cannot be written down: its disk may be full. That is counted and seen."""
     try:
-        calls.append(json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode())
+        calls.append(ENCODER.encode(record).encode())
     except OSError as error:
         losses.count, losses.last = losses.count + 1, time.monotonic()
         logger.error("call_not_recorded request_id=%s error=%s", record[1], error.strerror)

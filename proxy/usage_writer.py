@@ -292,8 +292,9 @@ class Writer(threading.Thread):
         try:
             if segment.taken is None:
                 segment.taken = self.position(segment)
-            while segment.taken < segment.size:
-                piece = segment.read(segment.taken, BATCH_BYTES)
+            end = segment.size  # what comes meanwhile is the next turn's, or there would be no large batches
+            while segment.taken < end:
+                piece = segment.read(segment.taken, min(BATCH_BYTES, end - segment.taken))
                 self.store(segment, piece)
                 segment.take(piece.end)
         except BaseException:
