@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint format lock clean
+.PHONY: run test lint bench chaos scale format lock clean
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -21,6 +21,18 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run
+
+# Side by side with their baselines; prints ratios.
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.usage_log
+
+# Workers killed, PostgreSQL away for a minute: what the suite does in small. Two minutes.
+chaos: .venv/dev.stamp
+	CHAOS=whole $(BIN)/python -m pytest tests/chaos -s
+
+# The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Six minutes, 8 GB.
+scale: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.scale
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .

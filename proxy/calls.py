@@ -6,7 +6,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Count, Q, Sum
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -35,6 +35,18 @@ class CallQuerySet(models.QuerySet["Call"]):
     def about(self, kind: str, name: str) -> "CallQuerySet":
         """Calls that named this run, experiment, registered model, …"""
         return self.filter(object_kind=kind, object_name=name).exclude(object_name="")
+
+    def top_objects(self, kind: str, count: int = 10) -> list[dict[str, Any]]:
+        """The runs, registered models, … named most often. Reads the log itself: bound it in time first."""
+        named = self.filter(object_kind=kind).exclude(object_name="").order_by()
+        return list(
+            named.values("object_name").annotate(calls=Count("id")).order_by("-calls", "object_name")[:count]
+        )
+
+    def top_reasons(self, count: int = 10) -> list[dict[str, Any]]:
+        """Why the portal refused, most often first. Reads the log itself: bound it in time first."""
+        refused = self.exclude(reason="").order_by()
+        return list(refused.values("reason").annotate(calls=Count("id")).order_by("-calls", "reason")[:count])
 
     def page(self, *, after: "Cursor | None" = None, size: int = 50) -> list["Call"]:
         """The next `size` calls, latest first, after the one at `after`.
@@ -147,7 +159,8 @@ class CallTotalQuerySet(models.QuerySet["CallTotal"]):
 
     def grouped(self, *fields: str) -> "models.QuerySet[CallTotal, dict[str, Any]]":
         """Sums by these fields (`key`, `user`, `operation`, `status_class`, `start`), most calls first."""
-        return self.order_by().values(*fields).annotate(**SUMS).order_by("-calls", *fields)
+        sums: models.QuerySet[CallTotal, dict[str, Any]] = self.order_by().values(*fields).annotate(**SUMS)
+        return sums.order_by("-calls", *fields)
 
     def top_keys(self, count: int = 10) -> list[dict[str, Any]]:
         return list(self.grouped("key", "key__name", "key__public_id", "user__username")[:count])

@@ -218,8 +218,9 @@ def add_correction(
     if found is None:
         return
     hour = at.replace(minute=0, second=0, microsecond=0)
+    key_id, user_id, operation, status = found
     for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-        total = groups.setdefault(Group(span, start, *found[:3], found[3] // 100), Total())
+        total = groups.setdefault(Group(span, start, key_id, user_id, operation, status // 100), Total())
         total.bytes_out += bytes_out
         total.duration_ms += duration_ms
 

@@ -318,9 +318,13 @@ def recorded(
     passage.status = status or response.status_code
     passage.bytes_in = bytes_in
     if isinstance(response, StreamingHttpResponse):
-        length = int(response.headers["Content-Length"]) if "Content-Length" in response.headers else None
-        pieces = Recorded(iter(response.streaming_content), passage, length)  # type: ignore[arg-type]
-        response.streaming_content = pieces  # type: ignore[assignment]
+        length = response.headers.get("Content-Length", "")
+        pieces = Recorded(
+            iter(response.streaming_content),  # type: ignore[arg-type]
+            passage,
+            int(length) if length.isdecimal() else None,
+        )
+        response.streaming_content = pieces
     else:
         passage.bytes_out = len(response.content)  # type: ignore[attr-defined]
         passage.record()

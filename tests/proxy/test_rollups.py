@@ -289,6 +289,37 @@ def test_pages_follow_each_other_without_gap_or_repetition(alice):
         database.execute("truncate proxy_call")
 
 
+def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
+    from proxy.ownership import Thing
+
+    bob = key_of("bob")
+    fraud, churn = (Thing(kind="registered_model", name=name) for name in ("fraud", "churn"))
+    cases = [(alice, fraud, 200, ""), (alice, fraud, 403, "not_owner"), (bob, churn, 403, "scope")]
+    cases += [(bob, fraud, 403, "not_owner"), (bob, None, 502, "upstream_broken"), (bob, None, 200, "")]
+    for number, (key, thing, status, reason) in enumerate(cases):
+        passage(key, number, thing=thing, status=status, reason=reason).record()
+    writer.turn()
+    calls = Call.objects.between(NOON - datetime.timedelta(days=1), NOON + datetime.timedelta(days=1))
+
+    models = [(row["object_name"], row["calls"]) for row in calls.top_objects("registered_model")]
+    assert models == [("fraud", 3), ("churn", 1)]
+    assert calls.top_reasons(1) == [{"reason": "not_owner", "calls": 2}]
+    assert {call.reason for call in calls.about("registered_model", "fraud").failed()} == {"not_owner"}
+    assert calls.of_class(5).get().reason == "upstream_broken"
+    totals = CallTotal.objects.by_day()
+    assert [(row["user__username"], row["calls"]) for row in totals.top_keys()] == [("bob", 4), ("alice", 2)]
+    assert totals.top_operations() == [
+        {
+            "operation": "runs.get",
+            "calls": 6,
+            "bytes_in": 60,
+            "bytes_out": 600,
+            "duration_ms": pytest.approx(sum(call.duration_ms for call in calls)),
+        }
+    ]
+    assert totals.failed().sums()["calls"] == 4
+
+
 @pytest.mark.parametrize(
     ("latencies", "share", "milliseconds"),
     [
