@@ -121,7 +121,10 @@ def field_type(field: Any) -> tuple[str, list[Any]]:
         value, held = field_type(kind.fields_by_name["value"])
         return f"map {value}", held
     if field.enum_type is not None:
-        name, held = "enum " + "|".join(value.name for value in field.enum_type.values), []
+        known = [text for value in field.enum_type.values for text in (value.name, str(value.number))]
+        name, held = "enum " + "|".join(known), []
+    elif field.type == BYTES:
+        name, held = "bytes", []
     elif kind is not None:
         is_foreign = kind.full_name.startswith("google.protobuf.")
         name, held = kind.full_name, [] if is_foreign else [kind]
@@ -131,4 +134,5 @@ def field_type(field: Any) -> tuple[str, list[Any]]:
 
 
 # google.protobuf.descriptor.FieldDescriptor.CPPTYPE_*
-SCALARS = {1: "int", 2: "int", 3: "int", 4: "int", 5: "double", 6: "double", 7: "bool", 9: "string"}
+SCALARS = {1: "int32", 2: "int64", 3: "uint32", 4: "uint64", 5: "double", 6: "float", 7: "bool", 9: "string"}
+BYTES = 12  # FieldDescriptor.TYPE_BYTES, of the C++ type of strings

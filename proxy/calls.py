@@ -38,15 +38,15 @@ class CallQuerySet(models.QuerySet["Call"]):
 
     def top_objects(self, kind: str, count: int = 10) -> list[dict[str, Any]]:
         """The runs, registered models, … named most often. Reads the log itself: bound it in time first."""
-        named = self.filter(object_kind=kind).exclude(object_name="").order_by()
-        return list(
-            named.values("object_name").annotate(calls=Count("id")).order_by("-calls", "object_name")[:count]
-        )
+        return self.filter(object_kind=kind).exclude(object_name="").counted("object_name", count)
 
     def top_reasons(self, count: int = 10) -> list[dict[str, Any]]:
         """Why the portal refused, most often first. Reads the log itself: bound it in time first."""
-        refused = self.exclude(reason="").order_by()
-        return list(refused.values("reason").annotate(calls=Count("id")).order_by("-calls", "reason")[:count])
+        return self.exclude(reason="").counted("reason", count)
+
+    def counted(self, field: str, count: int) -> list[dict[str, Any]]:
+        counts = self.order_by().values(field).annotate(calls=Count("id")).order_by("-calls", field)
+        return [dict(row) for row in counts[:count]]
 
     def page(self, *, after: "Cursor | None" = None, size: int = 50) -> list["Call"]:
         """The next `size` calls, latest first, after the one at `after`.

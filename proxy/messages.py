@@ -8,7 +8,9 @@ every value has to be of its field's type, every key stands once, and the rest i
 `proxy/fields.json` holds the types of MLflow's messages; `manage.py mlflow_table --write` makes it.
 """
 
+import datetime
 import json
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -19,7 +21,18 @@ from keys.refusals import Refusal, invalid
 from proxy.operations import Operation
 
 FIELDS = Path(__file__).parent / "fields.json"
-INTEGER = re.compile(r"-?[0-9]{1,19}")
+INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})")
+SURROGATE = re.compile("[\\ud800-\\udfff]")
+BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-5][0-9])"
+)
+DURATION = re.compile(r"-?[0-9]{1,11}(\.[0-9]{1,9})?s")
+FIELD_MASK = re.compile(
+    r"([a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*(,[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*)*)?"
+)
+MOST_DOUBLE, MOST_SINGLE = 1.7e308, 3.4e38
+DEPTH = 60  # levels of nesting; protobuf's JSON parser goes to 100
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity")
 CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -61,7 +74,11 @@ def decode(body: bytes) -> Json:
 
 
 def strictly(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=each_once)
+    return json.loads(text, object_pairs_hook=each_once, parse_constant=not_a_number)
+
+
+def not_a_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON (as text, “{name}”, it is a number to MLflow)")
 
 
 def each_once(pairs: list[tuple[str, Any]]) -> Json:
@@ -129,50 +146,106 @@ def check_value(value: Any, kind: str, where: str) -> Any:
     if container == "map":
         if not isinstance(value, dict):
             raise wrong(where, "an object")
+        if not all(is_text(key) for key in value):
+            raise wrong(where, "an object whose keys are text")
         return {key: check_value(item, element, f"{where}{{}}") for key, item in value.items()}
     if container == "enum":
-        if value in element.split("|") or is_integer(value):
+        known = element.split("|")
+        if not isinstance(value, bool) and isinstance(value, str | int) and str(value) in known:
             return value
-        raise wrong(where, f"one of {element.replace('|', ', ')}")
+        raise wrong(where, f"one of {', '.join(known[::2])}")
+    if where.count(".") > DEPTH:
+        raise unreadable("it is nested too deeply")
     if kind in facts()["messages"]:
         return check(value, kind, f"{where}.")
     return check_scalar(value, kind, where)
 
 
 def check_scalar(value: Any, kind: str, where: str) -> Any:
-    is_good = CHECKS.get(kind, is_text)  # Timestamp, Duration and FieldMask are strings in JSON
-    if not is_good(value):
-        wanted = {"string": "text", "int": "a whole number", "double": "a number"}
-        raise wrong(where, wanted.get(kind, f"a {kind}"))
+    is_good = CHECKS.get(kind)
+    if is_good is None or not is_good(value):
+        wanted = {"string": "text", "double": "a number", "bool": "true or false"}
+        raise wrong(where, wanted.get(kind, f"{kind}, in its range"))
     return value
 
 
 def is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    """Text that UTF-8 and PostgreSQL hold: no half of a surrogate pair, no NUL."""
+    return isinstance(value, str) and "\0" not in value and not SURROGATE.search(value)
 
 
-def is_integer(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, float):
-        return value.is_integer() and abs(value) < 2**53
-    return isinstance(value, int) or (isinstance(value, str) and INTEGER.fullmatch(value) is not None)
+def is_integer(least: int, most: int) -> Callable[[Any], bool]:
+    """Whether a value is a whole number of the range, written as number or text."""
+
+    def check(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return False
+        if isinstance(value, str) and not INTEGER.fullmatch(value):
+            return False
+        if isinstance(value, float) and not (value.is_integer() and abs(value) < 2**53):
+            return False
+        return least <= int(value) <= most
+
+    return check
 
 
 def is_number(value: Any) -> bool:
     if isinstance(value, bool):
         return False
-    return isinstance(value, int | float) or (isinstance(value, str) and NUMBER.fullmatch(value) is not None)
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value) is not None and (value[-1] in "Ny" or math.isfinite(float(value)))
+    return isinstance(value, int | float) and -MOST_DOUBLE <= value <= MOST_DOUBLE
+
+
+def is_single(value: Any) -> bool:
+    """A number that a 32-bit float holds."""
+    return is_number(value) and (isinstance(value, str) or abs(value) <= MOST_SINGLE)
+
+
+def is_base64(value: Any) -> bool:
+    return is_text(value) and len(value) % 4 == 0 and BASE64.fullmatch(value) is not None
+
+
+def is_time(value: Any) -> bool:
+    """RFC 3339, as protobuf's Timestamp takes it; the year from 1 to 9999."""
+    if not is_text(value) or not TIMESTAMP.fullmatch(value):
+        return False
+    try:
+        datetime.datetime.fromisoformat(value[:19])
+    except ValueError:
+        return False
+    return True
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Any JSON of protobuf's Value, not nested deeper than its parser goes."""
+    if depth > DEPTH:
+        return False
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, list):
+        return all(is_plain(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return all(is_text(key) and is_plain(item, depth + 1) for key, item in value.items())
+    return value is None or isinstance(value, bool) or is_number(value)
 
 
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "string": is_text,
+    "bytes": is_base64,
     "bool": lambda value: isinstance(value, bool),
-    "int": is_integer,
+    "int32": is_integer(-(2**31), 2**31 - 1),
+    "int64": is_integer(-(2**63), 2**63 - 1),
+    "uint32": is_integer(0, 2**32 - 1),
+    "uint64": is_integer(0, 2**64 - 1),
     "double": is_number,
-    "google.protobuf.Value": lambda value: True,
-    "google.protobuf.Struct": lambda value: isinstance(value, dict),
-    "google.protobuf.ListValue": lambda value: isinstance(value, list),
+    "float": is_single,
+    "google.protobuf.Timestamp": is_time,
+    "google.protobuf.Duration": lambda value: is_text(value) and DURATION.fullmatch(value) is not None,
+    "google.protobuf.FieldMask": lambda value: is_text(value) and FIELD_MASK.fullmatch(value) is not None,
+    "google.protobuf.Value": is_plain,
+    "google.protobuf.Struct": lambda value: isinstance(value, dict) and is_plain(value),
+    "google.protobuf.ListValue": lambda value: isinstance(value, list) and is_plain(value),
 }
 
 

@@ -78,7 +78,7 @@ class Passage:
         self.recorded, self.recorded_ms = now, duration_ms
 
     def row(self, caller: Caller, bytes_out: int, duration_ms: float) -> list[Any]:
-        """The values of `proxy.usage_writer.Row` from the third on, and whether the key's old secret was used."""
+        """The values of `proxy.batches.Row` from the third on, and whether the key's old secret was used."""
         return [
             caller.key.pk,
             caller.key.owner_id,

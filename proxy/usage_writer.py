@@ -11,22 +11,17 @@ import logging
 import os
 import threading
 import time
-from bisect import bisect_left
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import psycopg
 from django.conf import settings
 from django.db import connection as django_connection
-from psycopg import sql
 
 from proxy import partitions, spool, usage
 from proxy.attempts import Attempts
-from proxy.calls import LATENCIES_MS
+from proxy.batches import Batch, decode, write
 from proxy.partitions import Connection
 from proxy.spool import Piece, Segment, Spool
-from proxy.usage import CALL, moment
 
 logger = logging.getLogger(__name__)
 
@@ -52,135 +47,10 @@ class TakenOver(Exception):
     """Another process, or this one in a commit whose answer was lost, has moved the segment on."""
 
 
-class Row(NamedTuple):
-    """A row of the log."""
-
-    request_id: str
-    at: datetime.datetime
-    key_id: int
-    user_id: int
-    operation: str
-    method: str
-    path: str
-    object_kind: str
-    object_name: str
-    status: int
-    reason: str
-    bytes_in: int
-    bytes_out: int
-    duration_ms: float
-    upstream_ms: float
-    address: str | None
-    client: str
-    client_version: str
-
-
-class Correction(NamedTuple):
-    """What came out after a call had been recorded: its answer was cut off."""
-
-    request_id: str
-    at: datetime.datetime
-    reason: str
-    bytes_out: int  # more than recorded; usually less than 0
-    duration_ms: float  # more than recorded
-
-    def applied(self, row: Row) -> Row:
-        return row._replace(
-            reason=self.reason,
-            bytes_out=row.bytes_out + self.bytes_out,
-            duration_ms=row.duration_ms + self.duration_ms,
-        )
-
-
-class Group(NamedTuple):
-    """What a total is for."""
-
-    span: str
-    start: datetime.datetime
-    key_id: int
-    user_id: int
-    operation: str
-    status_class: int
-
-
-@dataclass
-class Total:
-    calls: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    duration_ms: float = 0.0
-    latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES_MS) + 1))
-
-
-@dataclass
-class Batch:
-    """Calls to write, corrections of calls written before, the last use of each key's secrets, and records
-    that make no sense (of another version of the portal, say)."""
-
-    rows: dict[str, Row] = field(default_factory=dict)
-    corrections: list[Correction] = field(default_factory=list)
-    uses: dict[tuple[int, bool], Row] = field(default_factory=dict)
-    rejected: list[bytes] = field(default_factory=list)
-
-
-def decode(records: Iterable[bytes]) -> Batch:
-    batch = Batch()
-    for record in records:
-        try:
-            kind, request_id, at, *values = json.loads(record)
-            if kind == CALL:
-                *values, is_previous = values
-                row = batch.rows[request_id] = Row(request_id, moment(at), *values)
-                batch.uses[row.key_id, is_previous] = row
-                continue
-            correction = Correction(request_id, moment(at), *values)
-        except (ValueError, TypeError):
-            batch.rejected.append(record)
-            continue
-        if known := batch.rows.get(request_id):
-            batch.rows[request_id] = correction.applied(known)
-        else:
-            batch.corrections.append(correction)
-    return batch
-
-
-def totals(rows: Iterable[Row]) -> dict[Group, Total]:
-    """By day and by hour."""
-    groups: dict[Group, Total] = {}
-    for row in rows:
-        hour = row.at.replace(minute=0, second=0, microsecond=0)
-        bucket = bisect_left(LATENCIES_MS, row.duration_ms)
-        for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-            group = Group(span, start, row.key_id, row.user_id, row.operation, row.status // 100)
-            total = groups.get(group) or groups.setdefault(group, Total())
-            total.calls += 1
-            total.bytes_in += row.bytes_in
-            total.bytes_out += row.bytes_out
-            total.duration_ms += row.duration_ms
-            total.latencies[bucket] += 1
-    return groups
-
-
-COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, Row._fields)))
 CLAIM = """
     INSERT INTO proxy_spoolsegment AS segment (name, taken) VALUES (%(name)s, %(end)s)
     ON CONFLICT (name) DO UPDATE SET taken = excluded.taken, at = now() WHERE segment.taken = %(start)s
     RETURNING 1
-"""
-ADD_TOTAL = """
-    INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class,
-                                          calls, bytes_in, bytes_out, duration_ms, latencies)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (key_id, span, start, user_id, operation, status_class) DO UPDATE SET
-        calls = total.calls + excluded.calls,
-        bytes_in = total.bytes_in + excluded.bytes_in,
-        bytes_out = total.bytes_out + excluded.bytes_out,
-        duration_ms = total.duration_ms + excluded.duration_ms,
-        latencies = ARRAY(SELECT a + b FROM unnest(total.latencies, excluded.latencies) AS both_of(a, b))
-"""
-CORRECT = """
-    UPDATE proxy_call SET reason = %s, bytes_out = bytes_out + %s, duration_ms = duration_ms + %s
-    WHERE request_id = %s AND at = %s RETURNING key_id, user_id, operation, status
 """
 ADD_ATTEMPTS = """
     INSERT INTO proxy_keylessattempt AS attempt (hour, reason, network, count) VALUES (%s, %s, %s, %s)
@@ -190,39 +60,6 @@ NOTE_USE = """
     UPDATE keys_apikey SET {0}_at = %(at)s, {0}_address = %(address)s, {0}_client = %(client)s
     WHERE id = %(key)s AND ({0}_at IS NULL OR {0}_at < %(at)s)
 """
-
-
-def write(connection: Connection, batch: Batch) -> None:
-    """The batch's calls and their totals, within the caller's transaction."""
-    with connection.cursor() as cursor:
-        with cursor.copy(COPY) as copy:
-            for row in batch.rows.values():
-                copy.write_row(row)
-        groups = totals(batch.rows.values())
-        for correction in batch.corrections:
-            add_correction(cursor, correction, groups)
-        # In one order in every process, so that two never wait for each other's rows.
-        values = [
-            (*group, total.calls, total.bytes_in, total.bytes_out, total.duration_ms, total.latencies)
-            for group, total in sorted(groups.items(), key=lambda item: item[0])
-        ]
-        if values:
-            cursor.executemany(ADD_TOTAL, values)
-
-
-def add_correction(
-    cursor: "psycopg.Cursor[tuple[object, ...]]", correction: Correction, groups: dict[Group, Total]
-) -> None:
-    request_id, at, reason, bytes_out, duration_ms = correction
-    found: Any = cursor.execute(CORRECT, [reason, bytes_out, duration_ms, request_id, at]).fetchone()
-    if found is None:
-        return
-    hour = at.replace(minute=0, second=0, microsecond=0)
-    key_id, user_id, operation, status = found
-    for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-        total = groups.setdefault(Group(span, start, key_id, user_id, operation, status // 100), Total())
-        total.bytes_out += bytes_out
-        total.duration_ms += duration_ms
 
 
 class Writer(threading.Thread):

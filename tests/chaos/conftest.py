@@ -1,3 +1,5 @@
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,10 +28,9 @@ def start_portal(switch, echo) -> Iterator[Callable[..., Portal]]:
     with ExitStack() as stack:
 
         def start(**settings: str) -> Portal:
-            running = stack.enter_context(
+            return stack.enter_context(
                 portal(mlflow_url=echo.url, database="portal", DATABASE_URL=switch.url, **settings)
             )
-            return running
 
         yield start
 
@@ -37,9 +38,6 @@ def start_portal(switch, echo) -> Iterator[Callable[..., Portal]]:
 @pytest.fixture
 def alice(switch, echo) -> str:
     """The key of someone who owns RUN."""
-    import json
-    import os
-
     environment = {**os.environ, "DATABASE_URL": switch.url, "MLFLOW_URL": echo.url}
     manage = [sys.executable, str(ROOT / "manage.py")]
 

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from django.db.models import Count, Sum
 
-from proxy import spool, usage, usage_writer
+from proxy import batches, spool, usage, usage_writer
 from proxy.calls import LATENCIES_MS, Cursor, percentile
 from proxy.models import Call, CallTotal, KeylessAttempt
 from proxy.usage import moment
@@ -125,7 +125,7 @@ def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice
 
 def test_a_batch_that_does_not_go_through_leaves_nothing(writer, alice, monkeypatch):
     passage(alice, 1).record()
-    monkeypatch.setattr(usage_writer, "ADD_TOTAL", "select 1/0, %s" + ", %s" * 10)
+    monkeypatch.setattr(batches, "ADD_TOTAL", "select 1/0, %s" + ", %s" * 10)
     monkeypatch.setattr(
         usage_writer.Writer, "store_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
     )

@@ -23,7 +23,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--write", action="store_true", help="write proxy/fields.json and docs/operations.md anew")
+        parser.add_argument(
+            "--write", action="store_true", help="write proxy/fields.json and docs/operations.md anew"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         from portal import installed_mlflow
