@@ -30,7 +30,7 @@ bench: .venv/dev.stamp
 chaos: .venv/dev.stamp
 	CHAOS=whole $(BIN)/python -m pytest tests/chaos -s
 
-# The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Six minutes, 8 GB.
+# The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Two to five minutes, 8 GB.
 scale: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.scale
 

@@ -50,7 +50,7 @@ def refuse_key_in_query(query: str) -> None:
     if not query:
         return
     names = {unquote_plus(part.partition("=")[0]).lower() for part in query.split("&")}
-    if tokens.KEY_LIKE_PATTERN.search(unquote_plus(query)) or names & QUERY_NAMES:
+    if tokens.KEY_LIKE_PATTERN.search(unquote_plus(unquote_plus(query))) or names & QUERY_NAMES:
         raise unauthenticated(
             "key_in_query",
             "An API key does not belong in the address: addresses are kept in logs. "

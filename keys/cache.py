@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from keys.models import CHANNEL, ApiKey
 
@@ -94,7 +94,7 @@ class Known(Generic[Value]):
         now, generation = self.clock(), self.generation
         try:
             value = fetch()
-        except (DatabaseError, InterfaceError):
+        except (OperationalError, InterfaceError):
             self.failed = self.clock()
             if entry is None:
                 raise

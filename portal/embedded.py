@@ -331,9 +331,12 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
 
 
 def mlflow_backend(database_url: str) -> str:
-    """A ``postgresql://`` address as SQLAlchemy wants it for psycopg 3, the driver that is installed."""
+    """A ``postgresql://`` address as SQLAlchemy wants it for psycopg2.
+
+    Not for psycopg 3, which the portal uses: it sends types along, and MLflow compares integers with text.
+    """
     scheme, separator, rest = database_url.partition("://")
-    return f"postgresql+psycopg{separator}{rest}" if scheme in ("postgres", "postgresql") else database_url
+    return f"postgresql+psycopg2{separator}{rest}" if scheme in ("postgres", "postgresql") else database_url
 
 
 def is_mlflow(url: str, *, seconds: float) -> bool:

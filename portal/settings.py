@@ -259,7 +259,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"no_keys": {"()": "portal.logs.WithoutKeys"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_keys"]},
+    },
     "root": {"handlers": ["console"], "level": "DEBUG" if DEBUG else "INFO"},
     # These print headers at DEBUG, Authorization among them.
     "loggers": {

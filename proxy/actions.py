@@ -6,19 +6,30 @@ from keys.authentication import Caller
 from keys.models import User
 from proxy.messages import Json, values
 from proxy.models import Owner
-from proxy.ownership import SHARED_TAG, Thing, remembered, remembered_as
+from proxy.ownership import SHARED_TAG, Thing, check_claims, remembered, remembered_as
 from proxy.permissions import Permit
 
 
 def claim(*, caller: Caller, permit: Permit) -> None:
-    """Write down, before MLflow is called, whose the ids are that the client chose. The first one wins."""
-    for thing in permit.things.claims:
-        Owner.objects.get_or_create(
-            environment=caller.key.environment,
-            kind=thing.kind,
-            name=thing.name,
-            defaults={"user": caller.key.owner, "key": caller.key},
-        )
+    """Write down, before MLflow is called, whose the ids are that the client chose.
+
+    The first one wins, also of two at once: the other gets a Refusal (403).
+    """
+    environment, claims = caller.key.environment, permit.things.claims
+    Owner.objects.bulk_create(
+        [
+            Owner(
+                environment=environment,
+                kind=thing.kind,
+                name=thing.name,
+                user=caller.key.owner,
+                key=caller.key,
+            )
+            for thing in claims
+        ],
+        ignore_conflicts=True,
+    )
+    check_claims(caller, claims)
 
 
 def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
@@ -40,7 +51,7 @@ def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
     created = operation.created
     if created and created.kind != "model_version":
         for name in values(answer, created.field):
-            own(caller, Thing(kind=created.kind, name=str(name)), is_shared=is_shared(content))
+            own(caller, Thing(kind=created.kind, name=str(name)), is_shared=is_shared(created.kind, content))
     match operation.name:
         case "registered-models.rename":
             rename(caller, content)
@@ -61,14 +72,14 @@ def own(caller: Caller, thing: Thing, *, is_shared: bool = False) -> None:
         defaults={
             "user": caller.key.owner,
             "key": caller.key,
-            "is_shared": is_shared and thing.kind == "experiment",
+            "is_shared": is_shared,
             "is_reserved": False,
         },
     )
 
 
-def is_shared(content: Json) -> bool:
-    return any(
+def is_shared(kind: str, content: Json) -> bool:
+    return kind == "experiment" and any(
         tag.get("key") == SHARED_TAG and tag.get("value") == "true" for tag in content.get("tags") or []
     )
 

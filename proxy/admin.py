@@ -43,11 +43,14 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
         "operation__exact",
     ]
     fieldsets = [
-        (None, {"fields": ["request_id", "time", "status", "reason", "operation", "method", "path"]}),
-        ("Caller", {"fields": ["user", "key", "address", "client"]}),
+        (
+            None,
+            {"fields": ["request_id", "time", "status", "reason", "operation", "object", "method", "path"]},
+        ),
+        ("Caller", {"fields": ["user", "key", "address", "client", "client_version"]}),
         ("Cost", {"fields": ["took", "waited", "bytes_in", "bytes_out"]}),
     ]
-    readonly_fields = ["time", "took", "waited"]
+    readonly_fields = ["time", "object", "took", "waited"]
     search_help_text = "Request id, user, key id or operation, whole"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -70,6 +73,10 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
     @admin.display(description="Key")
     def key_name(self, call: Call) -> str:
         return call.key.name
+
+    @admin.display(description="About")
+    def object(self, call: Call) -> str:
+        return f"{call.object_kind.replace('_', ' ')} {call.object_name}".strip() or "-"
 
     @admin.display(description="Took")
     def took(self, call: Call) -> str:

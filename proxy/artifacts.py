@@ -11,10 +11,16 @@ import re
 from keys.refusals import forbidden, invalid
 
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\\;#]|\?$|%[0-9A-Fa-f]{2}|^[A-Za-z][A-Za-z0-9+.-]*:")
-RUN = re.compile(r"(?:^|/)([0-9a-f]{32})/artifacts(?:/|$)")
-MODEL = re.compile(r"(?:^|/)models/(m-[0-9a-f]{32})/artifacts(?:/|$)")
-TRACE = re.compile(r"(?:^|/)traces/(tr-[0-9a-f]{32})/artifacts(?:/|$)")
 EXPERIMENT = re.compile(r"(0|[1-9][0-9]*)(?:/|$)")
+# Below an experiment's own folder an id counts only in its place; below a folder that an experiment was given
+# (artifact_location), wherever it first stands.
+TIERS = (
+    ("run", r"([0-9a-f]{32})/artifacts(?:/|$)"),
+    ("logged_model", r"models/(m-[0-9a-f]{32})/artifacts(?:/|$)"),
+    ("trace", r"traces/([^/]+)/artifacts(?:/|$)"),
+)
+IN_EXPERIMENT = tuple((kind, re.compile(rf"[0-9]+/{tier}")) for kind, tier in TIERS)
+IN_FOLDER = tuple((kind, re.compile(rf"/{tier}")) for kind, tier in TIERS)
 
 
 def canonical(path: str) -> str:
@@ -40,16 +46,15 @@ def holder(path: str) -> tuple[str, str]:
 
     The first id on the way down counts, so that nobody reaches a tree through one inside it.
     """
-    matches = [
-        (match.start(), kind, match[1])
-        for kind, pattern in (("run", RUN), ("logged_model", MODEL), ("trace", TRACE))
-        if (match := pattern.search(path))
+    if experiment := EXPERIMENT.match(path):
+        for kind, pattern in IN_EXPERIMENT:
+            if found := pattern.match(path):
+                return kind, found[1]
+        return "experiment", experiment[1]
+    first = [
+        (found.start(), kind, found[1]) for kind, pattern in IN_FOLDER if (found := pattern.search(path))
     ]
-    if matches:
-        return min(matches)[1:]
-    if match := EXPERIMENT.match(path):
-        return "experiment", match[1]
-    return "artifact", path
+    return min(first)[1:] if first else ("artifact", path)
 
 
 def refuse_tree(path: str, act: str) -> None:

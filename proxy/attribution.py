@@ -28,13 +28,12 @@ def stamp(match: Match, content: Json, *, user_id: str, key_id: str, user_name: 
     They replace, because MLflow refuses a tag key that stands twice; on runs the client's user goes too.
     """
     stamps = {USER_TAG: user_id, KEY_TAG: key_id}
-    stamped = dict(content)
+    rest = {name: value for name, value in content.items() if name != "tags"}
     if match.operation.name == "runs.create":
-        stamps["mlflow.user"] = user_name
-        stamped["user_id"] = user_name
+        stamps["mlflow.user"] = rest["user_id"] = user_name
     kept: list[Any] = [tag for tag in content.get("tags", []) if tag.get("key") not in stamps]
-    stamped["tags"] = kept + [{"key": key, "value": value} for key, value in stamps.items()]
-    return stamped
+    # First of all: should MLflow's parser stumble over something behind them, they are read already.
+    return {"tags": [{"key": key, "value": value} for key, value in stamps.items()] + kept, **rest}
 
 
 def refuse_reserved(match: Match, content: Json) -> None:

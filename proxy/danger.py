@@ -86,9 +86,13 @@ def started_trace(match: Match, content: Json, query: str) -> None:
     for trace_id in values(content, "trace.trace_info.trace_id"):
         if not TRACE_ID.fullmatch(trace_id):
             raise invalid("bad_trace_id", "A trace's id is tr- and 32 hexadecimal digits in lower case.")
-    if any(values(content, "trace.trace_info.assessments[].assessment_id")):
+    assessments = "trace.trace_info.assessments[]"
+    if any(values(content, f"{assessments}.assessment_id")) or any(
+        values(content, f"{assessments}.overrides")
+    ):
         raise dangerous(
-            "assessment_id", "A new trace brings no assessments with ids of their own; log them afterwards."
+            "assessment_id",
+            "A new trace brings no assessments with ids of their own, nor overrides; log them afterwards.",
         )
 
 

@@ -7,6 +7,8 @@ To MLflow goes only what is on the list; a caller's name for a header reaches us
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from keys.tokens import hide
+
 FORWARDED = {
     "CONTENT_TYPE": "Content-Type",
     **{
@@ -68,7 +70,7 @@ def to_upstream(
 
     `length` is the body's in bytes, None for a chunked one or none.
     """
-    headers = {name: meta[source] for source, name in FORWARDED.items() if meta.get(source)}
+    headers = {name: hide(meta[source]) for source, name in FORWARDED.items() if meta.get(source)}
     if length is not None:
         headers["Content-Length"] = str(length)
     # Without it MLflow takes a remote caller for a local one, and its assistant serves local ones.

@@ -10,6 +10,7 @@ from functools import cache
 
 from keys.refusals import Refusal, forbidden
 from keys.scopes import Scope
+from keys.tokens import hide
 
 PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
 
@@ -179,8 +180,9 @@ def match(method: str, path: str) -> Match:
             status=404,
             error_code="ENDPOINT_NOT_FOUND",
             reason="not_a_route",
-            message=f"{method} {path} is not a route of MLflow's that this registry serves. The tracking URI is "
-            "the portal's address followed by /api/mlflow; see whether your MLflow version is newer than ours.",
+            message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. The "
+            "tracking URI is the portal's address followed by /api/mlflow; see whether your MLflow version is "
+            "newer than ours.",
         )
     operation, arguments = found
     if operation.refused:

@@ -12,6 +12,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from keys.refusals import Refusal, invalid
 
 TAG_PREFIX = "mlflow.traceTag."
+TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
+MOST_TRACES = 512  # in one export; OpenTelemetry's processors send at most so many spans at once
+MOST_FIELDS = 200_000  # of messages that are unpacked: an empty one takes 2 bytes here and 60 in memory
+SPANS = (1, 2, 2)  # ExportTraceServiceRequest.resource_spans, .scope_spans, .spans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +36,10 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
         )
     request = ExportTraceServiceRequest()
     try:
-        request.ParseFromString(unpacked(body, encoding, limit))
-    except (DecodeError, zlib.error) as error:
+        content = unpacked(body, encoding, limit)
+        refuse_many(content)
+        request.ParseFromString(content)
+    except (DecodeError, IndexError, zlib.error) as error:
         raise invalid("unreadable_body", "The spans cannot be read as OTLP protobuf.") from error
     trace_ids: dict[str, None] = {}
     keys: set[str] = set()
@@ -41,8 +47,13 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
         keys |= {attribute.key for attribute in resource_spans.resource.attributes}
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
+                # MLflow reads an id as a number, so that a padded one would be another's.
+                if len(span.trace_id) != TRACE_ID_BYTES or len(span.span_id) != SPAN_ID_BYTES:
+                    raise invalid("bad_trace_id", "A span's trace id has 16 bytes and its own id 8 (OTLP).")
                 trace_ids[f"tr-{span.trace_id.hex()}"] = None
                 keys |= {attribute.key for attribute in span.attributes}
+    if len(trace_ids) > MOST_TRACES:
+        raise too_many(f"{MOST_TRACES} traces")
     return Export(
         trace_ids=tuple(trace_ids),
         tag_keys=frozenset(
@@ -72,3 +83,52 @@ def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise invalid("unreadable_body", "The packed spans do not end where their packing says.")
     return content
+
+
+def refuse_many(content: bytes) -> None:
+    """Raise Refusal (400) for more fields than an honest export has, before they are unpacked.
+
+    Walks protobuf's wire format (protobuf.dev/programming-guides/encoding) down to the spans' fields.
+    """
+    count = 0
+    waiting: list[tuple[int, int, tuple[int, ...]]] = [(0, len(content), SPANS)]
+    while waiting:
+        position, end, path = waiting.pop()
+        while position < end:
+            count += 1
+            if count > MOST_FIELDS:
+                raise too_many(f"{MOST_FIELDS:,} fields")
+            key, position = varint(content, position)
+            number, wire_type = key >> 3, key & 7
+            if wire_type == 0:
+                _, position = varint(content, position)
+            elif wire_type == 2:
+                length, position = varint(content, position)
+                if path and number == path[0]:
+                    waiting.append((position, min(position + length, end), path[1:]))
+                position += length
+            elif wire_type in (1, 5):
+                position += 8 if wire_type == 1 else 4
+            else:
+                return  # groups are no part of OTLP; the parser will say so
+
+
+def varint(content: bytes, position: int) -> tuple[int, int]:
+    """A base-128 number and where it ends; IndexError behind the content's end."""
+    value = shift = 0
+    while True:
+        byte = content[position]
+        value |= (byte & 0x7F) << shift
+        position += 1
+        if byte < 0x80 or shift > 63:
+            return value, position
+        shift += 7
+
+
+def too_many(what: str) -> Refusal:
+    return Refusal(
+        status=413,
+        error_code="RESOURCE_EXHAUSTED",
+        reason="too_many_spans",
+        message=f"One export holds more than {what}. Export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).",
+    )

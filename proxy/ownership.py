@@ -5,7 +5,7 @@ as keys are (`keys.cache`): a change of ownership is announced by PostgreSQL.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from proxy.operations import Match, Place
 logger = logging.getLogger(__name__)
 
 SHARED_TAG = "hokusai.shared"
+MOST_OBJECTS = 5000
 DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
 IN_WORDS = {
     "logged_model": "logged model",
@@ -88,6 +89,23 @@ def owner_of(environment: str, thing: Thing) -> Owner | None:
         ) from error
 
 
+def owners_of(environment: str, things: Sequence[Thing]) -> dict[Thing, Owner]:
+    """The rows of those that have one, in one query for each kind. Raises Refusal (503)."""
+    found: dict[Thing, Owner] = {}
+    try:
+        for kind in {thing.kind for thing in things}:
+            names = [thing.name for thing in things if thing.kind == kind]
+            rows = Owner.objects.filter(environment=environment, kind=kind, name__in=names).select_related(
+                "user"
+            )
+            found |= {Thing(kind=kind, name=row.name): row for row in rows}
+    except (DatabaseError, InterfaceError) as error:
+        raise unavailable(
+            "database_unavailable", "The portal cannot look up whose this is just now. Try again soon."
+        ) from error
+    return found
+
+
 def things(match: Match, content: Json, headers: Mapping[str, str], claims: tuple[str, ...] = ()) -> Things:
     """What the request acts on. `claims` are ids found in a body that is not JSON.
 
@@ -101,8 +119,15 @@ def things(match: Match, content: Json, headers: Mapping[str, str], claims: tupl
     if operation.name == "traces.delete" and not targets:
         # Without ids MLflow deletes everybody's traces of the experiment up to a time.
         targets = found((Place(kind="experiment", field="experiment_id"),), match, content, headers)
-    if (operation.targets and not (targets or operation.claims)) or (operation.parents and not parents):
-        wanted = (operation.targets or operation.parents)[0]
+    if len(targets) + len(parents) > MOST_OBJECTS:
+        raise invalid("too_many_objects", f"One call names at most {MOST_OBJECTS:,} objects. Send several.")
+    missing = (
+        (operation.targets and not (targets or operation.claims))
+        or (operation.parents and not parents)
+        or (any(place.field != "otlp" for place in operation.claims) and not claimed)
+    )
+    if missing:
+        wanted = (operation.claims or operation.targets or operation.parents)[0]
         if operation.name != "datasets.create":
             raise invalid("no_object", f"{operation.name} has to name a {wanted.kind} (“{wanted.field}”).")
     return Things(targets=targets, parents=parents, claims=claimed)
@@ -144,8 +169,7 @@ def check(caller: Caller, things: Things) -> None:
             check_target(caller, thing)
         for thing in things.parents:
             check_parent(caller, thing)
-        for thing in things.claims:
-            check_claim(caller, thing)
+        check_claims(caller, things.claims)
     except Refusal as refusal:
         if settings.OWNERSHIP != "log" or refusal.reason != "not_owner":
             raise
@@ -156,8 +180,8 @@ def check_target(caller: Caller, thing: Thing) -> None:
     if caller.key.any_owner:
         return
     owner = owner_of(caller.key.environment, thing)
-    if owner is None or owner.user_id != caller.key.owner_id:
-        raise not_owner(thing, owner)
+    if owner is None or owner.is_reserved or owner.user_id != caller.key.owner_id:
+        raise not_owner(thing, None if owner and owner.is_reserved else owner)
 
 
 def check_parent(caller: Caller, thing: Thing) -> None:
@@ -173,13 +197,13 @@ def check_parent(caller: Caller, thing: Thing) -> None:
         )
 
 
-def check_claim(caller: Caller, thing: Thing) -> None:
-    """An id that the client chose: its own, or nobody's yet (`proxy.permissions` asks MLflow)."""
-    if caller.key.any_owner:
+def check_claims(caller: Caller, claims: Sequence[Thing]) -> None:
+    """Ids that the client chose: its own, or nobody's yet (`proxy.permissions` asks MLflow)."""
+    if caller.key.any_owner or settings.OWNERSHIP == "off":
         return
-    owner = owner_of(caller.key.environment, thing)
-    if owner is not None and owner.user_id != caller.key.owner_id:
-        raise not_owner(thing, owner)
+    for thing, owner in owners_of(caller.key.environment, claims).items():
+        if owner.user_id != caller.key.owner_id:
+            raise not_owner(thing, owner)
 
 
 def check_name(caller: Caller, name: str) -> None:
@@ -198,7 +222,7 @@ def check_name(caller: Caller, name: str) -> None:
 
 def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
     if owner is None or owner.user is None:
-        whose = "belongs to nobody (it was made before or around this portal)"
+        whose = "belongs to nobody (it was made before or around this portal, or is not there)"
         what = "Only a key with the right “any owner” may write it; an administrator can also hand it to you."
     else:
         whose = f"belongs to {owner.user.username}"
@@ -214,6 +238,11 @@ def began_by(caller: Caller, things: Things) -> bool:
     expired = caller.key.expires_at
     for thing in things.targets:
         owner = owner_of(caller.key.environment, thing)
-        if owner is None or owner.key_id != caller.key.pk or (expired and owner.created_at >= expired):
+        if (
+            owner is None
+            or owner.is_reserved
+            or owner.key_id != caller.key.pk
+            or (expired and owner.created_at >= expired)
+        ):
             return False
     return bool(things.targets)

@@ -48,7 +48,7 @@ class Permit:
     restamped: bool = False
 
 
-TraceProbe = Callable[[str], bool]
+TraceProbe = Callable[[list[str]], set[str]]
 
 
 def permit(
@@ -61,7 +61,7 @@ def permit(
 ) -> Permit:
     """The permit for a call, or a Refusal that names what is missing.
 
-    `exists` tells whether MLflow has a trace of an id that nobody owns; without it none is taken to exist.
+    `exists` tells which of these traces, that nobody owns, MLflow has; without it none is taken to exist.
     `named` is told what the call acts on as soon as that is known.
     """
     match = match or operations.match(attempt.method, attempt.path)
@@ -144,8 +144,10 @@ def check_grace(caller: Caller, match: Match, things: Things) -> None:
     """An expired key in its grace finishes the runs that it began, and opens nothing new."""
     if not caller.in_grace or match.operation.is_read:
         return
-    opens = match.operation.parents or match.operation.claims or match.operation.created
-    if opens or not ownership.began_by(caller, things):
+    operation = match.operation
+    opens = operation.parents or operation.claims or operation.created or operation.name.endswith(".rename")
+    deletes = any(scope.endswith(":delete") for scope in operation.scopes)
+    if opens or deletes or not ownership.began_by(caller, things):
         raise unauthenticated(
             "expired_key",
             f"The API key “{caller.key.name}” expired on {caller.key.expires_at:%Y-%m-%d %H:%M} UTC. For a while "
@@ -174,8 +176,11 @@ def refuse_unowned_traces(caller: Caller, things: Things, exists: TraceProbe) ->
     """A trace that MLflow has and nobody owns was made around the portal: it is not for the taking."""
     if settings.OWNERSHIP != "enforce" or caller.key.any_owner:
         return
-    for thing in things.claims:
-        if ownership.owner_of(caller.key.environment, thing) is None and exists(thing.name):
+    owned = ownership.owners_of(caller.key.environment, things.claims)
+    unowned = [thing for thing in things.claims if thing not in owned]
+    taken = exists([thing.name for thing in unowned]) if unowned else set()
+    for thing in unowned:
+        if thing.name in taken:
             raise ownership.not_owner(thing, None)
 
 

@@ -20,6 +20,7 @@ from revproxy.views import ProxyView
 
 from keys import authentication, tokens
 from keys.addresses import client_address
+from keys.authentication import Caller
 from keys.refusals import Refusal, forbidden, invalid, unavailable
 from proxy import (
     actions,
@@ -111,13 +112,13 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             address=self.passage.address,
         )
         self.permit = permissions.permit(
-            caller, attempt, match=match, exists=self.has_trace, named=self.name_object
+            caller, attempt, match=match, exists=self.existing_traces, named=self.name_object
         )
         self.passage.thing = self.passage.thing or subjects.wanted(match, self.permit.content)
         if self.permit.restamped:
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
-            actions.claim(caller=caller, permit=self.permit)
+            self.claim(caller)
         self.registration = ledger.begin(
             caller=caller,
             permit=self.permit,
@@ -127,6 +128,14 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
         response: HttpResponseBase = super().dispatch(request, match.path)
         return response
+
+    def claim(self, caller: Caller) -> None:
+        try:
+            actions.claim(caller=caller, permit=self.permit)
+        except (DatabaseError, InterfaceError) as error:
+            raise unavailable(
+                "database_unavailable", "The portal cannot write down whose this is just now. Try again soon."
+            ) from error
 
     def name_object(self, things: Things) -> None:
         """For the usage log, which names it in a refused call too."""
@@ -145,14 +154,20 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         self.passage.bytes_in = whole.count
         return whole.content
 
-    def has_trace(self, trace_id: str) -> bool:
-        """Whether MLflow has a trace of this id, asked in the portal's own name."""
-        path = f"/api/3.0/mlflow/traces/{paths.encode(trace_id)}"
-        answer = send(self.upstream, method="GET", path=path, timeout=PROBE_TIMEOUT)
-        answer.close()
-        if answer.status not in (200, 404):
+    def existing_traces(self, trace_ids: list[str]) -> set[str]:
+        """Which of these traces MLflow has, asked in the portal's own name."""
+        answer = send(
+            self.upstream,
+            method="POST",
+            path="/api/3.0/mlflow/traces/batchGetInfos",
+            headers={"Content-Type": "application/json"},
+            body=json.dumps({"trace_ids": trace_ids}).encode(),
+            timeout=PROBE_TIMEOUT,
+        )
+        content = messages.decode(answer.data) if answer.status == 200 else None
+        if content is None:
             raise bad_gateway("upstream_broken", "MLflow could not say whether the trace exists already.")
-        return answer.status == 200
+        return {str(name) for name in messages.values(content, "trace_infos[].trace_id")}
 
     def to_browser_pages(self, request: HttpRequest) -> HttpResponseBase | None:
         """Where a person's browser goes in place of an answer for programs: MLflow's client prints links

@@ -72,6 +72,19 @@ def test_within_its_grace_a_key_opens_nothing_new_and_touches_no_other_run(mlflo
     assert call("POST", f"{API}/logged-models", {"experiment_id": "0"}).status == 401
 
 
+def test_within_its_grace_a_key_deletes_nothing(mlflow_portal):
+    key = mlflow_portal.issue("frank", "--preset", "full")
+
+    def call(method, path, body=None):
+        return mlflow_portal.request(method, path, key=key["key"], body=body)
+
+    run_id = call("POST", f"{API}/runs/create", {"experiment_id": "0"}).json()["run"]["info"]["run_id"]
+    expire(mlflow_portal, key, 1, call)
+    mlflow_portal.sql("update proxy_owner set created_at = now() - interval '1 hour' where name = %s", run_id)
+
+    assert call("POST", f"{API}/runs/delete", {"run_id": run_id}).status == 401
+
+
 def test_after_its_grace_a_key_does_nothing(mlflow_portal, job):
     key, run, call = job
 

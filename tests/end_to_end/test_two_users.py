@@ -1,7 +1,10 @@
 """Alice made it; bob has a key of his own. He may read all of it and write none of it."""
 
+import gzip
 import json
 import secrets
+import threading
+import time
 from dataclasses import dataclass
 
 import mlflow
@@ -10,6 +13,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tests.portals import Portal
 
@@ -478,3 +482,172 @@ def test_an_experiment_may_lie_in_a_folder_of_mlflows_store(bob):
     bob.client.log_text(run, "bob's", "notes.txt")
 
     assert bob.client.list_artifacts(run)[0].path == "notes.txt"
+
+
+def test_ones_own_trace_does_not_cover_the_deletion_of_anothers(bob, alice, work):
+    """MLflow's parser stops at a number out of range, forgets the ids behind it, and deletes by time."""
+    mine = f"tr-{secrets.token_hex(16)}"
+    assert bob.call("POST", "/api/3.0/mlflow/traces", start_trace(mine, "0")).status == 200
+    body = {
+        "experiment_id": work.experiment,
+        "max_timestamp_millis": 2**52,
+        "max_traces": 3_000_000_000,
+        "request_ids": [mine],
+    }
+
+    assert bob.call("POST", "/api/2.0/mlflow/traces/delete-traces", body).status == 400
+    assert alice.call("GET", f"/api/3.0/mlflow/traces/{work.trace}").status == 200
+
+
+def export(*trace_ids: bytes, spans: int = 1, **attributes: str) -> bytes:
+    """An OTLP export of root spans."""
+    request = ExportTraceServiceRequest()
+    scope = request.resource_spans.add().scope_spans.add()
+    for trace_id in trace_ids:
+        for number in range(spans):
+            span = scope.spans.add()
+            span.trace_id, span.span_id, span.name = trace_id, (number + 1).to_bytes(8, "big"), "s"
+            span.start_time_unix_nano = span.end_time_unix_nano = 1
+            for key, value in attributes.items():
+                attribute = span.attributes.add()
+                attribute.key, attribute.value.string_value = key, value
+    return request.SerializeToString()
+
+
+def send_spans(person: Person, body: bytes, **headers: str):
+    sent = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": "0"} | headers
+    return person.portal.request(
+        "POST", "/api/mlflow/v1/traces", key=person.issued["key"], headers=list(sent.items()), body=body
+    )
+
+
+@pytest.mark.parametrize("padding", [b"", b"\0", b"\0" * 300])
+def test_spans_are_not_added_to_anothers_trace_also_not_by_a_padded_id(padding, bob, alice, work):
+    reply = send_spans(bob, export(padding + bytes.fromhex(work.trace[3:])))
+
+    assert reply.status in (400, 403), reply.body
+
+
+@pytest.mark.parametrize(
+    "key", ["mlflow.artifactLocation", "mlflow.trace.archiveLocation", "hokusai.user_id"]
+)
+def test_spans_do_not_set_tags_that_are_mlflows_or_the_portals(key, bob):
+    reply = send_spans(bob, export(secrets.token_bytes(16), **{f"mlflow.traceTag.{key}": "file:///etc"}))
+
+    assert (reply.status, reply.json()["error_code"]) == (403, "PERMISSION_DENIED")
+
+
+def test_spans_of_ones_own_are_taken_packed_or_not(bob):
+    trace = secrets.token_bytes(16)
+
+    assert send_spans(bob, export(trace)).status == 200
+    assert (
+        send_spans(bob, gzip.compress(export(trace, spans=3)), **{"Content-Encoding": "gzip"}).status == 200
+    )
+    assert bob.call("GET", f"/api/3.0/mlflow/traces/tr-{trace.hex()}").status == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        gzip.compress(b"\x0a\x00" * 5_000_000),
+        gzip.compress(bytes(200 * 2**20)),
+        gzip.compress(export(*[secrets.token_bytes(16) for _ in range(600)])),
+    ],
+    ids=["empty messages", "a bomb", "too many traces"],
+)
+def test_a_small_export_that_unpacks_to_much_is_refused_at_once(body, bob):
+    started = time.monotonic()
+
+    reply = send_spans(bob, body, **{"Content-Encoding": "gzip"})
+
+    assert reply.status in (400, 413)
+    assert time.monotonic() - started < 5
+
+
+def test_of_two_that_claim_a_trace_at_once_one_wins(alice, bob):
+    for _ in range(10):
+        trace, barrier, statuses = secrets.token_bytes(16), threading.Barrier(2), {}
+
+        def claim(name, person, trace=trace, barrier=barrier, statuses=statuses):
+            barrier.wait()
+            statuses[name] = send_spans(person, export(trace)).status
+
+        threads = [threading.Thread(target=claim, args=pair) for pair in (("alice", alice), ("bob", bob))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(statuses.values()) == [200, 403]
+
+
+def test_anothers_assessment_is_not_overridden_from_a_trace_of_ones_own(bob):
+    body = start_trace(f"tr-{secrets.token_hex(16)}", "0")
+    body["trace"]["trace_info"]["assessments"] = [{"assessment_name": "x", "overrides": "a-theirs"}]
+
+    assert bob.call("POST", "/api/3.0/mlflow/traces", body).status == 400
+
+
+@pytest.mark.parametrize("trace_id", [None, "", "x", "tr-" + "A" * 32])
+def test_a_trace_needs_an_id_of_the_usual_form(trace_id, bob):
+    body = start_trace(trace_id or "", "0")
+    if trace_id is None:
+        del body["trace"]["trace_info"]["trace_id"]
+
+    assert bob.call("POST", "/api/3.0/mlflow/traces", body).status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 2**63}),
+        ("2.0/mlflow/registered-models/create", {"name": "lost", "description": "\ud800"}),
+        ("2.0/mlflow/registered-models/create", {"name": "lost\0"}),
+        ("2.0/mlflow/experiments/create", {"name": "lost", "tags": [{"key": "a", "value": "\ud800"}]}),
+        ("2.0/mlflow/logged-models", {"experiment_id": "0", "model_type": "\ud800"}),
+        ("2.0/mlflow/runs/set-tag", {"run_id": "\ud800", "key": "x", "value": "1"}),
+    ],
+)
+def test_nothing_is_created_without_its_makers_tags(path, body, bob):
+    """Each of these MLflow would take, losing what stands behind the value that its parser cannot take."""
+    assert bob.call("POST", f"/api/{path}", body).status == 400
+
+
+def test_a_dataset_is_its_creators(alice, bob):
+    """Its tags are JSON in a string."""
+    body = {"name": f"data-{secrets.token_hex(4)}", "experiment_ids": ["0"], "tags": '{"mlflow.user": "x"}'}
+    made = alice.call("POST", "/api/3.0/mlflow/datasets/create", body)
+    dataset = made.json()["dataset"]["dataset_id"]
+    tags = {"dataset_id": dataset, "tags": '{"a": "1"}'}
+
+    assert bob.call("PATCH", f"/api/3.0/mlflow/datasets/{dataset}/tags", tags).status == 403
+    assert alice.call("PATCH", f"/api/3.0/mlflow/datasets/{dataset}/tags", tags).status == 200
+
+
+def test_a_reserved_name_does_not_make_its_former_owner_the_owner_of_anothers_model(bob, mlflow_server):
+    name = f"reserved-{secrets.token_hex(4)}"
+    bob.client.create_registered_model(name)
+    bob.client.rename_registered_model(name, f"{name}-new")
+    MlflowClient(mlflow_server.url, mlflow_server.url).create_registered_model(name)
+
+    with pytest.raises(MlflowException, match="belongs to nobody"):
+        bob.client.update_registered_model(name, "mine again?")
+
+
+def test_ones_own_id_in_anothers_folder_is_not_enough(bob, work):
+    mine = bob.client.create_run("0").info.run_id
+
+    for path in (
+        f"{work.experiment}/models/{mine}/artifacts/x",
+        f"{work.experiment}/{work.run}/{mine}/artifacts/x",
+    ):
+        assert bob.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", b"x").status == 403
+    assert bob.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/0/{mine}/artifacts/x", b"x").status == 200
+
+
+def test_stages_work_on_the_embedded_mlflow(alice, own_work):
+    client = alice.client
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage(
+            own_work.model, "1", "Production", archive_existing_versions=True
+        )

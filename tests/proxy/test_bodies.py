@@ -254,6 +254,22 @@ class TestSmuggling:
         assert wait_for(lambda: echo.broken), "the connection to MLflow stays open"
         assert not echo.received
 
+    def test_requests_that_arrive_together_are_all_answered(self, echo_portal):
+        request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+        assert echo_portal.raw(request * 3 + last).count(b"HTTP/1.1 200") == 4
+
+    def test_a_call_after_a_refused_body_is_answered_on_the_same_connection(self, echo_portal, echo_key):
+        body = b"{}"
+        refused = PUT.replace(b"Bearer KEY", b"Bearer nonsense") + b"Content-Length: %d\r\n\r\n" % len(body)
+        last = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+
+        received = echo_portal.raw((refused + body) * 20 + last)
+
+        assert received.count(b"HTTP/1.1 401") == 20
+        assert received.count(b"HTTP/1.1 200") == 1
+
     def test_the_body_of_a_refused_call_is_no_request(self, echo, echo_portal, echo_key):
         smuggled = SMUGGLED.replace(b"KEY", echo_key["key"].encode())
         head = PUT.replace(b"Bearer KEY", b"Bearer nonsense") + b"Content-Length: %d\r\n\r\n" % len(smuggled)
