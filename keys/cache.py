@@ -37,6 +37,7 @@ class Pulse:
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
         self.heard = float("-inf")
+        self.has_listener = False
 
     def beat(self) -> None:
         self.heard = self.clock()
@@ -44,10 +45,6 @@ class Pulse:
     def lose(self) -> None:
         """PostgreSQL has gone: do not wait for the silence to show it."""
         self.heard = min(self.heard, self.clock() - UNHEARD_SECONDS)
-
-    @property
-    def has_been_heard(self) -> bool:
-        return self.heard > float("-inf")
 
     @property
     def is_steady(self) -> bool:
@@ -86,7 +83,7 @@ class Known(Generic[Value]):
             return entry.value
         if entry is not None and now - self.failed < UNHEARD_SECONDS:
             return self.during_outage(entry, now)
-        if entry is not None and self.pulse.has_been_heard:
+        if entry is not None and self.pulse.has_listener:
             return self.ask_beside(name, entry, fetch)
         return self.ask(name, entry, fetch)
 
@@ -188,6 +185,7 @@ class Listener(threading.Thread):
         self.pid = os.getpid()
 
     def run(self) -> None:
+        pulse.has_listener = True
         while True:
             try:
                 self.listen()
@@ -202,6 +200,7 @@ class Listener(threading.Thread):
             listening.execute(f"LISTEN {CHANNEL}")
             for cache in caches:
                 cache.suspect_all()
+            pulse.beat()
             while True:
                 for notice in listening.notifies(timeout=HEARTBEAT_SECONDS):
                     announce(notice.payload)

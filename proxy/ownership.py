@@ -220,6 +220,13 @@ def check_name(caller: Caller, name: str) -> None:
         )
 
 
+def new_names(match: Match, content: Json) -> list[str]:
+    place = {"registered-models.create": "name", "registered-models.rename": "new_name"}.get(
+        match.operation.name
+    )
+    return [name for name in values(content, place) if name] if place else []
+
+
 def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
     if owner is None or owner.user is None:
         whose = "belongs to nobody (it was made before or around this portal, or is not there)"

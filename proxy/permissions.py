@@ -129,15 +129,8 @@ def check_model_names(caller: Caller, match: Match, content: Json) -> None:
                 f"The API key “{caller.key.name}” writes only registered models named {', '.join(patterns)}; "
                 f"“{name[:200]}” is not one of them.",
             )
-    for name in new_names(match, content):
+    for name in ownership.new_names(match, content):
         ownership.check_name(caller, name)
-
-
-def new_names(match: Match, content: Json) -> list[str]:
-    place = {"registered-models.create": "name", "registered-models.rename": "new_name"}.get(
-        match.operation.name
-    )
-    return [name for name in values(content, place) if name] if place else []
 
 
 def check_grace(caller: Caller, match: Match, things: Things) -> None:

@@ -33,6 +33,7 @@ from proxy import (
     permissions,
     server_info,
     subjects,
+    turns,
 )
 from proxy.answers import ERROR_CODES, is_browser, refuse
 from proxy.models import Registration
@@ -119,14 +120,21 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
             self.claim(caller)
+        if not turns.names(self.permit):
+            # A transfer may take hours; PostgreSQL's connection is for others meanwhile.
+            close_old_connections()
+            return self.send_and_record(request, caller)
+        with turns.taken(caller, self.permit):
+            return self.send_and_record(request, caller)
+
+    def send_and_record(self, request: HttpRequest, caller: Caller) -> HttpResponseBase:
         self.registration = ledger.begin(
             caller=caller,
             permit=self.permit,
             request_id=self.passage.request_id,
             address=self.passage.address,
         )
-        close_old_connections()  # a transfer may take hours; PostgreSQL's connection is for others meanwhile
-        response: HttpResponseBase = super().dispatch(request, match.path)
+        response: HttpResponseBase = super().dispatch(request, self.permit.match.path)
         return response
 
     def claim(self, caller: Caller) -> None:

@@ -49,7 +49,7 @@ def test_workers_are_killed_and_postgresql_is_away(switch, alice, start_portal):
     seen = crowd.seen
 
     during = [call for call in seen if away < call.started and call.started + call.seconds < back]
-    assert len(during) > CALLS // 5, (away, back, [(c.started, c.seconds, c.status) for c in seen[-400:] if c.started > away])
+    assert len(during) > CALLS // 5
     assert {call.status for call in during} == {200}
     print(f"slowest {max(call.seconds for call in during):.3f} s of {len(during)} while PostgreSQL was away")
     assert max(call.seconds for call in during) < 1.0

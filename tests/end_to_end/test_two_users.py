@@ -651,3 +651,31 @@ def test_stages_work_on_the_embedded_mlflow(alice, own_work):
         client.transition_model_version_stage(
             own_work.model, "1", "Production", archive_existing_versions=True
         )
+
+
+def test_a_late_deletion_does_not_hit_the_name_in_other_hands(alice, bob):
+    """Bob deletes his model several times at once while alice waits to take its name."""
+    for _ in range(8):
+        name = f"raced-{secrets.token_hex(4)}"
+        assert bob.call("POST", "/api/2.0/mlflow/registered-models/create", {"name": name}).status == 200
+        deletions = [
+            threading.Thread(
+                target=bob.call, args=("DELETE", "/api/2.0/mlflow/registered-models/delete", {"name": name})
+            )
+            for _ in range(5)
+        ]
+        for deletion in deletions:
+            deletion.start()
+        taken = False
+        for _ in range(50):
+            taken = (
+                taken
+                or alice.call("POST", "/api/2.0/mlflow/registered-models/create", {"name": name}).status
+                == 200
+            )
+        for deletion in deletions:
+            deletion.join()
+        assert taken
+        tag = {"name": name, "key": "mine", "value": "1"}
+        assert alice.call("POST", "/api/2.0/mlflow/registered-models/set-tag", tag).status == 200
+        assert bob.call("POST", "/api/2.0/mlflow/registered-models/set-tag", tag).status == 403

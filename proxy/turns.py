@@ -1,0 +1,94 @@
+"""One write at a time for each registered model's name, over all processes.
+
+Between the check of whose a model is and what MLflow does with the call, the model could be deleted, renamed, or
+made anew by another; so a registry write takes the name's turn before it is checked for good, and gives it back
+when whose the result is has been written down. The turn is an advisory lock of PostgreSQL's on this thread's
+connection: it ends with the connection, should the process die.
+"""
+
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+from django.db import DatabaseError, InterfaceError, connection
+
+from keys.authentication import Caller
+from keys.refusals import unavailable
+from proxy import ownership
+from proxy.messages import values
+from proxy.ownership import Thing
+from proxy.permissions import Permit
+
+SPACE = 0x686F6B75  # the first half of our locks' numbers, so that they are nobody else's
+WAIT_SECONDS = 20.0
+
+
+def names(permit: Permit) -> list[str]:
+    """The registered models' names that a registry write is about; none for other calls."""
+    operation = permit.match.operation
+    if operation.is_read or not operation.scopes[0].startswith("registry:"):
+        return []
+    found = {str(name) for field in ("name", "new_name") for name in values(permit.content, field) if name}
+    return sorted(found)
+
+
+@contextmanager
+def taken(caller: Caller, permit: Permit) -> Iterator[None]:
+    """Hold the turn of every name that the call is about, and check anew that it may write them.
+
+    Raises Refusal: 503 if a turn does not come within WAIT_SECONDS or PostgreSQL is away, and what
+    `ownership.check` raises.
+    """
+    environment = caller.key.environment
+    wanted = sorted({number(environment, name) for name in names(permit)})
+    held: list[int] = []
+    try:
+        for lock in wanted:
+            take(lock)
+            held.append(lock)
+        for name in names(permit):
+            ownership.remembered.drop(
+                ownership.remembered_as(environment, Thing(kind="registered_model", name=name))
+            )
+        if held:
+            ownership.check(caller, permit.things)
+            for name in ownership.new_names(permit.match, permit.content):
+                ownership.check_name(caller, name)
+        yield
+    finally:
+        give_back(held)
+
+
+def number(environment: str, name: str) -> int:
+    """A name's lock; two names may share one, and then wait for each other."""
+    return zlib.crc32(f"{environment} {name}".encode()) - 2**31
+
+
+def take(lock: int) -> None:
+    deadline, pause = time.monotonic() + WAIT_SECONDS, 0.002
+    try:
+        with connection.cursor() as cursor:
+            while True:
+                cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, lock])
+                if cursor.fetchone() == (True,):
+                    return
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(pause)
+                pause = min(pause * 2, 0.05)
+    except (DatabaseError, InterfaceError) as error:
+        raise unavailable(
+            "database_unavailable", "The registry cannot be written just now. Try again in a few seconds."
+        ) from error
+    raise unavailable(
+        "model_busy", "Other calls are writing this model just now. Try again in a few seconds."
+    )
+
+
+def give_back(locks: Sequence[int]) -> None:
+    if not locks:
+        return
+    with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
+        for lock in locks:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SPACE, lock])
