@@ -118,8 +118,7 @@ def database(url: str) -> dict[str, Any]:
         "PORT": str(parts.pop("port", "") or ""),
     }
     pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 2}  # seconds
-    # A pooled connection is tried before it is used: PostgreSQL may have been restarted since.
-    return {**entry, "CONN_HEALTH_CHECKS": True, "OPTIONS": {"connect_timeout": 5, **parts, "pool": pool}}
+    return {**entry, "OPTIONS": {"connect_timeout": 5, **parts, "pool": pool}}
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()

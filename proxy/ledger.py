@@ -16,7 +16,7 @@ from keys import tokens
 from keys.authentication import Caller
 from keys.models import User
 from keys.refusals import Refusal, unavailable
-from proxy import chain, messages
+from proxy import chain, messages, turns
 from proxy.messages import Json
 from proxy.models import Registration
 from proxy.operations import Match, Operation
@@ -108,9 +108,7 @@ def insert(row: Registration) -> None:
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
-        connection.close()
-        if (pool := getattr(connection, "pool", None)) is not None:
-            pool.check()
+        turns.connect_afresh()
         if not Registration.objects.filter(request_id=row.request_id).exists():
             row.save(force_insert=True)
 

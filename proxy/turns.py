@@ -6,12 +6,13 @@ when whose the result is has been written down. The turn is an advisory lock of 
 connection: it ends with the connection, should the process die.
 """
 
+import logging
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from keys.authentication import Caller
 from keys.refusals import unavailable
@@ -19,6 +20,8 @@ from proxy import ownership
 from proxy.messages import values
 from proxy.ownership import Thing
 from proxy.permissions import Permit
+
+logger = logging.getLogger(__name__)
 
 SPACE = 0x686F6B75  # the first half of our locks' numbers, so that they are nobody else's
 WAIT_SECONDS = 20.0
@@ -44,6 +47,8 @@ def taken(caller: Caller, permit: Permit) -> Iterator[None]:
     wanted = sorted({number(environment, name) for name in names(permit)})
     held: list[int] = []
     try:
+        if wanted:
+            ensure_connected()
         for lock in wanted:
             take(lock)
             held.append(lock)
@@ -66,24 +71,50 @@ def number(environment: str, name: str) -> int:
 
 
 def take(lock: int) -> None:
-    deadline, pause = time.monotonic() + WAIT_SECONDS, 0.002
     try:
-        with connection.cursor() as cursor:
-            while True:
-                cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, lock])
-                if cursor.fetchone() == (True,):
-                    return
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(pause)
-                pause = min(pause * 2, 0.05)
+        is_taken = wait_for(lock)
     except (DatabaseError, InterfaceError) as error:
+        logger.warning("turn_not_taken error=%s", type(error).__name__, exc_info=error)
         raise unavailable(
             "database_unavailable", "The registry cannot be written just now. Try again in a few seconds."
         ) from error
-    raise unavailable(
-        "model_busy", "Other calls are writing this model just now. Try again in a few seconds."
-    )
+    if not is_taken:
+        raise unavailable(
+            "model_busy", "Other calls are writing this model just now. Try again in a few seconds."
+        )
+
+
+def wait_for(lock: int) -> bool:
+    """Whether the lock came in time."""
+    deadline, pause = time.monotonic() + WAIT_SECONDS, 0.002
+    while not try_once(lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+    return True
+
+
+def try_once(lock: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, lock])
+        return bool(cursor.fetchone() == (True,))
+
+
+def ensure_connected() -> None:
+    """Find out now whether PostgreSQL was restarted, before a lock is held."""
+    with suppress(OperationalError, InterfaceError), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return
+    if not connection.in_atomic_block:
+        connect_afresh()
+
+
+def connect_afresh() -> None:
+    """Throw away the connections that were kept: after a restart of PostgreSQL they are dead."""
+    connection.close()
+    if (pool := getattr(connection, "pool", None)) is not None:
+        pool.check()
 
 
 def give_back(locks: Sequence[int]) -> None:
