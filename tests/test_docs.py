@@ -21,7 +21,9 @@ def calls(package: str):
     for file in sorted((ROOT / package).glob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                name = (
+                    node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                )
                 yield name, node
 
 
@@ -82,4 +84,6 @@ def test_every_command_of_readme_is_a_command():
         found = [*ROOT.glob(f"*/management/commands/{command}.py")]
         assert found or command == "migrate", command
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(targets)
+    assert set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(
+        targets
+    )
