@@ -17,25 +17,10 @@ with warnings.catch_warnings():
 RUN, MODEL, TRACE = "a" * 32, "m-" + "b" * 32, "tr-" + "c" * 32
 PARTS = st.sampled_from(
     [
-        "5",
-        "05",
-        RUN,
-        "artifacts",
-        "models",
-        MODEL,
-        "traces",
-        TRACE,
-        ".",
-        "..",
-        "",
-        " ",
-        "x?",
-        "?",
-        "a#b",
-        "%35",
-        "%2e",
+        *("5", "05", RUN, "artifacts", "models", MODEL, "traces", TRACE, "x", "", ".", "..", " ", "\t", "\n"),
+        *("x?", "?", "a?b", "a#b", "a+b", "~", "é", "٥", "\\", "%", "%zz", "%35", "%2e", "%3F", "%20"),
+        *("file:5", "C:", "http:"),
     ]
-    + ["file:5", "C:", "http:", "\t", "\n", "\\", "~", "é", "٥", "%", "%zz", "a+b", "x", "a?b", "%3F", "%20"]
 )
 
 
