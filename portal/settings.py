@@ -118,7 +118,7 @@ def database(url: str) -> dict[str, Any]:
         "PORT": str(parts.pop("port", "") or ""),
     }
     pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 2}  # seconds
-    return {**entry, "OPTIONS": {"connect_timeout": 5, **parts, "pool": pool}}
+    return {**entry, "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **parts, "pool": pool}}
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
