@@ -4,7 +4,6 @@ One machine: `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json an
 $DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` alone works beside it.
 """
 
-import ipaddress
 import json
 import os
 import secrets
@@ -183,10 +182,6 @@ for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_
 
 ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.0.1", "localhost", "[::1]"}))
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, most=10)
-try:
-    METRICS_ALLOW = [ipaddress.ip_network(item) for item in items("METRICS_ALLOW", "127.0.0.0/8,::1/128")]
-except ValueError as _error:
-    raise wrong("METRICS_ALLOW", f"{_error}; a list of networks such as 10.0.0.0/8,127.0.0.1/32") from None
 
 INSTALLED_APPS = [
     "unfold",

@@ -60,8 +60,6 @@ WRONG = [
     ("OWNERSHIP", "none", "enforce, log, off"),
     ("EXPIRY_GRACE", "1h", "whole number"),
     ("USAGE_RETENTION_DAYS", "0", "from 1"),
-    ("METRICS_ALLOW", "10.0.0.1/8", "networks"),
-    ("METRICS_ALLOW", "loopback", "networks"),
 ]
 
 

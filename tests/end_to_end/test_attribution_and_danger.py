@@ -1,0 +1,165 @@
+"""Who made it is what the portal says; and what would reach the server's files is refused from everybody."""
+
+import json
+import secrets
+
+import pytest
+from mlflow import MlflowClient
+
+pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
+
+
+def test_who_made_it_is_not_what_the_client_claims(alice, bob, keys, mlflow_server):
+    """A run, a model and a version made by a client that claims to be someone else."""
+    claims = {"mlflow.user": "root", "hokusai.user_id": "usr_root", "hokusai.key_id": "key_root", "mine": "1"}
+    tags = [{"key": key, "value": value} for key, value in claims.items()]
+    body = {"experiment_id": "0", "user_id": "root", "tags": tags}
+    run = bob.call("POST", "/api/2.0/mlflow/runs/create", body).json()["run"]
+    camel = bob.call("POST", "/api/2.0/mlflow/runs/create", {"experimentId": "0", "userId": "root"})
+    name = f"claimed-{secrets.token_hex(4)}"
+    bob.call("POST", "/api/2.0/mlflow/registered-models/create", {"name": name, "tags": tags})
+    run_id = run["info"]["run_id"]
+    version = {"name": name, "source": f"runs:/{run_id}/m", "run_id": run_id, "tags": tags}
+    assert bob.call("POST", "/api/2.0/mlflow/model-versions/create", version).status == 200
+
+    direct = MlflowClient(mlflow_server.url, registry_uri=mlflow_server.url)
+    stamps = {"hokusai.user_id": keys["bob"]["user_id"], "hokusai.key_id": keys["bob"]["id"], "mine": "1"}
+    made = direct.get_run(run_id)
+    assert (made.info.user_id, made.data.tags["mlflow.user"]) == ("bob", "bob")
+    for found in (
+        made.data.tags,
+        direct.get_registered_model(name).tags,
+        direct.get_model_version(name, "1").tags,
+    ):
+        assert {key: found.get(key) for key in stamps} == stamps
+    assert camel.status in (200, 400)
+    if camel.status == 200:
+        assert camel.json()["run"]["info"]["user_id"] == "bob"
+
+
+@pytest.mark.parametrize("tag", ["hokusai.user_id", "hokusai.key_id"])
+def test_who_made_it_is_not_changed_by_any_route_that_takes_tags(tag, alice, work):
+    pair = {"key": tag, "value": "usr_evil"}
+    tags = {"tags": [pair]}
+    run, model, version = {"run_id": work.run}, {"name": work.model}, {"name": work.model, "version": "1"}
+    trace_info = f"/api/2.0/mlflow/traces/{work.trace}"
+    attempts = [
+        ("POST", "/api/2.0/mlflow/runs/set-tag", run | pair),
+        ("POST", "/api/2.0/mlflow/runs/delete-tag", run | {"key": tag}),
+        ("POST", "/api/2.0/mlflow/runs/log-batch", run | tags),
+        ("POST", "/api/2.0/mlflow/experiments/set-experiment-tag", {"experiment_id": work.experiment} | pair),
+        (
+            "POST",
+            "/api/2.0/mlflow/experiments/delete-experiment-tag",
+            {"experiment_id": work.experiment, "key": tag},
+        ),
+        (
+            "PATCH",
+            f"/api/2.0/mlflow/logged-models/{work.logged_model}/tags",
+            {"model_id": work.logged_model} | tags,
+        ),
+        ("DELETE", f"/api/2.0/mlflow/logged-models/{work.logged_model}/tags/{tag}", None),
+        ("POST", "/api/2.0/mlflow/registered-models/set-tag", model | pair),
+        ("DELETE", "/api/2.0/mlflow/registered-models/delete-tag", model | {"key": tag}),
+        ("POST", "/api/2.0/mlflow/model-versions/set-tag", version | pair),
+        ("DELETE", "/api/2.0/mlflow/model-versions/delete-tag", version | {"key": tag}),
+        ("PATCH", f"{trace_info}/tags", pair),
+        ("DELETE", f"{trace_info}/tags", {"key": tag}),
+        ("PATCH", trace_info, {"request_id": work.trace, "timestamp_ms": 1, "status": "OK"} | tags),
+        ("PATCH", f"/api/3.0/mlflow/traces/{work.trace}/tags", pair),
+        ("DELETE", f"/api/3.0/mlflow/traces/{work.trace}/tags", {"key": tag}),
+    ]
+
+    for method, path, body in attempts:
+        reply = alice.call(method, path, body)
+        assert (reply.status, reply.json()["error_code"]) == (403, "PERMISSION_DENIED"), (path, reply.body)
+
+
+DANGEROUS = {
+    "a file as artifact location": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "file:///etc"},
+    ),
+    "a path": ("POST", "experiments/create", {"name": "d", "artifact_location": "/etc"}),
+    "a bucket": ("POST", "experiments/create", {"name": "d", "artifactLocation": "s3://bucket/x"}),
+    "a blank before it": ("POST", "experiments/create", {"name": "d", "artifact_location": "\tfile:///etc"}),
+    "dots": ("POST", "experiments/create", {"name": "d", "artifact_location": "mlflow-artifacts:/a/../27"}),
+    "escaped dots": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "mlflow-artifacts:/a%2f..%2fb"},
+    ),
+    "an experiment's tree": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "mlflow-artifacts:/27"},
+    ),
+    "the store's root": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "mlflow-artifacts:/"},
+    ),
+    "another host": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "mlflow-artifacts://h/x"},
+    ),
+    "a bucket as source": ("POST", "model-versions/create", {"name": "{model}", "source": "s3://any/prefix"}),
+    "its other case": ("POST", "model-versions/create", {"name": "{model}", "source": "S3://any/prefix"}),
+    "a file as source": ("POST", "model-versions/create", {"name": "{model}", "source": "file:///etc"}),
+    "a path as source": ("POST", "model-versions/create", {"name": "{model}", "source": "/etc/passwd"}),
+    "a trace's location": (
+        "PATCH",
+        "traces/{trace}/tags",
+        {"key": "mlflow.artifactLocation", "value": "file:///etc"},
+    ),
+    "a trace's archive": (
+        "PATCH",
+        "traces/{trace}/tags",
+        {"key": "mlflow.trace.archiveLocation", "value": "/etc"},
+    ),
+    "its location by ending it": (
+        "PATCH",
+        "traces/{trace}",
+        {"request_id": "{trace}", "tags": [{"key": "mlflow.artifactLocation", "value": "file:///etc"}]},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DANGEROUS)
+def test_dangerous_input_is_refused_also_from_its_owner(what, carol, alice, work):
+    method, path, body = DANGEROUS[what]
+    body = json.loads(json.dumps(body).replace("{model}", work.model).replace("{trace}", work.trace))
+
+    for person in (alice, carol):
+        reply = person.call(method, f"/api/2.0/mlflow/{path.format(**vars(work))}", body)
+
+        assert reply.status == 400, reply.body
+        assert reply.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+def test_an_experiment_may_lie_in_a_folder_of_mlflows_store(bob):
+    name = f"folder-{secrets.token_hex(4)}"
+
+    experiment = bob.client.create_experiment(name, artifact_location=f"mlflow-artifacts:/{name}/x")
+    run = bob.client.create_run(experiment).info.run_id
+    bob.client.log_text(run, "bob's", "notes.txt")
+
+    assert bob.client.list_artifacts(run)[0].path == "notes.txt"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 2**63}),
+        ("2.0/mlflow/registered-models/create", {"name": "lost", "description": "\ud800"}),
+        ("2.0/mlflow/registered-models/create", {"name": "lost\0"}),
+        ("2.0/mlflow/experiments/create", {"name": "lost", "tags": [{"key": "a", "value": "\ud800"}]}),
+        ("2.0/mlflow/logged-models", {"experiment_id": "0", "model_type": "\ud800"}),
+        ("2.0/mlflow/runs/set-tag", {"run_id": "\ud800", "key": "x", "value": "1"}),
+    ],
+)
+def test_nothing_is_created_without_its_makers_tags(path, body, bob):
+    """Each of these MLflow would take, losing what stands behind the value that its parser cannot take."""
+    assert bob.call("POST", f"/api/{path}", body).status == 400
