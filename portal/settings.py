@@ -309,6 +309,12 @@ UNFOLD: dict[str, Any] = {
                         "permission": lambda request: request.user.has_perm("proxy.view_call"),
                     },
                     {
+                        "title": "Registrations",
+                        "icon": "verified",
+                        "link": reverse_lazy("admin:proxy_registration_changelist"),
+                        "permission": lambda request: request.user.has_perm("proxy.view_registration"),
+                    },
+                    {
                         "title": "Owners",
                         "icon": "inventory_2",
                         "link": reverse_lazy("admin:proxy_owner_changelist"),
