@@ -177,7 +177,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used_on(self, key: ApiKey) -> str:
-        return f"{key.last_used_at:%Y-%m-%d}" if key.last_used_at else "Never"
+        return f"{key.used_at:%Y-%m-%d}" if key.used_at else "Never"
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:

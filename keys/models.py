@@ -184,6 +184,11 @@ class ApiKey(models.Model):
         return f"{self.prefix}…{self.last4}"
 
     @property
+    def used_at(self) -> datetime.datetime | None:
+        """When either secret was last used."""
+        return max(filter(None, (self.last_used_at, self.previous_used_at)), default=None)
+
+    @property
     def state(self) -> str:
         """What the key is now; revocation outlives expiry, expiry a pause, a pause a rotation."""
         now = timezone.now()

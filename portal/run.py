@@ -61,6 +61,7 @@ class Run:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.stopping = threading.Event()
+        self.reason = ""  # why it stops, in words
         self.url = instance.local_url(settings.HOST, settings.PORT)
         self.environment: dict[str, str] = {}
         self.credentials: dict[str, str] = {}
@@ -84,6 +85,7 @@ class Run:
 
     def request_stop(self, number: int, frame: FrameType | None) -> None:
         """A signal handler: everything that waits looks at the event."""
+        self.reason = self.reason or signal.Signals(number).name
         self.stopping.set()
 
     def stop_with(self, is_there: Callable[[], bool]) -> None:
@@ -92,6 +94,7 @@ class Run:
         def watch() -> None:
             while is_there():
                 time.sleep(WATCH_SECONDS)
+            self.reason = self.reason or "what started it is gone"
             self.stopping.set()
 
         threading.Thread(target=watch, daemon=True).start()

@@ -12,6 +12,10 @@ from keys.refusals import Refusal, forbidden
 from keys.scopes import Scope
 from keys.tokens import hide
 
+HINT = (
+    "The tracking URI is the portal's address followed by /api/mlflow, once; see whether your MLflow version is "
+    "newer than ours."
+)
 PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
 
 
@@ -176,18 +180,28 @@ def match(method: str, path: str) -> Match:
         if root and (found := walk(root, candidate.strip("/").split("/"), 0, {})):
             break
     if found is None:
+        others = methods(path)
+        hint = f"This path takes {' or '.join(others)}." if others else HINT
         raise Refusal(
             status=404,
             error_code="ENDPOINT_NOT_FOUND",
             reason="not_a_route",
-            message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. The "
-            "tracking URI is the portal's address followed by /api/mlflow; see whether your MLflow version is "
-            "newer than ours.",
+            message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. {hint}",
         )
     operation, arguments = found
     if operation.refused:
         raise forbidden("route_refused", f"{operation.name} is closed to every API key: {operation.refused}.")
     return Match(operation=operation, path=candidate, arguments=arguments)
+
+
+def methods(path: str) -> list[str]:
+    """The methods that a path takes; none for a path that the table lacks."""
+    return sorted(
+        method
+        for method, root in table().items()
+        for candidate in candidates(path)
+        if (found := walk(root, candidate.strip("/").split("/"), 0, {})) and not found[0].refused
+    )
 
 
 def candidates(path: str) -> list[str]:

@@ -129,7 +129,10 @@ def things(match: Match, content: Json, headers: Mapping[str, str], claims: tupl
     if missing:
         wanted = (operation.claims or operation.targets or operation.parents)[0]
         if operation.name != "datasets.create":
-            raise invalid("no_object", f"{operation.name} has to name a {wanted.kind} (“{wanted.field}”).")
+            raise invalid(
+                "no_object",
+                f"{operation.name} has to name the {wanted.kind} that it is about (“{wanted.field}”).",
+            )
     return Things(targets=targets, parents=parents, claims=claimed)
 
 
@@ -230,7 +233,9 @@ def new_names(match: Match, content: Json) -> list[str]:
 def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
     if owner is None or owner.user is None:
         whose = "belongs to nobody (it was made before or around this portal, or is not there)"
-        what = "Only a key with the right “any owner” may write it; an administrator can also hand it to you."
+        what = (
+            "See whether the id is right. Only a key with the right “any owner” may write what is nobody's."
+        )
     else:
         whose = f"belongs to {owner.user.username}"
         what = (

@@ -17,6 +17,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection as django_connection
 
+from keys import cache
 from proxy import partitions, spool, usage
 from proxy.attempts import Attempts
 from proxy.batches import Batch, decode, write
@@ -75,6 +76,7 @@ class Writer(threading.Thread):
         self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
         self.days: set[datetime.date] = set()
         self.noted: dict[tuple[int, bool], float] = {}
+        cache.hearers.append(self.hear)
 
     def run(self) -> None:
         while not self.leaving.wait(INTERVAL):
@@ -197,6 +199,12 @@ class Writer(threading.Thread):
             connection = self.connected()
             partitions.make_for(connection, missing, today=today())
             self.days = partitions.days(connection) | wanted
+
+    def hear(self, kind: str, name: str) -> None:
+        """A key was changed, rotated perhaps: its next use is the first one of the new secret."""
+        if kind == "key" and name.isdigit():
+            for is_previous in (False, True):
+                self.noted.pop((int(name), is_previous), None)
 
     def note_uses(self, batch: Batch) -> None:
         """When, from where and with what a key was last used, at most once a minute for each process."""

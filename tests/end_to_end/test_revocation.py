@@ -130,3 +130,17 @@ def test_both_secrets_work_while_a_rotation_overlaps_and_the_old_one_stops_at_it
     )
     assert (ended.status, "new secret" in ended.json()["message"]) == (401, True)
     assert second.request("GET", READ, key=new["key"]).status == 200
+
+
+def test_the_new_secrets_first_use_is_noted_although_the_old_one_was_used_a_moment_ago(replicas, echo):
+    first, _ = replicas
+    old = first.issue("heidi")
+    used = "select last_used_at is not null from keys_apikey where public_id = %s"
+    assert first.request("GET", READ, key=old["key"]).status == 200
+    assert wait_for(lambda: first.sql(used, old["id"]), lambda rows: rows == [(True,)]) == [(True,)]
+    new = json.loads(first.manage("rotate_key", old["id"], "--overlap", "1h", "--json").stdout)
+    assert first.sql(used, old["id"]) == [(False,)]
+
+    assert first.request("GET", READ, key=new["key"]).status == 200
+
+    assert wait_for(lambda: first.sql(used, old["id"]), lambda rows: rows == [(True,)]) == [(True,)]

@@ -150,3 +150,10 @@ def test_at_the_bare_host_closed_routes_are_refused_or_not_there(echo, echo_port
             )
             assert reply.status in (403, 404), identity(operation)
     assert not echo.arriving
+
+
+def test_another_method_of_a_known_path_is_named():
+    with pytest.raises(Refusal, match="This path takes POST"):
+        operations.match("GET", "/api/2.0/mlflow/runs/create")
+    with pytest.raises(Refusal, match="once; see whether"):
+        operations.match("GET", "/api/mlflow/api/2.0/mlflow/runs/get")

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys import actions
+from keys import actions, tokens
 from keys.management.commands.issue_key import description
 from keys.models import ApiKey
 
@@ -33,4 +33,6 @@ def key_of(public_id: str) -> ApiKey:
     try:
         return ApiKey.objects.with_owner().get(public_id=public_id)
     except ApiKey.DoesNotExist:
+        if tokens.KEY_LIKE_PATTERN.search(public_id):
+            raise CommandError("that is a key's secret; give its id, key_…, as list_keys shows it") from None
         raise CommandError(f"there is no key “{public_id}”; manage.py list_keys shows them all") from None

@@ -47,4 +47,4 @@ class Command(BaseCommand):
             sys.exit(1)
         except StopRequested:
             pass
-        say("stopped")
+        say(f"stopped ({run.reason})" if run.reason else "stopped")

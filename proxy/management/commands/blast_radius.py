@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import datetime
 import json
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -40,9 +41,11 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(rows))
         elif options["csv"]:
-            writer = csv.writer(self.stdout, lineterminator="\n")
-            writer.writerow(FIELDS)
-            writer.writerows([cell(row[name]) for name in FIELDS] for row in rows)
+            with suppress(BrokenPipeError):  # | head
+                writer = csv.writer(self.stdout, lineterminator="\n")
+                writer.writerow(FIELDS)
+                writer.writerows([cell(row[name]) for name in FIELDS] for row in rows)
+                self.stdout.flush()
         else:
             self.table(rows)
 

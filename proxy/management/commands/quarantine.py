@@ -41,7 +41,10 @@ class Command(BaseCommand):
         if upstream is None:
             raise CommandError("this is a test key, and MLFLOW_TEST_URL is not set")
         if key.state not in STOPPED:
-            self.stderr.write(f"Key {key.public_id} still works; revoke it, then run this again.")
+            self.stderr.write(
+                f"Key {key.public_id} still works: what it registers from now on is not marked. "
+                "Revoke it, and run this again."
+            )
         try:
             marks = incident.quarantine(
                 key=key,
