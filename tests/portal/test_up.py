@@ -216,7 +216,7 @@ def test_the_secrets_are_made_once_and_readable_by_their_owner_alone(first_run: 
 
 def test_control_c_stops_everything_with_status_0(first_run: FirstRun) -> None:
     assert first_run.status == 0
-    assert first_run.up.output.endswith("stopped\n")
+    assert first_run.up.output.endswith("stopped (SIGINT)\n")
     assert len(first_run.up.family) > 8
     assert first_run.up.leaves_nothing()
 
