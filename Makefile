@@ -45,7 +45,7 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra embedded --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
+	  --extra embedded --extra telemetry --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
