@@ -1,7 +1,8 @@
 """The usage log's partitions: one for each day (UTC), made ahead of time, dropped when their time is over.
 
 A call whose day has no partition (a clock has moved) goes to the default one. A day is made as a table of its
-own and then attached, and dropped whole: neither waits long for the log's readers, nor they for it.
+own and then attached; it is dropped by taking it out of the log whole, and its files are removed after that:
+neither waits long for the log's readers, nor they for it, however large the day is.
 """
 
 import datetime
@@ -20,6 +21,7 @@ LOCK = 4_816_283_301  # an advisory lock's number: one maintainer at a time
 LOCK_SECONDS = 5  # how long to wait for the log's readers; next time is soon
 PREFIX = "proxy_call_"
 DEFAULT = "proxy_call_default"
+DROPPED = "proxy_call_dropped_"  # out of the log already, files still there
 
 Connection = psycopg.Connection[tuple[object, ...]]  # in autocommit mode
 Change = Callable[[Connection, datetime.date], None]
@@ -53,6 +55,7 @@ def maintain(connection: Connection, *, today: datetime.date, keep_days: int) ->
     for day in sorted(days(connection)):
         if day < oldest:
             dropped += step(connection, day, drop)
+    remove_dropped(connection)
     with connection.transaction():
         forget(connection, oldest)
     return made, dropped
@@ -92,7 +95,21 @@ def make(connection: Connection, day: datetime.date) -> None:
 
 
 def drop(connection: Connection, day: datetime.date) -> None:
-    connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(name_of(day))))
+    """Take the day out of the log: the same work for any size. `remove_dropped` frees its disk."""
+    name, dropped = sql.Identifier(name_of(day)), sql.Identifier(f"{DROPPED}{day:%Y%m%d}")
+    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(dropped))  # the day was here before
+    connection.execute(sql.SQL("ALTER TABLE proxy_call DETACH PARTITION {}").format(name))
+    connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(name, dropped))
+
+
+def remove_dropped(connection: Connection) -> int:
+    """Remove the files of the days that are out of the log, for which no reader waits; returns how many."""
+    rows = connection.execute(
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND starts_with(relname, %s)", [DROPPED]
+    ).fetchall()
+    for (name,) in rows:
+        connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(str(name))))
+    return len(rows)
 
 
 def forget(connection: Connection, oldest: datetime.date) -> None:

@@ -28,6 +28,7 @@ def _partitions_as_they_were():
         for day in partitions.days(database):
             if abs((day - TODAY).days) > 30:
                 partitions.step(database, day, partitions.drop)
+        partitions.remove_dropped(database)
 
 
 def call(at: datetime.datetime, number: int = 1, **changes) -> Call:
@@ -96,6 +97,27 @@ def test_a_day_past_retention_is_dropped_whole():
     assert moved.pk
     with a_connection() as database:  # what that dropped and the other tests want
         partitions.maintain(database, today=TODAY, keep_days=36_500)
+
+
+def tables_of_the_log() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("select relname from pg_class where relkind = 'r' and relname like 'proxy_call\\_%'")
+        return {name for (name,) in cursor.fetchall()}
+
+
+def test_a_maintainer_that_dies_after_the_drop_leaves_files_that_the_next_one_removes():
+    with a_connection() as database:
+        for _ in range(2):  # the second time, calls of that day have come late
+            partitions.step(database, FAR, partitions.make)
+            call(at(FAR))
+            partitions.step(database, FAR, partitions.drop)
+
+            assert not Call.objects.exists()
+            assert f"{partitions.DROPPED}{FAR:%Y%m%d}" in tables_of_the_log()
+
+        partitions.maintain(database, today=TODAY, keep_days=36_500)
+
+    assert not [name for name in tables_of_the_log() if name.startswith(partitions.DROPPED)]
 
 
 def test_what_else_is_kept_for_a_time_only():
