@@ -1,7 +1,17 @@
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.db.models.signals import post_migrate
+
+from keys.groups import VIEWS, make_groups
 
 
 class KeysConfig(AppConfig):
     name = "keys"
     verbose_name = "API keys"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        # Where Django itself makes permissions, and after it: its receiver was connected before.
+        for label in VIEWS:
+            post_migrate.connect(
+                make_groups, sender=apps.get_app_config(label), dispatch_uid=f"keys.groups.{label}"
+            )

@@ -12,12 +12,14 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
+from keys import groups
 from keys.columns import ApiKeyInline, badge, moment
 from keys.models import User
 
 # What the pages check, in words; no other permission means anything here.
 PERMISSIONS = {
     "view_apikey": "See keys, their history, and try what they may do",
+    "view_keyevent": "See what was done to all keys, by whom",
     "add_apikey": "Issue keys",
     "change_apikey": "Change, pause and revoke keys; rotate them, if issuing is allowed too",
     "view_call": "See everybody's calls",
@@ -29,12 +31,24 @@ PERMISSIONS = {
     "change_user": "Change users who are not staff",
 }
 
-admin.site.unregister(Group)  # permissions are given to users
+admin.site.unregister(Group)  # there are two, which `keys.groups` keeps as they are
+RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
+
+
+class GroupsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: models.Model) -> str:
+        name = cast(Group, obj).name
+        return f"{name}: {groups.IN_WORDS[name]}"
 
 
 class PermissionsField(forms.ModelMultipleChoiceField):
     def label_from_instance(self, obj: models.Model) -> str:
         return PERMISSIONS[cast(Permission, obj).codename]
+
+
+def has_rights(user: User) -> bool:
+    """Whether the user is more than a holder of keys."""
+    return user.is_staff or user.is_superuser or user.groups.exists() or user.user_permissions.exists()
 
 
 @admin.register(User)
@@ -53,15 +67,15 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     filter_horizontal = []
     fieldsets = [
         (None, {"fields": ["username", "public_id", "password"]}),
-        ("Account", {"fields": ["is_active", "is_staff", "is_superuser", "user_permissions"]}),
+        ("Account", {"fields": ["is_active", *RAISING]}),
     ]
     readonly_fields = ["public_id"]
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Only superusers change staff: whoever sets a password or a flag there has that person's rights."""
-        if obj and (obj.is_staff or obj.is_superuser) and not self.is_superuser(request):
+        """Only superusers change those with rights of their own: whoever sets a password there has them."""
+        if not super().has_change_permission(request, obj):
             return False
-        return bool(super().has_change_permission(request, obj))
+        return obj is None or self.is_superuser(request) or not has_rights(obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
@@ -72,7 +86,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         if self.is_superuser(request):
             return self.readonly_fields
-        return [*self.readonly_fields, "is_staff", "is_superuser", "user_permissions"]
+        return [*self.readonly_fields, *RAISING]
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> list[Any]:
         return [ApiKeyInline] if obj else []
@@ -88,7 +102,14 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
                 "form_class": PermissionsField,
                 "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
                 "widget": UnfoldAdminCheckboxSelectMultipleWidget,
-                "help_text": "What a staff member may do in these pages. Superusers may do everything.",
+                "help_text": "Beside what the groups allow. Superusers may do everything.",
+            }
+        if db_field.name == "groups":
+            options |= {
+                "form_class": GroupsField,
+                "queryset": Group.objects.filter(name__in=groups.GROUPS).order_by("name"),
+                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
+                "help_text": "What a staff member may do in these pages.",
             }
         return super().formfield_for_manytomany(db_field, request, **options)
 

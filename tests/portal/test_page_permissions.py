@@ -1,0 +1,157 @@
+"""Who may open which of the admin's pages, and who may send to it. Each address of the admin has a row here."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from keys import actions
+from keys.groups import AUDITORS, KEY_ADMINS
+from keys.models import User
+from proxy.models import Owner, Registration
+from tests.keys.people import call, everything_stored
+
+PEOPLE = ("anonymous", "holder", "staff without rights", "auditor", "key admin", "superuser")
+ALL = frozenset(PEOPLE)
+STAFF = frozenset(PEOPLE[2:])
+VIEWERS = frozenset(PEOPLE[3:])
+KEEPERS = frozenset(PEOPLE[4:])  # of keys and users
+SUPERUSERS = frozenset(PEOPLE[5:])
+NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who is answered. Anybody else is sent to sign in, or told 403, 404 or 405."""
+
+    get: frozenset[str]
+    post: frozenset[str] = NOBODY
+
+
+READ = Row(VIEWERS)  # what nobody changes, whether Django has an address for it or not
+# A list's form of actions is a POST to the list itself; without an action it does nothing.
+LIST = Row(VIEWERS, VIEWERS)
+DO = Row(KEEPERS, KEEPERS)
+
+
+def record(prefix: str, **special: Row) -> dict[str, Row]:
+    """The addresses that Django makes for each model; what is only read, unless `special` says otherwise."""
+    usual = {"": LIST, "add/": Row(NOBODY), "<path:object_id>/history/": LIST}
+    usual |= {"<path:object_id>/delete/": Row(NOBODY), "<path:object_id>/change/": READ}
+    usual |= {"<path:object_id>/": Row(STAFF, STAFF)}  # a redirect to …/change/
+    return {f"admin/{prefix}/{tail}": row for tail, row in {**usual, **special}.items()}
+
+
+ROWS: dict[str, Row] = {
+    "admin": Row(ALL, ALL),  # a redirect to the next
+    "admin/": Row(STAFF, STAFF),
+    "admin/login/": Row(ALL, ALL),
+    "admin/logout/": Row(ALL - STAFF, ALL),  # signing out is a POST; others are sent to the admin's start
+    "admin/password_change/": Row(STAFF, STAFF),
+    "admin/password_change/done/": Row(STAFF),
+    "admin/autocomplete/": Row(NOBODY),  # no page asks it
+    "admin/jsi18n/": Row(STAFF),
+    "admin/search/": Row(STAFF, STAFF),  # each person's own results
+    "admin/r/<path:content_type_id>/<path:object_id>/": Row(NOBODY),
+    "admin/<app_label>/": Row(VIEWERS, VIEWERS),
+    "admin/(?P<url>.*)$": Row(NOBODY),
+    "admin/try/<int:pk>/": Row(VIEWERS, VIEWERS),  # reads by POST
+    **record("keys/apikey", **{"add/": DO, "find/": LIST}),
+    **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
+    **record(
+        "keys/user",
+        **{
+            "add/": DO,
+            "<path:object_id>/change/": Row(VIEWERS, KEEPERS),
+            "<id>/password/": DO,
+        },
+    ),
+    **record("proxy/call"),
+    **record("proxy/registration"),
+    **record("proxy/owner", **{"hand-over/": DO, "share/": DO}),
+}
+
+
+def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route)
+        elif route.startswith("admin"):
+            yield re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route)  # the apps, in any order
+
+
+@pytest.fixture
+def people(db) -> dict[str, Client]:
+    users = {
+        "holder": User.objects.create_user("dora"),
+        "staff without rights": User.objects.create_user("charlie", is_staff=True),
+        "auditor": User.objects.create_user("audrey", is_staff=True),
+        "key admin": User.objects.create_user("karl", is_staff=True),
+        "superuser": User.objects.create_superuser("alice"),
+    }
+    users["auditor"].groups.set(Group.objects.filter(name=AUDITORS))
+    users["key admin"].groups.set(Group.objects.filter(name=KEY_ADMINS))
+    clients = {"anonymous": Client()}
+    for name, user in users.items():
+        clients[name] = Client()
+        clients[name].force_login(user)
+    return clients
+
+
+@pytest.fixture
+def numbers(people) -> dict[str, int]:
+    """What to put into an address that wants a number, by the model's name in it."""
+    holder = User.objects.get(username="dora")
+    key = actions.issue(owner=holder, name="nightly training")[0]
+    owner = Owner.objects.create(environment="live", kind="run", name="a run", user=holder)
+    row = Registration.objects.create(
+        request_id="req_1", at=key.created_at, user=holder, key=key, operation="registered-models.create"
+    )
+    numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
+    return {**numbers, "registration": row.pk, "try": key.pk, "keyevent": key.events.get().pk}
+
+
+def target(route: str, numbers: dict[str, int]) -> str:
+    number = next((str(value) for name, value in numbers.items() if f"/{name}/" in route), "1")
+    for placeholder in ("<path:object_id>", "<int:pk>", "<id>", "<path:content_type_id>"):
+        route = route.replace(placeholder, number)
+    return "/" + route.replace("<app_label>", "keys").replace("(?P<url>.*)$", "no/such/page")
+
+
+def is_answered(client: Client, method: str, address: str) -> bool:
+    response = getattr(client, method)(address)
+    if response.status_code in (301, 302, 303):
+        return "login" not in response["Location"]
+    assert response.status_code in (200, 400, 403, 404, 405), (method, address, response.status_code)
+    return response.status_code in (200, 400)
+
+
+def test_every_address_of_the_admin_has_a_row():
+    found = set(addresses(get_resolver().url_patterns))
+
+    assert found - set(ROWS) == set(), "give each of these a row in ROWS"
+    assert set(ROWS) - found == set(), "these are gone"
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_each_page_answers_those_who_may(people, numbers, route):
+    address, row = target(route, numbers), ROWS[route]
+    for method, may in (("get", row.get), ("post", row.post)):
+        answered = {name for name, client in people.items() if is_answered(client, method, address)}
+        assert answered == may, f"{method} {address}"
+
+
+@pytest.mark.parametrize("name", ["staff without rights", "auditor"])
+def test_no_post_of_those_who_only_read_changes_anything(people, numbers, name):
+    before = everything_stored()
+
+    for route in ROWS:
+        if not route.endswith(("logout/", "login/")):
+            people[name].post(target(route, numbers), {"confirmation": "nightly training", "reason": "x"})
+
+    assert everything_stored() == before
