@@ -14,11 +14,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys import tokens
-from keys.models import ApiKey, KeyEvent, User
+from keys.models import LIMITS, ApiKey, KeyEvent, User
 from keys.scopes import DEFAULT_PRESET, parse
 
 OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}  # seconds
-RIGHTS = ("scopes", "networks", "patterns", "any_owner", "expires_at", "name", "purpose")
+RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")
+MOST = {"requests_per_minute": 2**31 - 1, "monthly_requests": 2**63 - 1, "monthly_bytes": 2**63 - 1}
 
 
 class ActionError(ValueError):
@@ -36,12 +37,16 @@ def issue(
     networks: Sequence[str] = (),
     patterns: Sequence[str] = (),
     any_owner: bool = False,
+    requests_per_minute: int | None = None,
+    monthly_requests: int | None = None,
+    monthly_bytes: int | None = None,
     expires_at: datetime.datetime | None = None,
     actor: User | None = None,
     address: str | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key for `owner`; returns the row and the secret, which exists nowhere else.
 
+    `requests_per_minute` None: the portal's default; a month's limits None: none.
     Raises ActionError for rights that are none, `tokens.InvalidToken` for an unknown environment.
     """
     token = tokens.generate(environment)
@@ -51,6 +56,9 @@ def issue(
             "networks": networks,
             "patterns": patterns,
             "any_owner": any_owner,
+            "requests_per_minute": requests_per_minute,
+            "monthly_requests": monthly_requests,
+            "monthly_bytes": monthly_bytes,
             "expires_at": expires_at,
         }
     )
@@ -193,6 +201,11 @@ def checked(rights: dict[str, Any]) -> dict[str, Any]:
         rights["patterns"] = [pattern.strip() for pattern in rights["patterns"] if pattern.strip()]
         if any(len(pattern) > 256 for pattern in rights["patterns"]):
             raise ActionError("a pattern has at most 256 characters")
+    for limit in LIMITS:
+        value = rights.get(limit)
+        if value is not None and not 1 <= value <= MOST[limit]:
+            words = limit.replace("_", " ")
+            raise ActionError(f"{words}: a whole number from 1 up; leave it empty for no limit of its own")
     if rights.get("expires_at") and rights["expires_at"] <= timezone.now():
         raise ActionError("the expiry lies in the past")
     return rights

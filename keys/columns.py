@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
+from keys import sizes
 from keys.models import ApiKey, KeyEvent
 from keys.scopes import preset_of
 
@@ -30,6 +31,9 @@ RIGHTS = {
     "networks": "Networks",
     "patterns": "Model names",
     "any_owner": "Any owner",
+    "requests_per_minute": "Calls a minute",
+    "monthly_requests": "Calls a month",
+    "monthly_bytes": "Bytes a month",
     "expires_at": "Expires",
     "name": "Name",
     "purpose": "Purpose",
@@ -94,6 +98,14 @@ def right(name: str, value: object) -> str:
             return ", ".join(value) or "any"
         case "any_owner", _:
             return "yes" if value else "no"
+        case "monthly_bytes", int():
+            return sizes.in_words(value)
+        case "requests_per_minute" | "monthly_requests", int():
+            return f"{value:,}"
+        case "requests_per_minute", _:
+            return "the default"
+        case "monthly_requests" | "monthly_bytes", _:
+            return "no limit"
         case "expires_at", _:
             return moment(parse_datetime(str(value)) if value else None, otherwise="never")
     return f"“{value}”" if value else "none"

@@ -17,6 +17,12 @@ from keys.scopes import DEFAULT_PRESET, Scope
 PUBLIC_ID_LENGTH = 16
 CHANNEL = "hokusai_changes"  # PostgreSQL's NOTIFY; keys.cache listens
 
+LIMITS = (
+    "requests_per_minute",
+    "monthly_requests",
+    "monthly_bytes",
+)  # fields of a key; None: default or none
+
 
 def new_user_id() -> str:
     return "usr_" + tokens.random_base62(PUBLIC_ID_LENGTH)
@@ -102,6 +108,19 @@ class ApiKey(models.Model):
     any_owner = models.BooleanField(
         default=False, help_text="May write what belongs to others, or to nobody."
     )
+    requests_per_minute = models.IntegerField(
+        null=True,
+        blank=True,
+        help_text="Calls a minute, artifact transfers apart; empty: the portal's default.",
+    )
+    monthly_requests = models.BigIntegerField(
+        null=True, blank=True, help_text="Calls a calendar month (UTC); empty: as many as it likes."
+    )
+    monthly_bytes = models.BigIntegerField(
+        null=True,
+        blank=True,
+        help_text="Bytes in and out a calendar month (UTC); empty: as many as it likes.",
+    )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(max_length=12, editable=False)
     last4 = models.CharField("last 4", max_length=4, editable=False)
@@ -151,6 +170,12 @@ class ApiKey(models.Model):
                 name="key_secrets_differ",
                 condition=Q(previous_digest=None) | ~Q(previous_digest=F("digest")),
             ),
+            *(
+                models.CheckConstraint(
+                    name=f"key_{limit}_positive", condition=Q(**{limit: None}) | Q(**{f"{limit}__gte": 1})
+                )
+                for limit in LIMITS
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -165,6 +190,7 @@ class ApiKey(models.Model):
                     "networks",
                     "patterns",
                     "any_owner",
+                    *LIMITS,
                     "name",
                     "environment",
                     "expires_at",

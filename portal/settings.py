@@ -84,6 +84,16 @@ def place(url: str) -> tuple[str, int]:
     return "here" if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def redis_url(name: str) -> str:
+    """A redis:// or valkey:// address, as redis-py takes it; "" if unset. A password in it is not repeated."""
+    value = text(name)
+    scheme, divider, rest = value.partition("://")
+    scheme = scheme.lower().replace("valkey", "redis")
+    if value and (scheme not in ("redis", "rediss", "unix") or not divider or not rest):
+        raise wrong(name, "not an address such as redis://redis.internal:6379/0 or valkey://…")
+    return f"{scheme}://{rest}" if value else ""
+
+
 def readable_file(name: str) -> str:
     value = text(name)
     if value and not os.access(value, os.R_OK):
@@ -167,6 +177,12 @@ MLFLOW_CLIENT_KEY = readable_file("MLFLOW_CLIENT_KEY")
 DIRECT_ARTIFACTS = flag("DIRECT_ARTIFACTS")
 MAX_JSON_BODY = number("MAX_JSON_BODY", 32 * 1024 * 1024)
 MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
+
+REDIS_URL = redis_url("REDIS_URL")
+DEFAULT_REQUESTS_PER_MINUTE = number("DEFAULT_REQUESTS_PER_MINUTE", 6000, least=1, most=2**31 - 1)
+# Calls that are being forwarded, in each process. The other threads are for pages and health.
+MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), least=1, most=1000)
+MAX_IN_FLIGHT_PER_KEY = number("MAX_IN_FLIGHT_PER_KEY", max(1, MAX_IN_FLIGHT // 2), least=1, most=1000)
 
 USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)
 EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key may finish its runs; 0: none

@@ -84,6 +84,9 @@ def test_a_revocation_whose_event_cannot_be_written_did_not_happen(key, monkeypa
         ({"networks": ["10.0.0.1/8"]}, "10.0.0.1/8"),
         ({"networks": ["here"]}, "here"),
         ({"patterns": ["x" * 257]}, "256"),
+        ({"requests_per_minute": 0}, "requests per minute: a whole number from 1"),
+        ({"requests_per_minute": 2**31}, "requests per minute"),
+        ({"monthly_bytes": -1}, "monthly bytes"),
         ({"expires_at": timezone.now() - datetime.timedelta(seconds=1)}, "past"),
     ],
 )
@@ -140,6 +143,15 @@ def test_a_change_is_an_event_with_before_and_after(key):
     detail = key.events.get(kind="changed").detail
     assert detail["after"] == {"scopes": ["registry:read"]}
     assert detail["before"] == {"scopes": list(Preset.CONTRIBUTOR.scopes)}
+
+
+def test_a_limit_is_narrowed_and_lifted_by_events(key):
+    actions.change(key=key, requests_per_minute=60, monthly_bytes=2**30)
+    actions.change(key=key, requests_per_minute=None)
+
+    narrowed, lifted = key.events.filter(kind="changed").order_by("id")
+    assert narrowed.detail["after"] == {"requests_per_minute": 60, "monthly_bytes": 2**30}
+    assert lifted.detail == {"before": {"requests_per_minute": 60}, "after": {"requests_per_minute": None}}
 
 
 @pytest.mark.parametrize("name", ["owner", "digest", "environment", "revoked_at", "public_id"])

@@ -77,6 +77,20 @@ def test_every_right_can_be_given(run):
     assert issued["key"].startswith("hk_test_")
 
 
+def test_limits_can_be_given_and_are_listed(run):
+    options = ("--requests-per-minute", "60", "--monthly-requests", "1000", "--monthly-bytes", "10G")
+    issued = issue(run, *options)
+    issue(run, name="without")
+
+    limits = ("requests_per_minute", "monthly_requests", "monthly_bytes")
+    assert [issued[name] for name in limits] == [60, 1000, 10 * 2**30]
+    without, listed = json.loads(run("list_keys", "--json")[0])
+    assert [listed[name] for name in limits] == [60, 1000, 10 * 2**30]
+    assert [without[name] for name in limits] == [None, None, None]
+    detail = ApiKey.objects.get(name="training").events.get().detail
+    assert [detail[name] for name in limits] == [60, 1000, 10 * 2**30]
+
+
 @pytest.mark.parametrize(("text", "days"), [("30m", 30 / 1440), ("12h", 0.5), ("90d", 90), ("4w", 28)])
 def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
     issue(run, "--expires-in", text)
@@ -100,6 +114,17 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
         (["--user", "alice", "--name", "x", "--scope", "all"], "unknown scopes all"),
         (["--user", "alice", "--name", "x", "--network", "here"], "“here” is no network"),
         (["--user", "alice", "--name", "x", "--preset", "full", "--scope", "registry:read"], "not both"),
+        (
+            ["--user", "alice", "--name", "x", "--requests-per-minute", "0"],
+            "requests per minute: a whole number",
+        ),
+        (["--user", "alice", "--name", "x", "--requests-per-minute", "many"], "--requests-per-minute"),
+        (["--user", "alice", "--name", "x", "--monthly-requests", "-5"], "monthly requests: a whole number"),
+        (
+            ["--user", "alice", "--name", "x", "--monthly-bytes", "much"],
+            "--monthly-bytes: “much” is no amount",
+        ),
+        (["--user", "alice", "--name", "x", "--monthly-bytes", "0"], "monthly bytes: a whole number"),
         (["--user", "alice"], "--name"),
         (["--name", "x"], "--user"),
     ],

@@ -59,6 +59,11 @@ WRONG = [
     ("DIRECT_ARTIFACTS", "2", "neither true nor false"),
     ("OWNERSHIP", "none", "enforce, log, off"),
     ("EXPIRY_GRACE", "1h", "whole number"),
+    ("REDIS_URL", "http://user:pa55word@redis", "redis://"),
+    ("REDIS_URL", "redis://", "redis://"),
+    ("DEFAULT_REQUESTS_PER_MINUTE", "0", "from 1"),
+    ("MAX_IN_FLIGHT", "0", "from 1"),
+    ("MAX_IN_FLIGHT_PER_KEY", "many", "whole number"),
     ("USAGE_RETENTION_DAYS", "0", "from 1"),
 ]
 

@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from keys import actions
-from keys.models import ApiKey, User
+from keys import actions, sizes
+from keys.models import LIMITS, ApiKey, User
 from keys.scopes import DEFAULT_PRESET, Preset, Scope
 
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -45,6 +45,18 @@ class Command(BaseCommand):
             "--any-owner", action="store_true", help="may write what belongs to others, or to nobody"
         )
         parser.add_argument(
+            "--requests-per-minute",
+            type=int,
+            metavar="N",
+            help="calls a minute, artifact transfers apart (default: DEFAULT_REQUESTS_PER_MINUTE)",
+        )
+        parser.add_argument(
+            "--monthly-requests", type=int, metavar="N", help="calls a calendar month (default: no limit)"
+        )
+        parser.add_argument(
+            "--monthly-bytes", metavar="SIZE", help="bytes a calendar month, such as 500M or 10G (1G is 2^30)"
+        )
+        parser.add_argument(
             "--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -53,6 +65,7 @@ class Command(BaseCommand):
         if options["preset"] and options["scope"]:
             raise CommandError("give --preset or --scope, not both")
         name, expires_at = checked_name(options["name"]), expiry(options["expires_in"])
+        monthly_bytes = size(options["monthly_bytes"])
         try:
             key, secret = actions.issue(
                 owner=owner(options["user"]),
@@ -62,6 +75,9 @@ class Command(BaseCommand):
                 networks=options["network"],
                 patterns=options["pattern"],
                 any_owner=options["any_owner"],
+                requests_per_minute=options["requests_per_minute"],
+                monthly_requests=options["monthly_requests"],
+                monthly_bytes=monthly_bytes,
                 expires_at=expires_at,
             )
         except actions.ActionError as error:
@@ -106,6 +122,15 @@ def expiry(text: str | None) -> datetime.datetime | None:
     return timezone.now() + datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
+def size(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return sizes.parse(text)
+    except ValueError as error:
+        raise CommandError(f"--monthly-bytes: {error}") from None
+
+
 def description(key: ApiKey) -> dict[str, Any]:
     """A key as the commands print it in JSON; no secret."""
     return {
@@ -120,6 +145,7 @@ def description(key: ApiKey) -> dict[str, Any]:
         "networks": key.networks,
         "patterns": key.patterns,
         "any_owner": key.any_owner,
+        **{limit: getattr(key, limit) for limit in LIMITS},
         "created_at": key.created_at.isoformat(),
         "expires_at": key.expires_at and key.expires_at.isoformat(),
     }
