@@ -61,6 +61,6 @@ def minute_name(key: ApiKey, *, is_transfer: bool) -> str:
 def month_so_far(key_id: int) -> tuple[int, int]:
     """Calls and bytes of this calendar month that the usage log's totals know; they lag by some seconds."""
     start = timezone.now().astimezone(datetime.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    totals = ApiKey(pk=key_id).call_totals.filter(span="day", start__gte=start)  # type: ignore[attr-defined]
+    totals = ApiKey(pk=key_id).call_totals.filter(span="day", start__gte=start)
     found = totals.aggregate(calls=Sum("calls"), size=Sum(F("bytes_in") + F("bytes_out")))
     return found["calls"] or 0, found["size"] or 0

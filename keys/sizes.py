@@ -13,7 +13,8 @@ def parse(text: str) -> int:
     if match is None:
         raise ValueError(f"“{text}” is no amount of bytes; write 500M, 10G or 1.5T (1G is 2^30 bytes)")
     whole, part, unit = match[1], match[2] or "", match[3].upper()
-    return int(whole + part) * 1024 ** UNITS.index(unit) // 10 ** len(part)
+    scale: int = 1024 ** UNITS.index(unit)
+    return int(whole + part) * scale // int(10 ** len(part))
 
 
 def in_words(count: int) -> str:
