@@ -1,7 +1,7 @@
 """The portal's own answers: refusals as MLflow's error JSON, or as a page for a person."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from keys.refusals import Refusal
 
@@ -18,6 +18,18 @@ ERROR_CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+HEADINGS = {
+    400: "This request cannot be read",
+    401: "You need an API key here",
+    403: "You may not do this",
+    404: "There is no such page",
+    413: "This is too much at once",
+    429: "Too many requests",
+    500: "Something went wrong on our side",
+    502: "MLflow does not answer",
+    503: "Not available just now",
+    504: "MLflow does not answer",
+}
 CREDENTIAL_HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
 
 
@@ -28,12 +40,17 @@ def is_browser(request: HttpRequest) -> bool:
     )
 
 
+def error_page(refusal: Refusal, request_id: str) -> str:
+    """Rendered without the request: no context processor, session or database can fail on it again."""
+    heading = HEADINGS.get(refusal.status, "This did not work")
+    return render_to_string("error.html", {"refusal": refusal, "request_id": request_id, "heading": heading})
+
+
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """The answer to a request that is not served, in the form its sender can read."""
     request_id = request.META.get("portal.request_id", "")
     if is_browser(request):
-        context = {"refusal": refusal, "request_id": request_id}
-        response = render(request, "error.html", context, status=refusal.status)
+        response = HttpResponse(error_page(refusal, request_id), status=refusal.status)
     else:
         content = {
             "error_code": refusal.error_code,
