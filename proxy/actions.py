@@ -15,14 +15,14 @@ def claim(*, caller: Caller, permit: Permit) -> None:
 
     The first one wins, also of two at once: the other gets a Refusal (403).
     """
-    environment, claims = caller.key.environment, permit.things.claims
+    environment, claims = caller.environment, permit.things.claims
     Owner.objects.bulk_create(
         [
             Owner(
                 environment=environment,
                 kind=thing.kind,
                 name=thing.name,
-                user=caller.key.owner,
+                user=caller.user,
                 key=caller.key,
             )
             for thing in claims
@@ -43,7 +43,7 @@ def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
     names += [name for name in (permit.content.get("name"), permit.content.get("new_name")) if name]
     for kind in {thing.kind for thing in permit.things.targets} | {"registered_model"}:
         for name in names:
-            remembered.drop(remembered_as(caller.key.environment, Thing(kind=kind, name=name)))
+            remembered.drop(remembered_as(caller.environment, Thing(kind=kind, name=name)))
 
 
 def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
@@ -66,11 +66,11 @@ def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
 def own(caller: Caller, thing: Thing, *, is_shared: bool = False) -> None:
     """A new object is its creator's, whatever had that name before and is gone."""
     Owner.objects.update_or_create(
-        environment=caller.key.environment,
+        environment=caller.environment,
         kind=thing.kind,
         name=thing.name,
         defaults={
-            "user": caller.key.owner,
+            "user": caller.user,
             "key": caller.key,
             "is_shared": is_shared,
             "is_reserved": False,
@@ -86,7 +86,7 @@ def is_shared(kind: str, content: Json) -> bool:
 
 def rename(caller: Caller, content: Json) -> None:
     """The new name is whose the old one was; the old one stays reserved for the same user."""
-    environment, old, new = caller.key.environment, content["name"], content["new_name"]
+    environment, old, new = caller.environment, content["name"], content["new_name"]
     before = Owner.objects.of(environment, "registered_model", old).first()
     if before is None or before.user is None or old == new:
         return
@@ -101,11 +101,11 @@ def rename(caller: Caller, content: Json) -> None:
 
 
 def forget(caller: Caller, thing: Thing) -> None:
-    Owner.objects.of(caller.key.environment, thing.kind, thing.name).delete()
+    Owner.objects.of(caller.environment, thing.kind, thing.name).delete()
 
 
 def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
-    mark_shared(environment=caller.key.environment, experiment_id=experiment_id, is_shared=is_shared)
+    mark_shared(environment=caller.environment, experiment_id=experiment_id, is_shared=is_shared)
 
 
 def mark_shared(*, environment: str, experiment_id: str, is_shared: bool) -> Owner:

@@ -72,7 +72,7 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Key")
     def key_name(self, call: Call) -> str:
-        return call.key.name
+        return call.key.name if call.key else "browser"
 
     @admin.display(description="About")
     def object(self, call: Call) -> str:

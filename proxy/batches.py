@@ -20,7 +20,7 @@ class Row(NamedTuple):
 
     request_id: str
     at: datetime.datetime
-    key_id: int
+    key_id: int | None  # None: a browser
     user_id: int
     operation: str
     method: str
@@ -60,7 +60,7 @@ class Group(NamedTuple):
 
     span: str
     start: datetime.datetime
-    key_id: int
+    key_id: int | None
     user_id: int
     operation: str
     status_class: int
@@ -94,7 +94,8 @@ def decode(records: Iterable[bytes]) -> Batch:
             if kind == CALL:
                 *values, is_previous = values
                 row = batch.rows[request_id] = Row(request_id, moment(at), *values)
-                batch.uses[row.key_id, is_previous] = row
+                if row.key_id is not None:
+                    batch.uses[row.key_id, is_previous] = row
                 continue
             correction = Correction(request_id, moment(at), *values)
         except (ValueError, TypeError):
@@ -154,7 +155,9 @@ def write(connection: Connection, batch: Batch) -> None:
         # In one order in every process, so that two never wait for each other's rows.
         values = [
             (*group, total.calls, total.bytes_in, total.bytes_out, total.duration_ms, total.latencies)
-            for group, total in sorted(groups.items(), key=lambda item: item[0])
+            for group, total in sorted(
+                groups.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
+            )
         ]
         if values:
             cursor.executemany(ADD_TOTAL, values)

@@ -92,7 +92,14 @@ class Call(models.Model):
 
     request_id = models.CharField(max_length=40)
     at = models.DateTimeField(help_text="When the call came in.")
-    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="calls", db_constraint=False)
+    key = models.ForeignKey(
+        ApiKey,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="calls",
+        db_constraint=False,
+        help_text="Empty: the user's browser, in MLflow's pages.",
+    )
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="calls", db_constraint=False)
     operation = models.CharField(max_length=80, blank=True, help_text="Empty: not an operation of MLflow's.")
     method = models.CharField(max_length=16)
@@ -192,7 +199,14 @@ class CallTotal(models.Model):
 
     span = models.CharField(max_length=4, choices=Span)
     start = models.DateTimeField(help_text="UTC.")
-    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="call_totals", db_constraint=False)
+    key = models.ForeignKey(
+        ApiKey,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="call_totals",
+        db_constraint=False,
+        help_text="Empty: browsers.",
+    )
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="call_totals", db_constraint=False)
     operation = models.CharField(max_length=80, blank=True)
     status_class = models.PositiveSmallIntegerField(help_text="The status's first digit.")
@@ -212,6 +226,7 @@ class CallTotal(models.Model):
             models.UniqueConstraint(
                 name="one_total",
                 fields=["key", "span", "start", "user", "operation", "status_class"],
+                nulls_distinct=False,
             ),
             models.CheckConstraint(name="total_of_some_calls", condition=Q(calls__gte=0)),
             models.CheckConstraint(

@@ -104,7 +104,7 @@ def changed(by: Q, since: datetime.datetime) -> Iterator[Touch]:
             outcome="done",
             times=call["times"],
             user=call["user__username"],
-            key=call["key__public_id"],
+            key=call["key__public_id"] or "",
         )
 
 

@@ -60,9 +60,10 @@ def begin(*, caller: Caller, permit: Permit, request_id: str, address: str) -> R
         return None
     row = Registration(
         request_id=request_id,
-        user=caller.key.owner,
+        user=caller.user,
         key=caller.key,
-        environment=caller.key.environment,
+        actor="" if caller.key else Registration.BROWSER,
+        environment=caller.environment,
         address=address or None,
         **asked(permit.match, permit.content),
     )

@@ -144,6 +144,7 @@ class Registration(models.Model):
         IMPORTED = "imported", "Imported"
 
     EFFECTIVE = (Outcome.DONE, Outcome.IMPORTED)
+    BROWSER = "browser"  # the actor of a signed-in user in MLflow's pages
 
     request_id = models.CharField(max_length=40)
     at = models.DateTimeField(help_text="When it was asked for.")
@@ -152,7 +153,7 @@ class Registration(models.Model):
     )
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="registrations")
     actor = models.CharField(
-        max_length=100, blank=True, help_text="The portal's own command, where no key did it."
+        max_length=100, blank=True, help_text="The portal's own command, or the browser, where no key did it."
     )
     environment = models.CharField(max_length=4, choices=ApiKey.Environment)
     operation = models.CharField(max_length=80)

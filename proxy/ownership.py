@@ -176,23 +176,23 @@ def check(caller: Caller, things: Things) -> None:
     except Refusal as refusal:
         if settings.OWNERSHIP != "log" or refusal.reason != "not_owner":
             raise
-        logger.warning("ownership_not_enforced key=%s message=%s", caller.key.public_id, refusal.message)
+        logger.warning("ownership_not_enforced key=%s message=%s", caller.key_id, refusal.message)
 
 
 def check_target(caller: Caller, thing: Thing) -> None:
-    if caller.key.any_owner:
+    if caller.any_owner:
         return
-    owner = owner_of(caller.key.environment, thing)
-    if owner is None or owner.is_reserved or owner.user_id != caller.key.owner_id:
+    owner = owner_of(caller.environment, thing)
+    if owner is None or owner.is_reserved or owner.user_id != caller.user.pk:
         raise not_owner(thing, None if owner and owner.is_reserved else owner)
 
 
 def check_parent(caller: Caller, thing: Thing) -> None:
     """New runs, models and traces: in one's own experiment, in a shared one, and in MLflow's Default."""
-    if caller.key.any_owner or thing.name == DEFAULT_EXPERIMENT:
+    if caller.any_owner or thing.name == DEFAULT_EXPERIMENT:
         return
-    owner = owner_of(caller.key.environment, thing)
-    if owner is None or not (owner.is_shared or owner.user_id == caller.key.owner_id):
+    owner = owner_of(caller.environment, thing)
+    if owner is None or not (owner.is_shared or owner.user_id == caller.user.pk):
         raise not_owner(
             thing,
             owner,
@@ -202,20 +202,20 @@ def check_parent(caller: Caller, thing: Thing) -> None:
 
 def check_claims(caller: Caller, claims: Sequence[Thing]) -> None:
     """Ids that the client chose: its own, or nobody's yet (`proxy.permissions` asks MLflow)."""
-    if caller.key.any_owner or settings.OWNERSHIP == "off":
+    if caller.any_owner or settings.OWNERSHIP == "off":
         return
-    for thing, owner in owners_of(caller.key.environment, claims).items():
-        if owner.user_id != caller.key.owner_id:
+    for thing, owner in owners_of(caller.environment, claims).items():
+        if owner.user_id != caller.user.pk:
             raise not_owner(thing, owner)
 
 
 def check_name(caller: Caller, name: str) -> None:
     """A registered model's new name: not one that another user's model had until it was renamed."""
-    if settings.OWNERSHIP != "enforce" or caller.key.any_owner:
+    if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
     thing = Thing(kind="registered_model", name=name)
-    owner = owner_of(caller.key.environment, thing)
-    if owner is not None and owner.is_reserved and owner.user_id != caller.key.owner_id:
+    owner = owner_of(caller.environment, thing)
+    if owner is not None and owner.is_reserved and owner.user_id != caller.user.pk:
         raise forbidden(
             "name_reserved",
             f"The name “{name}” belonged to another user's model until it was renamed, and stays reserved for "
@@ -247,9 +247,11 @@ def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
 
 def began_by(caller: Caller, things: Things) -> bool:
     """Whether all of it was made by this very key before it expired."""
+    if caller.key is None:
+        return False
     expired = caller.key.expires_at
     for thing in things.targets:
-        owner = owner_of(caller.key.environment, thing)
+        owner = owner_of(caller.environment, thing)
         if (
             owner is None
             or owner.is_reserved

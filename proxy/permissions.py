@@ -84,15 +84,15 @@ def permit(
         refuse_unowned_traces(caller, things, exists)
     if not attribution.is_stamped(match):
         return Permit(match=match, things=things, content=content)
-    user = caller.key.owner
+    user = caller.user
     stamped = attribution.stamp(
-        match, content, user_id=user.public_id, key_id=caller.key.public_id, user_name=user.username
+        match, content, user_id=user.public_id, key_id=caller.key_id, user_name=user.username
     )
     return Permit(match=match, things=things, content=stamped, restamped=True)
 
 
 def check_network(caller: Caller, address: str) -> None:
-    networks = caller.key.networks
+    networks = caller.networks
     if not networks:
         return
     if not address or not any(
@@ -100,20 +100,26 @@ def check_network(caller: Caller, address: str) -> None:
     ):
         raise forbidden(
             "network",
-            f"The API key “{caller.key.name}” works only from {', '.join(networks)}; "
+            f"{caller} works only from {', '.join(networks)}; "
             f"this call came from {address or 'an unknown address'}.",
         )
 
 
 def check_scopes(caller: Caller, match: Match) -> None:
-    operation, held = match.operation, caller.key.scopes
+    operation, held = match.operation, caller.scopes
     if not allows(held, operation.scopes):
         missing = [scope.value for scope in operation.scopes if scope not in held]
         raise forbidden(
             "scope",
-            f"{operation.name} needs the scope {' and '.join(missing)}; the API key “{caller.key.name}” has "
-            f"{', '.join(held)}. Ask your administrator for a key that may do this.",
+            f"{operation.name} needs the scope {' and '.join(missing)}. {has(caller)} "
+            "Ask your administrator for a key that may do this.",
         )
+
+
+def has(caller: Caller) -> str:
+    if caller.key:
+        return f"{caller} has {', '.join(caller.scopes)}."
+    return "A browser may do what one of its user's own live keys may do from there, and none of yours may do this."
 
 
 def check_model_names(caller: Caller, match: Match, content: Json) -> None:
@@ -122,11 +128,11 @@ def check_model_names(caller: Caller, match: Match, content: Json) -> None:
         return
     names = [name for field in ("name", "new_name") for name in values(content, field) if name]
     for name in names:
-        patterns = caller.key.patterns
+        patterns = caller.patterns
         if patterns and not any(fnmatchcase(name, pattern) for pattern in patterns):
             raise forbidden(
                 "pattern",
-                f"The API key “{caller.key.name}” writes only registered models named {', '.join(patterns)}; "
+                f"{caller} writes only registered models named {', '.join(patterns)}; "
                 f"“{name[:200]}” is not one of them.",
             )
     for name in ownership.new_names(match, content):
@@ -135,7 +141,7 @@ def check_model_names(caller: Caller, match: Match, content: Json) -> None:
 
 def check_grace(caller: Caller, match: Match, things: Things) -> None:
     """An expired key in its grace finishes the runs that it began, and opens nothing new."""
-    if not caller.in_grace or match.operation.is_read:
+    if caller.key is None or not caller.in_grace or match.operation.is_read:
         return
     operation = match.operation
     opens = operation.parents or operation.claims or operation.created or operation.name.endswith(".rename")
@@ -143,7 +149,7 @@ def check_grace(caller: Caller, match: Match, things: Things) -> None:
     if opens or deletes or not ownership.began_by(caller, things):
         raise unauthenticated(
             "expired_key",
-            f"The API key “{caller.key.name}” expired on {caller.key.expires_at:%Y-%m-%d %H:%M} UTC. For a while "
+            f"{caller} expired on {caller.key.expires_at:%Y-%m-%d %H:%M} UTC. For a while "
             "it may finish the runs that it began before, and nothing else. Ask your administrator for a new one.",
         )
 
@@ -167,9 +173,9 @@ def read_export(match: Match, attempt: Attempt) -> otlp.Export | None:
 
 def refuse_unowned_traces(caller: Caller, things: Things, exists: TraceProbe) -> None:
     """A trace that MLflow has and nobody owns was made around the portal: it is not for the taking."""
-    if settings.OWNERSHIP != "enforce" or caller.key.any_owner:
+    if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
-    owned = ownership.owners_of(caller.key.environment, things.claims)
+    owned = ownership.owners_of(caller.environment, things.claims)
     unowned = [thing for thing in things.claims if thing not in owned]
     taken = exists([thing.name for thing in unowned]) if unowned else set()
     for thing in unowned:

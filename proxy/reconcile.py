@@ -261,12 +261,13 @@ HOLDS = {
 
 def restore_owner(row: Registration) -> None:
     """What the view would have written about owners, had it got there; not if a later row has said more."""
-    if row.key is None or row.operation not in (*LIFE, "logged-models.create"):
+    caller = caller_of(row)
+    if caller is None or row.operation not in (*LIFE, "logged-models.create"):
         return
     names = {row.object_name, row.new_name} - {""}
     if later(row).filter(operation__in=LIFE, object_name__in=names).exclude(reason=RECONCILED).exists():
         return
-    caller, thing = Caller(key=row.key), Thing(kind=row.kind, name=row.object_name)
+    thing = Thing(kind=row.kind, name=row.object_name)
     match row.operation:
         case "registered-models.rename":
             actions.rename(caller, {"name": row.object_name, "new_name": row.new_name})
@@ -276,7 +277,14 @@ def restore_owner(row: Registration) -> None:
             actions.own(caller, thing)
 
 
+def caller_of(row: Registration) -> Caller | None:
+    """Who asked for it: a key, or a browser; None for a command of the portal's own."""
+    if row.key:
+        return Caller.by_key(row.key)
+    return Caller.by_session(row.user) if row.user and row.actor == Registration.BROWSER else None
+
+
 def made_known(row: Registration) -> bool:
     """Whether the view had written the owner down, who may have handed it over since."""
     owner = Owner.objects.of(row.environment, row.kind, row.object_name)
-    return owner.filter(key=row.key, is_reserved=False).exists()
+    return owner.filter(key=row.key, user__isnull=False, is_reserved=False).exists()

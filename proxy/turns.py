@@ -43,7 +43,7 @@ def taken(caller: Caller, permit: Permit) -> Iterator[None]:
     Raises Refusal: 503 if a turn does not come within WAIT_SECONDS or PostgreSQL is away, and what
     `ownership.check` raises.
     """
-    environment = caller.key.environment
+    environment = caller.environment
     wanted = sorted({number(environment, name) for name in names(permit)})
     held: list[int] = []
     try:

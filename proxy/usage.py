@@ -10,7 +10,6 @@ from typing import Any
 from django.conf import settings
 
 from keys.authentication import Caller
-from keys.models import ApiKey
 from keys.tokens import hide
 from proxy import spool
 from proxy.attempts import Attempts
@@ -53,10 +52,6 @@ class Passage:
     recorded: tuple[int, str] | None = None
     recorded_ms: float = 0.0
 
-    @property
-    def key(self) -> ApiKey | None:
-        return self.caller.key if self.caller else None
-
     def record(self, *, bytes_out: int | None = None) -> None:
         """Put the call into the spool: before the last byte of its answer goes, `bytes_out` then being what
         will have gone. What turns out otherwise is corrected by the next time; the same again does nothing.
@@ -80,8 +75,8 @@ class Passage:
     def row(self, caller: Caller, bytes_out: int, duration_ms: float) -> list[Any]:
         """The values of `proxy.batches.Row` from the third on, and whether the key's old secret was used."""
         return [
-            caller.key.pk,
-            caller.key.owner_id,
+            caller.key.pk if caller.key else None,
+            caller.user.pk,
             self.operation,
             self.method[:16],
             clean(wsgi_text(self.path), 1000),

@@ -102,7 +102,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         match = operations.match(request.method or "", path)
         self.passage.operation = match.operation.name
         self.passage.thing = subjects.subject(match, query)
-        if caller.key.environment == "test" and not settings.MLFLOW_TEST_URL:
+        if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()
         attempt = Attempt(
             method=request.method or "",
@@ -202,16 +202,16 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     @property
     def upstream(self) -> str:
-        key = self.passage.key
-        return settings.MLFLOW_TEST_URL if key and key.environment == "test" else settings.MLFLOW_URL
+        caller = self.passage.caller
+        return settings.MLFLOW_TEST_URL if caller and caller.environment == "test" else settings.MLFLOW_URL
 
     def get_request_headers(self) -> dict[str, str]:
-        key = self.passage.key
-        assert key is not None  # noqa: S101  forward() has authenticated
+        caller = self.passage.caller
+        assert caller is not None  # noqa: S101  forward() has authenticated
         prepared = headers.to_upstream(
             self.request.META,
-            user_id=key.owner.public_id,
-            key_id=key.public_id,
+            user_id=caller.user.public_id,
+            key_id=caller.key_id,
             request_id=self.passage.request_id,
             address=self.passage.address,
             length=self.body.length if self.body else None,

@@ -86,7 +86,7 @@ def people(db):
 
 def caller(owner: User, **rights) -> Caller:
     key, _ = actions.issue(owner=owner, name="test", **rights)
-    return Caller(key=key)
+    return Caller.by_key(key)
 
 
 def give(owner: User, operation: Operation) -> None:
@@ -252,7 +252,7 @@ def test_a_grace_lets_only_what_the_key_itself_began(people):
     who = caller(people["alice"])
     key = who.key
     key.expires_at = timezone.now()
-    late = Caller(key=key, in_grace=True)
+    late = Caller.by_key(key, in_grace=True)
     Owner.objects.create(environment="live", kind="run", name=NAMES["run"], user=people["alice"], key=key)
     Owner.objects.update(created_at=key.created_at)
     run = {"run_id": NAMES["run"], "key": "x", "value": "1"}

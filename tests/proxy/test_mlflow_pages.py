@@ -1,0 +1,32 @@
+"""Links from the portal's pages into MLflow's own."""
+
+import pytest
+from django.template import Context, Template
+
+from proxy.mlflow_pages import address
+
+
+@pytest.mark.parametrize(
+    ("thing", "where"),
+    [
+        (("run", "0af1"), "/mlflow/#/runs/0af1"),
+        (("experiment", "12"), "/mlflow/#/experiments/12"),
+        (("registered_model", "a/b ä"), "/mlflow/#/models/a%2Fb%20%C3%A4"),
+        (("model_version", "fraud", "3"), "/mlflow/#/models/fraud/versions/3"),
+        (("model_version", "fraud"), "/mlflow/#/models/fraud"),
+        (("logged_model", "m-1"), ""),
+        (("trace", "tr-1"), ""),
+        (("run", ""), ""),
+    ],
+)
+def test_a_thing_has_the_address_that_mlflow_gives_it(thing, where):
+    assert address(*thing) == where
+
+
+def test_a_prompt_has_a_page_of_its_own():
+    assert address("model_version", "greeting", "2", is_prompt=True) == "/mlflow/#/prompts/greeting"
+
+
+def test_templates_link_with_a_tag():
+    template = Template('{% load mlflow %}{% mlflow_page "run" name as where %}<a href="{{ where }}">')
+    assert template.render(Context({"name": "0af1"})) == '<a href="/mlflow/#/runs/0af1">'
