@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint bench chaos scale format lock clean
+.PHONY: run test lint bench chaos scale soak format lock clean
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -33,6 +33,10 @@ chaos: .venv/dev.stamp
 # The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Two to five minutes, 8 GB.
 scale: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.scale
+
+# Ten minutes (MINUTES=… for another number) at 80 % of what the machine takes.
+soak: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.soak
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
