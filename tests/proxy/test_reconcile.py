@@ -1,88 +1,19 @@
 """Pending rows are settled by what MLflow has; what was made around the portal is found. A real MLflow."""
 
-import json
-import secrets
-from dataclasses import dataclass
-from typing import Any
-
 import pytest
 import requests
 from django.core.management import CommandError, call_command
 
 from keys import actions
-from keys.models import ApiKey, User
-from proxy import comparison, ledger, operations, reconcile, registry
-from proxy.comparison import Found
+from keys.models import User
+from proxy import ledger
 from proxy.models import Owner, Registration
-from proxy.registry import Registry
-from tests.proxy.ledger_rows import pending, row
+from tests.proxy.ledger_rows import row
+from tests.proxy.worlds import run
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.django_db]
 
 SOURCE = {"source": "mlflow-artifacts:/0/x", "tags": []}
-
-
-@dataclass
-class World:
-    """The real MLflow, called directly, and the key whose calls these are."""
-
-    url: str
-    key: ApiKey
-    name: str
-
-    @property
-    def registry(self) -> Registry:
-        return Registry(self.url)
-
-    def call(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
-        method, _, path = call.partition(" ")
-        answer = requests.request(method, f"{self.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def stamps(self, key: ApiKey | None = None) -> list[dict[str, str]]:
-        key = key or self.key
-        return [
-            {"key": "hokusai.user_id", "value": key.owner.public_id},
-            {"key": "hokusai.key_id", "value": key.public_id},
-        ]
-
-    def begin(self, call: str, body: dict[str, Any], key: ApiKey | None = None) -> Registration:
-        """The row that the portal writes before it makes the call."""
-        method, _, path = call.partition(" ")
-        columns = ledger.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body)
-        return pending(key or self.key, columns.pop("operation"), columns.pop("object_name"), **columns)
-
-    def create(self, name: str | None = None, key: ApiKey | None = None) -> dict[str, Any]:
-        return {"name": name or self.name, "tags": self.stamps(key)}
-
-    def version(self, name: str | None = None) -> dict[str, Any]:
-        return {"name": name or self.name, "source": "models:/base/1", "tags": self.stamps()}
-
-    def settle(self) -> None:
-        reconcile.settle("live", self.registry, every=True)
-
-    def model(self) -> None:
-        self.call("POST registered-models/create", self.create())
-
-    def add_version(self) -> dict[str, Any]:
-        version = {"name": self.name, "source": f"models:/{self.base()}/1", "tags": self.stamps()}
-        return self.call("POST model-versions/create", version)["model_version"]
-
-    def base(self) -> str:
-        """A model of which versions may be copies; MLflow checks that it is there."""
-        name = "reconcile-base"
-        if self.registry.model(name) is None:
-            self.call("POST registered-models/create", {"name": name})
-            self.call("POST model-versions/create", {"name": name, "source": "s3://bucket/model"})
-        return name
-
-
-@pytest.fixture
-def world(mlflow_server, settings) -> World:
-    settings.MLFLOW_URL, settings.MLFLOW_TEST_URL = mlflow_server.url, ""
-    key, _ = actions.issue(owner=User.objects.create_user("alice"), name="training")
-    return World(mlflow_server.url, key, f"reconcile-{secrets.token_hex(4)}")
 
 
 def outcome(found: Registration) -> str:
@@ -327,16 +258,6 @@ def test_owners_are_written_down_as_the_view_would_have(world):
     assert not Owner.objects.filter(name=new).exists()
 
 
-def run(capsys, *arguments) -> tuple[int, dict]:
-    capsys.readouterr()
-    try:
-        call_command("reconcile", "--json", *arguments)
-        status = 0
-    except SystemExit as ended:
-        status = ended.code
-    return status, json.loads(capsys.readouterr().out)
-
-
 def test_a_young_row_is_left_alone_unless_all_are_asked_for(world, capsys):
     begun = world.begin("POST registered-models/create", world.create())
 
@@ -359,100 +280,3 @@ def test_without_mlflow_nothing_is_settled(world, settings):
         call_command("reconcile", "--all")
 
     assert outcome(begun) == "pending"
-
-
-def compared(world: World, name: str | None = None) -> tuple[list[str], list[str]]:
-    """What is around and what is gone, of this test's models."""
-    found = comparison.compare("live", world.registry)
-    name = name or world.name
-    return (
-        sorted(str(thing) for thing in found.around if thing.name.startswith(name)),
-        [str(thing) for thing in found.gone if thing.name.startswith(name)],
-    )
-
-
-def test_every_page_of_mlflows_answers_is_read(world, monkeypatch):
-    monkeypatch.setattr(registry, "PAGE", 2)
-    world.model()
-    for _ in range(5):
-        world.add_version()
-
-    assert [version["version"] for version in world.registry.versions(world.name)] == list("12345")
-
-
-def test_names_that_mlflows_search_cannot_say_are_found_all_the_same(world):
-    world.name = f'it\'s "{world.name}" 100%'
-    world.model()
-    world.add_version()
-
-    assert [version["name"] for version in world.registry.versions(world.name)] == [world.name]
-
-
-def test_what_was_made_around_the_portal_is_found_and_imported(world, capsys):
-    world.model()
-    versions = [world.add_version() for _ in range(3)]
-    prompt = [{"key": "mlflow.prompt.is_prompt", "value": "true"}]
-    world.call("POST registered-models/create", {"name": f"{world.name}-prompt", "tags": prompt})
-
-    around = [world.name, *(f"{world.name} version {n}" for n in (1, 2, 3)), f"{world.name}-prompt"]
-    assert compared(world) == (sorted(around), [])
-
-    status, report = run(capsys, "--import")
-    assert status == 1
-    assert sorted(found["name"] for found in report["imported"] if found["name"].startswith(world.name)) == [
-        *[world.name] * 4,
-        f"{world.name}-prompt",
-    ]
-    rows = Registration.objects.filter(object_name=world.name).order_by("id")
-    assert {(found.outcome, found.user, found.key, found.actor) for found in rows} == {
-        ("imported", None, None, "reconcile")
-    }
-    assert [found.version for found in rows] == ["", "1", "2", "3"]
-    assert rows[1].source == versions[0]["source"]
-    assert rows[1].tags["hokusai.key_id"] == world.key.public_id
-    assert Registration.objects.get(object_name=f"{world.name}-prompt").is_prompt
-
-    assert compared(world) == ([], [])
-    status, report = run(capsys)
-    assert (status, report) == (0, {"settled": [], "around": [], "gone": [], "imported": []})
-    call_command("verify_ledger")
-
-
-def test_what_was_deleted_around_the_portal_is_gone(world):
-    world.model()
-    world.add_version()
-    world.add_version()
-    comparison.adopt("live", comparison.compare("live", world.registry).around)
-    assert compared(world) == ([], [])
-
-    world.call("DELETE model-versions/delete", {"name": world.name, "version": "1"})
-    assert compared(world) == ([], [f"{world.name} version 1"])
-
-    world.call("DELETE registered-models/delete", {"name": world.name})
-    world.model()
-    around, gone = compared(world)
-    assert around == [world.name]  # another of that name
-    assert gone == [world.name, f"{world.name} version 1", f"{world.name} version 2"]
-
-
-def test_what_is_on_its_way_is_not_reported(world):
-    world.begin("POST registered-models/create", world.create())
-    world.model()
-
-    assert compared(world) == ([], [])
-
-
-def test_the_ledger_knows_what_there_should_be(world):
-    key = world.key
-    row(key, "registered-models.create", "a")
-    row(key, "model-versions.create", "a", version="1")
-    row(key, "model-versions.create", "a", version="2")
-    row(key, "model-versions.delete", "a", version="1")
-    row(key, "registered-models.rename", "a", new_name="b")
-    row(key, "registered-models.create", "c")
-    row(key, "registered-models.delete", "c")
-    row(key, "registered-models.create", "d", "refused_by_mlflow")
-
-    assert {str(found) for found in comparison.alive("live")} == {"b", "b version 2"}
-    assert comparison.alive("test") == set()
-    assert all(isinstance(found, Found) for found in comparison.alive("live"))
