@@ -17,6 +17,7 @@ from unfold.decorators import display
 
 from keys import sizes
 from keys.models import ApiKey, KeyEvent
+from keys.moments import moment as moment  # other pages have it from here
 from keys.scopes import preset_of
 
 STATE_COLOURS = {
@@ -51,11 +52,6 @@ def badge(
     return cast(
         Callable[[Method], Method], display(description=description, label=colours, ordering=ordering)
     )
-
-
-def moment(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
-    """A time as the pages show it: to the minute, in UTC."""
-    return f"{at:%Y-%m-%d %H:%M} UTC" if at else otherwise
 
 
 def use(at: datetime.datetime | None, address: str | None, client: str) -> str:

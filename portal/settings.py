@@ -252,6 +252,7 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
+FORMAT_MODULE_PATH = "portal.formats"
 APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True

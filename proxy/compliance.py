@@ -108,10 +108,16 @@ def now(versions: "Iterable[Registration]") -> "dict[int, Now]":
     for a page of them at a time. One query, and one more for each step in a chain of renames."""
     versions = list(versions)
     standing = {row.pk: Now(name=row.object_name, tags=dict(row.tags)) for row in versions}
+    by_name: dict[tuple[str, str], list[Registration]] = {}
+    for row in versions:
+        by_name.setdefault((row.environment, row.object_name), []).append(row)
     for later in later_rows(versions):
-        for row in versions:
-            if later.pk > row.pk and later.environment == row.environment:
-                standing[row.pk].follow(later, row.version)
+        concerned = by_name.get((later.environment, later.object_name), [])
+        older = [row for row in concerned if row.pk < later.pk]
+        for row in older:
+            standing[row.pk].follow(later, row.version)
+        if later.operation == "registered-models.rename":
+            by_name.setdefault((later.environment, later.new_name), []).extend(older)
     return standing
 
 

@@ -15,6 +15,7 @@ from keys.management.commands.issue_key import expiry
 from keys.management.commands.revoke_key import key_of
 from keys.models import User
 from proxy import incident
+from proxy.exports import cell
 from proxy.incident import Touch
 
 FIELDS = [field.name for field in dataclasses.fields(Touch)]
@@ -92,9 +93,3 @@ def user_of(name: str) -> User:
 
 def described(touch: Touch) -> dict[str, Any]:
     return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds")}
-
-
-def cell(value: Any) -> str:
-    """A value as a spreadsheet shows it and does not compute it: names are chosen by those under suspicion."""
-    text = str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
