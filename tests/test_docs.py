@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from keys.scopes import Preset
+from portal import explanations
+from proxy.answers import ERROR_CODES
 from proxy.operation_table import markdown
 from proxy.routes import OPERATIONS
 
@@ -55,9 +57,25 @@ def test_every_reason_for_a_refusal_is_documented():
             elif name == "Refusal":
                 made |= {text_of(keyword.value) for keyword in node.keywords if keyword.arg == "reason"}
     made.discard("")
-    documented = set(re.findall(r"`([a-z_]+)`", ERRORS))
+    explained = explanations.parse(ERRORS)
 
-    assert made - documented == set()
+    assert made - set(explained) == set()
+    assert {reason for reason in explained if reason not in made} <= {"cut_off"}  # no refusal: the log's word
+
+
+def test_every_reason_says_what_happened_and_what_to_do_under_the_right_status():
+    for explanation in explanations.parse(ERRORS).values():
+        assert explanation.happened.endswith("."), explanation.reason
+        assert explanation.remedy.endswith("."), explanation.reason
+        if explanation.status and explanation.status != 500:
+            assert ERROR_CODES[explanation.status] == explanation.error_code
+
+
+def test_a_reason_that_is_explained_twice_is_a_mistake():
+    row = "| `scope` | It lacks one. | Get one. |\n"
+
+    with pytest.raises(ValueError, match="scope is explained twice"):
+        explanations.parse(row + row)
 
 
 def test_the_table_of_operations_is_the_codes():
