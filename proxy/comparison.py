@@ -1,7 +1,7 @@
 """The ledger held against MLflow as a whole: what was made around the portal, and what is gone."""
 
-import datetime
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils import timezone
 
@@ -110,34 +110,58 @@ def is_gone(found: Found, registry: Registry) -> bool:
     return thing is None or int(thing["creation_timestamp"]) != found.created_ms
 
 
-def adopt(environment: str, around: dict[Found, Json]) -> int:
+def adopt(environment: str, around: dict[Found, Json]) -> None:
     """Write rows for what was made around the portal, or before there was one: their owner is unknown."""
-    now = timezone.now()
-    rows = [imported(environment, found, thing, now) for found, thing in around.items()]
-    rows.sort(key=lambda row: row.created_ms or 0)
+    oldest_first = sorted(around.items(), key=lambda item: item[0].created_ms or 0)
+    write([imported(environment, found, thing) for found, thing in oldest_first])
+
+
+def write_off(environment: str, gone: list[Found]) -> None:
+    """Write rows for what was deleted around the portal, versions before their models: by whom is unknown.
+
+    Who owned the name goes on owning it, as if MLflow's copy were to come back from a backup.
+    """
+    write([removed(environment, found) for found in sorted(gone, key=lambda found: not found.version)])
+
+
+def write(rows: list[Registration]) -> None:
+    for row in rows:
+        row.digest = row.digest_now
     for start in range(0, len(rows), BATCH):
         Registration.objects.bulk_create(rows[start : start + BATCH])
-    return len(rows)
 
 
-def imported(environment: str, found: Found, thing: Json, now: datetime.datetime) -> Registration:
-    row = Registration(
-        request_id=ledger.own_request_id(),
-        at=now,
-        actor=ACTOR,
-        environment=environment,
-        operation="model-versions.create" if found.version else "registered-models.create",
-        kind="model_version" if found.version else "registered_model",
+def imported(environment: str, found: Found, thing: Json) -> Registration:
+    return own_row(
+        environment,
+        found,
+        "create",
         is_prompt=tags(thing).get(ledger.IS_PROMPT, "").lower() == "true",
-        object_name=found.name,
-        version=found.version,
         run_id=shortened(thing.get("run_id") or "", ledger.NAME_LENGTH),
         source=shortened(thing.get("source") or ""),
         tags=ledger.clean(tags(thing)),
         detail=ledger.clean({"description": thing["description"]} if thing.get("description") else {}),
-        outcome=Registration.Outcome.IMPORTED,
-        completed_at=now,
         created_ms=found.created_ms,
     )
-    row.digest = row.digest_now
-    return row
+
+
+def removed(environment: str, found: Found) -> Registration:
+    return own_row(environment, found, "delete")
+
+
+def own_row(environment: str, found: Found, change: str, **columns: Any) -> Registration:
+    """A completed row that no key asked for."""
+    now = timezone.now()
+    return Registration(
+        request_id=ledger.own_request_id(),
+        at=now,
+        actor=ACTOR,
+        environment=environment,
+        operation=f"{'model-versions' if found.version else 'registered-models'}.{change}",
+        kind="model_version" if found.version else "registered_model",
+        object_name=found.name,
+        version=found.version,
+        outcome=Registration.Outcome.IMPORTED,
+        completed_at=now,
+        **columns,
+    )

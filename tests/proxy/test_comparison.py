@@ -65,7 +65,7 @@ def test_what_was_made_around_the_portal_is_found_and_imported(world, capsys):
 
     assert compared(world) == ([], [])
     status, report = run(capsys)
-    assert (status, report) == (0, {"settled": [], "around": [], "gone": [], "imported": []})
+    assert (status, any(report.values())) == (0, False)
     call_command("verify_ledger")
 
 
@@ -84,6 +84,29 @@ def test_what_was_deleted_around_the_portal_is_gone(world):
     around, gone = compared(world)
     assert around == [world.name]  # another of that name
     assert gone == [world.name, f"{world.name} version 1", f"{world.name} version 2"]
+
+
+def test_what_is_gone_for_good_is_written_off_and_reported_no_more(world, capsys):
+    world.model()
+    world.add_version()
+    run(capsys, "--import")
+    world.call("DELETE registered-models/delete", {"name": world.name})
+
+    status, report = run(capsys)
+    assert (status, [found["version"] for found in report["gone"]]) == (1, ["", "1"])
+
+    status, report = run(capsys, "--write-off")
+    assert (status, len(report["written_off"]), report["gone"]) == (1, 2, [])
+    status, report = run(capsys)
+    assert (status, any(report.values())) == (0, False)
+    story = Registration.objects.filter(object_name=world.name).order_by("id")
+    assert [(found.operation, found.version, found.actor) for found in story] == [
+        ("registered-models.create", "", "reconcile"),
+        ("model-versions.create", "1", "reconcile"),
+        ("model-versions.delete", "1", "reconcile"),
+        ("registered-models.delete", "", "reconcile"),
+    ]
+    call_command("verify_ledger")
 
 
 def test_what_is_on_its_way_is_not_reported(world):

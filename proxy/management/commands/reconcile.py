@@ -29,16 +29,26 @@ class Command(BaseCommand):
             dest="imports",
             help="write what was made around or before the portal into the ledger, owner unknown",
         )
+        parser.add_argument(
+            "--write-off",
+            action="store_true",
+            help="write what was deleted around the portal into the ledger as gone, so that it is not reported again",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        report: dict[str, list[dict[str, Any]]] = {"settled": [], "around": [], "gone": [], "imported": []}
+        report: dict[str, list[dict[str, Any]]] = {
+            name: [] for name in ("settled", "around", "gone", "imported", "written_off")
+        }
         try:
             for environment, upstream in registry.registries().items():
                 settled = reconcile.settle(environment, upstream, every=options["all"])
                 report["settled"] += [shown(found) for found in settled]
                 compared = comparison.compare(environment, upstream)
-                report["gone"] += [named(found, environment) for found in compared.gone]
+                gone = [named(found, environment) for found in compared.gone]
+                if options["write_off"]:
+                    comparison.write_off(environment, compared.gone)
+                report["written_off" if options["write_off"] else "gone"] += gone
                 around = [named(found, environment) for found in compared.around]
                 if options["imports"]:
                     comparison.adopt(environment, compared.around)
@@ -64,10 +74,13 @@ class Command(BaseCommand):
             ("around", "MLflow has it, the ledger does not: made around or before the portal"),
             ("imported", "written into the ledger, owner unknown"),
             ("gone", "the ledger has it, MLflow does not: deleted or renamed around the portal"),
+            ("written_off", "written into the ledger as gone"),
         ):
             for row in report[word]:
                 version = f" version {row['version']}" if row["version"] else ""
-                self.stdout.write(f"{word}: {row['name']}{version} ({row['environment']}): {comment}")
+                self.stdout.write(
+                    f"{word.replace('_', ' ')}: {row['name']}{version} ({row['environment']}): {comment}"
+                )
 
 
 def shown(found: Settled) -> dict[str, Any]:
