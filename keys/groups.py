@@ -4,6 +4,7 @@ and follow the version that runs; nobody edits them."""
 from typing import Any
 
 from django.apps import AppConfig
+from django.apps import apps as installed
 
 AUDITORS = "Auditors"
 KEY_ADMINS = "Key admins"
@@ -27,7 +28,7 @@ IN_WORDS = {
 }
 
 
-def make_groups(sender: AppConfig, apps: Any, using: str, **options: Any) -> None:
+def make_groups(sender: AppConfig, using: str, apps: Any = installed, **options: Any) -> None:
     """Give the groups their permissions on `sender`'s models.
 
     Called after `migrate` has made these permissions (Django makes them then, not in a migration), and after

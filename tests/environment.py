@@ -29,6 +29,7 @@ settings_from_environment()
 
 from portal.embedded import Postgres, start_postgres  # noqa: E402
 from portal.supervisor import Watchdog  # noqa: E402
+from tests.leftovers import keys_left_in  # noqa: E402
 
 WATCHDOG = Watchdog(label="hokusai-tests")
 POSTGRES: Postgres = start_postgres(
@@ -39,8 +40,20 @@ POSTGRES: Postgres = start_postgres(
 os.environ["DATABASE_URL"] = POSTGRES.url("portal")
 
 
+_keys_left: list[str] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The run fails if a key is left in a log, a database or any other file of it."""
+    POSTGRES.stop()  # which writes everything down
+    _keys_left.extend(keys_left_in(RUN_DIR))
+    _keys_left.extend(keys_left_in(session.config._tmp_path_factory.getbasetemp()))
+    if _keys_left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
-    POSTGRES.stop()
     WATCHDOG.close()
     shutil.rmtree(RUN_DIR, ignore_errors=True)
 
@@ -67,3 +80,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for part in REAL_PARTS:
         count = sum(part in _parts.get(nodeid, ()) for nodeid in passed)
         terminalreporter.write_line(f"{count} passed against {part}")
+    for left in _keys_left:
+        terminalreporter.write_line(f"FAILED: a key was left in {left}")

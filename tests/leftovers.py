@@ -1,0 +1,41 @@
+"""No key of the whole test run stands in what it left: logs, databases, spools, files of any kind."""
+
+import base64
+import binascii
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from keys import tokens
+
+KEY = re.compile(tokens.KEY_PATTERN.pattern.encode())
+BASIC = re.compile(rb"(?i)basic +([0-9a-z+/]{24,200}={0,2})")
+
+
+def keys_left_in(folder: Path) -> list[str]:
+    """`file: hk_live_ab12…` for each key, told by its checksum, in a file below the folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+    return [f"{path.relative_to(folder)}: {prefix}…" for path in files for prefix in sorted(keys_in(path))]
+
+
+def keys_in(path: Path) -> set[str]:
+    """The first characters of the file's keys, also of those in Basic credentials."""
+    if not path.stat().st_size:
+        return set()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = set(whole_keys(content))
+        for match in BASIC.finditer(content):
+            try:
+                found |= set(whole_keys(base64.b64decode(match[1])))
+            except binascii.Error:
+                continue
+    return found
+
+
+def whole_keys(content: bytes | mmap.mmap) -> Iterator[str]:
+    for match in KEY.finditer(content):
+        try:
+            yield tokens.parse(match[0].decode()).prefix
+        except tokens.InvalidToken:
+            continue
