@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import floor
 
 SECONDS = 60.0
-MOST_RETRY_SECONDS = 30  # a client of MLflow's that is told to wait longer gives up first
 PRUNE_ABOVE = 10_000  # names
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
+from keys import limits
 from keys.refusals import Refusal
 from proxy import upstream, usage
 
@@ -51,6 +52,16 @@ def spool() -> Check:
     return {**result, "backlog": state.backlog, "oldest_seconds": state.oldest_seconds, "lost": state.lost}
 
 
+def limiter() -> dict[str, Check]:
+    """Do all processes count each key's calls together? Nothing to say where there is no Redis."""
+    started = time.perf_counter()
+    is_shared = limits.is_shared()
+    if is_shared is None:
+        return {}
+    result = check(started, problem="" if is_shared else "Redis is away: each process counts for itself")
+    return {"limits": result if is_shared else {**result, "status": "degraded"}}
+
+
 def check(started: float, *, problem: str) -> Check:
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
     return {
@@ -72,7 +83,7 @@ def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
     """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
-    checks = {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool()}
+    checks = {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter()}
     return answer(checks, needed=frozenset({"mlflow", "postgresql"}))
 
 

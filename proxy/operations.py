@@ -116,6 +116,14 @@ class Node:
     operation: Operation | None = None
 
 
+ARTIFACTS = "/mlflow-artifacts/artifacts/"
+
+
+def is_transfer(method: str, path: str) -> bool:
+    """Whether a call moves an artifact's bytes; such calls are limited apart from the others."""
+    return ARTIFACTS in path and method in ("GET", "PUT", "HEAD")
+
+
 def tree(operations: tuple[Operation, ...]) -> dict[str, Node]:
     """The table as one tree for each method."""
     roots: dict[str, Node] = {}

@@ -10,9 +10,11 @@ from typing import Any
 from django.conf import settings
 
 from keys.authentication import Caller
+from keys.limits import Admission
 from keys.tokens import hide
 from proxy import spool
 from proxy.attempts import Attempts
+from proxy.in_flight import Place
 from proxy.ownership import Thing
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,8 @@ class Passage:
     client: str
     client_version: str = ""
     caller: Caller | None = None
+    place: Place | None = None
+    admission: Admission | None = None
     operation: str = ""
     thing: Thing | None = None
     status: int = 0
@@ -70,7 +74,28 @@ class Passage:
         else:
             more, longer = now[0] - self.recorded[0], duration_ms - self.recorded_ms
             keep([CORRECTION, self.request_id, self.at, self.reason[:40], more, longer])
+        self.count(now[0])
         self.recorded, self.recorded_ms = now, duration_ms
+
+    def count(self, bytes_out: int) -> None:
+        """Settle what the call came to in its key's month: nothing, unless it was answered well."""
+        if self.admission is None:
+            return
+        is_served = self.status < 400
+        if self.recorded is not None:
+            self.admission.settle(calls=0, size=bytes_out - self.recorded[0] if is_served else 0)
+        elif is_served:
+            self.admission.settle(calls=0, size=self.bytes_in + bytes_out)
+        else:
+            self.admission.settle(calls=-1, size=0)
+
+    def end(self) -> None:
+        """The call is over: nothing more of it goes either way."""
+        try:
+            self.record()
+        finally:
+            if self.place:
+                self.place.leave()
 
     def row(self, caller: Caller, bytes_out: int, duration_ms: float) -> list[Any]:
         """The values of `proxy.batches.Row` from the third on, and whether the key's old secret was used."""

@@ -18,7 +18,7 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, Str
 from django.urls import reverse
 from revproxy.views import ProxyView
 
-from keys import authentication, tokens
+from keys import authentication, limits, tokens
 from keys.addresses import client_address
 from keys.authentication import Caller
 from keys.refusals import Refusal, forbidden, invalid, unavailable
@@ -26,6 +26,7 @@ from proxy import (
     actions,
     bodies,
     headers,
+    in_flight,
     ledger,
     messages,
     operations,
@@ -46,6 +47,8 @@ from proxy.usage import CLIENT_GONE, Passage
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 10.0  # seconds
+
+places = in_flight.Places(most=settings.MAX_IN_FLIGHT, most_each=settings.MAX_IN_FLIGHT_PER_KEY)
 
 # Operations beside creations that change whose something is.
 SETTLED = frozenset(
@@ -87,7 +90,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             return recorded(response, self.passage, self.body_count(), status=CLIENT_GONE)
         except Exception:
             self.passage.reason, self.passage.status = "portal_error", 500
-            self.passage.record()
+            self.passage.end()
             raise
         return recorded(response, self.passage, self.body_count())
 
@@ -99,6 +102,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
         paths.check_target(request.META.get("RAW_URI", ""))
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
+        self.admit(caller, is_transfer=operations.is_transfer(request.method or "", path))
         match = operations.match(request.method or "", path)
         self.passage.operation = match.operation.name
         self.passage.thing = subjects.subject(match, query)
@@ -126,6 +130,11 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             return self.send_and_record(request, caller)
         with turns.taken(caller, self.permit):
             return self.send_and_record(request, caller)
+
+    def admit(self, caller: Caller, *, is_transfer: bool) -> None:
+        """Raises Refusal: 429 or 403 over a limit, 503 without a place."""
+        self.passage.place = places.take(caller.key.public_id if caller.key else caller.user.public_id)
+        self.passage.admission = limits.admit(caller, is_transfer=is_transfer)
 
     def send_and_record(self, request: HttpRequest, caller: Caller) -> HttpResponseBase:
         self.registration = ledger.begin(
@@ -331,7 +340,7 @@ class Recorded:
             self.passage.reason = self.passage.reason or "cut_off"
         if hasattr(self.pieces, "close"):
             self.pieces.close()
-        self.passage.record()
+        self.passage.end()
 
 
 def recorded(
@@ -350,5 +359,5 @@ def recorded(
         response.streaming_content = pieces
     else:
         passage.bytes_out = len(response.content)  # type: ignore[attr-defined]
-        passage.record()
+        passage.end()
     return response
