@@ -5,7 +5,8 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, register
 
 
 @register()
@@ -13,7 +14,7 @@ def limits_are_shared(app_configs: Sequence[AppConfig] | None, **options: Any) -
     """Several processes that count for themselves let through as many times a key's limit."""
     if settings.WORKERS > 1 and not settings.REDIS_URL:
         return [
-            Warning(
+            checks.Warning(
                 f"WORKERS is {settings.WORKERS} and REDIS_URL is not set: each process counts each key's calls "
                 "for itself.",
                 hint="Set REDIS_URL to a Redis or Valkey that all of them reach, or WORKERS=1.",
@@ -28,7 +29,7 @@ def pages_have_threads(app_configs: Sequence[AppConfig] | None, **options: Any) 
     """Pages and health need threads that no transfer can take."""
     if settings.THREADS > 1 and settings.MAX_IN_FLIGHT >= settings.THREADS:
         return [
-            Warning(
+            checks.Warning(
                 f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can "
                 "take them all, and then neither health nor pages answer.",
                 hint="Set MAX_IN_FLIGHT to a few less than THREADS.",

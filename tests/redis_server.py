@@ -47,7 +47,7 @@ class RedisServer:
 
     def names(self) -> list[str]:
         with redis.Redis(port=self.port) as client:
-            return [key.decode() for key in client.keys()]
+            return [key.decode() for key in client.scan_iter()]
 
     def kill(self) -> None:
         if self.process is not None:
