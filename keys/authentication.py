@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
+from prometheus_client import Counter
 
 from keys import cache, tokens
 from keys.models import ApiKey, User
@@ -22,6 +23,10 @@ HOW_TO_SEND_A_KEY = (
 SESSION = "session"  # in place of a key's id, where a browser made something
 # Names under which people put keys into addresses.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
+
+LOOKUPS = Counter(
+    "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +184,11 @@ def find(token: tokens.Token) -> tuple[ApiKey, bool]:
     """The key, and whether `token` is its secret from before the last rotation. An unknown key and a wrong
     secret look the same."""
     digests = tokens.digests(token, settings.KEY_PEPPERS)
+    outcome = "hit"
 
     def fetch() -> ApiKey | None:
+        nonlocal outcome
+        outcome = "miss"
         return ApiKey.objects.with_owner().for_digests(digests).first()
 
     try:
@@ -189,6 +197,8 @@ def find(token: tokens.Token) -> tuple[ApiKey, bool]:
         raise unavailable(
             "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
         ) from error
+    finally:
+        LOOKUPS.labels(outcome).inc()
     if key is None:
         raise unauthenticated(
             "unknown_key",

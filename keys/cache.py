@@ -191,7 +191,7 @@ class Listener(threading.Thread):
                 self.listen()
             except (psycopg.Error, OSError) as error:
                 pulse.lose()
-                logger.warning("listener_lost error=%s", type(error).__name__)
+                logger.warning("listener_lost", extra={"error": type(error).__name__})
             time.sleep(HEARTBEAT_SECONDS)
 
     def listen(self) -> None:

@@ -13,6 +13,7 @@ import string
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 ENVIRONMENTS = ("live", "test")
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -91,7 +92,14 @@ def parse(text: str) -> Token:
 
 
 def hide(text: str) -> str:
-    """`text` with everything that looks like a key replaced: people paste keys into paths and client names."""
+    """`text` with everything that looks like a key replaced: people paste keys into paths and client names.
+
+    A key that shows only after percent-decoding, once or twice, is hidden too; the text is then decoded.
+    """
+    if "%" in text:
+        for decoded in (once := unquote(text), unquote(once)):
+            if len(KEY_LIKE_PATTERN.findall(decoded)) > len(KEY_LIKE_PATTERN.findall(text)):
+                text = decoded
     return KEY_LIKE_PATTERN.sub("hk_(hidden)", text)
 
 

@@ -1,39 +1,134 @@
-"""What `manage.py check` says of settings that are valid and may still not be meant."""
+"""What no single setting can tell: settings that do not fit together. `portal.settings` looks at each by itself.
 
-from collections.abc import Sequence
+Errors stop `manage.py` and the server; warnings are printed or logged. Each is one line that names the settings
+and says what to do.
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.apps import AppConfig
 from django.conf import settings
-from django.core import checks
-from django.core.checks import CheckMessage, register
+from django.core.checks import CheckMessage, Error, Warning, register
+
+SHORT_SECRET = 32  # characters
 
 
 @register()
-def limits_are_shared(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Several processes that count for themselves let through as many times a key's limit."""
+def check_settings(app_configs: Sequence[Any] | None = None, **options: Any) -> list[CheckMessage]:
+    """Every finding on the settings as they are; needs neither the database nor MLflow."""
+    return [*addresses(), *behind_proxies(), *mlflow(), *secrets(), *processes()]
+
+
+def addresses() -> Iterator[CheckMessage]:
+    public = urlsplit(settings.PUBLIC_URL)
+    host = public.hostname or ""
+    if settings.DEBUG and not (is_local(host) and is_local(settings.HOST)):
+        yield Error(
+            f"DEBUG shows settings and code to whoever reaches {host if not is_local(host) else settings.HOST}: "
+            "unset it, or keep HOST and PUBLIC_URL on this machine.",
+            id="portal.E001",
+        )
+    if not is_allowed(host):
+        yield Error(
+            f"ALLOWED_HOSTS lacks {host}, the host of PUBLIC_URL: every call to it would get 400. Add it.",
+            id="portal.E002",
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        yield Warning(
+            "ALLOWED_HOSTS holds *: links in pages then lead wherever a caller's Host header says. Name the hosts.",
+            id="portal.W001",
+        )
+    if public.scheme == "http" and not is_local(host):
+        yield Warning(
+            f"PUBLIC_URL is http, so that API keys cross the network to {host} in clear: "
+            "put TLS in front and write https.",
+            id="portal.W002",
+        )
+
+
+def behind_proxies() -> Iterator[CheckMessage]:
+    if settings.PUBLIC_URL.startswith("https:") and not settings.TRUSTED_PROXIES:
+        yield Warning(
+            "PUBLIC_URL is https, so that a proxy must stand in front, but TRUSTED_PROXIES is 0: every caller "
+            "would seem to have the proxy's address. Set how many proxies are yours.",
+            id="portal.W003",
+        )
+    everywhere = [str(network) for network in settings.METRICS_ALLOW if network.prefixlen == 0]
+    if everywhere:
+        yield Warning(
+            f"METRICS_ALLOW holds {everywhere[0]}: everybody may read /metrics. Name the networks of Prometheus.",
+            id="portal.W004",
+        )
+
+
+def mlflow() -> Iterator[CheckMessage]:
+    upstream = urlsplit(settings.MLFLOW_URL)
+    if settings.MLFLOW_TEST_URL and settings.MLFLOW_TEST_URL == settings.MLFLOW_URL:
+        yield Error(
+            "MLFLOW_TEST_URL is MLFLOW_URL: test keys would write the live registry. Give them another MLflow, "
+            "or unset it.",
+            id="portal.E003",
+        )
+    if settings.MLFLOW_CLIENT_KEY and not settings.MLFLOW_CLIENT_CERT:
+        yield Error("MLFLOW_CLIENT_KEY is set without MLFLOW_CLIENT_CERT: set both.", id="portal.E004")
+    if upstream.scheme == "http":
+        unused = ("MLFLOW_CA_BUNDLE", "MLFLOW_CLIENT_CERT")
+        for name in [name for name in unused if getattr(settings, name)]:
+            yield Warning(f"{name} has no effect: MLFLOW_URL is http. Write https.", id="portal.W005")
+        if settings.MLFLOW_AUTHORIZATION and not is_local(upstream.hostname or ""):
+            yield Warning(
+                "MLFLOW_AUTHORIZATION crosses the network in clear: MLFLOW_URL is http. Write https.",
+                id="portal.W006",
+            )
+
+
+def secrets() -> Iterator[CheckMessage]:
+    if len(settings.SECRET_KEY) < SHORT_SECRET:
+        yield Warning(
+            f"SECRET_KEY has fewer than {SHORT_SECRET} characters: whoever guesses it signs in as anyone. "
+            "Make a longer one.",
+            id="portal.W007",
+        )
+    if len(set(settings.KEY_PEPPERS)) < len(settings.KEY_PEPPERS):
+        yield Warning("KEY_PEPPERS holds the same pepper twice: remove one.", id="portal.W008")
+    if settings.SECRET_KEY in settings.KEY_PEPPERS:
+        yield Warning(
+            "SECRET_KEY is one of KEY_PEPPERS: whoever learns one learns both. Make another.",
+            id="portal.W009",
+        )
+
+
+def processes() -> Iterator[CheckMessage]:
     if settings.WORKERS > 1 and not settings.REDIS_URL:
-        return [
-            checks.Warning(
-                f"WORKERS is {settings.WORKERS} and REDIS_URL is not set: each process counts each key's calls "
-                "for itself.",
-                hint="Set REDIS_URL to a Redis or Valkey that all of them reach, or WORKERS=1.",
-                id="portal.W001",
-            )
-        ]
-    return []
-
-
-@register()
-def pages_have_threads(app_configs: Sequence[AppConfig] | None, **options: Any) -> list[CheckMessage]:
-    """Pages and health need threads that no transfer can take."""
+        yield Warning(
+            f"WORKERS is {settings.WORKERS} without REDIS_URL: each process counts by itself, so that a key's "
+            "limits are up to so many times higher. Set REDIS_URL, or WORKERS=1.",
+            id="portal.W010",
+        )
     if settings.THREADS > 1 and settings.MAX_IN_FLIGHT >= settings.THREADS:
-        return [
-            checks.Warning(
-                f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can "
-                "take them all, and then neither health nor pages answer.",
-                hint="Set MAX_IN_FLIGHT to a few less than THREADS.",
-                id="portal.W002",
-            )
-        ]
-    return []
+        yield checks.Warning(
+            f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can take "
+            "them all, and then neither health nor pages answer. Set it to a few less than THREADS.",
+            id="portal.W011",
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine is meant; a wildcard address is not."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def is_allowed(host: str) -> bool:
+    """As Django's ALLOWED_HOSTS works: a leading dot stands for all names below."""
+    written = f"[{host}]" if ":" in host else host
+    return any(
+        pattern in ("*", written) or (pattern.startswith(".") and f".{written}".endswith(pattern))
+        for pattern in (name.lower() for name in settings.ALLOWED_HOSTS)
+    )

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from keys import limits
 from keys.refusals import Refusal
-from proxy import upstream, usage
+from proxy import draining, upstream, usage
 
 PROBE_TIMEOUT = 3.0  # seconds
 
@@ -99,6 +99,10 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
+    """May calls be sent here? Not once the portal is about to stop, while calls that run are finished."""
+    if draining.has_begun():
+        stopping = check(time.perf_counter(), problem="The portal is being stopped")
+        return answer({"portal": stopping}, needed=frozenset({"portal"}))
     return answer({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
 
 

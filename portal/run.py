@@ -34,8 +34,8 @@ PORTAL_START_SECONDS = 60.0
 ROUND_TRIP_SECONDS = 120.0
 WATCH_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
-# gunicorn gives calls in flight 30 seconds.
-PORTAL_STEPS: StopSteps = ((signal.SIGTERM, 40.0),)
+# gunicorn gives running calls DRAIN_SECONDS, and kills a worker that takes 14 seconds longer.
+PORTAL_STEPS: StopSteps = ((signal.SIGTERM, settings.DRAIN_SECONDS + 20.0),)
 
 
 def say(line: str = "") -> None:

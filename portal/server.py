@@ -5,21 +5,47 @@ that breaks off is not ended as if it were whole. HOST, PORT, WORKERS and THREAD
 by way of `portal.settings`.
 """
 
+import contextlib
+import logging.config
 import os
+import selectors
+import socket
+import sys
+import time
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from django.conf import settings
+from gunicorn.glogging import Logger
 from gunicorn.workers.gthread import ThreadWorker
+
+# Where the processes' numbers are: to be known before prometheus_client is imported.
+METRICS = settings.DATA_DIR / "metrics" / str(settings.PORT)
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
+
+from portal import checks
+from proxy import draining
+
+CUT_SECONDS = 2  # that a call which was cut off gets to write itself down
+WRITE_SECONDS = 10  # that the spool gets to empty; what is left in it is adopted
+POLL_SECONDS = 0.1
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, with two things mended that gunicorn 27 mends too.
+    """gunicorn's threaded worker, mended, and with an end of its own.
 
-    On SIGTERM it waits only for requests, not for idle connections. And a request that was read along with the
-    end of the last one's body is served: the poller would wait for a socket that has nothing more to say.
+    A request that was read along with the end of the last one's body is served: the poller would wait for a
+    socket that has nothing more to say (gunicorn 27 mends that too).
+
+    On SIGTERM the calls that are running get DRAIN_SECONDS; idle connections are closed. If the whole portal
+    stops, not just this worker, it goes on accepting meanwhile, so that readiness can say so and callers are
+    told to come again. Then whatever still runs is cut off and written down.
     """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.serving: dict[Any, socket.socket] = {}
 
     def handle(self, conn: Any) -> Any:
         answer = super().handle(conn)
@@ -27,14 +53,125 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             answer = super().handle(conn)
         return answer
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        super().set_accept_enabled(enabled)
-        if self.alive or enabled:
-            return
-        for connection in (*self.keepalived_conns, *self.pending_conns):
-            connection.timeout = 0.0
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        self.serving[conn] = conn.sock
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            self.serving.pop(conn, None)
+
+    def run(self) -> None:
+        wake = self.method_queue
+        self.poller.register(wake.fileno(), selectors.EVENT_READ, wake.run_callbacks)
+        while self.alive and self.is_parent_alive():
+            self.turn(accept=True, seconds=1.0)
+        self.drain()
+        self.leave()
+
+    def turn(self, *, accept: bool, seconds: float) -> None:
+        """What there is to do in the next `seconds`, at most."""
+        self.notify()
+        self.set_accept_enabled(accept and self.nr_conns < self.worker_connections)
+        self.wait_for_and_dispatch_events(timeout=seconds)
         self.murder_keepalived()
         self.murder_pending()
+
+    def drain(self) -> None:
+        """Until what runs now has ended, or DRAIN_SECONDS are over."""
+        self.alive = False
+        end = time.monotonic() + settings.DRAIN_SECONDS
+        running = set(self.serving)
+        for connection in (*self.keepalived_conns, *self.pending_conns):
+            connection.timeout = 0.0
+        while (not running.isdisjoint(self.serving) or self.is_behind()) and time.monotonic() < end:
+            self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
+        self.set_accept_enabled(False)
+
+    def is_behind(self) -> bool:
+        """Whether connections wait for a thread."""
+        return self.tpool._work_queue.qsize() > 0
+
+    def leave(self) -> None:
+        """Cut off what is left, see to it that all is written down, and be gone."""
+        from proxy import usage, usage_writer
+
+        usage.stop_running()
+        for connection in list(self.serving.values()):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        end = time.monotonic() + CUT_SECONDS
+        while self.nr_conns > 0 and time.monotonic() < end:
+            self.turn(accept=False, seconds=POLL_SECONDS)
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+        if not self.serving:
+            return
+        # Threads that wait for MLflow would keep this process alive until it answers.
+        usage.record_stopped()
+        usage_writer.stop()
+        sys.stderr.flush()
+        os._exit(0)
+
+
+class OneLog(Logger):  # type: ignore[misc]
+    """gunicorn's log as part of the portal's: same form, same place, nothing in it that looks like a key."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg, self.loglevel = cfg, logging.INFO
+        logging.config.dictConfig(settings.LOGGING)
+        self.error_log.setLevel(logging.INFO)
+        self.error_log.handlers, self.error_log.propagate = [], True
+
+    def access(self, *arguments: Any) -> None:
+        """`portal.access` says more."""
+
+
+def on_starting(arbiter: Any) -> None:
+    """Settings that do not fit together stop the start; those that hardly do are warned of."""
+    for message in checks.check_settings():
+        if message.is_serious():
+            raise SystemExit(message.msg)
+        arbiter.log.warning("setting_questionable", extra={"id": message.id, "advice": message.msg})
+
+
+def when_ready(arbiter: Any) -> None:
+    """All workers hear at once that the portal stops; one that is only replaced does not say so."""
+    from portal import metric_files
+
+    metric_files.begin(METRICS)
+
+    def stop() -> None:
+        draining.begin()
+        raise StopIteration
+
+    arbiter.handle_term = stop
+
+
+def child_exit(arbiter: Any, worker: Any) -> None:
+    from portal import metric_files
+
+    metric_files.bury(METRICS, worker.pid)
+
+
+def pre_request(worker: Worker, request: Any) -> None:
+    from portal import access
+
+    access.began()
+
+
+def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:
+    from portal import access
+
+    status = response.status_code if response and response.status else 500
+    access.ended(
+        environ,
+        status=status,
+        sent=response.sent if response else 0,
+        trusted_proxies=settings.TRUSTED_PROXIES,
+    )
 
 
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
@@ -42,7 +179,9 @@ worker_class = "portal.server.Worker"
 workers = settings.WORKERS
 threads = settings.THREADS
 keepalive = 75  # seconds; a load balancer's usual 60 and more, so that it never sends into a closing door
-graceful_timeout = 30  # seconds that running requests get after SIGTERM
+graceful_timeout = (
+    settings.DRAIN_SECONDS + CUT_SECONDS + WRITE_SECONDS + 2
+)  # seconds until a worker is killed
 timeout = 60  # seconds without a worker's heartbeat; a long transfer does not stop it
 worker_connections = 2000
 limit_request_line = 8190  # bytes
@@ -52,6 +191,7 @@ control_socket_disable = True
 header_map = "drop"
 forwarder_headers = ""
 forwarded_allow_ips = ""
+logger_class = OneLog
 accesslog = None
 errorlog = "-"
 loglevel = "info"

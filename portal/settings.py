@@ -4,6 +4,7 @@ One machine: `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json an
 $DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` alone works beside it.
 """
 
+import ipaddress
 import json
 import os
 import secrets
@@ -76,6 +77,13 @@ def http_url(name: str, default: str = "") -> str:
     return value
 
 
+def log_format(wanted: str) -> str:
+    """For `auto`: text for a person, who sits at a terminal or has called a command; JSON otherwise."""
+    if wanted != "auto":
+        return wanted
+    return "text" if sys.stderr.isatty() or Path(sys.argv[0]).name == "manage.py" else "json"
+
+
 def place(url: str) -> tuple[str, int]:
     """Host and port that an address means; all the names of this machine are one."""
     parts = urlsplit(url)
@@ -92,6 +100,13 @@ def redis_url(name: str) -> str:
     if value and (scheme not in ("redis", "rediss", "unix") or not divider or not rest):
         raise wrong(name, "not an address such as redis://redis.internal:6379/0 or valkey://…")
     return f"{scheme}://{rest}" if value else ""
+
+
+def networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(item) for item in items(name, default)]
+    except ValueError:
+        raise wrong(name, "holds what is no network; write it as 10.1.0.0/16, 2001:db8::/32") from None
 
 
 def readable_file(name: str) -> str:
@@ -139,6 +154,7 @@ HOST = text("HOST", "127.0.0.1")
 PORT = number("PORT", 8000, least=1, most=65535)
 WORKERS = number("WORKERS", 1, least=1, most=64)
 THREADS = number("THREADS", 32, least=1, most=1000)
+DRAIN_SECONDS = number("DRAIN_SECONDS", 30, most=3600)
 
 SECRET_KEY = text("SECRET_KEY", _secrets.get("SECRET_KEY", ""))
 KEY_PEPPERS = items("KEY_PEPPERS", _secrets.get("KEY_PEPPERS", ""))
@@ -198,6 +214,8 @@ for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_
 
 ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.0.1", "localhost", "[::1]"}))
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, most=10)
+METRICS_ALLOW = networks("METRICS_ALLOW", "127.0.0.0/8,::1/128")
+LOG_FORMAT = choice("LOG_FORMAT", "auto", "auto", "text", "json")
 
 INSTALLED_APPS = [
     "unfold",
@@ -278,15 +296,21 @@ if TRUSTED_PROXIES:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "formatters": {"json": {"()": "portal.logs.Json"}, "text": {"()": "portal.logs.Text"}},
     "filters": {"no_keys": {"()": "portal.logs.WithoutKeys"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_keys"]},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": log_format(LOG_FORMAT),
+            "filters": ["no_keys"],
+        },
     },
     "root": {"handlers": ["console"], "level": "DEBUG" if DEBUG else "INFO"},
-    # These print headers at DEBUG, Authorization among them.
     "loggers": {
-        name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")
+        # These print headers at DEBUG, Authorization among them.
+        **{name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")},
+        # What it says of a 4xx is its path; the access line has the rest.
+        "django.request": {"level": "ERROR"},
     },
 }
 

@@ -93,7 +93,7 @@ def opened(row: Registration) -> Registration:
     try:
         insert(row)
     except (DatabaseError, InterfaceError) as error:
-        logger.exception("ledger_unavailable request_id=%s", row.request_id)
+        logger.exception("ledger_unavailable", extra={"request_id": row.request_id})
         raise unavailable(
             "ledger_unavailable",
             f"The portal cannot write its ledger just now, and without that nothing changes in the registry: "
@@ -190,13 +190,13 @@ def complete(row: Registration | None, answer: Answer) -> None:
     content = body_of(answer) if not done or row.operation.endswith(".create") else {}
     facts = facts_of(row, content) if done else {"reason": shortened(content.get("error_code", ""), 80)}
     if facts is None:
-        logger.error("ledger_answer_unreadable request_id=%s operation=%s", row.request_id, row.operation)
+        logger.error("ledger_answer_unreadable", extra=about(row))
         return
     outcome = Outcome.DONE if done else Outcome.REFUSED
     try:
         close(row, outcome=outcome, status=answer.status, **facts)
     except (DatabaseError, InterfaceError):
-        logger.exception("ledger_not_completed request_id=%s operation=%s", row.request_id, row.operation)
+        logger.exception("ledger_not_completed", extra=about(row))
 
 
 def not_sent(row: Registration | None, refusal: Refusal) -> None:
@@ -206,7 +206,7 @@ def not_sent(row: Registration | None, refusal: Refusal) -> None:
     try:
         close(row, outcome=Outcome.NOT_DONE, reason=refusal.reason)
     except (DatabaseError, InterfaceError):
-        logger.exception("ledger_not_completed request_id=%s operation=%s", row.request_id, row.operation)
+        logger.exception("ledger_not_completed", extra=about(row))
 
 
 def body_of(answer: Answer) -> Json:
@@ -262,5 +262,10 @@ def close(row: Registration, *, outcome: str, **facts: Any) -> bool:
     del given["sequence"], given["hash"]  # PostgreSQL's to give
     closed = Registration.objects.pending().filter(pk=row.pk).update(**given)
     if not closed:
-        logger.warning("ledger_completed_already request_id=%s", row.request_id)
+        logger.warning("ledger_completed_already", extra=about(row))
     return bool(closed)
+
+
+def about(row: Registration) -> dict[str, str]:
+    """For the log."""
+    return {"request_id": row.request_id, "operation": row.operation}

@@ -176,7 +176,7 @@ def check(caller: Caller, things: Things) -> None:
     except Refusal as refusal:
         if settings.OWNERSHIP != "log" or refusal.reason != "not_owner":
             raise
-        logger.warning("ownership_not_enforced key=%s message=%s", caller.key_id, refusal.message)
+        logger.warning("ownership_not_enforced", extra={"key_id": caller.key_id, "refusal": refusal.message})
 
 
 def check_target(caller: Caller, thing: Thing) -> None:

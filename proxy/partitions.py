@@ -69,7 +69,7 @@ def step(connection: Connection, day: datetime.date, change: Change) -> bool:
         if (day in days(connection)) == (change is make):
             return False
         change(connection, day)
-    logger.info("partition_%s day=%s", "made" if change is make else "dropped", day)
+    logger.info("partition_made" if change is make else "partition_dropped", extra={"day": str(day)})
     return True
 
 

@@ -74,7 +74,7 @@ def take(lock: int) -> None:
     try:
         is_taken = wait_for(lock)
     except (DatabaseError, InterfaceError) as error:
-        logger.warning("turn_not_taken error=%s", type(error).__name__, exc_info=error)
+        logger.warning("turn_not_taken", exc_info=error, extra={"error": type(error).__name__})
         raise unavailable(
             "database_unavailable", "The registry cannot be written just now. Try again in a few seconds."
         ) from error

@@ -230,7 +230,7 @@ def target(url: str, method: str, path: str) -> str:
 
 def refusal(error: Exception) -> Refusal:
     """The one map from urllib3's and the socket's errors to ours. Internal addresses stay in the log."""
-    logger.warning("upstream_failed error=%s", type(error).__name__, exc_info=error)
+    logger.warning("upstream_failed", exc_info=error, extra={"error": type(error).__name__})
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError) and not isinstance(
         error, NewConnectionError
     ):

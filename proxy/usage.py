@@ -3,9 +3,11 @@
 import datetime
 import json
 import logging
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from django.conf import settings
 
@@ -20,6 +22,7 @@ from proxy.ownership import Thing
 logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499  # nginx's status for a caller that went away before its answer
+STOPPED = "portal_stopped"
 CALL, CORRECTION = "call", "correction"  # what a record in the spool is
 RECENT_SECONDS = 300.0
 OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
@@ -29,6 +32,7 @@ ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, without line breaks
 
 calls = spool.Spool(FOLDER)
 attempts = Attempts()
+running: "WeakValueDictionary[str, Passage]" = WeakValueDictionary()  # by request id
 
 
 @dataclass(kw_only=True)
@@ -55,6 +59,10 @@ class Passage:
     started: float = field(default_factory=time.perf_counter)
     recorded: tuple[int, str] | None = None
     recorded_ms: float = 0.0
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        running[self.request_id] = self
 
     def record(self, *, bytes_out: int | None = None) -> None:
         """Put the call into the spool: before the last byte of its answer goes, `bytes_out` then being what
@@ -62,6 +70,10 @@ class Passage:
 
         A call without a valid key is nobody's: it is counted and has no row.
         """
+        with self.lock:  # the portal's end comes from another thread
+            self.record_once(bytes_out)
+
+    def record_once(self, bytes_out: int | None) -> None:
         now = (self.bytes_out if bytes_out is None else bytes_out, self.reason)
         if now == self.recorded:
             return
@@ -120,6 +132,21 @@ class Passage:
         ]
 
 
+def stop_running() -> None:
+    """The portal stops: whatever still runs ends for that reason, and no other."""
+    for passage in list(running.values()):
+        if passage.recorded is None:
+            passage.reason = passage.reason or STOPPED
+
+
+def record_stopped() -> None:
+    """Write down the calls that got no answer before the portal's end; 503 if there was no status yet."""
+    for passage in list(running.values()):
+        if passage.recorded is None:
+            passage.status = passage.status or 503
+            passage.record()
+
+
 def wsgi_text(text: str) -> str:
     """WSGI's bytes-as-Latin-1 as the UTF-8 that they are, or should have been."""
     return text if text.isascii() else text.encode("latin-1", "replace").decode("utf-8", "replace")
@@ -155,7 +182,7 @@ def keep(record: list[Any]) -> None:
         calls.append(ENCODER.encode(record).encode())
     except OSError as error:
         losses.count, losses.last = losses.count + 1, time.monotonic()
-        logger.error("call_not_recorded request_id=%s error=%s", record[1], error.strerror)
+        logger.error("call_not_recorded", extra={"request_id": record[1], "error": error.strerror})
 
 
 def ended(record: bytes) -> float | None:

@@ -96,7 +96,7 @@ class Writer(threading.Thread):
             if not self.is_waiting:
                 expected = isinstance(error, (psycopg.Error, OSError))
                 log = logger.warning if expected else logger.exception
-                log("usage_writer_waits error=%s", type(error).__name__)
+                log("usage_writer_waits", extra={"error": type(error).__name__})
             self.is_waiting = True
             self.disconnect()
             self.retry = time.monotonic() + RETRY_SECONDS
@@ -148,7 +148,7 @@ class Writer(threading.Thread):
 
     def store(self, segment: Segment, piece: Piece) -> None:
         if piece.damaged:
-            logger.error("spool_damaged segment=%s lines=%s", segment.name, piece.damaged)
+            logger.error("spool_damaged", extra={"segment": segment.name, "lines": piece.damaged})
         if not piece.records:
             return
         connection, batch = self.connected(), decode(piece.records)
@@ -180,7 +180,7 @@ class Writer(threading.Thread):
                     with connection.transaction():
                         write(connection, part)
                 except (psycopg.DataError, psycopg.IntegrityError) as error:
-                    logger.error("call_refused error=%s", type(error).__name__)
+                    logger.error("call_refused", extra={"error": type(error).__name__})
                     what = [*part.rows.values(), *part.corrections]
                     refused.append(json.dumps(what, default=str).encode())
         return refused
@@ -189,7 +189,7 @@ class Writer(threading.Thread):
         """Keep what PostgreSQL will not take, for someone to look at."""
         if not records:
             return
-        logger.error("calls_rejected count=%s file=rejected.jsonl", len(records))
+        logger.error("calls_rejected", extra={"count": len(records), "file": "rejected.jsonl"})
         path = self.calls.folder / "rejected.jsonl"
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as file:
             file.writelines(record + b"\n" for record in records)
@@ -235,7 +235,7 @@ class Writer(threading.Thread):
             except BaseException:
                 segment.close()
                 raise
-            logger.info("spool_adopted segment=%s", segment.name)
+            logger.info("spool_adopted", extra={"segment": segment.name})
             segment.remove()
 
     def keep_partitions(self) -> None:

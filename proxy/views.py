@@ -25,6 +25,7 @@ from keys.refusals import Refusal, forbidden, invalid, unavailable
 from proxy import (
     actions,
     bodies,
+    draining,
     headers,
     in_flight,
     ledger,
@@ -77,13 +78,14 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
             client_version=tokens.hide(meta.get("HTTP_X_MLFLOW_CLIENT_VERSION", "")),
         )
+        meta["portal.passage"] = self.passage  # for what is said of the call at its end
         try:
             response = self.forward(request)
         except Refusal as refusal:
             self.passage.reason = refusal.reason
             response = refuse(request, refusal)
         except bodies.ClientGone:
-            self.passage.reason = "client_gone"
+            self.passage.reason = self.passage.reason or "client_gone"
             response = refuse(
                 request, invalid("client_gone", "The body broke off, or its chunks are malformed.")
             )
@@ -98,6 +100,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         if redirect := self.to_browser_pages(request):
             return redirect
         caller = self.passage.caller = authentication.authenticate(request.META)
+        if draining.has_begun():
+            raise unavailable("portal_stopping", "The portal is being stopped. Try again in a few seconds.")
         request.COOKIES.clear()  # a program's: no session is looked up, and no cookie goes back
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
         paths.check_target(request.META.get("RAW_URI", ""))
@@ -298,7 +302,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             self.passage.thing = subjects.made(self.permit.match, content) or self.passage.thing
             actions.settle(caller=caller, permit=self.permit, answer=content)
         except (DatabaseError, InterfaceError, Refusal) as error:
-            logger.exception("owner_not_recorded request_id=%s", self.passage.request_id)
+            logger.exception("owner_not_recorded", extra={"request_id": self.passage.request_id})
             raise unavailable(
                 "owner_not_recorded",
                 f"MLflow did {operation.name}, but the portal could not write down whose it is. "

@@ -65,6 +65,10 @@ WRONG = [
     ("MAX_IN_FLIGHT", "0", "from 1"),
     ("MAX_IN_FLIGHT_PER_KEY", "many", "whole number"),
     ("USAGE_RETENTION_DAYS", "0", "from 1"),
+    ("DRAIN_SECONDS", "30s", "whole number"),
+    ("METRICS_ALLOW", "prometheus.internal", "no network"),
+    ("METRICS_ALLOW", "10.0.0.1/8", "no network"),
+    ("LOG_FORMAT", "xml", "auto, text, json"),
 ]
 
 
