@@ -10,12 +10,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error
 
 SHORT_SECRET = 32  # characters
 
 
-@register()
+@checks.register()
 def check_settings(app_configs: Sequence[Any] | None = None, **options: Any) -> list[CheckMessage]:
     """Every finding on the settings as they are; needs neither the database nor MLflow."""
     return [*addresses(), *behind_proxies(), *mlflow(), *secrets(), *processes()]
@@ -36,12 +37,12 @@ def addresses() -> Iterator[CheckMessage]:
             id="portal.E002",
         )
     if "*" in settings.ALLOWED_HOSTS:
-        yield Warning(
+        yield checks.Warning(
             "ALLOWED_HOSTS holds *: links in pages then lead wherever a caller's Host header says. Name the hosts.",
             id="portal.W001",
         )
     if public.scheme == "http" and not is_local(host):
-        yield Warning(
+        yield checks.Warning(
             f"PUBLIC_URL is http, so that API keys cross the network to {host} in clear: "
             "put TLS in front and write https.",
             id="portal.W002",
@@ -50,14 +51,14 @@ def addresses() -> Iterator[CheckMessage]:
 
 def behind_proxies() -> Iterator[CheckMessage]:
     if settings.PUBLIC_URL.startswith("https:") and not settings.TRUSTED_PROXIES:
-        yield Warning(
+        yield checks.Warning(
             "PUBLIC_URL is https, so that a proxy must stand in front, but TRUSTED_PROXIES is 0: every caller "
             "would seem to have the proxy's address. Set how many proxies are yours.",
             id="portal.W003",
         )
     everywhere = [str(network) for network in settings.METRICS_ALLOW if network.prefixlen == 0]
     if everywhere:
-        yield Warning(
+        yield checks.Warning(
             f"METRICS_ALLOW holds {everywhere[0]}: everybody may read /metrics. Name the networks of Prometheus.",
             id="portal.W004",
         )
@@ -76,9 +77,9 @@ def mlflow() -> Iterator[CheckMessage]:
     if upstream.scheme == "http":
         unused = ("MLFLOW_CA_BUNDLE", "MLFLOW_CLIENT_CERT")
         for name in [name for name in unused if getattr(settings, name)]:
-            yield Warning(f"{name} has no effect: MLFLOW_URL is http. Write https.", id="portal.W005")
+            yield checks.Warning(f"{name} has no effect: MLFLOW_URL is http. Write https.", id="portal.W005")
         if settings.MLFLOW_AUTHORIZATION and not is_local(upstream.hostname or ""):
-            yield Warning(
+            yield checks.Warning(
                 "MLFLOW_AUTHORIZATION crosses the network in clear: MLFLOW_URL is http. Write https.",
                 id="portal.W006",
             )
@@ -86,15 +87,15 @@ def mlflow() -> Iterator[CheckMessage]:
 
 def secrets() -> Iterator[CheckMessage]:
     if len(settings.SECRET_KEY) < SHORT_SECRET:
-        yield Warning(
+        yield checks.Warning(
             f"SECRET_KEY has fewer than {SHORT_SECRET} characters: whoever guesses it signs in as anyone. "
             "Make a longer one.",
             id="portal.W007",
         )
     if len(set(settings.KEY_PEPPERS)) < len(settings.KEY_PEPPERS):
-        yield Warning("KEY_PEPPERS holds the same pepper twice: remove one.", id="portal.W008")
+        yield checks.Warning("KEY_PEPPERS holds the same pepper twice: remove one.", id="portal.W008")
     if settings.SECRET_KEY in settings.KEY_PEPPERS:
-        yield Warning(
+        yield checks.Warning(
             "SECRET_KEY is one of KEY_PEPPERS: whoever learns one learns both. Make another.",
             id="portal.W009",
         )
@@ -102,7 +103,7 @@ def secrets() -> Iterator[CheckMessage]:
 
 def processes() -> Iterator[CheckMessage]:
     if settings.WORKERS > 1 and not settings.REDIS_URL:
-        yield Warning(
+        yield checks.Warning(
             f"WORKERS is {settings.WORKERS} without REDIS_URL: each process counts by itself, so that a key's "
             "limits are up to so many times higher. Set REDIS_URL, or WORKERS=1.",
             id="portal.W010",

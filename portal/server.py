@@ -24,8 +24,8 @@ from gunicorn.workers.gthread import ThreadWorker
 METRICS = settings.DATA_DIR / "metrics" / str(settings.PORT)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
 
-from portal import checks
-from proxy import draining
+from portal import checks  # noqa: E402
+from proxy import draining  # noqa: E402
 
 CUT_SECONDS = 2  # that a call which was cut off gets to write itself down
 WRITE_SECONDS = 10  # that the spool gets to empty; what is left in it is adopted
@@ -89,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def is_behind(self) -> bool:
         """Whether connections wait for a thread."""
-        return self.tpool._work_queue.qsize() > 0
+        return bool(self.tpool._work_queue.qsize())
 
     def leave(self) -> None:
         """Cut off what is left, see to it that all is written down, and be gone."""

@@ -28,6 +28,7 @@ GOOD = {
     "THREADS": 32,
     "MAX_IN_FLIGHT": 28,
 }
+BARE = {"MLFLOW_CA_BUNDLE": "", "MLFLOW_CLIENT_CERT": "", "MLFLOW_CLIENT_KEY": ""}
 # What is set otherwise, and which settings the one finding names.
 FAULTS = [
     ({"DEBUG": True}, "portal.E001", ["DEBUG", "registry.example"]),
@@ -40,12 +41,12 @@ FAULTS = [
     ({"MLFLOW_TEST_URL": "https://mlflow.internal"}, "portal.E003", ["MLFLOW_TEST_URL", "MLFLOW_URL"]),
     ({"MLFLOW_CLIENT_CERT": ""}, "portal.E004", ["MLFLOW_CLIENT_KEY", "MLFLOW_CLIENT_CERT"]),
     (
-        {"MLFLOW_URL": "http://localhost:5000", "MLFLOW_CLIENT_CERT": "", "MLFLOW_CLIENT_KEY": ""},
+        {**BARE, "MLFLOW_URL": "http://localhost:5000", "MLFLOW_CA_BUNDLE": "/ca.pem"},
         "portal.W005",
         ["MLFLOW_CA_BUNDLE", "MLFLOW_URL"],
     ),
     (
-        {"MLFLOW_URL": "http://mlflow.internal", "MLFLOW_CA_BUNDLE": "", "MLFLOW_CLIENT_CERT": "", "MLFLOW_CLIENT_KEY": ""},
+        {**BARE, "MLFLOW_URL": "http://mlflow.internal"},
         "portal.W006",
         ["MLFLOW_AUTHORIZATION", "MLFLOW_URL"],
     ),

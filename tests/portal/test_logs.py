@@ -8,11 +8,16 @@ from urllib.parse import quote
 import pytest
 
 from keys import tokens
-from portal.logs import Json, Text, WithoutKeys
+from portal.logs import Json, Text, WithoutKeys, request_id
 from tests.portals import wait_for
 
 KEY = tokens.generate().secret
 ENCODED = "".join(f"%{ord(letter):02x}" for letter in KEY)
+
+
+@pytest.fixture(autouse=True)
+def _no_request():
+    request_id.set("")
 
 
 def line(message, *arguments, error=None, form=Json, **extra) -> str:
