@@ -145,7 +145,7 @@ def seed(key: ApiKey, month: str) -> None:
     try:
         calls, size = month_so_far([key.pk])[key.pk]
     except (DatabaseError, InterfaceError, KeyError) as error:
-        logger.warning("month_not_known key=%s error=%s", key.public_id, type(error).__name__)
+        logger.warning("month_not_known", extra={"key_id": key.public_id, "error": type(error).__name__})
         calls = size = 0
     counters().raise_to(month, calls, size)
 
@@ -175,7 +175,7 @@ class Refresher(threading.Thread):
             try:
                 refresh()
             except (DatabaseError, InterfaceError) as error:
-                logger.warning("months_not_refreshed error=%s", type(error).__name__)
+                logger.warning("months_not_refreshed", extra={"error": type(error).__name__})
             finally:
                 connection.close()
 

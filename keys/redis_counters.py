@@ -96,7 +96,7 @@ class RedisCounters:
                 return
             self.is_up = False
         FALLBACKS.inc()
-        logger.warning("redis_lost error=%s", type(error).__name__)
+        logger.warning("redis_lost", extra={"error": type(error).__name__})
         threading.Thread(target=self.wait_until_back, name="redis-ping", daemon=True).start()
 
     def wait_until_back(self) -> None:

@@ -21,7 +21,9 @@ CALL_SECONDS = Histogram(
 UPSTREAM_SECONDS = Histogram(
     "hokusai_upstream_seconds", "MLflow's part: until its answer begins.", ["operation"], buckets=SECONDS
 )
-IN_FLIGHT = Gauge("hokusai_calls_in_flight", "Calls that have not ended.", multiprocess_mode="livesum")
+IN_FLIGHT = Gauge(
+    "hokusai_requests_in_flight", "Requests of every kind that have not ended.", multiprocess_mode="livesum"
+)
 BYTES_IN = Counter("hokusai_received_bytes", "Bytes of bodies from callers.", ["operation"])
 BYTES_OUT = Counter("hokusai_sent_bytes", "Bytes of bodies to callers.", ["operation"])
 REFUSALS = Counter("hokusai_refusals", "Calls not served or broken off, by reason.", ["reason"])

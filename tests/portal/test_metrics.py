@@ -47,7 +47,7 @@ def test_three_processes_are_one_and_what_a_killed_one_counted_stays(echo, echo_
             assert wait_for(lambda: not list(folder.glob(f"*_{victim.pid}.db")))  # noqa: B023
             found = wait_until(running, name, 60)
             assert found["hokusai_call_seconds_count", "tracking:read"] == 60
-            assert found["hokusai_calls_in_flight",] == 1
+            assert found["hokusai_requests_in_flight",] == 1
         for _ in range(10):
             running.request("GET", GET_EXPERIMENT, key=key)
         wait_until(running, name, 70)
