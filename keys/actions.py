@@ -1,7 +1,8 @@
 """What is done to keys. Each action writes the row and its KeyEvent in one transaction.
 
 The admin pages, the API and the commands only call these. `actor` is who does it (None: the command line),
-`address` from where. `PostgreSQL` announces each change, so that it holds on every process within a second.
+`address` from where, `via` with which key, if by one. PostgreSQL announces each change, so that it holds on
+every process within a second.
 """
 
 import datetime
@@ -13,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keys import tokens
+from keys import grants, tokens
 from keys.models import LIMITS, ApiKey, KeyEvent, User
 from keys.scopes import DEFAULT_PRESET, parse
 
@@ -24,6 +25,10 @@ MOST = {"requests_per_minute": 2**31 - 1, "monthly_requests": 2**63 - 1, "monthl
 
 class ActionError(ValueError):
     """What was asked cannot be done; the message says why and what to do."""
+
+
+class NotAllowed(ActionError):
+    """It could be done, but not by this actor."""
 
 
 @transaction.atomic
@@ -43,6 +48,7 @@ def issue(
     expires_at: datetime.datetime | None = None,
     actor: User | None = None,
     address: str | None = None,
+    via: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key for `owner`; returns the row and the secret, which exists nowhere else.
 
@@ -62,6 +68,9 @@ def issue(
             "expires_at": expires_at,
         }
     )
+    allowed(
+        grants.problem(rights["scopes"], owner_id=owner.pk, environment=environment, actor=actor, via=via)
+    )
     key = ApiKey.objects.create(
         owner=owner,
         name=name,
@@ -71,18 +80,29 @@ def issue(
         **secret_of(token),
         created_by=actor,
     )
-    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, **shown(rights))
+    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, via=via, **shown(rights))
     return key, token.secret
 
 
 @transaction.atomic
-def change(*, key: ApiKey, actor: User | None = None, address: str | None = None, **changes: Any) -> ApiKey:
+def change(
+    *,
+    key: ApiKey,
+    actor: User | None = None,
+    address: str | None = None,
+    via: ApiKey | None = None,
+    **changes: Any,
+) -> ApiKey:
     """Change a key's rights, name or purpose (`RIGHTS`). What stays as it was is not an event."""
     if unknown := set(changes) - set(RIGHTS):
         raise ActionError(f"{', '.join(sorted(unknown))} cannot be changed")
     key = live(key)
     changes = {name: value for name, value in checked(changes).items() if getattr(key, name) != value}
     if changes:
+        scopes = {*key.scopes, *changes.get("scopes", ())}
+        allowed(
+            grants.problem(scopes, owner_id=key.owner_id, environment=key.environment, actor=actor, via=via)
+        )
         before = {name: getattr(key, name) for name in changes}
         for name, value in changes.items():
             setattr(key, name, value)
@@ -92,6 +112,7 @@ def change(*, key: ApiKey, actor: User | None = None, address: str | None = None
             KeyEvent.Kind.CHANGED,
             actor=actor,
             address=address,
+            via=via,
             before=shown(before),
             after=shown(changes),
         )
@@ -99,30 +120,44 @@ def change(*, key: ApiKey, actor: User | None = None, address: str | None = None
 
 
 @transaction.atomic
-def pause(*, key: ApiKey, reason: str = "", actor: User | None = None, address: str | None = None) -> ApiKey:
+def pause(
+    *,
+    key: ApiKey,
+    reason: str = "",
+    actor: User | None = None,
+    address: str | None = None,
+    via: ApiKey | None = None,
+) -> ApiKey:
     """Stop a key until it is resumed. Pausing a paused key changes nothing."""
     key = live(key)
     if key.paused_at is None:
         key.paused_at = timezone.now()
         key.save(update_fields=["paused_at"])
-        record(key, KeyEvent.Kind.PAUSED, actor=actor, address=address, reason=reason)
+        record(key, KeyEvent.Kind.PAUSED, actor=actor, address=address, via=via, reason=reason)
     return key
 
 
 @transaction.atomic
-def resume(*, key: ApiKey, actor: User | None = None, address: str | None = None) -> ApiKey:
+def resume(
+    *, key: ApiKey, actor: User | None = None, address: str | None = None, via: ApiKey | None = None
+) -> ApiKey:
     """Let a paused key work again."""
     key = live(key)
     if key.paused_at is not None:
         key.paused_at = None
         key.save(update_fields=["paused_at"])
-        record(key, KeyEvent.Kind.RESUMED, actor=actor, address=address)
+        record(key, KeyEvent.Kind.RESUMED, actor=actor, address=address, via=via)
     return key
 
 
 @transaction.atomic
 def rotate(
-    *, key: ApiKey, overlap: str = "24h", actor: User | None = None, address: str | None = None
+    *,
+    key: ApiKey,
+    overlap: str = "24h",
+    actor: User | None = None,
+    address: str | None = None,
+    via: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
@@ -132,6 +167,7 @@ def rotate(
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
     key = live(key)
+    allowed(grants.rotation_problem(key, actor=actor, via=via))
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:
         raise ActionError("the key has expired; issue a new one")
@@ -153,19 +189,32 @@ def rotate(
     for name, value in secret_of(token).items():
         setattr(key, name, value)
     key.save()
-    record(key, KeyEvent.Kind.ROTATED, actor=actor, address=address, overlap=overlap)
+    record(key, KeyEvent.Kind.ROTATED, actor=actor, address=address, via=via, overlap=overlap)
     return key, token.secret
 
 
 @transaction.atomic
-def revoke(*, key: ApiKey, reason: str = "", actor: User | None = None, address: str | None = None) -> ApiKey:
+def revoke(
+    *,
+    key: ApiKey,
+    reason: str = "",
+    actor: User | None = None,
+    address: str | None = None,
+    via: ApiKey | None = None,
+) -> ApiKey:
     """End a key for good. Revoking a revoked key changes nothing and writes no second event."""
     key = ApiKey.objects.select_for_update().get(pk=key.pk)
     if key.revoked_at is None:
         key.revoked_at, key.revoked_reason = timezone.now(), reason
         key.save(update_fields=["revoked_at", "revoked_reason"])
-        record(key, KeyEvent.Kind.REVOKED, actor=actor, address=address, reason=reason)
+        record(key, KeyEvent.Kind.REVOKED, actor=actor, address=address, via=via, reason=reason)
     return key
+
+
+def allowed(problem: str) -> None:
+    """Raise NotAllowed if there is a problem."""
+    if problem:
+        raise NotAllowed(problem)
 
 
 def live(key: ApiKey) -> ApiKey:
@@ -228,5 +277,15 @@ def shown(rights: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def record(key: ApiKey, kind: str, *, actor: User | None, address: str | None, **detail: Any) -> None:
+def record(
+    key: ApiKey,
+    kind: str,
+    *,
+    actor: User | None,
+    address: str | None,
+    via: ApiKey | None = None,
+    **detail: Any,
+) -> None:
+    if via:
+        detail["via"] = via.public_id
     KeyEvent.objects.create(key=key, kind=kind, actor=actor, address=address, detail=detail)

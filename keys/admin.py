@@ -6,7 +6,7 @@ Keys are never edited by the generic forms: whatever is done to one has a page o
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -26,7 +26,7 @@ from keys.columns import (
     state_label,
     use,
 )
-from keys.models import ApiKey, KeyEvent
+from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.scopes import in_words
 
 
@@ -38,22 +38,8 @@ class StateFilter(admin.SimpleListFilter):
         return list(ApiKey.State.choices)
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        """The keys whose `state` is the chosen one: of the states that apply to a key, the first counts."""
-        now = timezone.now()
-        states = {
-            "revoked": Q(revoked_at__isnull=False),
-            "expired": Q(expires_at__isnull=False, expires_at__lte=now),
-            "paused": Q(paused_at__isnull=False),
-            "rotating": Q(previous_ends_at__isnull=False, previous_ends_at__gt=now),
-            "active": Q(),
-        }
-        if (chosen := self.value()) not in states:
-            return queryset
-        for state, condition in states.items():
-            if state == chosen:
-                break
-            queryset = queryset.exclude(condition)
-        return queryset.filter(condition)
+        chosen = self.value()
+        return cast(ApiKeyQuerySet, queryset).in_state(chosen) if chosen in ApiKey.State.values else queryset
 
 
 @admin.register(ApiKey)

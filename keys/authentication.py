@@ -3,6 +3,7 @@
 import base64
 import binascii
 import datetime
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -14,7 +15,7 @@ from prometheus_client import Counter
 
 from keys import cache, tokens
 from keys.models import ApiKey, User
-from keys.refusals import Refusal, invalid, unauthenticated, unavailable
+from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
 from keys.scopes import Preset
 
 HOW_TO_SEND_A_KEY = (
@@ -239,3 +240,17 @@ def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -
     return unauthenticated(
         reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."
     )
+
+
+def check_network(caller: Caller, address: str) -> None:
+    """Raise Refusal if the caller's key is bound to networks and `address` is in none of them."""
+    networks = caller.networks
+    if networks and not (
+        address
+        and any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
+    ):
+        raise forbidden(
+            "network",
+            f"{caller} works only from {', '.join(networks)}; "
+            f"this call came from {address or 'an unknown address'}.",
+        )

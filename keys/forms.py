@@ -19,7 +19,7 @@ from unfold.widgets import (
 
 from keys import actions
 from keys.models import ApiKey, User
-from keys.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, Preset, preset_of
+from keys.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
 
 NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
@@ -29,6 +29,7 @@ PRESETS = [
     (SINGLE, "Single scopes: exactly what is ticked below"),
 ]
 SCOPES = [(f"{thing}:{act}", verb) for thing in IN_WORDS for act, verb in ACTS.items()]
+SCOPES += [(scope.value, words) for scope, words in PORTAL_IN_WORDS.items()]
 OVERLAPS = [
     ("now", "Now: the old secret stops at once"),
     ("1h", "In 1 hour"),
@@ -127,10 +128,11 @@ class RightsForm(forms.Form):
     def scope_rows(self) -> list[tuple[str, list[Any]]]:
         """The boxes to tick, by what they are about."""
         boxes = self["scopes"].subwidgets
-        return [
+        rows = [
             (words[0].upper() + words[1:], boxes[index * len(ACTS) : (index + 1) * len(ACTS)])
             for index, words in enumerate(IN_WORDS.values())
         ]
+        return [*rows, ("This portal itself, for programs", boxes[len(IN_WORDS) * len(ACTS) :])]
 
 
 class IssueForm(RightsForm):

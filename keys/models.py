@@ -36,12 +36,19 @@ def default_scopes() -> list[str]:
     return list(DEFAULT_PRESET.scopes)
 
 
+class UserManager(DjangoUserManager["User"]):
+    def named(self, text: str) -> "User":
+        """The user of this id (`usr_…`), or of this name. Raises User.DoesNotExist."""
+        by_id = self.filter(public_id=text).first()
+        return by_id or self.get(username=text)
+
+
 class User(AbstractUser):
     """A person or a machine that holds keys. `public_id` (`usr_…`) is what MLflow and the logs see."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_user_id, editable=False)
 
-    objects: ClassVar[DjangoUserManager["User"]] = DjangoUserManager()  # type: ignore[assignment]
+    objects: ClassVar[UserManager] = UserManager()
 
     class Meta:
         verbose_name = "user"
@@ -63,6 +70,36 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def for_digests(self, digests: list[str]) -> "ApiKeyQuerySet":
         """Keys of which one of these is the secret's digest, or the previous secret's."""
         return self.filter(Q(digest__in=digests) | Q(previous_digest__in=digests))
+
+    def in_state(self, state: str, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        """The keys whose `state` is this one: of the states that apply to a key, the first counts."""
+        now = now or timezone.now()
+        states = {
+            "revoked": Q(revoked_at__isnull=False),
+            "expired": Q(expires_at__isnull=False, expires_at__lte=now),
+            "paused": Q(paused_at__isnull=False),
+            "rotating": Q(previous_ends_at__isnull=False, previous_ends_at__gt=now),
+            "active": Q(),
+        }
+        keys = self.filter(states[state])
+        for earlier, condition in states.items():
+            if earlier == state:
+                break
+            keys = keys.exclude(condition)
+        return keys
+
+    def found_by(self, text: str) -> "ApiKeyQuerySet":
+        """Keys whose name, owner, id or masked form holds each word of the text."""
+        keys = self
+        for word in text.replace("…", " ").split():
+            keys = keys.filter(
+                Q(name__icontains=word)
+                | Q(owner__username__icontains=word)
+                | Q(public_id__icontains=word)
+                | Q(prefix__icontains=word)
+                | Q(last4__icontains=word)
+            )
+        return keys
 
     def active(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
         now = now or timezone.now()
@@ -258,3 +295,29 @@ class KeyEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M} UTC"
+
+
+class IdempotentRequest(models.Model):
+    """A write by the management API that was done, so that sending it again does not do it again.
+
+    Written in the transaction that does it: the unique constraint makes the second of two at once wait for the
+    first. `answer` holds no secret.
+    """
+
+    caller = models.CharField(max_length=30, help_text="key:12 or user:3.")
+    name = models.CharField(max_length=255, help_text="The caller's Idempotency-Key.")
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
+    status = models.PositiveSmallIntegerField(default=0)
+    answer: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_idempotent_request", fields=["caller", "name"]),
+            models.CheckConstraint(
+                name="idempotent_fingerprint_is_sha256", condition=Q(fingerprint__regex=r"^[0-9a-f]{64}$")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.caller} {self.name}"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(kw_only=True, eq=False)  # not frozen: Python itself sets __traceback__ on exceptions
@@ -10,7 +11,7 @@ class Refusal(Exception):
 
     `error_code` is one of MLflow's names (mlflow/protos/databricks.proto), because its client turns an
     unknown one into INTERNAL_ERROR. `message` says what happened and what to do; `reason` is the constant
-    word under which refusals are counted and logged.
+    word under which refusals are counted and logged; `errors` what is wrong by field, where there are fields.
     """
 
     status: int
@@ -18,6 +19,7 @@ class Refusal(Exception):
     reason: str
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    errors: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message

@@ -19,6 +19,17 @@ class Scope(StrEnum):
     TRACES_READ = "traces:read"
     TRACES_WRITE = "traces:write"
     TRACES_DELETE = "traces:delete"
+    PORTAL_READ = "portal:read"
+    PORTAL_INTROSPECT = "portal:introspect"
+    PORTAL_ADMIN = "portal:admin"
+
+
+PORTAL = frozenset({Scope.PORTAL_READ, Scope.PORTAL_INTROSPECT, Scope.PORTAL_ADMIN})  # none at MLflow
+PORTAL_IN_WORDS = {
+    Scope.PORTAL_READ: "See in the management API what its user may see in the portal",
+    Scope.PORTAL_INTROSPECT: "Ask the portal whether a key is good, and whose",
+    Scope.PORTAL_ADMIN: "Do in the management API what its user may do in the portal",
+}
 
 
 IN_WORDS = {
@@ -40,7 +51,7 @@ class Preset(StrEnum):
     @property
     def scopes(self) -> tuple[Scope, ...]:
         acts = {"reader": ("read",), "contributor": ("read", "write"), "full": tuple(ACTS)}[self.value]
-        return tuple(scope for scope in Scope if scope.partition(":")[2] in acts)
+        return tuple(scope for scope in Scope if scope not in PORTAL and scope.partition(":")[2] in acts)
 
     @property
     def in_words(self) -> str:
@@ -74,7 +85,7 @@ def in_words(held: Iterable[str]) -> list[str]:
         things = [words for thing, words in IN_WORDS.items() if f"{thing}:{act}" in set(held)]
         if things:
             lines.append(f"{verb} {'; '.join(things)}")
-    return lines
+    return lines + [words for scope, words in PORTAL_IN_WORDS.items() if scope in set(held)]
 
 
 def preset_of(held: Iterable[str]) -> Preset | None:

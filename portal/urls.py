@@ -13,6 +13,7 @@ urlpatterns = [
     path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
+    path("api/v1/", include("portal.api")),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),

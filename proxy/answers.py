@@ -3,6 +3,7 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
+from keys.api.problems import PREFIX, problem
 from keys.refusals import Refusal
 
 # MLflow's names (mlflow/protos/databricks.proto); what is not here becomes INTERNAL_ERROR in its client anyway.
@@ -11,8 +12,12 @@ ERROR_CODES = {
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
     404: "ENDPOINT_NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
     409: "RESOURCE_CONFLICT",
+    412: "PRECONDITION_FAILED",
     413: "RESOURCE_EXHAUSTED",
+    415: "UNSUPPORTED_MEDIA_TYPE",
+    422: "UNPROCESSABLE_CONTENT",
     429: "REQUEST_LIMIT_EXCEEDED",
     502: "TEMPORARILY_UNAVAILABLE",
     503: "TEMPORARILY_UNAVAILABLE",
@@ -48,6 +53,8 @@ def error_page(refusal: Refusal, request_id: str) -> str:
 
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """The answer to a request that is not served, in the form its sender can read."""
+    if request.path_info.startswith(f"{PREFIX}/"):
+        return problem(request, refusal)
     request_id = request.META.get("portal.request_id", "")
     if is_browser(request):
         response = HttpResponse(error_page(refusal, request_id), status=refusal.status)

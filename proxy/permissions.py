@@ -3,13 +3,13 @@
 operation -> network -> scope -> dangerous input -> name pattern -> maker's tags -> ownership
 """
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from django.conf import settings
 
+from keys import authentication
 from keys.authentication import Caller
 from keys.refusals import forbidden, unauthenticated
 from keys.scopes import allows
@@ -65,7 +65,7 @@ def permit(
     `named` is told what the call acts on as soon as that is known.
     """
     match = match or operations.match(attempt.method, attempt.path)
-    check_network(caller, attempt.address)
+    authentication.check_network(caller, attempt.address)
     check_scopes(caller, match)
     export = read_export(match, attempt)
     content: Json = {}
@@ -89,20 +89,6 @@ def permit(
         match, content, user_id=user.public_id, key_id=caller.key_id, user_name=user.username
     )
     return Permit(match=match, things=things, content=stamped, restamped=True)
-
-
-def check_network(caller: Caller, address: str) -> None:
-    networks = caller.networks
-    if not networks:
-        return
-    if not address or not any(
-        ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks
-    ):
-        raise forbidden(
-            "network",
-            f"{caller} works only from {', '.join(networks)}; "
-            f"this call came from {address or 'an unknown address'}.",
-        )
 
 
 def check_scopes(caller: Caller, match: Match) -> None:

@@ -15,12 +15,12 @@ from proxy.routes import OPERATIONS
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-MAKERS = {"unauthenticated", "invalid", "forbidden", "unavailable", "dangerous", "bad_gateway"}
+MAKERS = {"unauthenticated", "invalid", "forbidden", "unavailable", "dangerous", "bad_gateway", "conflict"}
 HELPERS = {"text", "flag", "number", "items", "choice", "http_url", "redis_url", "networks", "readable_file"}
 
 
 def calls(package: str):
-    for file in sorted((ROOT / package).glob("*.py")):
+    for file in sorted((ROOT / package).rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call):
                 name = (

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -49,7 +50,7 @@ def test_issuing_prints_an_object_for_programs(run):
     assert {"id", "key", "user", "user_id", "scopes", "expires_at"} <= set(issued)
     assert (issued["id"], issued["user"], issued["user_id"]) == (key.public_id, "alice", key.owner.public_id)
     assert issued["scopes"] == key.scopes
-    assert issued["expires_at"] == key.expires_at.isoformat()
+    assert datetime.fromisoformat(issued["expires_at"]) == key.expires_at
     assert tokens.parse(issued["key"]).last4 == key.last4
 
 

@@ -8,11 +8,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from keys import actions, sizes
-from keys.models import LIMITS, ApiKey, User
+from keys import actions, sizes, times
+from keys.api.serializers import described
+from keys.models import ApiKey, User
 from keys.scopes import DEFAULT_PRESET, Preset, Scope
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Command(BaseCommand):
@@ -116,10 +115,10 @@ def checked_name(name: str) -> str:
 def expiry(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None
-    match = re.fullmatch(r"([1-9][0-9]{0,4})([mhdw])", text)
-    if match is None:
-        raise CommandError(f"--expires-in: “{text}” is no time; write 30m, 12h, 90d or 4w")
-    return timezone.now() + datetime.timedelta(**{UNITS[match[2]]: int(match[1])})
+    try:
+        return timezone.now() + times.lasting(text)
+    except ValueError as error:
+        raise CommandError(f"--expires-in: {error}") from None
 
 
 def size(text: str | None) -> int | None:
@@ -132,20 +131,5 @@ def size(text: str | None) -> int | None:
 
 
 def description(key: ApiKey) -> dict[str, Any]:
-    """A key as the commands print it in JSON; no secret."""
-    return {
-        "id": key.public_id,
-        "name": key.name,
-        "user": key.owner.username,
-        "user_id": key.owner.public_id,
-        "environment": key.environment,
-        "masked": key.masked,
-        "state": key.state,
-        "scopes": key.scopes,
-        "networks": key.networks,
-        "patterns": key.patterns,
-        "any_owner": key.any_owner,
-        **{limit: getattr(key, limit) for limit in LIMITS},
-        "created_at": key.created_at.isoformat(),
-        "expires_at": key.expires_at and key.expires_at.isoformat(),
-    }
+    """A key as the commands print it in JSON, and the API shows it; no secret."""
+    return described(key)

@@ -1,0 +1,144 @@
+"""Who calls the management API, and what they may do there.
+
+A session counts with CSRF, a key with its scopes: `portal:read` sees and `portal:admin` does what the key's user
+may see and do in the portal, and no more, so that a key is worth nothing more than its user, at any time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from django.conf import settings
+from django.db.models import Model, Q, QuerySet
+from django.utils.functional import SimpleLazyObject
+from rest_framework import authentication as framework
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from keys import authentication
+from keys.addresses import client_address
+from keys.authentication import Caller
+from keys.models import ApiKey, User
+from keys.refusals import forbidden, unauthenticated
+from keys.scopes import Scope
+
+if TYPE_CHECKING:  # the framework reads this file while it makes the class
+    from rest_framework.views import APIView
+
+Row = TypeVar("Row", bound=Model)
+CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Who may do something.
+
+    `scopes`: a key needs one of them; none: any key will do. `permissions`: what staff need for everybody's
+    rows. `own`: others may for their own, which the view sees to (`within`). `by_session`: people may too.
+    """
+
+    scopes: tuple[Scope, ...] = ()
+    permissions: tuple[str, ...] = ()
+    own: bool = False
+    by_session: bool = True
+
+
+def sees(*permissions: str, own: bool = True) -> Rule:
+    return Rule(scopes=(Scope.PORTAL_READ, Scope.PORTAL_ADMIN), permissions=permissions, own=own)
+
+
+def does(*permissions: str, own: bool = False) -> Rule:
+    return Rule(scopes=(Scope.PORTAL_ADMIN,), permissions=permissions, own=own)
+
+
+class KeyAuthentication(framework.BaseAuthentication):
+    """An API key, in any of the forms that MLflow's paths take."""
+
+    def authenticate(self, request: Request) -> tuple[User, Caller] | None:
+        meta = request.META
+        authentication.refuse_key_in_query(meta.get("QUERY_STRING", ""))
+        if not any(meta.get(name) for name in CREDENTIALS):
+            return None
+        caller = authentication.authenticate(meta)
+        request._request.api_caller = caller  # type: ignore[attr-defined]  # for the usage log
+        if caller.in_grace:
+            raise unauthenticated(
+                "expired_key", f"{caller} has expired. Ask your administrator for a new one."
+            )
+        authentication.check_network(caller, address_of(request) or "")
+        # Not the owner that is remembered with the key: staff who are no longer staff are not at once.
+        owner = SimpleLazyObject(lambda: User.objects.get(pk=caller.user.pk))
+        return cast(User, owner), caller
+
+
+class Allowed(BasePermission):
+    """What the view's `rules` say for the method; without a rule it is refused."""
+
+    def has_permission(self, request: Request, view: "APIView") -> bool:
+        rule: Rule | None = getattr(view, "rules", {}).get(
+            "GET" if request.method == "HEAD" else request.method
+        )
+        if rule is None:
+            return request.method not in view.allowed_methods  # which is answered with 405
+        if request.auth is None and not request.user.is_authenticated:
+            raise unauthenticated(
+                "no_key",
+                f"This needs a key with the scope {needed(rule)}. {authentication.HOW_TO_SEND_A_KEY}.",
+            )
+        if request.auth is None:
+            request._request.api_caller = Caller.by_session(user_of(request))  # type: ignore[attr-defined]
+        if key := key_of(request):
+            check_scope(key, rule)
+        elif not rule.by_session:
+            raise forbidden("scope", f"This is for programs: send a key with the scope {needed(rule)}.")
+        if rule.permissions and not rule.own and not is_over_all(request, rule):
+            raise forbidden(
+                "permission", f"This needs staff with the permission {' and '.join(rule.permissions)}."
+            )
+        return True
+
+
+def check_scope(key: ApiKey, rule: Rule) -> None:
+    if rule.scopes and not set(rule.scopes) & set(key.scopes):
+        raise forbidden(
+            "scope",
+            f"This needs the scope {needed(rule)}; the API key “{key.name}” has {', '.join(key.scopes)}. "
+            "Ask your administrator for a key that may do this.",
+        )
+
+
+def needed(rule: Rule) -> str:
+    return " or ".join(rule.scopes) or "(any)"
+
+
+def key_of(request: Request) -> ApiKey | None:
+    """The key that the request came with."""
+    return request.auth.key if isinstance(request.auth, Caller) else None
+
+
+def user_of(request: Request) -> User:
+    return cast(User, request.user)
+
+
+def address_of(request: Request) -> str | None:
+    return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or None
+
+
+def made_by(request: Request) -> dict[str, Any]:
+    """Who does it, from where, and with which key, for `keys.actions`."""
+    return {"actor": user_of(request), "address": address_of(request), "via": key_of(request)}
+
+
+def is_over_all(request: Request, rule: Rule) -> bool:
+    """Whether the rule lets the caller at everybody's rows. Django's permissions count for staff only, as in
+    the admin pages."""
+    user = user_of(request)
+    return user.is_staff and user.has_perms(rule.permissions)
+
+
+def within(view: "APIView", rows: "QuerySet[Row]", own: Callable[[User], Q]) -> "QuerySet[Row]":
+    """The rows that the caller may see: all, or its own. What is not there is a 404."""
+    rule: Rule = view.rules["GET" if view.request.method == "HEAD" else view.request.method]  # type: ignore[attr-defined]
+    if is_over_all(view.request, rule):
+        return rows
+    return rows.filter(own(user_of(view.request)))

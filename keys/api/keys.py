@@ -1,0 +1,272 @@
+"""Keys over the management API. Each write calls one of `keys.actions`."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import django_filters
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+
+from keys import actions
+from keys.api import serializers
+from keys.api.callers import Rule, does, made_by, sees, within
+from keys.api.once import HEADER, once
+from keys.api.pages import Pages
+from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, User
+from keys.refusals import Refusal
+
+Method = TypeVar("Method", bound=Callable[..., Response])
+SHOWN_ONCE = "Keep it where secrets are kept: it is shown only now."
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The ETag you saw: 412 if the key changed since."
+)
+IDEMPOTENCY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="Any text of yours. The same again within 24 hours does nothing, and says what was done.",
+)
+
+
+def owned(user: User) -> Q:
+    return Q(owner=user)
+
+
+class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
+    user = django_filters.CharFilter(method="of_user", label="Its owner's name or id.")
+    state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="in_state")
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    q = django_filters.CharFilter(method="found", label="Part of name, owner, id, or a masked key.")
+    expires_before = django_filters.IsoDateTimeFilter(field_name="expires_at", lookup_expr="lt")
+    unused_since = django_filters.IsoDateTimeFilter(method="unused", label="Not used from then on.")
+
+    def of_user(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.filter(Q(owner__username=value) | Q(owner__public_id=value))
+
+    def in_state(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.in_state(value)
+
+    def found(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.found_by(value)
+
+    def unused(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
+        return keys.filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=value),
+            Q(previous_used_at=None) | Q(previous_used_at__lt=value),
+        )
+
+
+class Keys(GenericAPIView[ApiKey]):
+    rules = {"GET": sees("keys.view_apikey"), "POST": does("keys.add_apikey")}
+    queryset = ApiKey.objects.with_owner()
+    serializer_class = serializers.KeySerializer
+    filterset_class = KeyFilters
+
+    def get_queryset(self) -> QuerySet[ApiKey]:
+        return within(self, super().get_queryset(), owned)
+
+    @extend_schema(operation_id="keys_list", summary="List keys, newest first", tags=["keys"])
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="keys_issue",
+        summary="Issue a key",
+        tags=["keys"],
+        parameters=[IDEMPOTENCY],
+        request=serializers.IssueSerializer,
+        responses={201: serializers.NewKeySerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """The secret is in this answer and nowhere else."""
+        sent = serializers.IssueSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        return once(request, lambda: shown(201, *actions.issue(**sent.rights(), **made_by(request))))
+
+
+def shown(status: int, key: ApiKey, secret: str) -> Response:
+    """A key with its new secret, which nobody on the way may keep."""
+    answer = {**serializers.described(key), "key": secret, "notice": SHOWN_ONCE}
+    return with_etag(key, Response(answer, status=status, headers={"Cache-Control": "no-store"}))
+
+
+def with_etag(key: ApiKey, response: Response) -> Response:
+    response["ETag"] = serializers.etag(key)
+    return response
+
+
+class OneKey(GenericAPIView[ApiKey]):
+    """What is common to the addresses under one key."""
+
+    rules: dict[str, Rule] = {}
+    queryset = ApiKey.objects.with_owner()
+    serializer_class: type[Serializer[Any]] = serializers.KeySerializer
+    filter_backends = ()
+    pagination_class: type[Pages] | None = None
+
+    def get_key(self, key_id: str, *, locked: bool = False) -> ApiKey:
+        """The key, if the caller may see it; `locked` for who goes on to change it."""
+        keys = within(self, self.get_queryset(), owned)
+        if locked:
+            keys = keys.select_for_update(of=("self",))
+        key = one_of(keys, key_id)
+        if locked:
+            check_if_match(self.request, key)
+        return key
+
+
+def one_of(keys: QuerySet[ApiKey], key_id: str) -> ApiKey:
+    """Raises Http404."""
+    if "\0" in key_id or (key := keys.filter(public_id=key_id).first()) is None:
+        raise Http404
+    return key
+
+
+def check_if_match(request: Request, key: ApiKey) -> None:
+    """Raise Refusal (412) if the caller changes what it saw, and that is not what is there any more."""
+    wanted = request.headers.get("If-Match")
+    if wanted is None or wanted.strip() == "*":
+        return
+    if serializers.etag(key) not in [tag.strip() for tag in wanted.split(",")]:
+        raise Refusal(
+            status=412,
+            error_code="RESOURCE_CONFLICT",
+            reason="key_changed",
+            message="The key was changed since you read it. Read it again, and decide anew.",
+        )
+
+
+class Key(OneKey):
+    rules = {"GET": sees("keys.view_apikey"), "PATCH": does("keys.change_apikey")}
+
+    @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
+    def get(self, request: Request, key_id: str) -> Response:
+        key = self.get_key(key_id)
+        return with_etag(key, Response(serializers.described(key)))
+
+    @extend_schema(
+        operation_id="keys_change",
+        summary="Change a key's rights, name or purpose",
+        tags=["keys"],
+        parameters=[IF_MATCH, IDEMPOTENCY],
+        request=serializers.ChangeSerializer,
+    )
+    def patch(self, request: Request, key_id: str) -> Response:
+        """Only what is sent is changed."""
+        sent = serializers.ChangeSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+
+        def act() -> Response:
+            key = self.get_key(key_id, locked=True)
+            actions.change(key=key, **sent.validated_data, **made_by(request))
+            return self.answered(key_id)
+
+        return once(request, transaction.atomic(act))
+
+    def answered(self, key_id: str) -> Response:
+        key = self.queryset.get(public_id=key_id)
+        return with_etag(key, Response(serializers.described(key)))
+
+
+class KeyAct(Key):
+    """What is done to a key by POST."""
+
+    http_method_names = ["post", "options"]
+    rules: dict[str, Rule] = {}
+    sent_class: type[Serializer[Any]] = serializers.ReasonSerializer
+
+    def act(self, request: Request, key_id: str, action: Any) -> Response:
+        sent = self.sent_class(data=request.data)
+        sent.is_valid(raise_exception=True)
+
+        def done() -> Response:
+            key = self.get_key(key_id, locked=True)
+            return self.done(action(key=key, **sent.validated_data, **made_by(request)))
+
+        return once(request, transaction.atomic(done))
+
+    def done(self, result: Any) -> Response:
+        return self.answered(result.public_id)
+
+
+def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Method]:
+    settings: dict[str, Any] = {"request": serializers.ReasonSerializer, **more}
+    decorator: Callable[[Method], Method] = extend_schema(
+        operation_id=f"keys_{name}",
+        summary=summary,
+        tags=["keys"],
+        parameters=[IF_MATCH, IDEMPOTENCY],
+        **{"responses": {200: serializers.KeySerializer}, **settings},
+    )
+    return decorator
+
+
+class Pause(KeyAct):
+    rules = {"POST": does("keys.change_apikey")}
+
+    @act_schema("pause", "Stop a key until it is resumed")
+    def post(self, request: Request, key_id: str) -> Response:
+        return self.act(request, key_id, actions.pause)
+
+
+class Resume(KeyAct):
+    rules = {"POST": does("keys.change_apikey")}
+    sent_class = serializers.NothingSerializer
+
+    @act_schema("resume", "Let a paused key work again", request=serializers.NothingSerializer)
+    def post(self, request: Request, key_id: str) -> Response:
+        return self.act(request, key_id, actions.resume)
+
+
+class Revoke(KeyAct):
+    """End a key for good. A holder may end his own."""
+
+    rules = {"POST": does("keys.change_apikey", own=True)}
+
+    @act_schema("revoke", "End a key for good")
+    def post(self, request: Request, key_id: str) -> Response:
+        return self.act(request, key_id, actions.revoke)
+
+
+class Rotate(KeyAct):
+    # A new secret is as good as a new key: who may not issue keys may not get one by rotating either.
+    rules = {"POST": does("keys.change_apikey", "keys.add_apikey", own=True)}
+    sent_class = serializers.RotateSerializer
+
+    @act_schema(
+        "rotate",
+        "Give a key a new secret",
+        request=serializers.RotateSerializer,
+        responses={200: serializers.NewKeySerializer},
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        """The secret is in this answer and nowhere else; the old one works until the overlap has passed."""
+        return self.act(request, key_id, actions.rotate)
+
+    def done(self, result: Any) -> Response:
+        key, secret = result
+        return shown(200, key, secret)
+
+
+class Events(GenericAPIView[KeyEvent]):
+    rules = {"GET": sees("keys.view_apikey")}
+    queryset = KeyEvent.objects.select_related("actor")
+    serializer_class = serializers.EventSerializer
+    filter_backends = ()
+
+    @extend_schema(
+        operation_id="keys_events",
+        summary="What happened to a key, newest first",
+        tags=["keys"],
+    )
+    def get(self, request: Request, key_id: str) -> Response:
+        key = one_of(within(self, ApiKey.objects.all(), owned), key_id)
+        page = self.paginate_queryset(self.get_queryset().filter(key=key))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -1,0 +1,139 @@
+"""Who is calling, who else there is, and whose a key is that somebody showed to another service."""
+
+from typing import Any
+
+import django_filters
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys import authentication
+from keys.api import serializers
+from keys.api.callers import Rule, key_of, sees, user_of, within
+from keys.models import ApiKey, User
+from keys.refusals import Refusal, unauthenticated
+from keys.scopes import Scope
+
+
+class Me(GenericAPIView[User]):
+    """Any good key may ask whose it is."""
+
+    rules = {"GET": Rule()}
+    serializer_class = serializers.MeSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(operation_id="me", summary="Who am I, and what may I do?", tags=["me"])
+    def get(self, request: Request) -> Response:
+        user, key = user_of(request), key_of(request)
+        permissions = sorted(user.get_all_permissions()) if user.is_staff else []
+        return Response(
+            {
+                "user": serializers.UserSerializer(user).data,
+                "key": serializers.described(ApiKey.objects.with_owner().get(pk=key.pk)) if key else None,
+                "permissions": [name for name in permissions if name.startswith(("keys.", "proxy."))],
+            }
+        )
+
+
+def oneself(user: User) -> Q:
+    return Q(pk=user.pk)
+
+
+class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
+    q = django_filters.CharFilter(method="found", label="Part of name, id or address.")
+    is_active = django_filters.BooleanFilter()
+    is_staff = django_filters.BooleanFilter()
+
+    def found(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
+        return users.filter(
+            Q(username__icontains=value) | Q(public_id__icontains=value) | Q(email__icontains=value)
+        )
+
+
+class Users(GenericAPIView[User]):
+    rules = {"GET": sees("keys.view_user")}
+    queryset = User.objects.all()
+    serializer_class = serializers.UserSerializer
+    filterset_class = UserFilters
+
+    def get_queryset(self) -> "QuerySet[User]":
+        return within(self, super().get_queryset(), oneself)
+
+    @extend_schema(operation_id="users_list", summary="List users, newest first", tags=["users"])
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class OneUser(GenericAPIView[User]):
+    rules = {"GET": sees("keys.view_user")}
+    queryset = User.objects.all()
+    serializer_class = serializers.UserSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    def get_user(self, user_id: str) -> User:
+        users = within(self, self.get_queryset(), oneself)
+        if "\0" in user_id or (user := users.filter(public_id=user_id).first()) is None:
+            raise Http404
+        return user
+
+    @extend_schema(operation_id="users_read", summary="Read a user", tags=["users"])
+    def get(self, request: Request, user_id: str) -> Response:
+        return Response(serializers.UserSerializer(self.get_user(user_id)).data)
+
+
+class Introspect(GenericAPIView[ApiKey]):
+    """For other services of Hokusai's, which are shown keys of the portal's."""
+
+    rules = {"POST": Rule(scopes=(Scope.PORTAL_INTROSPECT,), by_session=False)}
+    serializer_class = serializers.IntrospectSerializer
+
+    @extend_schema(
+        operation_id="introspect",
+        summary="Is this key good, for whom, and what may it do?",
+        tags=["introspect"],
+        responses={200: serializers.IntrospectionSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Answered from what the process knows of the key: a revocation shows within a second. Ask each time,
+        or keep the answer as short."""
+        sent = serializers.IntrospectSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        try:
+            answer = introspected(sent.validated_data["token"], sent.validated_data.get("address", ""))
+        except Refusal as refusal:
+            if refusal.status == 503:
+                raise
+            answer = {"active": False, "reason": refusal.reason}
+        return Response(answer, headers={"Cache-Control": "no-store"})
+
+
+def introspected(secret: str, address: str) -> dict[str, Any]:
+    """What is known of a good key. Raises Refusal for any other."""
+    caller = authentication.check_state(*authentication.find(authentication.parse_credential(secret)))
+    key = caller.key
+    assert key is not None  # noqa: S101  it was found by one
+    if caller.in_grace:
+        raise authentication.ended(key, "expired_key", "expired", key.expires_at)
+    if key.environment == ApiKey.Environment.TEST and not settings.MLFLOW_TEST_URL:
+        raise unauthenticated("no_test_registry", "This portal has no test registry.")
+    if address:
+        authentication.check_network(caller, address)
+    return {
+        "active": True,
+        "scope": " ".join(key.scopes),
+        "client_id": key.public_id,
+        "sub": key.owner.public_id,
+        "username": key.owner.username,
+        **({"exp": int(key.expires_at.timestamp())} if key.expires_at else {}),
+        "iat": int(key.created_at.timestamp()),
+        "environment": key.environment,
+        "patterns": key.patterns,
+        "any_owner": key.any_owner,
+    }

@@ -1,0 +1,142 @@
+"""Every error of the management API as problem details (RFC 9457)."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from keys.actions import ActionError, NotAllowed
+from keys.refusals import Refusal, forbidden, invalid, unavailable
+
+logger = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+PREFIX = "/api/v1"
+
+
+def content(request_id: str, status: int, reason: str, detail: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": f"{settings.PUBLIC_URL}/docs/errors/#{reason}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "reason": reason,
+        "request_id": request_id,
+        **more,
+    }
+
+
+def request_id_of(request: HttpRequest) -> str:
+    return str(request.META.get("portal.request_id", ""))
+
+
+def problem(request: HttpRequest, refusal: Refusal) -> JsonResponse:
+    """A refusal where no view of the API is reached."""
+    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message)
+    response = JsonResponse(answer, status=refusal.status, content_type=CONTENT_TYPE, headers=refusal.headers)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def bad_value(message: str, errors: dict[str, Any]) -> Refusal:
+    """400: `errors` by field, `message` in one sentence."""
+    message = f"{message.rstrip('.')}."
+    return Refusal(
+        status=400, error_code="INVALID_PARAMETER_VALUE", reason="bad_value", message=message, errors=errors
+    )
+
+
+def conflict(reason: str, message: str) -> Refusal:
+    return Refusal(status=409, error_code="RESOURCE_CONFLICT", reason=reason, message=message)
+
+
+def refusal_of(error: Exception) -> Refusal | None:
+    """What an exception means to the caller; None for a fault of the portal's."""
+    match error:
+        case Refusal():
+            return error
+        case NotAllowed():
+            return forbidden("not_granted", sentence(error))
+        case ActionError():
+            return conflict("not_possible", sentence(error))
+        case Http404():
+            return Refusal(
+                status=404,
+                error_code="RESOURCE_DOES_NOT_EXIST",
+                reason="not_found",
+                message="There is nothing of this name that you may see.",
+            )
+        case PermissionDenied():
+            return forbidden("forbidden", "You may not do this here.")
+        case RequestDataTooBig():
+            return Refusal(
+                status=413,
+                error_code="RESOURCE_EXHAUSTED",
+                reason="body_too_large",
+                message=f"The body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes. Send less at once.",
+            )
+        case OperationalError() | InterfaceError():
+            return unavailable(
+                "database_unavailable", "PostgreSQL does not answer just now. Try again in a few seconds."
+            )
+        case exceptions.ValidationError():
+            return validation(error)
+        case exceptions.APIException():
+            return framework(error)
+    return None
+
+
+def validation(error: exceptions.ValidationError) -> Refusal:
+    errors = error.detail if isinstance(error.detail, dict) else {"body": error.detail}
+    first = next(iter(errors.items()), ("body", ""))
+    return bad_value(f"{first[0]}: {words(first[1])}", errors)
+
+
+def words(detail: Any) -> str:
+    """The first thing said in a validation error, however deep."""
+    while isinstance(detail, list | dict) and detail:
+        detail = next(iter(detail.values())) if isinstance(detail, dict) else detail[0]
+    return str(detail)
+
+
+def framework(error: exceptions.APIException) -> Refusal:
+    """Of Django REST framework's own errors, those that the views let happen."""
+    message = words(error.detail)
+    match error.status_code:
+        case 403:
+            return forbidden("csrf", message)
+        case 405:
+            return Refusal(status=405, error_code="METHOD_NOT_ALLOWED", reason="bad_method", message=message)
+        case 415:
+            return Refusal(
+                status=415, error_code="UNSUPPORTED_MEDIA_TYPE", reason="bad_media_type", message=message
+            )
+    return invalid("bad_request", message)
+
+
+def sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[0].upper()}{text[1:].rstrip('.')}."
+
+
+def handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Django REST framework's EXCEPTION_HANDLER."""
+    refusal = refusal_of(error)
+    request = context["request"]
+    if refusal is None:
+        return None
+    set_rollback()
+    request._request.api_reason = refusal.reason
+    more = {"errors": refusal.errors} if refusal.errors else {}
+    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
+    headers = {**refusal.headers, "Cache-Control": "no-store"}
+    if isinstance(error, exceptions.MethodNotAllowed):
+        headers["Allow"] = ", ".join(context["view"].allowed_methods)
+    return Response(answer, status=refusal.status, headers=headers, content_type=CONTENT_TYPE)

@@ -1,0 +1,268 @@
+"""How keys and users look to programs, and what programs send about them."""
+
+import hashlib
+import json
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from keys import actions, times
+from keys.models import ApiKey, KeyEvent, User
+from keys.scopes import DEFAULT_PRESET, Preset, Scope
+
+SCOPES = serializers.ListField(child=serializers.ChoiceField(choices=[scope.value for scope in Scope]))
+VOLATILE = frozenset({"last_used_at", "last_used_address", "last_used_client", "previous"})
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """A field that is none would be dropped in silence, with what the caller meant by it: it is refused."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and (unknown := set(data) - set(self.fields)):
+            raise serializers.ValidationError({str(name)[:100]: ["No such field."] for name in unknown})
+        return super().to_internal_value(data)
+
+
+class PreviousSecretSerializer(serializers.Serializer[ApiKey]):
+    """The secret from before the last rotation, while it works or is remembered."""
+
+    masked = serializers.SerializerMethodField()
+    ends_at = serializers.DateTimeField(source="previous_ends_at")
+    used_at = serializers.DateTimeField(source="previous_used_at", allow_null=True)
+    used_address = serializers.CharField(source="previous_used_address", allow_null=True)
+    used_client = serializers.CharField(source="previous_used_client")
+
+    def get_masked(self, key: ApiKey) -> str:
+        return f"{key.previous_prefix}…{key.previous_last4}"
+
+
+class KeySerializer(serializers.Serializer[ApiKey]):
+    """A key; never its secret."""
+
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField()
+    purpose = serializers.CharField()
+    user = serializers.CharField(source="owner.username")
+    user_id = serializers.CharField(source="owner.public_id")
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    masked = serializers.CharField()
+    state = serializers.ChoiceField(choices=ApiKey.State.values)
+    scopes = SCOPES
+    networks = serializers.ListField(child=serializers.CharField())
+    patterns = serializers.ListField(child=serializers.CharField())
+    any_owner = serializers.BooleanField()
+    requests_per_minute = serializers.IntegerField(allow_null=True)
+    monthly_requests = serializers.IntegerField(allow_null=True)
+    monthly_bytes = serializers.IntegerField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    paused_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    revoked_reason = serializers.CharField()
+    last_used_at = serializers.DateTimeField(source="used_at", allow_null=True)
+    last_used_address = serializers.CharField(allow_null=True)
+    last_used_client = serializers.CharField()
+    previous = serializers.SerializerMethodField()
+
+    def get_previous(self, key: ApiKey) -> dict[str, Any] | None:
+        return PreviousSecretSerializer(key).data if key.previous_digest else None
+
+
+get_previous: Any = KeySerializer.get_previous
+get_previous._spectacular_annotation = {"field": PreviousSecretSerializer(allow_null=True)}
+
+
+def described(key: ApiKey) -> dict[str, Any]:
+    """A key as the API and the commands show it; no secret."""
+    return dict(KeySerializer(key).data)
+
+
+def etag(key: ApiKey) -> str:
+    """Names what the key is and may do: another one after each change, the same however often it is used."""
+    lasting = {name: value for name, value in described(key).items() if name not in VOLATILE}
+    digest = hashlib.sha256(json.dumps([lasting, key.digest], sort_keys=True).encode()).hexdigest()
+    return f'"{digest[:32]}"'
+
+
+class NewKeySerializer(KeySerializer):
+    """A key with its secret, in the one answer that shows it."""
+
+    key = serializers.CharField(allow_null=True, help_text="The secret: shown once, kept nowhere here.")
+    notice = serializers.CharField(help_text="What to do with it, or why it is not here.")
+
+
+class RightsSerializer(StrictSerializer):
+    """What a key may do. Each value is checked as `keys.actions` checks it."""
+
+    purpose = serializers.CharField(max_length=500, allow_blank=True, required=False)
+    networks = serializers.ListField(
+        child=serializers.CharField(max_length=50),
+        max_length=100,
+        required=False,
+        help_text="CIDR; empty: anywhere.",
+    )
+    patterns = serializers.ListField(
+        child=serializers.CharField(max_length=256),
+        max_length=100,
+        required=False,
+        help_text="Names of registered models that it may write, with * and ?; empty: any.",
+    )
+    any_owner = serializers.BooleanField(
+        required=False, help_text="May write what belongs to others, or to nobody."
+    )
+    requests_per_minute = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="null: the portal's default.",
+    )
+    monthly_requests = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=2**53, help_text="null: no limit."
+    )
+    monthly_bytes = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, max_value=2**53, help_text="null: no limit."
+    )
+    expires_at = serializers.DateTimeField(
+        required=False, allow_null=True, help_text="null: it does not expire."
+    )
+    expires_in = serializers.CharField(
+        required=False, max_length=6, help_text="Instead of expires_at: 30m, 12h, 90d, 4w from now."
+    )
+    preset = serializers.ChoiceField(
+        choices=[preset.value for preset in Preset], required=False, help_text="Instead of scopes."
+    )
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=[scope.value for scope in Scope]),
+        required=False,
+        min_length=1,
+        max_length=len(Scope),
+    )
+    either: ClassVar[tuple[tuple[str, str], ...]] = (("preset", "scopes"), ("expires_at", "expires_in"))
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for one, other in self.either:
+            if one in attrs and other in attrs:
+                raise serializers.ValidationError({other: [f"Give {one} or {other}, not both."]})
+        if preset := attrs.pop("preset", None):
+            attrs["scopes"] = list(Preset(preset).scopes)
+        if (text := attrs.pop("expires_in", None)) is not None:
+            attrs["expires_at"] = self.from_now(text)
+        for name in actions.RIGHTS:
+            if name in attrs:
+                attrs[name] = self.checked(name, attrs[name])
+        return attrs
+
+    def from_now(self, text: str) -> Any:
+        try:
+            return timezone.now() + times.lasting(text)
+        except ValueError as error:
+            raise serializers.ValidationError({"expires_in": [str(error)]}) from None
+
+    def checked(self, name: str, value: Any) -> Any:
+        try:
+            return actions.checked({name: value})[name]
+        except actions.ActionError as error:
+            raise serializers.ValidationError({name: [str(error)]}) from None
+
+
+class IssueSerializer(RightsSerializer):
+    user = serializers.CharField(
+        max_length=150, help_text="The owner's name or id (usr_…), who must be there already."
+    )
+    name = serializers.CharField(max_length=100, help_text="What you will recognise it by.")
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
+
+    def validate_user(self, value: str) -> User:
+        try:
+            owner = User.objects.named(value)
+        except User.DoesNotExist:
+            raise serializers.ValidationError("There is no such user.") from None
+        if not owner.is_active:
+            raise serializers.ValidationError("This account is deactivated.")
+        return owner
+
+    def rights(self) -> dict[str, Any]:
+        """For `actions.issue`."""
+        rights = dict(self.validated_data)
+        return {"owner": rights.pop("user"), "scopes": DEFAULT_PRESET.scopes, **rights}
+
+
+class ChangeSerializer(RightsSerializer):
+    name = serializers.CharField(max_length=100, required=False, help_text="What you will recognise it by.")
+
+
+class ReasonSerializer(StrictSerializer):
+    reason = serializers.CharField(
+        max_length=500, allow_blank=True, default="", help_text="Kept in the key's history."
+    )
+
+
+class NothingSerializer(StrictSerializer):
+    """An empty object, or no body."""
+
+
+class RotateSerializer(StrictSerializer):
+    overlap = serializers.ChoiceField(
+        choices=list(actions.OVERLAPS), default="24h", help_text="How long the old secret still works."
+    )
+
+
+class EventSerializer(serializers.Serializer[KeyEvent]):
+    """Something that happened to a key."""
+
+    at = serializers.DateTimeField()
+    kind = serializers.ChoiceField(choices=KeyEvent.Kind.values)
+    actor = serializers.CharField(
+        source="actor.username", allow_null=True, default=None, help_text="null: the command line."
+    )
+    address = serializers.CharField(allow_null=True)
+    detail = serializers.DictField()
+
+
+class UserSerializer(serializers.Serializer[User]):
+    """A person or a machine that holds keys."""
+
+    id = serializers.CharField(source="public_id")
+    name = serializers.CharField(source="username")
+    email = serializers.CharField()
+    is_active = serializers.BooleanField()
+    is_staff = serializers.BooleanField()
+    is_superuser = serializers.BooleanField()
+    created_at = serializers.DateTimeField(source="date_joined")
+    last_sign_in_at = serializers.DateTimeField(source="last_login", allow_null=True)
+
+
+class MeSerializer(serializers.Serializer[Any]):
+    """Who is calling, with which key, and what it may do here."""
+
+    user = UserSerializer()
+    key = KeySerializer(allow_null=True)
+    permissions = serializers.ListField(
+        child=serializers.CharField(), help_text="What the user may do as staff, for everybody's rows."
+    )
+
+
+class IntrospectSerializer(StrictSerializer):
+    token = serializers.CharField(max_length=200, help_text="The key that a caller showed to your service.")
+    address = serializers.IPAddressField(
+        required=False, help_text="Whence: for keys that are bound to networks."
+    )
+
+
+class IntrospectionSerializer(serializers.Serializer[Any]):
+    """As RFC 7662 has it, and what the portal knows besides. A key that is not good says why to nobody but who
+    has its real secret."""
+
+    active = serializers.BooleanField()
+    reason = serializers.CharField(required=False, help_text="Why it is not good: a word of docs/errors.md.")
+    scope = serializers.CharField(required=False, help_text="Its scopes, with blanks between.")
+    client_id = serializers.CharField(required=False, help_text="The key's id.")
+    sub = serializers.CharField(required=False, help_text="Its user's id.")
+    username = serializers.CharField(required=False)
+    exp = serializers.IntegerField(required=False, help_text="Seconds since 1970.")
+    iat = serializers.IntegerField(required=False)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, required=False)
+    patterns = serializers.ListField(child=serializers.CharField(), required=False)
+    any_owner = serializers.BooleanField(required=False)

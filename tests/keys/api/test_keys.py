@@ -1,0 +1,382 @@
+"""Keys over the management API: who may see and do what, and that nothing shows a secret but its one answer."""
+
+import datetime
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.utils import timezone
+
+from keys import actions, tokens
+from keys.models import ApiKey, KeyEvent
+from keys.scopes import Preset, Scope
+from tests.keys.api.callers import API, program, refused
+from tests.keys.people import SECRET, everything_stored, key_of, queries, signed_in
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+class TestIssue:
+    def test_answers_with_the_secret_this_once(self, alice, cast):
+        answer = alice.post("/keys", {"user": "dora", "name": "training", "expires_in": "90d"})
+
+        issued, key = answer.json(), ApiKey.objects.get(name="training")
+        assert answer.status_code == 201
+        assert answer["Cache-Control"] == "no-store"
+        assert tokens.parse(issued["key"]).last4 == key.last4
+        assert (issued["id"], issued["user"], issued["user_id"]) == (
+            key.public_id,
+            "dora",
+            cast["dora"].public_id,
+        )
+        assert issued["scopes"] == list(Preset.CONTRIBUTOR.scopes)
+        assert key.expires_at - key.created_at == pytest.approx(
+            datetime.timedelta(days=90), abs=datetime.timedelta(seconds=5)
+        )
+        assert issued["key"] not in everything_stored()
+        assert issued["key"] not in alice.get(f"/keys/{key.public_id}").content.decode()
+
+    def test_is_an_event_that_says_who_from_where_and_with_which_key(self, alice, cast):
+        alice.post("/keys", {"user": "dora", "name": "training"})
+
+        event = KeyEvent.objects.get(key__name="training")
+        assert (event.kind, event.actor, event.address) == ("issued", cast["alice"], "127.0.0.1")
+        assert event.detail["via"] == alice.key.public_id
+
+    def test_takes_every_right(self, alice, cast):
+        rights = {
+            "purpose": "a trial",
+            "environment": "test",
+            "scopes": ["registry:read", "tracking:read"],
+            "networks": ["10.0.0.0/8"],
+            "patterns": ["dora-*"],
+            "any_owner": True,
+            "expires_at": "2099-01-01T00:00:00Z",
+        }
+        issued = alice.post("/keys", {"user": cast["dora"].public_id, "name": "n", **rights}).json()
+
+        assert {name: issued[name] for name in rights} == {
+            **rights,
+            "scopes": ["tracking:read", "registry:read"],
+        }
+
+    @pytest.mark.parametrize(
+        ("change", "field", "words"),
+        [
+            ({"user": "nobody"}, "user", "no such user"),
+            ({"user": None}, "user", "null"),
+            ({"name": " "}, "name", "blank"),
+            ({"name": "x" * 101}, "name", "100"),
+            ({"name": "a\0b"}, "name", "Null"),
+            ({"scopes": ["root"]}, "scopes", "root"),
+            ({"scopes": []}, "scopes", "at least 1"),
+            ({"scopes": ["registry:read"], "preset": "full"}, "scopes", "not both"),
+            ({"networks": ["here"]}, "networks", "no network"),
+            ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at", "past"),
+            ({"expires_in": "soon"}, "expires_in", "no time"),
+            ({"expires_in": "1d", "expires_at": None}, "expires_in", "not both"),
+            ({"environment": "prod"}, "environment", "prod"),
+            ({"colour": "red"}, "colour", "No such field"),
+        ],
+    )
+    def test_says_which_value_is_wrong(self, alice, change, field, words):
+        problem = refused(alice.post("/keys", {"user": "dora", "name": "n", **change}), 400, "bad_value")
+
+        assert words in str(problem["errors"][field])
+        assert not ApiKey.objects.filter(owner__username="dora").exists()
+
+    def test_is_not_for_deactivated_users(self, alice, cast):
+        cast["dora"].is_active = False
+        cast["dora"].save()
+
+        assert (
+            "deactivated"
+            in refused(alice.post("/keys", {"user": "dora", "name": "n"}), 400, "bad_value")["detail"]
+        )
+
+    @pytest.mark.parametrize("body", ["", "{", "[]", "null", '"x"', '{"a": NaN}'])
+    def test_needs_an_object_of_json(self, alice, body):
+        assert alice("POST", "/keys", body).status_code == 400
+
+    def test_needs_a_body_of_json(self, alice):
+        answer = Client(headers={"Authorization": f"Bearer {alice.secret}"}).post(
+            f"{API}/keys", {"user": "dora"}
+        )
+
+        refused(answer, 415, "bad_media_type")
+
+    def test_does_not_read_bodies_without_end(self, alice):
+        refused(alice.post("/keys", {"name": "x" * 3_000_000}), 413, "body_too_large")
+
+
+class TestWhoMay:
+    @pytest.mark.parametrize(
+        ("name", "scopes", "status", "reason"),
+        [
+            ("alice", [Scope.PORTAL_ADMIN], 201, None),
+            ("bob", [Scope.PORTAL_ADMIN], 201, None),
+            ("charlie", [Scope.PORTAL_ADMIN], 403, "permission"),
+            ("dora", [Scope.PORTAL_ADMIN], 403, "permission"),
+            ("alice", [Scope.PORTAL_READ, Scope.PORTAL_INTROSPECT], 403, "scope"),
+            ("alice", list(Preset.FULL.scopes), 403, "scope"),
+        ],
+    )
+    def test_issue(self, cast, name, scopes, status, reason):
+        answer = program(cast[name], *scopes).post("/keys", {"user": "dora", "name": "n"})
+
+        assert (answer.status_code, answer.json().get("reason")) == (status, reason)
+        assert ApiKey.objects.filter(name="n").exists() is (status == 201)
+
+    @pytest.mark.parametrize(
+        ("name", "status", "seen"),
+        [("alice", 200, True), ("bob", 200, True), ("charlie", 404, False), ("dora", 200, True)],
+    )
+    def test_read_doras_key(self, cast, name, status, seen):
+        key = key_of(cast["dora"])
+        caller = program(cast[name], Scope.PORTAL_READ)
+
+        assert caller.get(f"/keys/{key.public_id}").status_code == status
+        assert caller.get(f"/keys/{key.public_id}/events").status_code == status
+        assert (key.public_id in caller.get("/keys").content.decode()) is seen
+
+    def test_holders_see_their_own_keys_only(self, cast, alice, dora):
+        listed = dora.get("/keys").json()["results"]
+
+        assert [key["id"] for key in listed] == [dora.key.public_id]
+        refused(dora.get(f"/keys/{alice.key.public_id}"), 404, "not_found")
+
+    @pytest.mark.parametrize("act", ["rotate", "revoke"])
+    def test_holders_rotate_and_revoke_their_own_only(self, cast, alice, dora, act):
+        key = key_of(cast["dora"])
+
+        assert dora.post(f"/keys/{key.public_id}/{act}").status_code == 200
+        refused(dora.post(f"/keys/{alice.key.public_id}/{act}"), 404, "not_found")
+        assert ApiKey.objects.get(pk=alice.key.pk).revoked_at is None
+
+    @pytest.mark.parametrize("act", ["pause", "resume"])
+    def test_holders_do_nothing_else(self, cast, dora, act):
+        refused(dora.post(f"/keys/{key_of(cast['dora']).public_id}/{act}"), 403, "permission")
+
+    def test_a_key_without_a_scope_of_the_portals_asks_whose_it_is_and_nothing_else(self, cast):
+        key = program(cast["alice"], *Preset.FULL.scopes)
+
+        assert key.get("/me").status_code == 200
+        for path in ("/keys", f"/keys/{key.key.public_id}", "/users"):
+            refused(key.get(path), 403, "scope")
+
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_nobody_without_a_key(self, cast, method):
+        problem = refused(getattr(Client(), method)(f"{API}/keys"), 401, "no_key")
+
+        assert "portal:admin" in problem["detail"]
+
+    def test_staff_who_are_no_longer_staff_may_not_at_once(self, cast, bob):
+        assert bob.post("/keys", {"user": "dora", "name": "n"}).status_code == 201
+        cast["bob"].is_staff = False
+        cast["bob"].save()
+
+        refused(bob.post("/keys", {"user": "dora", "name": "n"}), 403, "permission")
+        assert len(bob.get("/keys").json()["results"]) == 1
+
+    def test_who_loses_a_permission_may_not_at_once(self, cast, bob):
+        cast["bob"].user_permissions.remove(Permission.objects.get(codename="add_apikey"))
+
+        refused(bob.post("/keys", {"user": "dora", "name": "n"}), 403, "permission")
+
+    def test_deactivated_users_keys_do_nothing(self, cast, alice):
+        cast["alice"].is_active = False
+        cast["alice"].save()
+
+        refused(alice.get("/me"), 401, "inactive_user")
+
+    def test_expired_keys_have_no_grace_here(self, cast, alice):
+        ApiKey.objects.filter(pk=alice.key.pk).update(expires_at=timezone.now())
+
+        refused(alice.get("/me"), 401, "expired_key")
+
+    def test_networks_hold_here_too(self, cast):
+        caller = program(cast["alice"], Scope.PORTAL_ADMIN, networks=["10.0.0.0/8"])
+
+        assert "10.0.0.0/8" in refused(caller.get("/keys"), 403, "network")["detail"]
+
+    def test_a_key_in_the_address_is_refused(self, alice):
+        refused(Client().get(f"{API}/keys?api_key={alice.secret}"), 401, "key_in_query")
+
+
+class TestSessions:
+    def test_staff_may_what_they_may_in_the_admin_pages(self, cast):
+        client = signed_in(cast["bob"])
+
+        assert client.get(f"{API}/keys").status_code == 200
+        answer = client.post(f"{API}/keys", {"user": "dora", "name": "n"}, content_type="application/json")
+        assert answer.status_code == 201
+        assert "via" not in KeyEvent.objects.get().detail
+
+    def test_writes_need_the_csrf_token(self, cast):
+        client = signed_in(cast["bob"], enforce_csrf_checks=True)
+        body = {"user": "dora", "name": "n"}
+
+        refused(client.post(f"{API}/keys", body, content_type="application/json"), 403, "csrf")
+        assert not ApiKey.objects.exists()
+
+    def test_a_key_counts_and_not_the_session_beside_it(self, cast, dora):
+        client = signed_in(cast["alice"], headers={"Authorization": f"Bearer {dora.secret}"})
+
+        assert client.get(f"{API}/me").json()["user"]["name"] == "dora"
+
+
+class TestPortalScopes:
+    """A key with one is as good as its owner's session."""
+
+    def test_are_given_to_others_by_superusers_only(self, cast):
+        body = {"user": "alice", "name": "n", "scopes": ["portal:admin"]}
+        asked = {name: signed_in(cast[name]) for name in ("alice", "bob")}
+
+        refused(asked["bob"].post(f"{API}/keys", body, content_type="application/json"), 403, "not_granted")
+        answer = asked["bob"].post(f"{API}/keys", {**body, "user": "bob"}, content_type="application/json")
+        assert answer.status_code == 201
+        assert asked["alice"].post(f"{API}/keys", body, content_type="application/json").status_code == 201
+
+    def test_are_not_given_by_keys(self, cast, alice):
+        key = key_of(cast["dora"])
+        scopes = {"scopes": ["portal:admin"]}
+
+        refused(alice.post("/keys", {"user": "alice", "name": "n", **scopes}), 403, "not_granted")
+        refused(alice.patch(f"/keys/{key.public_id}", scopes), 403, "not_granted")
+        refused(
+            alice.patch(f"/keys/{alice.key.public_id}", {"expires_at": None, "name": "n"}), 403, "not_granted"
+        )
+
+    def test_are_not_got_by_rotating(self, cast, alice, bob):
+        other = program(cast["alice"], Scope.PORTAL_ADMIN)
+
+        refused(bob.post(f"/keys/{alice.key.public_id}/rotate"), 403, "not_granted")
+        refused(alice.post(f"/keys/{other.key.public_id}/rotate"), 403, "not_granted")
+        assert alice.post(f"/keys/{alice.key.public_id}/rotate", {"overlap": "now"}).status_code == 200
+        refused(alice.get("/me"), 401, "unknown_key")
+
+    def test_stop_nobody_from_ending_such_a_key(self, alice, bob):
+        assert bob.post(f"/keys/{alice.key.public_id}/pause").status_code == 200
+        assert bob.post(f"/keys/{alice.key.public_id}/revoke").status_code == 200
+
+    def test_are_not_for_test_keys(self, alice, cast):
+        with pytest.raises(actions.NotAllowed, match="test key"):
+            actions.issue(owner=cast["alice"], name="n", environment="test", scopes=["portal:read"])
+
+
+class TestChange:
+    def test_changes_what_is_sent_and_nothing_else(self, cast, alice):
+        key = key_of(cast["dora"])
+        changed = alice.patch(f"/keys/{key.public_id}", {"networks": ["10.0.0.0/8"]})
+
+        assert changed.status_code == 200
+        assert (changed.json()["networks"], changed.json()["name"]) == (["10.0.0.0/8"], key.name)
+        assert KeyEvent.objects.filter(key=key, kind="changed").get().detail["after"] == {
+            "networks": ["10.0.0.0/8"]
+        }
+
+    def test_of_what_has_changed_since_is_refused(self, cast, alice):
+        address = f"/keys/{key_of(cast['dora']).public_id}"
+        seen = alice.get(address)["ETag"]
+        changed = alice.patch(address, {"name": "one"}, If_Match=seen)
+
+        assert changed.status_code == 200
+        assert changed["ETag"] == alice.get(address)["ETag"] != seen
+        refused(alice.patch(address, {"name": "two"}, If_Match=seen), 412, "key_changed")
+        refused(alice.post(f"{address}/revoke", If_Match=seen), 412, "key_changed")
+        assert alice.get(address).json()["name"] == "one"
+        assert (
+            alice.patch(address, {"name": "two"}, If_Match=f'"other", {changed["ETag"]}').status_code == 200
+        )
+
+    def test_use_of_a_key_is_no_change_of_it(self, cast, alice):
+        key = key_of(cast["dora"])
+        before = alice.get(f"/keys/{key.public_id}")["ETag"]
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now(), last_used_address="10.0.0.1")
+
+        assert alice.get(f"/keys/{key.public_id}")["ETag"] == before
+
+    def test_of_a_revoked_key_is_not_possible(self, cast, alice):
+        key = key_of(cast["dora"])
+        alice.post(f"/keys/{key.public_id}/revoke", {"reason": "left"})
+
+        assert (
+            "revoked"
+            in refused(alice.patch(f"/keys/{key.public_id}", {"name": "n"}), 409, "not_possible")["detail"]
+        )
+        refused(alice.post(f"/keys/{key.public_id}/rotate"), 409, "not_possible")
+
+    def test_of_the_owner_or_the_state_is_no_field(self, cast, alice):
+        for field in ("user", "owner", "state", "environment", "digest"):
+            refused(alice.patch(f"/keys/{key_of(cast['dora']).public_id}", {field: "x"}), 400, "bad_value")
+
+
+def test_a_key_is_paused_resumed_rotated_and_revoked(cast, alice):
+    key = key_of(cast["dora"])
+    address = f"/keys/{key.public_id}"
+
+    assert alice.post(f"{address}/pause", {"reason": "audit"}).json()["state"] == "paused"
+    assert alice.post(f"{address}/resume").json()["state"] == "active"
+    rotated = alice.post(f"{address}/rotate", {"overlap": "1h"})
+    assert (rotated.json()["state"], rotated["Cache-Control"]) == ("rotating", "no-store")
+    assert rotated.json()["previous"]["masked"] == key.masked
+    assert tokens.parse(rotated.json()["key"]).last4 == rotated.json()["masked"][-4:]
+    assert alice.post(f"{address}/revoke", {"reason": "left"}).json()["revoked_reason"] == "left"
+    events = alice.get(f"{address}/events").json()["results"]
+    assert [event["kind"] for event in events] == ["revoked", "rotated", "resumed", "paused", "issued"]
+    assert events[0]["actor"] == "alice"
+    assert not SECRET.search(alice.get("/keys").content.decode())
+
+
+class TestLists:
+    def test_go_on_where_the_page_before_ended_whatever_was_issued_since(self, cast, alice):
+        keys = [key_of(cast["dora"], f"key {number}").public_id for number in range(5)]
+        first = alice.get("/keys?size=2&user=dora").json()
+        key_of(cast["dora"], "newer")
+        second = alice.get(first["next"].partition(API)[2]).json()
+        third = alice.get(second["next"].partition(API)[2]).json()
+
+        pages = [first, second, third]
+        assert [key["id"] for page in pages for key in page["results"]] == keys[::-1]
+        assert third["next"] is None
+
+    @pytest.mark.parametrize(
+        "query", ["cursor=x", "cursor=-1", "cursor=9e9", "size=0", "size=201", "size=x", "size=²"]
+    )
+    def test_refuse_what_is_no_page(self, alice, query):
+        refused(alice.get(f"/keys?{query}"), 400, "bad_value")
+
+    @pytest.mark.parametrize("query", ["ower=dora", "user=a&user=b", "state=alive", "expires_before=soon"])
+    def test_refuse_filters_that_would_not_filter(self, alice, query):
+        refused(alice.get(f"/keys?{query}"), 400, "bad_value")
+
+    def test_are_filtered(self, cast, alice):
+        key, other = key_of(cast["dora"], "findable"), key_of(cast["bob"], "another")
+        actions.pause(key=key)
+        soon = (timezone.now() + datetime.timedelta(days=1)).isoformat().replace("+", "%2B")
+        ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() + datetime.timedelta(hours=1))
+
+        for query in (
+            "state=paused",
+            "user=dora",
+            f"user={cast['dora'].public_id}",
+            "q=findable",
+            f"q={key.masked}",
+        ):
+            assert [row["id"] for row in alice.get(f"/keys?{query}").json()["results"]] == [key.public_id], (
+                query
+            )
+        listed = alice.get(f"/keys?expires_before={soon}").json()["results"]
+        assert [row["id"] for row in listed] == [key.public_id]
+        unused = [row["id"] for row in alice.get(f"/keys?unused_since={soon}").json()["results"]]
+        assert {key.public_id, other.public_id} <= set(unused)
+
+    def test_take_as_many_queries_for_30_keys_as_for_3(self, cast, alice):
+        counts = []
+        for rows in (3, 30):
+            for number in range(rows):
+                key_of(cast["dora"], f"{rows} {number}")
+            counts.append(queries(lambda: alice.get("/keys")))
+
+        assert counts[0] == counts[1]
+        assert counts[0] <= 3  # the caller's key, its user, the keys

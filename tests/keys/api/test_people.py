@@ -1,0 +1,132 @@
+"""Who am I, who else is there, and whose is this key?"""
+
+import pytest
+from django.test import Client
+
+from keys import actions
+from keys.models import User
+from keys.scopes import Preset, Scope
+from tests.keys.api.callers import API, program, refused
+from tests.keys.people import key_of, queries, signed_in
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+class TestMe:
+    def test_says_whose_the_key_is(self, cast):
+        caller = program(cast["dora"], *Preset.READER.scopes)
+        me = caller.get("/me").json()
+
+        assert (me["user"]["name"], me["user"]["id"]) == ("dora", cast["dora"].public_id)
+        assert (me["key"]["id"], me["key"]["scopes"]) == (caller.key.public_id, list(Preset.READER.scopes))
+        assert me["permissions"] == []
+        assert caller.secret not in str(me)
+
+    def test_says_what_staff_may(self, cast, bob):
+        assert "keys.add_apikey" in bob.get("/me").json()["permissions"]
+
+    def test_knows_sessions_without_a_key(self, cast):
+        me = signed_in(cast["dora"]).get(f"{API}/me").json()
+
+        assert (me["user"]["name"], me["key"]) == ("dora", None)
+
+    def test_is_nobody_without_either(self, db):
+        assert refused(Client().get(f"{API}/me"), 401, "no_key")
+        assert Client().get(f"{API}/me")["WWW-Authenticate"].startswith("Bearer")
+
+    @pytest.mark.parametrize("method", ["post", "put", "delete", "patch"])
+    def test_is_only_read(self, alice, method):
+        answer = alice(method, "/me")
+
+        refused(answer, 405, "bad_method")
+        assert "GET" in answer["Allow"]
+
+
+class TestUsers:
+    def test_are_listed_for_who_may_see_them(self, cast, alice, dora):
+        assert {user["name"] for user in alice.get("/users").json()["results"]} == set(cast)
+        assert [user["name"] for user in dora.get("/users").json()["results"]] == ["dora"]
+        assert [user["name"] for user in alice.get("/users?q=char").json()["results"]] == ["charlie"]
+        staff = alice.get("/users?is_staff=false").json()["results"]
+        assert [user["name"] for user in staff] == ["dora"]
+
+    def test_others_are_not_there_for_who_may_not(self, cast, dora):
+        assert dora.get(f"/users/{cast['dora'].public_id}").json()["name"] == "dora"
+        refused(dora.get(f"/users/{cast['alice'].public_id}"), 404, "not_found")
+        refused(dora.get("/users/usr_%00"), 404, "not_found")
+
+    def test_show_no_password(self, cast, alice):
+        cast["dora"].set_password("correct horse battery staple")
+        cast["dora"].save()
+
+        assert cast["dora"].password not in alice.get("/users").content.decode()
+
+    def test_take_as_many_queries_for_30_as_for_3(self, alice):
+        counts = []
+        for rows in (3, 27):
+            User.objects.bulk_create(User(username=f"user-{rows}-{number}") for number in range(rows))
+            counts.append(queries(lambda: alice.get("/users")))
+
+        assert counts[0] == counts[1]
+        assert counts[0] <= 3
+
+
+class TestIntrospection:
+    @pytest.fixture
+    def service(self, cast):
+        return program(cast["charlie"], Scope.PORTAL_INTROSPECT)
+
+    def test_says_for_whom_a_key_is_good(self, cast, service):
+        shown = program(cast["dora"], "registry:read", "registry:write", patterns=["dora-*"])
+        answer = service.post("/introspect", {"token": shown.secret})
+
+        found = answer.json()
+        assert (found["active"], found["scope"]) == (True, "registry:read registry:write")
+        assert (found["sub"], found["username"]) == (cast["dora"].public_id, "dora")
+        assert (found["client_id"], found["patterns"]) == (shown.key.public_id, ["dora-*"])
+        assert "exp" not in found
+        assert answer["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize("act", ["revoke", "pause"])
+    def test_says_why_a_key_is_not_good(self, cast, service, act):
+        key, secret = actions.issue(owner=cast["dora"], name="n")
+        getattr(actions, act)(key=key)
+
+        found = service.post("/introspect", {"token": secret}).json()
+        assert found == {"active": False, "reason": f"{act.rstrip('e')}ed_key"}
+
+    @pytest.mark.parametrize(
+        ("token", "reason"),
+        [("hk_live_" + "0" * 32, "malformed_key"), ("x", "malformed_key")],
+    )
+    def test_tells_what_is_no_key(self, service, token, reason):
+        assert service.post("/introspect", {"token": token}).json() == {"active": False, "reason": reason}
+
+    def test_heeds_networks_when_told_whence(self, cast, service):
+        shown = program(cast["dora"], networks=["10.0.0.0/8"])
+
+        for address, active in (("10.1.2.3", True), ("192.0.2.1", False), (None, True)):
+            body = {"token": shown.secret} | ({"address": address} if address else {})
+            assert service.post("/introspect", body).json()["active"] is active
+
+    def test_is_for_services_only(self, cast, alice):
+        token = {"token": program(cast["dora"]).secret}
+
+        refused(alice.post("/introspect", token), 403, "scope")
+        session = signed_in(cast["alice"])
+        refused(session.post(f"{API}/introspect", token, content_type="application/json"), 403, "scope")
+        refused(Client().post(f"{API}/introspect", token, content_type="application/json"), 401, "no_key")
+
+    def test_takes_two_queries_beside_those_that_the_caches_spare(
+        self, cast, service, django_assert_num_queries
+    ):
+        token = {"token": program(cast["dora"]).secret}
+        with django_assert_num_queries(2):  # in this process nothing is remembered: each key is one look-up
+            assert service.post("/introspect", token).json()["active"]
+
+
+def test_who_finds_a_key_of_another_service_learns_nothing_of_it(cast):
+    service = program(cast["charlie"], Scope.PORTAL_INTROSPECT)
+
+    for path in ("/keys", "/users", f"/keys/{key_of(cast['dora']).public_id}"):
+        refused(service.get(path), 403, "scope")
