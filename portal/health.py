@@ -35,7 +35,9 @@ def mlflow() -> Check:
     """Does MLflow answer through the pool that the traffic uses?"""
     started = time.perf_counter()
     try:
-        answer = upstream.send(settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT)
+        answer = upstream.send(
+            settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT, is_probe=True
+        )
         answer.data  # noqa: B018  reads to the end, so that the connection goes back
     except Refusal as refusal:
         return check(started, problem=refusal.message)

@@ -5,6 +5,7 @@ The only module that knows urllib3.
 
 import logging
 import socket
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
@@ -26,12 +27,14 @@ from urllib3.exceptions import (
 from urllib3.util import SKIP_HEADER, Timeout
 
 from keys.refusals import Refusal
+from proxy.breaker import Breaker
 
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, the first one of the answer included
 BLOCK_SIZE = 64 * 1024  # bytes
+PROBE_TIMEOUT = 3.0  # seconds for the breaker's question whether MLflow is back
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
 
@@ -109,6 +112,19 @@ def pool(url: str) -> HTTPConnectionPool:
     )
 
 
+@cache
+def breaker(url: str) -> Breaker:
+    """The breaker in front of the MLflow at `url`, one for each process."""
+    name = "test" if url == settings.MLFLOW_TEST_URL else "live"
+
+    def probe() -> None:
+        prepared = prepare(url, "GET", "/health")
+        once = Timeout(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT)
+        pool(url).urlopen("GET", "/", headers=prepared, redirect=False, timeout=once).close()
+
+    return Breaker(name, probe)
+
+
 class Answer:
     """MLflow's answer: status, headers, and the body as it comes off the wire, undecoded.
 
@@ -176,13 +192,32 @@ def send(
     body: Body | bytes | None = None,
     chunked: bool = False,
     timeout: float | None = None,
+    is_probe: bool = False,
 ) -> Answer:
     """One request to the MLflow at `url`; `path` percent-encoded and standard, `timeout` in seconds for each
-    wait (default: the module's). Raises Refusal (502, 504) for what goes wrong before the answer's headers.
+    wait (default: the module's). Raises Refusal (502, 504) for what goes wrong before the answer's headers, and
+    503 at once while the breaker is open, unless it is a probe.
 
     A call that is safe to send again (GET without a body) is sent once more if a kept-alive connection turns
     out to be dead.
     """
+    if not is_probe:
+        breaker(url).check()
+    prepared = prepare(url, method, path, query, headers)
+    started = time.monotonic()
+    try:
+        answer = attempt(url, method, prepared, body, chunked=chunked, timeout=timeout)
+    except Refusal as failure:
+        if failure.status in (502, 504):  # another is about the caller's own body
+            breaker(url).fail(started)
+        raise
+    breaker(url).succeed()
+    return answer
+
+
+def prepare(
+    url: str, method: str, path: str, query: str = "", headers: Mapping[str, str] | None = None
+) -> Headers:
     prepared = Headers(headers or {})
     prepared.target = target(url, method, path) + (f"?{query}" if query else "")
     prepared["Host"] = settings.MLFLOW_HOST_HEADER or urlsplit(url).netloc
@@ -190,6 +225,18 @@ def send(
     prepared.setdefault("Accept-Encoding", SKIP_HEADER)
     if settings.MLFLOW_AUTHORIZATION:
         prepared["Authorization"] = settings.MLFLOW_AUTHORIZATION
+    return prepared
+
+
+def attempt(
+    url: str,
+    method: str,
+    prepared: Headers,
+    body: Body | bytes | None,
+    *,
+    chunked: bool,
+    timeout: float | None,
+) -> Answer:
     attempts = 2 if method == "GET" and body is None else 1
     while True:
         attempts -= 1
