@@ -1,4 +1,4 @@
-"""What is said of every call at its end: one line in the log, and the numbers of /metrics."""
+"""What is said of every call at its end: one line in the log, the numbers of /metrics, and a span."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from typing import Any
 from keys.addresses import client_address
 from portal import logs
 from portal.middleware import PAGE, PASSAGE, REQUEST_ID, STARTED, USER_ID
-from proxy import measures
+from proxy import measures, tracing
 
 logger = logging.getLogger("portal.access")
 
@@ -28,6 +28,7 @@ def ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted_proxies
     seconds = time.perf_counter() - environ[STARTED]
     if passage := environ.get(PASSAGE):
         measures.count(passage, seconds=seconds)
+        tracing.end(passage)
         caller = passage.caller
         about = {
             "operation": passage.operation,

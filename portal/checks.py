@@ -13,13 +13,15 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
+from proxy import tracing
+
 SHORT_SECRET = 32  # characters
 
 
 @checks.register()
 def check_settings(app_configs: Sequence[Any] | None = None, **options: Any) -> list[CheckMessage]:
     """Every finding on the settings as they are; needs neither the database nor MLflow."""
-    return [*addresses(), *behind_proxies(), *mlflow(), *secrets(), *processes()]
+    return [*addresses(), *behind_proxies(), *mlflow(), *secrets(), *processes(), *traces()]
 
 
 def addresses() -> Iterator[CheckMessage]:
@@ -113,6 +115,15 @@ def processes() -> Iterator[CheckMessage]:
             f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can take "
             "them all, and then neither health nor pages answer. Set it to a few less than THREADS.",
             id="portal.W011",
+        )
+
+
+def traces() -> Iterator[CheckMessage]:
+    if tracing.is_wanted() and not tracing.is_installed():
+        yield Error(
+            "OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed: install the extra "
+            "“telemetry”, or unset it.",
+            id="portal.E005",
         )
 
 

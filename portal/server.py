@@ -93,7 +93,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def leave(self) -> None:
         """Cut off what is left, see to it that all is written down, and be gone."""
-        from proxy import usage, usage_writer
+        from proxy import tracing, usage, usage_writer
 
         usage.stop_running()
         for connection in list(self.serving.values()):
@@ -112,6 +112,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         # Threads that wait for MLflow would keep this process alive until it answers.
         usage.record_stopped()
         usage_writer.stop()
+        tracing.flush()
         sys.stderr.flush()
         os._exit(0)
 

@@ -57,6 +57,7 @@ class Passage:
     upstream_ms: float = 0.0
     at: float = field(default_factory=time.time)  # seconds since 1970
     started: float = field(default_factory=time.perf_counter)
+    span: Any = None  # OpenTelemetry's, if `proxy.tracing` is on
     recorded: tuple[int, str] | None = None
     recorded_ms: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)

@@ -35,6 +35,7 @@ from proxy import (
     permissions,
     server_info,
     subjects,
+    tracing,
     turns,
 )
 from proxy.answers import ERROR_CODES, is_browser, refuse
@@ -79,6 +80,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             client_version=tokens.hide(meta.get("HTTP_X_MLFLOW_CLIENT_VERSION", "")),
         )
         meta["portal.passage"] = self.passage  # for what is said of the call at its end
+        tracing.begin(self.passage, meta)
         try:
             response = self.forward(request)
         except Refusal as refusal:
@@ -237,15 +239,16 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     def _created_proxy_response(self, request: HttpRequest, path: str) -> Answer:
         started = time.perf_counter()
         try:
-            answer = send(
-                self.upstream,
-                method=request.method or "",
-                path=paths.encode(path),
-                query=request.META.get("QUERY_STRING", ""),
-                headers=self.request_headers,
-                body=self.body.content if isinstance(self.body, bodies.WholeBody) else self.body,
-                chunked=self.body is not None and self.body.length is None,
-            )
+            with tracing.upstream(self.passage, self.request_headers):
+                answer = send(
+                    self.upstream,
+                    method=request.method or "",
+                    path=paths.encode(path),
+                    query=request.META.get("QUERY_STRING", ""),
+                    headers=self.request_headers,
+                    body=self.body.content if isinstance(self.body, bodies.WholeBody) else self.body,
+                    chunked=self.body is not None and self.body.length is None,
+                )
         except Refusal as refusal:
             ledger.not_sent(self.registration, refusal)
             raise
