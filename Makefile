@@ -25,6 +25,7 @@ lint: .venv/dev.stamp
 # Side by side with their baselines; prints ratios.
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.usage_log
+	$(BIN)/python -m benchmarks.seeing
 
 # Workers killed, PostgreSQL away for a minute: what the suite does in small. Two minutes.
 chaos: .venv/dev.stamp
