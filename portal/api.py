@@ -9,7 +9,8 @@ from django.views.decorators.csrf import csrf_exempt
 from keys.api import keys, people
 from keys.api.problems import problem
 from keys.refusals import Refusal
-from portal import api_schema
+from portal import api_health, api_schema
+from proxy.api import calls, owners, registrations, tries
 
 ADDRESSES: dict[str, Any] = {
     "me": people.Me,
@@ -21,8 +22,22 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/resume": keys.Resume,
     "keys/<str:key_id>/revoke": keys.Revoke,
     "keys/<str:key_id>/rotate": keys.Rotate,
+    "keys/<str:key_id>/try": tries.Try,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
+    "users/<str:user_id>/hand-over": owners.HandOver,
+    "owners": owners.Owners,
+    "experiments/share": owners.Share,
+    "calls": calls.Calls,
+    "calls/export": calls.CallExport,
+    "calls/<str:request_id>": calls.OneCall,
+    "usage": calls.Usage,
+    "registrations": registrations.Registrations,
+    "registrations/export": registrations.RegistrationExport,
+    "registrations/<str:request_id>": registrations.OneRegistration,
+    "ledger": registrations.Ledger,
+    "ledger/verify": registrations.Verification,
+    "health": api_health.Health,
     "schema": api_schema.Schema,
     "docs": api_schema.Docs,
 }

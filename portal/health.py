@@ -16,6 +16,7 @@ from keys.refusals import Refusal
 from proxy import draining, upstream, usage
 
 PROBE_TIMEOUT = 3.0  # seconds
+NEEDED = frozenset({"mlflow", "postgresql"})
 
 Check = dict[str, Any]
 
@@ -73,10 +74,18 @@ def check(started: float, *, problem: str) -> Check:
     }
 
 
+def checks() -> dict[str, Check]:
+    return {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter()}
+
+
+def verdict(checks: dict[str, Check], *, needed: frozenset[str]) -> str:
+    failed = {name for name, result in checks.items() if result["status"] != "ok"}
+    return "down" if failed & needed else "degraded" if failed else "ok"
+
+
 def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
     """`down` and 503 if a needed check failed, `degraded` and 200 if another did, `ok` and 200 if none."""
-    failed = {name for name, result in checks.items() if result["status"] != "ok"}
-    status = "down" if failed & needed else "degraded" if failed else "ok"
+    status = verdict(checks, needed=needed)
     return JsonResponse({"status": status, "checks": checks}, status=503 if status == "down" else 200)
 
 
@@ -85,8 +94,7 @@ def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
     """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
-    checks = {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter()}
-    return answer(checks, needed=frozenset({"mlflow", "postgresql"}))
+    return answer(checks(), needed=NEEDED)
 
 
 @csrf_exempt

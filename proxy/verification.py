@@ -79,6 +79,12 @@ def verify(heads: list[Head] | None = None) -> Verdict:
     return verdict
 
 
+def head() -> Head | None:
+    """The chain's end as it stands, unchecked; None of an empty ledger."""
+    row = Registration.objects.in_chain().last()
+    return Head(sequence=row.sequence, hash=row.hash, at=now()) if row and row.sequence else None
+
+
 def rows() -> Iterator[dict[str, Any]]:
     """The completed rows in order, as plain values, by a cursor on the server."""
     found = (

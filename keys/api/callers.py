@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.conf import settings
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.utils.functional import SimpleLazyObject
 from rest_framework import authentication as framework
 from rest_framework.permissions import BasePermission
@@ -25,7 +25,7 @@ from keys.scopes import Scope
 if TYPE_CHECKING:  # the framework reads this file while it makes the class
     from rest_framework.views import APIView
 
-Row = TypeVar("Row", bound=Model)
+Rows = TypeVar("Rows", bound="QuerySet[Any]")
 CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
 
 
@@ -136,7 +136,7 @@ def is_over_all(request: Request, rule: Rule) -> bool:
     return user.is_staff and user.has_perms(rule.permissions)
 
 
-def within(view: "APIView", rows: "QuerySet[Row]", own: Callable[[User], Q]) -> "QuerySet[Row]":
+def within(view: "APIView", rows: Rows, own: Callable[[User], Q]) -> Rows:
     """The rows that the caller may see: all, or its own. What is not there is a 404."""
     rule: Rule = view.rules["GET" if view.request.method == "HEAD" else view.request.method]  # type: ignore[attr-defined]
     if is_over_all(view.request, rule):

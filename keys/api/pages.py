@@ -22,7 +22,9 @@ class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
     """A parameter that is none would list everything where the caller meant little: it is refused."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
-        known = {*getattr(view.filterset_class, "base_filters", {}), *PAGING}  # type: ignore[attr-defined]
+        paging = PAGING if view.pagination_class else ()  # type: ignore[attr-defined]
+        known = {*view.filterset_class.base_filters, *paging}  # type: ignore[attr-defined]
+        known |= getattr(view, "more_parameters", set())
         refuse_unknown(request, known)
         rows: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return rows

@@ -70,6 +70,13 @@ class Users(GenericAPIView[User]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
+def one_user(users: "QuerySet[User]", user_id: str) -> User:
+    """Raises Http404."""
+    if "\0" in user_id or (user := users.filter(public_id=user_id).first()) is None:
+        raise Http404
+    return user
+
+
 class OneUser(GenericAPIView[User]):
     rules = {"GET": sees("keys.view_user")}
     queryset = User.objects.all()
@@ -78,10 +85,7 @@ class OneUser(GenericAPIView[User]):
     pagination_class = None
 
     def get_user(self, user_id: str) -> User:
-        users = within(self, self.get_queryset(), oneself)
-        if "\0" in user_id or (user := users.filter(public_id=user_id).first()) is None:
-            raise Http404
-        return user
+        return one_user(within(self, self.get_queryset(), oneself), user_id)
 
     @extend_schema(operation_id="users_read", summary="Read a user", tags=["users"])
     def get(self, request: Request, user_id: str) -> Response:

@@ -1,0 +1,142 @@
+"""Whose what is, over the management API: seen, handed over, shared."""
+
+from typing import Any
+
+import django_filters
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys.api.callers import does, sees, within
+from keys.api.keys import IDEMPOTENCY
+from keys.api.once import once
+from keys.api.people import one_user
+from keys.api.problems import bad_value
+from keys.api.serializers import StrictSerializer
+from keys.models import ApiKey, User
+from proxy import actions
+from proxy.messages import CANONICAL_INTEGER
+from proxy.models import Owner
+
+
+def by_user(user: User) -> Q:
+    return Q(user=user)
+
+
+class OwnerSerializer(serializers.Serializer[Owner]):
+    kind = serializers.CharField()
+    name = serializers.CharField(help_text="Its id at MLflow; a registered model's name.")
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    user = serializers.CharField(
+        source="user.username", allow_null=True, default=None, help_text="null: nobody."
+    )
+    user_id = serializers.CharField(source="user.public_id", allow_null=True, default=None)
+    is_shared = serializers.BooleanField()
+    is_reserved = serializers.BooleanField(help_text="A model's former name, kept for its owner.")
+    created_at = serializers.DateTimeField()
+
+
+class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
+    user = django_filters.CharFilter(method="of_user", label="Name or id (usr_…).")
+    kind = django_filters.CharFilter(label="run, experiment, registered_model, …")
+    name = django_filters.CharFilter(label="Its id; a registered model's name.")
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    is_shared = django_filters.BooleanFilter()
+
+    def of_user(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
+        return rows.filter(user__in=User.objects.filter(Q(username=value) | Q(public_id=value)))
+
+
+class Owners(GenericAPIView[Owner]):
+    rules = {"GET": sees("proxy.view_owner")}
+    queryset = Owner.objects.select_related("user")
+    serializer_class = OwnerSerializer
+    filterset_class = OwnerFilters
+
+    def get_queryset(self) -> "QuerySet[Owner]":
+        return within(self, super().get_queryset(), by_user)
+
+    @extend_schema(operation_id="owners_list", summary="Whose is what, latest first", tags=["owners"])
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class HandOverSerializer(StrictSerializer):
+    to = serializers.CharField(max_length=150, help_text="The new owner's name or id (usr_…).")
+
+    def validate_to(self, value: str) -> User:
+        try:
+            taker = User.objects.named(value)
+        except User.DoesNotExist:
+            raise serializers.ValidationError("There is no such user.") from None
+        if not taker.is_active:
+            raise serializers.ValidationError("This account is deactivated.")
+        return taker
+
+
+class HandedOverSerializer(serializers.Serializer[Any]):
+    objects = serializers.IntegerField(help_text="How many experiments, runs, models, … changed hands.")
+
+
+class HandOver(GenericAPIView[User]):
+    rules = {"POST": does("proxy.change_owner")}
+    serializer_class = HandOverSerializer
+
+    @extend_schema(
+        operation_id="users_hand_over",
+        summary="Make everything that a user owns another's",
+        tags=["users"],
+        parameters=[IDEMPOTENCY],
+        responses={200: HandedOverSerializer},
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        giver = one_user(User.objects.all(), user_id)
+        sent = HandOverSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        taker = sent.validated_data["to"]
+        if giver == taker:
+            raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
+
+        def act() -> Response:
+            return Response({"objects": actions.hand_over(giver=giver, taker=taker)})
+
+        return once(request, transaction.atomic(act))
+
+
+class ShareSerializer(StrictSerializer):
+    experiment_id = serializers.RegexField(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", max_length=18)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
+    is_shared = serializers.BooleanField(help_text="Whether anyone may create runs in it.")
+
+
+class SharedSerializer(serializers.Serializer[Owner]):
+    experiment_id = serializers.CharField(source="name")
+    environment = serializers.CharField()
+    is_shared = serializers.BooleanField()
+    owner = serializers.CharField(source="user.username", allow_null=True, default=None)
+
+
+class Share(GenericAPIView[Owner]):
+    rules = {"POST": does("proxy.change_owner")}
+    serializer_class = ShareSerializer
+
+    @extend_schema(
+        operation_id="experiments_share",
+        summary="Let anyone create runs in an experiment, or no longer",
+        tags=["owners"],
+        parameters=[IDEMPOTENCY],
+        responses={200: SharedSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        sent = ShareSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+
+        def act() -> Response:
+            return Response(SharedSerializer(actions.mark_shared(**sent.validated_data)).data)
+
+        return once(request, transaction.atomic(act))

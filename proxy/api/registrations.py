@@ -1,0 +1,191 @@
+"""The ledger of registrations over the management API: its rows, its head, and whether it is whole."""
+
+import dataclasses
+from typing import Any, cast
+
+import django_filters
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys.api.callers import sees, within
+from keys.api.pages import number
+from keys.api.serializers import StrictSerializer
+from keys.models import ApiKey, User
+from proxy import exports, verification
+from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
+from proxy.models import Registration, RegistrationQuerySet
+from proxy.verification import Head
+
+
+def by_user(user: User) -> Q:
+    return Q(user=user)
+
+
+class RegistrationFilters(PeopleFilters):
+    outcome = django_filters.ChoiceFilter(choices=Registration.Outcome.choices)
+    model = django_filters.CharFilter(field_name="object_name", label="Its name; a logged model's id.")
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+
+
+class RegistrationSerializer(serializers.Serializer[Registration]):
+    """A write to the registry; the same as in the exports."""
+
+    sequence = serializers.IntegerField(allow_null=True, help_text="Its place in the chain; null: pending.")
+    request_id = serializers.CharField()
+    at = serializers.DateTimeField()
+    user = serializers.CharField()
+    user_id = serializers.CharField()
+    key = serializers.CharField()
+    key_id = serializers.CharField()
+    actor = serializers.CharField()
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    operation = serializers.CharField()
+    kind = serializers.CharField()
+    is_prompt = serializers.BooleanField()
+    object_name = serializers.CharField()
+    version = serializers.CharField()
+    new_name = serializers.CharField()
+    run_id = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
+    tags = serializers.DictField(child=serializers.CharField(allow_null=True))
+    detail = serializers.DictField()
+    tag_rules = serializers.CharField(help_text="complete, missing, malformed; empty: no version was made.")
+    tag_problems = serializers.ListField(child=serializers.CharField())
+    address = serializers.CharField(allow_null=True)
+    outcome = serializers.ChoiceField(choices=Registration.Outcome.values)
+    status = serializers.IntegerField(allow_null=True)
+    reason = serializers.CharField()
+    completed_at = serializers.DateTimeField(allow_null=True)
+    created_ms = serializers.IntegerField(allow_null=True)
+    digest = serializers.CharField()
+    hash = serializers.CharField()
+
+
+class Registrations(GenericAPIView[Registration]):
+    rules = {"GET": sees("proxy.view_registration")}
+    queryset = Registration.objects.with_people()
+    serializer_class = RegistrationSerializer
+    filterset_class = RegistrationFilters
+
+    def get_queryset(self) -> QuerySet[Registration]:
+        return within(self, super().get_queryset(), by_user)
+
+    def page(self, rows: RegistrationQuerySet, size: int, after: str | None) -> list[Registration]:
+        return rows.page(size, before=number(after) if after is not None else None)
+
+    @extend_schema(
+        operation_id="registrations_list", summary="List registrations, latest first", tags=["registrations"]
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        standing = exports.rules(page)
+        return self.get_paginated_response(
+            [exports.of_registration(row, standing.get(row.pk)) for row in page]
+        )
+
+
+class RegistrationExport(Registrations):
+    pagination_class = None
+    more_parameters = frozenset({"form"})
+
+    @extend_schema(
+        operation_id="registrations_export",
+        summary="All registrations that the filters leave, as a file",
+        tags=["registrations"],
+        parameters=[LEDGER_FORM],
+        responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request) -> HttpResponseBase:
+        form, found = form_of(request), self.filter_queryset(self.get_queryset())
+        rows = exports.registrations(cast(RegistrationQuerySet, found))
+        return exports.download("registrations", form, exports.REGISTRATION_FIELDS, rows)
+
+
+class OneRegistration(GenericAPIView[Registration]):
+    rules = {"GET": sees("proxy.view_registration")}
+    queryset = Registration.objects.with_people()
+    serializer_class = RegistrationSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="registrations_read", summary="The registration of a request id", tags=["registrations"]
+    )
+    def get(self, request: Request, request_id: str) -> Response:
+        rows = within(self, self.get_queryset(), by_user)
+        if "\0" in request_id or (row := rows.filter(request_id=request_id).first()) is None:
+            raise Http404
+        return Response(exports.of_registration(row, exports.rules([row]).get(row.pk)))
+
+
+class HeadSerializer(StrictSerializer):
+    """The chain's end at some time: it stands for everything before it."""
+
+    sequence = serializers.IntegerField(min_value=1, max_value=2**62)
+    hash = serializers.RegexField(r"^[0-9a-f]{64}$")
+    at = serializers.CharField(max_length=40, help_text="When it was the end.")
+
+
+class LedgerSerializer(serializers.Serializer[Any]):
+    head = HeadSerializer(allow_null=True)
+    pending = serializers.IntegerField(help_text="Rows that are not completed, and so not in the chain yet.")
+
+
+class Ledger(GenericAPIView[Registration]):
+    rules = {"GET": sees("proxy.view_registration", own=False)}
+    serializer_class = LedgerSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="ledger_head", summary="The ledger's head: keep it elsewhere", tags=["ledger"]
+    )
+    def get(self, request: Request) -> Response:
+        head = verification.head()
+        pending = Registration.objects.pending().count()
+        return Response({"head": head and dataclasses.asdict(head), "pending": pending})
+
+
+class VerifySerializer(StrictSerializer):
+    heads = HeadSerializer(
+        many=True, required=False, help_text="Heads that were kept: are they in the chain still?"
+    )
+
+
+class VerificationSerializer(serializers.Serializer[Any]):
+    ok = serializers.BooleanField()
+    rows = serializers.IntegerField(help_text="How many are good, from the first on.")
+    pending = serializers.IntegerField()
+    head = HeadSerializer(allow_null=True)
+    problem = serializers.CharField(help_text="The first thing that is wrong; empty: nothing.")
+
+
+class Verification(GenericAPIView[Registration]):
+    rules = {"POST": sees("proxy.view_registration", own=False)}
+    serializer_class = VerifySerializer
+
+    @extend_schema(
+        operation_id="ledger_verify",
+        summary="Check every row of the ledger against its chain",
+        tags=["ledger"],
+        responses={200: VerificationSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        sent = VerifySerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        verdict = verification.verify([Head(**head) for head in sent.validated_data.get("heads", ())])
+        return Response(
+            {
+                "ok": not verdict.problem,
+                "rows": verdict.rows,
+                "pending": Registration.objects.pending().count(),
+                "head": verdict.head and dataclasses.asdict(verdict.head),
+                "problem": verdict.problem,
+            }
+        )
