@@ -217,6 +217,40 @@ def allowed(problem: str) -> None:
         raise NotAllowed(problem)
 
 
+@transaction.atomic
+def deactivate(
+    *, user: User, reason: str = "", actor: User | None = None, address: str | None = None
+) -> list[ApiKey]:
+    """Shut a user out: no sign-in, open sessions end, and every key that works is paused. Returns those keys.
+
+    Raises ActionError for whoever does it, and for the last superuser: nobody could undo that in the pages.
+    """
+    user = User.objects.select_for_update().get(pk=user.pk)
+    if actor and actor.pk == user.pk:
+        raise ActionError("you cannot deactivate yourself; ask another administrator")
+    others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
+    if user.is_superuser and user.is_active and not others.exists():
+        raise ActionError("this is the last superuser; make another one first")
+    if user.is_active:
+        user.is_active = False
+        user.save(update_fields=["is_active"])
+    words = f"The account was deactivated{f': {reason}' if reason else ''}"
+    return [
+        pause(key=key, reason=words, actor=actor, address=address)
+        for key in user.api_keys.active_but_for_owner().order_by("pk")
+    ]
+
+
+@transaction.atomic
+def reactivate(*, user: User) -> list[ApiKey]:
+    """Let a user in again. Returns the keys that stay paused: each is resumed by itself, or not at all."""
+    user = User.objects.select_for_update().get(pk=user.pk)
+    if not user.is_active:
+        user.is_active = True
+        user.save(update_fields=["is_active"])
+    return list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False).order_by("pk"))
+
+
 def live(key: ApiKey) -> ApiKey:
     """The row, locked. Raises ActionError if the key is revoked: that is for good."""
     key = ApiKey.objects.select_for_update().get(pk=key.pk)

@@ -13,33 +13,23 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
-from keys import pages, tokens
+from keys import activity_admin as activity_admin  # registers its pages
+from keys import key_page, pages, tokens
 from keys import user_admin as user_admin  # registers its pages
 from keys.columns import (
     STATE_COLOURS,
-    KeyEventInline,
     badge,
     codes,
     lines,
     moment,
     scopes_title,
     state_label,
+    timed,
     use,
 )
+from keys.filters import ExpiringFilter, OwnerFilter, StateFilter, UnusedFilter
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.scopes import in_words
-
-
-class StateFilter(admin.SimpleListFilter):
-    title = "state"
-    parameter_name = "state"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return list(ApiKey.State.choices)
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        chosen = self.value()
-        return cast(ApiKeyQuerySet, queryset).in_state(chosen) if chosen in ApiKey.State.values else queryset
 
 
 @admin.register(ApiKey)
@@ -53,12 +43,13 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         "last_used_on",
         "expires_on",
     ]
-    list_filter = [StateFilter, "environment"]
+    list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
+    list_filter_submit = True
+    list_filter_sheet = True
     list_select_related = ["owner", "created_by"]
     list_per_page = 50
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
     search_help_text = "Name, owner, id, key or its ends"
-    inlines = [KeyEventInline]
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
@@ -97,12 +88,17 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             return pages.to_key_of_secret(request, request.GET)
         return pages.see_other(request.path)
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """A user's page links to the user's keys."""
+        return lookup == "owner__id__exact" or bool(super().lookup_allowed(lookup, value, request))
+
     def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
+        self,
+        request: HttpRequest,
+        queryset: ApiKeyQuerySet,
+        search_term: str,
     ) -> tuple[QuerySet[ApiKey], bool]:
-        """A masked key copied from a page (`hk_live_AbCd…wXyZ`) finds its key too."""
-        found = super().get_search_results(request, queryset, search_term.replace("…", " "))
-        return cast("tuple[QuerySet[ApiKey], bool]", found)
+        return queryset.matching(search_term), False
 
     def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
         use = ["last_used"] if obj is None or obj.previous_ends_at is None else ["last_used", "old_secret"]
@@ -131,7 +127,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     def owner_name(self, key: ApiKey) -> str:
         return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
 
-    @badge(description="State", colours=STATE_COLOURS)
+    @badge(description="Status", colours=STATE_COLOURS)
     def state_badge(self, key: ApiKey) -> str:
         return key.state
 
@@ -163,7 +159,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used_on(self, key: ApiKey) -> str:
-        return f"{key.used_at:%Y-%m-%d}" if key.used_at else "Never"
+        return timed(key.used_at)
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:
@@ -195,7 +191,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires_on(self, key: ApiKey) -> str:
-        return f"{key.expires_at:%Y-%m-%d}" if key.expires_at else "Never"
+        return timed(key.expires_at)
 
     @admin.display(description="Created")
     def created(self, key: ApiKey) -> str:
@@ -230,5 +226,6 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         key = self.get_object(request, object_id)
-        context = {"pages": pages.offered(request, key) if key else [], **(extra_context or {})}
+        context = key_page.about(request, key) if key else {}
+        context |= extra_context or {}
         return cast(HttpResponse, super().change_view(request, object_id, form_url, context))

@@ -18,7 +18,8 @@ from unfold.decorators import display
 from keys import sizes
 from keys.models import ApiKey, KeyEvent
 from keys.moments import moment as moment  # other pages have it from here
-from keys.scopes import preset_of
+from keys.scopes import ACTS, IN_WORDS, preset_of
+from keys.templatetags.moments import when
 
 STATE_COLOURS = {
     "active": "success",
@@ -54,6 +55,11 @@ def badge(
     )
 
 
+def timed(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
+    """How long ago, or until, and the time itself with its zone on hover."""
+    return when(at) if at else otherwise
+
+
 def use(at: datetime.datetime | None, address: str | None, client: str) -> str:
     """A use of a secret: "2026-11-23 16:40 UTC from 192.0.2.7 with mlflow-python-client/3.17"."""
     if at is None:
@@ -79,9 +85,16 @@ def codes(texts: list[str], *, otherwise: str) -> str:
 
 
 def scopes_title(scopes: list[str]) -> str:
-    """The preset's name, or that there is none."""
-    preset = preset_of(scopes)
-    return preset.value.capitalize() if preset else "Single scopes"
+    """The preset's name, or what the scopes allow in a few words: "Read tracking, registry; delete traces"."""
+    if preset := preset_of(scopes):
+        return preset.value.capitalize()
+    parts = []
+    for act, verb in ACTS.items():
+        things = [thing for thing in IN_WORDS if f"{thing}:{act}" in scopes]
+        if things:
+            parts.append(f"{verb.lower()} {', '.join(things)}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
 
 
 def right(name: str, value: object) -> str:

@@ -17,8 +17,8 @@ from unfold.widgets import (
     UnfoldBooleanWidget,
 )
 
-from keys import actions
-from keys.models import ApiKey, User
+from keys import actions, sizes
+from keys.models import LIMITS, ApiKey, User
 from keys.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
 
 NEVER = "never"
@@ -107,6 +107,49 @@ class RightsForm(forms.Form):
         "experiments, runs and models. It is meant for administration and migration only.",
     )
 
+    requests_per_minute = forms.IntegerField(
+        label="Calls a minute",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", **MACHINE_TEXT}),
+    )
+    monthly_requests = forms.IntegerField(
+        label="Calls a month",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", **MACHINE_TEXT}),
+        help_text="A calendar month in UTC. Empty: as many as it likes.",
+    )
+    monthly_bytes = forms.CharField(
+        label="Bytes a month",
+        max_length=30,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs=MACHINE_TEXT),
+        help_text="In and out together, such as 500M, 10G or 1.5T. Empty: as many as it likes.",
+    )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["requests_per_minute"].help_text = (
+            "Artifact transfers are counted apart, with the same limit. "
+            f"Empty: the portal's default, {settings.DEFAULT_REQUESTS_PER_MINUTE:,}."
+        )
+
+    def clean_requests_per_minute(self) -> int | None:
+        limit: int | None = checked("requests_per_minute", self.cleaned_data["requests_per_minute"])
+        return limit
+
+    def clean_monthly_requests(self) -> int | None:
+        limit: int | None = checked("monthly_requests", self.cleaned_data["monthly_requests"])
+        return limit
+
+    def clean_monthly_bytes(self) -> int | None:
+        text = self.cleaned_data["monthly_bytes"]
+        try:
+            size = sizes.parse(text) if text else None
+        except ValueError as error:
+            raise forms.ValidationError(sentence(error)) from None
+        limit: int | None = checked("monthly_bytes", size)
+        return limit
+
     def clean_networks(self) -> list[str]:
         networks: list[str] = checked("networks", self.cleaned_data["networks"].replace(",", " ").split())
         return networks
@@ -179,7 +222,17 @@ class IssueForm(RightsForm):
 
     def rights(self) -> dict[str, Any]:
         """For `actions.issue`; the time of expiry counted from now, None: never."""
-        names = ("owner", "name", "purpose", "environment", "scopes", "networks", "patterns", "any_owner")
+        names = (
+            "owner",
+            "name",
+            "purpose",
+            "environment",
+            "scopes",
+            "networks",
+            "patterns",
+            "any_owner",
+            *LIMITS,
+        )
         choice = self.cleaned_data["expires_in"]
         expires_at = None if choice == NEVER else timezone.now() + datetime.timedelta(days=int(choice))
         return {**{name: self.cleaned_data[name] for name in names}, "expires_at": expires_at}
@@ -226,6 +279,9 @@ class ChangeForm(RightsForm):
             "networks": "\n".join(key.networks),
             "patterns": "\n".join(key.patterns),
             "any_owner": key.any_owner,
+            "requests_per_minute": key.requests_per_minute,
+            "monthly_requests": key.monthly_requests,
+            "monthly_bytes": sizes.written(key.monthly_bytes) if key.monthly_bytes else "",
         }
         super().__init__(sent, initial=now)
         for field in self.fields.values():

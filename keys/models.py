@@ -63,6 +63,9 @@ class User(AbstractUser):
         ]
 
 
+UNUSED = datetime.timedelta(days=90)  # after which a key counts as forgotten
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def with_owner(self) -> "ApiKeyQuerySet":
         return self.select_related("owner")
@@ -102,9 +105,37 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return keys
 
     def active(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        return self.active_but_for_owner(now=now).filter(owner__is_active=True)
+
+    def active_but_for_owner(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        """Keys that work, or would if their owner were not deactivated."""
         now = now or timezone.now()
-        return self.filter(revoked_at=None, paused_at=None, owner__is_active=True).filter(
-            Q(expires_at=None) | Q(expires_at__gt=now)
+        return self.filter(revoked_at=None, paused_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+    def matching(self, text: str) -> "ApiKeyQuerySet":
+        """Keys whose name, owner, id, beginning or end has all words of `text`; masked keys are found too."""
+        found = self
+        for word in text.replace("…", " ").split():
+            found = found.filter(
+                Q(name__icontains=word)
+                | Q(owner__username__icontains=word)
+                | Q(public_id=word)
+                | Q(prefix__istartswith=word)
+                | Q(last4__iexact=word)
+            )
+        return found
+
+    def expiring(self, within: datetime.timedelta) -> "ApiKeyQuerySet":
+        """Keys that still work and will not after that time."""
+        return self.active().filter(expires_at__lte=timezone.now() + within)
+
+    def unused(self, since: datetime.timedelta = UNUSED) -> "ApiKeyQuerySet":
+        """Keys that work, are older than that and have not been used for as long, by either secret."""
+        before = timezone.now() - since
+        return self.active().filter(
+            Q(last_used_at=None) | Q(last_used_at__lt=before),
+            Q(previous_used_at=None) | Q(previous_used_at__lt=before),
+            created_at__lt=before,
         )
 
 
@@ -266,6 +297,11 @@ class ApiKey(models.Model):
         return self.State.ACTIVE
 
 
+class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
+    def with_people(self) -> "KeyEventQuerySet":
+        return self.select_related("key__owner", "actor")
+
+
 class KeyEvent(models.Model):
     """Something that happened to a key: who did it, from where, what changed.
 
@@ -287,8 +323,12 @@ class KeyEvent(models.Model):
     address = models.GenericIPAddressField(null=True)
     detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
 
+    objects = KeyEventQuerySet.as_manager()
+
     class Meta:
+        verbose_name_plural = "activity"
         ordering = ["-at", "-id"]
+        indexes = [models.Index(name="key_event_by_time", fields=["-at", "-id"])]
         triggers = [
             pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete),
         ]

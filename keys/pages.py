@@ -18,7 +18,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from keys import actions, tokens
+from keys import actions, tokens, use
 from keys.addresses import client_address
 from keys.columns import RIGHTS, moment
 from keys.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm, sentence
@@ -191,7 +191,8 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
         return actions.revoke(key=key, reason=form.cleaned_data["reason"], **made_by(request))
 
     if not is_done(form, act):
-        return key_page(request, "revoke.html", title="Revoke a key", form=form, key=key)
+        context = {"use": use.of_last_day(key)} if request.user.has_perm("proxy.view_call") else {}
+        return key_page(request, "revoke.html", title="Revoke a key", form=form, key=key, **context)
     return back(request, key, f"“{key.name}” is revoked. Calls with it are refused from now on.")
 
 

@@ -17,6 +17,14 @@ def parse(text: str) -> int:
     return int(whole + part) * scale // int(10 ** len(part))
 
 
+def written(count: int) -> str:
+    """`count` as `parse` reads it, with nothing lost: `10G`, `1536`."""
+    unit = 0
+    while count and count % 1024 == 0 and unit < len(UNITS) - 1:
+        count, unit = count // 1024, unit + 1
+    return f"{count}{UNITS[unit]}"
+
+
 def in_words(count: int) -> str:
     """`10737418240` as `10 GiB`; three digits are enough to compare by eye."""
     size, unit = float(count), 0

@@ -7,14 +7,17 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.db import models
-from django.http import HttpRequest
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from keys import groups
-from keys.columns import ApiKeyInline, badge, moment
-from keys.models import User
+from keys import groups, user_pages
+from keys.columns import ApiKeyInline, badge, timed
+from keys.key_page import chart
+from keys.models import ApiKey, User
 
 # What the pages check, in words; no other permission means anything here.
 PERMISSIONS = {
@@ -58,18 +61,18 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "public_id", "account", "role", "last_sign_in"]
-    list_filter = ["is_active", "is_staff", "is_superuser"]
+    list_display = ["username", "public_id", "account", "role", "key_count", "last_sign_in"]
+    list_filter = ["is_active", "is_staff", "is_superuser", "groups"]
     list_per_page = 50
-    search_fields = ["username", "public_id"]
-    search_help_text = "Name or id"
+    search_fields = ["username", "public_id", "email"]
+    search_help_text = "Name, id or address"
     ordering = ["username"]
     filter_horizontal = []
     fieldsets = [
         (None, {"fields": ["username", "public_id", "password"]}),
-        ("Account", {"fields": ["is_active", *RAISING]}),
+        ("Account", {"fields": ["account", *RAISING]}),
     ]
-    readonly_fields = ["public_id"]
+    readonly_fields = ["public_id", "account"]  # deactivating has a page of its own: it pauses keys
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Only superusers change those with rights of their own: whoever sets a password there has them."""
@@ -79,6 +82,38 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
+
+    def get_queryset(self, request: HttpRequest) -> "models.QuerySet[User]":
+        keys = ApiKey.objects.filter(owner=models.OuterRef("pk"), revoked_at=None).order_by()
+        count = keys.values("owner").annotate(count=models.Count("pk")).values("count")
+        users = cast("models.QuerySet[User]", super().get_queryset(request))
+        return users.annotate(keys_held=Coalesce(models.Subquery(count), 0))
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
+            for name, view in user_pages.USER_PAGES.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if user and request.user.has_perm("proxy.view_call"):
+            context["chart"] = chart(user.call_totals)
+        if user:
+            context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
+        return cast(
+            HttpResponse,
+            super().change_view(request, object_id, form_url, {**context, **(extra_context or {})}),
+        )
 
     def is_superuser(self, request: HttpRequest) -> bool:
         return cast(User, request.user).is_superuser
@@ -119,6 +154,10 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     def account(self, user: User) -> str:
         return "active" if user.is_active else "deactivated"
 
+    @admin.display(description="Keys", ordering="keys_held")
+    def key_count(self, user: User) -> int:
+        return cast(int, user.keys_held)  # type: ignore[attr-defined]
+
     @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
     def role(self, user: User) -> str:
         if user.is_superuser:
@@ -127,4 +166,4 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Last sign-in", ordering="last_login")
     def last_sign_in(self, user: User) -> str:
-        return moment(user.last_login, otherwise="Never")
+        return timed(user.last_login)

@@ -1,12 +1,14 @@
-"""Every request gets an id of ours, every answer carries it."""
+"""Every request gets an id of ours, every answer carries it; no page keeps an API key in its address."""
 
 import secrets
 import time
 from collections.abc import Callable
+from urllib.parse import quote, unquote_plus
 
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from keys.models import User
+from keys.tokens import KEY_LIKE_PATTERN
 from portal import logs
 
 HEADER = "X-Request-ID"
@@ -14,6 +16,8 @@ HEADER = "X-Request-ID"
 META_NAME = REQUEST_ID = "portal.request_id"
 STARTED, PAGE, USER_ID = "portal.started", "portal.page", "portal.user_id"
 PASSAGE = "portal.passage"  # set by `proxy.views`
+PAGES = ("/admin/", "/account/", "/docs/")
+KEY_LIST = "/admin/keys/apikey/"
 
 
 def request_id(
@@ -46,3 +50,30 @@ def known_user(request: HttpRequest) -> User | None:
         if type(user := request.__dict__.get(name)) is User:
             return user
     return None
+
+
+def no_key_in_address(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """A page whose address holds an API key is answered with its address without the query.
+
+    People paste keys into any search field; the pages send none, but what is typed by hand or comes from a
+    bookmark must not stay in histories, in `next=` of the sign-in or in the Referer of the next page. The list
+    of keys finds the key first (`keys.admin.ApiKeyAdmin.list_view`); MLflow's paths have a refusal of their own.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        query = request.META.get("QUERY_STRING", "")
+        is_page = request.path.startswith(PAGES) and request.path != KEY_LIST
+        if query and is_page and KEY_LIKE_PATTERN.search(unquote_plus(unquote_plus(query))):
+            return HttpResponse(
+                status=303,
+                headers={
+                    "Location": quote(request.path),
+                    "Referrer-Policy": "no-referrer",
+                    "Cache-Control": "no-store",
+                },
+            )
+        return get_response(request)
+
+    return middleware

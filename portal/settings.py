@@ -14,8 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
-from django.urls import reverse_lazy
 from psycopg.conninfo import conninfo_to_dict
+
+from portal.look import UNFOLD as UNFOLD  # the admin pages' look
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -150,6 +151,7 @@ STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["do
 _secrets, _running = local("secrets.json"), local("portal.json")
 
 DEBUG = flag("DEBUG")
+ENVIRONMENT_NAME = text("ENVIRONMENT_NAME")
 HOST = text("HOST", "127.0.0.1")
 PORT = number("PORT", 8000, least=1, most=65535)
 WORKERS = number("WORKERS", 1, least=1, most=64)
@@ -219,6 +221,7 @@ LOG_FORMAT = choice("LOG_FORMAT", "auto", "auto", "text", "json")
 
 INSTALLED_APPS = [
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -239,6 +242,7 @@ MIDDLEWARE = [
     "portal.middleware.request_id",
     "portal.content_security.ContentSecurityPolicy",
     "proxy.api_log.record_calls",
+    "portal.middleware.no_key_in_address",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -278,7 +282,7 @@ USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "portal.formats"
 APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
-STATIC_URL = "/static/"
+STATIC_URL = "/static/"  # portal.look writes it out
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -347,72 +351,5 @@ LOGGING = {
         **{name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")},
         # What it says of a 4xx is its path; the access line has the rest.
         "django.request": {"level": "ERROR"},
-    },
-}
-
-
-def may_see(request: Any, permission: str) -> bool:
-    """Whether to show the link in the admin's menu: who may change something may look at it too."""
-    return any(request.user.has_perm(permission.format(act)) for act in ("view", "change"))
-
-
-UNFOLD: dict[str, Any] = {
-    "SITE_TITLE": "Hokusai Registry Portal",
-    "SITE_HEADER": "Hokusai Registry",
-    "SITE_SYMBOL": "key",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}portal/icon.svg"}],
-    "STYLES": [f"{STATIC_URL}portal/admin.css"],
-    "COLORS": {
-        "primary": {
-            "50": "oklch(97% .012 250)",
-            "100": "oklch(94% .025 250)",
-            "200": "oklch(88% .05 250)",
-            "300": "oklch(80% .085 250)",
-            "400": "oklch(72% .11 250)",
-            "500": "oklch(66% .13 250)",
-            "600": "oklch(49% .13 250)",
-            "700": "oklch(43% .12 250)",
-            "800": "oklch(37% .1 250)",
-            "900": "oklch(32% .08 250)",
-            "950": "oklch(24% .06 250)",
-        },
-    },
-    "SIDEBAR": {
-        "navigation": [
-            {
-                "items": [
-                    {
-                        "title": "API keys",
-                        "icon": "key",
-                        "link": reverse_lazy("admin:keys_apikey_changelist"),
-                        "permission": lambda request: may_see(request, "keys.{}_apikey"),
-                    },
-                    {
-                        "title": "Calls",
-                        "icon": "swap_vert",
-                        "link": reverse_lazy("admin:proxy_call_changelist"),
-                        "permission": lambda request: request.user.has_perm("proxy.view_call"),
-                    },
-                    {
-                        "title": "Registrations",
-                        "icon": "verified",
-                        "link": reverse_lazy("admin:proxy_registration_changelist"),
-                        "permission": lambda request: request.user.has_perm("proxy.view_registration"),
-                    },
-                    {
-                        "title": "Owners",
-                        "icon": "inventory_2",
-                        "link": reverse_lazy("admin:proxy_owner_changelist"),
-                        "permission": lambda request: may_see(request, "proxy.{}_owner"),
-                    },
-                    {
-                        "title": "Users",
-                        "icon": "group",
-                        "link": reverse_lazy("admin:keys_user_changelist"),
-                        "permission": lambda request: request.user.has_perm("keys.view_user"),
-                    },
-                ],
-            },
-        ],
     },
 }

@@ -4,13 +4,18 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from keys import palette, use
 from portal import health, metrics, views
-from proxy import pages
+from proxy import incident_pages, pages
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
+    path("admin/incident/<int:pk>/", admin.site.admin_view(incident_pages.incident_of), name="incident"),
+    path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
+    path("admin/search/", views.gone),  # unfold's, which the palette replaces
+    path("account/connection/<str:public_id>", use.connection, name="key-connection"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("portal.api")),

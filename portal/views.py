@@ -1,7 +1,7 @@
 """The front page, and the errors that no other view answers."""
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from keys.refusals import Refusal
@@ -10,6 +10,10 @@ from proxy.answers import ERROR_CODES, refuse
 
 def home(request: HttpRequest) -> HttpResponse:
     return render(request, "home.html", {"public_url": settings.PUBLIC_URL})
+
+
+def gone(request: HttpRequest) -> HttpResponse:
+    raise Http404
 
 
 def error(request: HttpRequest, status: int, reason: str, message: str) -> HttpResponse:

@@ -78,7 +78,7 @@ class TestIssuing:
 
         page = response.content.decode()
         [secret] = set(SECRET.findall(page))
-        assert f'<code id="secret">{secret}</code>' in page
+        assert f'<code id="secret" data-secret>{secret}</code>' in page
         assert "export MLFLOW_TRACKING_URI=https://registry.example/api/mlflow\n" in page
         assert f"export MLFLOW_TRACKING_TOKEN={secret}\n" in page
         assert "shown only this once" in page

@@ -55,7 +55,9 @@ ROWS: dict[str, Row] = {
     "admin/password_change/done/": Row(STAFF),
     "admin/autocomplete/": Row(NOBODY),  # no page asks it
     "admin/jsi18n/": Row(STAFF),
-    "admin/search/": Row(STAFF, STAFF),  # each person's own results
+    "admin/search/": Row(NOBODY),  # unfold's, which the palette replaces
+    "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
+    "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
     "admin/r/<path:content_type_id>/<path:object_id>/": Row(NOBODY),
     "admin/<app_label>/": Row(VIEWERS, VIEWERS),
     "admin/(?P<url>.*)$": Row(NOBODY),
@@ -70,6 +72,8 @@ ROWS: dict[str, Row] = {
             "<id>/password/": DO,
         },
     ),
+    **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
+    **record("keys/keyevent", **{"export/": LIST}),
     **record("proxy/call"),
     **record("proxy/registration"),
     **record("proxy/owner", **{"hand-over/": DO, "share/": DO}),
@@ -113,7 +117,13 @@ def numbers(people) -> dict[str, int]:
         request_id="req_1", at=key.created_at, user=holder, key=key, operation="registered-models.create"
     )
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
-    return {**numbers, "registration": row.pk, "try": key.pk, "keyevent": key.events.get().pk}
+    return {
+        **numbers,
+        "registration": row.pk,
+        "try": key.pk,
+        "incident": key.pk,
+        "keyevent": key.events.get().pk,
+    }
 
 
 def target(route: str, numbers: dict[str, int]) -> str:

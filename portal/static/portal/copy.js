@@ -30,6 +30,7 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     const element = document.getElementById(button.dataset.copy);
     const isCopied = await copy(element);
     if (!isCopied) select(element);
+    else document.dispatchEvent(new Event("portal:copied"));
     button.textContent = isCopied ? "Copied" : "Press Ctrl+C";
     window.setTimeout(() => { button.textContent = label; }, 2000);
   });
