@@ -122,7 +122,7 @@ def test_the_copy_button_copies(visit):
     window.page.get_by_role("button", name="Copied").wait_for()
     assert clipboard(window) == key
     window.page.bring_to_front()
-    window.page.get_by_role("button", name="Copy", exact=True).last.click()
+    window.page.locator("[data-copy=connect]").click()
     assert clipboard(window) == window.page.locator("#connect").text_content()
 
 
