@@ -110,10 +110,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             context["chart"] = chart(user.call_totals)
         if user:
             context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
-        return cast(
-            HttpResponse,
-            super().change_view(request, object_id, form_url, {**context, **(extra_context or {})}),
-        )
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def is_superuser(self, request: HttpRequest) -> bool:
         return cast(User, request.user).is_superuser

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0002_limits'),
+        ('keys', '0003_management_api'),
     ]
 
     operations = [
