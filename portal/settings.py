@@ -207,6 +207,11 @@ EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key m
 OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
 ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
 
+SELF_SERVICE = flag("SELF_SERVICE")
+SELF_SERVICE_KEYS = number("SELF_SERVICE_KEYS", 5, least=1, most=1000)
+SELF_SERVICE_DAYS = number("SELF_SERVICE_DAYS", 90, least=1, most=3650)
+SELF_SERVICE_PRESET = choice("SELF_SERVICE_PRESET", "contributor", "reader", "contributor", "full")
+
 _own_url = f"http://{f'[{HOST}]' if ':' in HOST else HOST}:{PORT}"
 PUBLIC_URL = http_url("PUBLIC_URL", _own_url)
 _public = urlsplit(PUBLIC_URL)

@@ -5,17 +5,23 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from keys import palette, use
-from portal import health, metrics, views
+from portal import docs, health, metrics, views
 from proxy import incident_pages, pages
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("account", RedirectView.as_view(pattern_name="account")),
+    path("account/connection/<str:public_id>", use.connection, name="key-connection"),
+    path("account/", include("portal.account.urls")),
+    path("docs", RedirectView.as_view(pattern_name="docs")),
+    path("docs/", docs.index, name="docs"),
+    path("docs/operations/", docs.operations, name="docs-operations"),
+    path("docs/<slug:slug>/", docs.document, name="docs-page"),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
     path("admin/incident/<int:pk>/", admin.site.admin_view(incident_pages.incident_of), name="incident"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", views.gone),  # unfold's, which the palette replaces
-    path("account/connection/<str:public_id>", use.connection, name="key-connection"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("portal.api")),

@@ -2,13 +2,16 @@
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 
 from keys.refusals import Refusal
 from proxy.answers import ERROR_CODES, refuse
 
 
 def home(request: HttpRequest) -> HttpResponse:
+    """What this is and how to connect; who is signed in goes on to the account page."""
+    if request.user.is_authenticated:
+        return redirect("account")
     return render(request, "home.html", {"public_url": settings.PUBLIC_URL})
 
 

@@ -48,6 +48,15 @@ class CallQuerySet(models.QuerySet["Call"]):
         counts = self.order_by().values(field).annotate(calls=Count("id")).order_by("-calls", field)
         return [dict(row) for row in counts[:count]]
 
+    def with_request_id(self, request_id: str) -> "Call | None":
+        """The call of this id. Looks at the latest days first, as `page` does."""
+        now = timezone.now()
+        for window in WINDOWS:
+            calls = self.filter(at__gte=now - window) if window else self
+            if found := calls.filter(request_id=request_id).first():
+                return found
+        return None
+
     def page(self, *, after: "Cursor | None" = None, size: int = 50) -> list["Call"]:
         """The next `size` calls, latest first, after the one at `after`.
 

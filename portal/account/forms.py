@@ -1,0 +1,89 @@
+"""What holders fill in on their account pages."""
+
+import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from keys import self_service
+from keys.forms import MACHINE_TEXT, new_form_id
+from keys.forms import RevokeForm as AdminRevokeForm
+from keys.forms import RotateForm as AdminRotateForm
+from keys.models import ApiKey
+from keys.scopes import Preset
+
+DAYS = (7, 30, 90, 180, 365)
+
+
+class IssueForm(forms.Form):
+    """A key for oneself: what a holder may choose is what `keys.self_service` would give."""
+
+    name = forms.CharField(
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
+        help_text="What you will recognise it by, such as “laptop” or “nightly training”.",
+    )
+    purpose = forms.CharField(max_length=500, required=False, help_text="Who uses it, where and for what.")
+    environment = forms.ChoiceField(
+        choices=ApiKey.Environment.choices,
+        help_text="A live key reaches the registry, a test key only the test registry.",
+    )
+    preset = forms.ChoiceField(label="What it may do", widget=forms.RadioSelect)
+    days = forms.ChoiceField(label="Expires in", help_text="The key stops working then.")
+    form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if not settings.MLFLOW_TEST_URL:
+            del self.fields["environment"]
+        presets = [(preset.value, preset.in_words) for preset in self_service.presets()]
+        days = [number for number in DAYS if number < settings.SELF_SERVICE_DAYS] + [
+            settings.SELF_SERVICE_DAYS
+        ]
+        self.choose("preset", presets, presets[-1][0])
+        self.choose("days", [(str(number), f"{number} days") for number in days], str(days[-1]))
+
+    def choose(self, name: str, choices: list[tuple[str, str]], initial: str) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  for the type checker
+        field.choices, field.initial = choices, initial
+
+    def rights(self) -> dict[str, Any]:
+        """For `self_service.issue`."""
+        answers = self.cleaned_data
+        return {
+            "name": answers["name"],
+            "purpose": answers["purpose"],
+            "environment": answers.get("environment", ApiKey.Environment.LIVE),
+            "preset": Preset(answers["preset"]),
+            "expires_in": datetime.timedelta(days=int(answers["days"])),
+        }
+
+
+class RotateForm(AdminRotateForm):
+    """The admin's, without the admin's look."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        overlap = self.fields["overlap"]
+        overlap.widget = forms.Select(attrs={"autofocus": True}, choices=overlap.widget.choices)
+
+
+class RevokeForm(AdminRevokeForm):
+    """The admin's, without the admin's look."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fields["confirmation"].widget = forms.TextInput(attrs={"autofocus": True, **MACHINE_TEXT})
+        self.fields["reason"].widget = forms.TextInput()
+
+
+class LookUpForm(forms.Form):
+    """A request id, as an error showed it."""
+
+    request_id = forms.CharField(
+        label="Request id",
+        max_length=500,
+        widget=forms.TextInput(attrs={"placeholder": "req_…", **MACHINE_TEXT}),
+    )

@@ -1,0 +1,145 @@
+"""A holder's own calls: the log, and why a call failed, by its request id."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+
+from keys import tokens
+from keys.models import ApiKey
+from keys.pages import sent
+from keys.scopes import in_words
+from portal.account.forms import LookUpForm
+from portal.account.frame import holder, page
+from portal.explanations import explanations
+from proxy import exports
+from proxy.calls import CallQuerySet, Cursor
+from proxy.models import Call, Registration
+from proxy.routes import OPERATIONS
+
+SIZE = 50
+REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
+OUTCOMES = {"passed": "Passed", "refused": "Refused (4xx)", "failed": "Failed (5xx)"}
+# What MLflow's own answers mean, where the portal refused nothing.
+OF_MLFLOW = {
+    400: ("MLflow found a mistake in the request.", "Its message says which; the client shows it."),
+    404: (
+        "MLflow does not have what the call asked for: a run, an experiment, a model, a version or a file.",
+        "Look at the name or id. Clients also ask so to find out whether something is there yet, and then go on.",
+    ),
+    409: ("It is there already, under the same name.", "Choose another name, or use the one that is there."),
+    499: (
+        "The client went away before the answer was there.",
+        "Look at its timeout, and whether the program was stopped.",
+    ),
+}
+
+
+def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
+    """Their calls by the address's filters, and the filters that count."""
+    calls, chosen = Call.objects.filter(user=holder(request)), {}
+    if (show := request.GET.get("show", "")) in OUTCOMES:
+        chosen["show"] = show
+        status_class = {"refused": 4, "failed": 5}.get(show)
+        calls = calls.of_class(status_class) if status_class else calls.filter(status__lt=400)
+    if public_id := request.GET.get("key", ""):
+        chosen["key"] = public_id
+        calls = calls.filter(key__in=ApiKey.objects.filter(owner=holder(request), public_id=public_id))
+    return calls, chosen
+
+
+@login_required
+def log(request: HttpRequest) -> HttpResponse:
+    """The calls, latest first."""
+    calls, chosen = narrowed(request)
+    try:
+        after = Cursor.parse(request.GET["after"]) if "after" in request.GET else None
+    except (ValueError, OverflowError):
+        after = None
+    found = calls.with_caller().page(after=after, size=SIZE)
+    return page(
+        request,
+        "calls.html",
+        calls=found,
+        chosen=chosen,
+        outcomes=OUTCOMES,
+        keys=holder(request).api_keys.order_by("-pk")[:100],
+        older=str(found[-1].cursor) if len(found) == SIZE else None,
+        after=after,
+        form=LookUpForm(),
+    )
+
+
+@login_required
+def download(request: HttpRequest, form: str) -> HttpResponseBase:
+    """What is filtered, as a file."""
+    calls, _ = narrowed(request)
+    return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
+
+
+@sensitive_variables("pasted")
+@sensitive_post_parameters("request_id")
+@login_required
+def find(request: HttpRequest) -> HttpResponse:
+    """Where a request id is pasted. By POST: people paste keys too, which then stand in no address or log."""
+    form = LookUpForm(sent(request))
+    if not form.is_bound:
+        return page(request, "find.html", form=form)
+    pasted = form.cleaned_data["request_id"].strip() if form.is_valid() else ""
+    if tokens.KEY_LIKE_PATTERN.search(pasted):
+        return page(request, "find.html", form=LookUpForm(), pasted_key=key_in(pasted, request) or True)
+    if found := REQUEST_ID.search(pasted.lower()):
+        return redirect("account-call", found[0])
+    if pasted:
+        form.add_error("request_id", "A request id starts with req_ and has 32 characters after it.")
+    return page(request, "find.html", form=form)
+
+
+@sensitive_variables("pasted", "token", "found")
+def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
+    """The holder's own key whose secret this is."""
+    found = tokens.KEY_PATTERN.search(pasted)
+    try:
+        token = tokens.parse(found[0] if found else "")
+    except tokens.InvalidToken:
+        return None
+    digests = tokens.digests(token, settings.KEY_PEPPERS)
+    return ApiKey.objects.for_digests(digests).filter(owner=holder(request)).first()
+
+
+@login_required
+def call(request: HttpRequest, request_id: str) -> HttpResponse:
+    """What became of one call, and if it failed: why, and what to do."""
+    found = Call.objects.filter(user=holder(request)).with_caller().with_request_id(request_id)
+    if found is None:
+        return page(request, "find.html", status=404, form=LookUpForm(), missing=tokens.hide(request_id))
+    registered = Registration.objects.by_user(holder(request)).filter(request_id=request_id).first()
+    return page(request, "call.html", call=found, registration=registered, **explained(found))
+
+
+def explained(call: Call) -> dict[str, Any]:
+    """Why it failed, in words: `happened` and `remedy`, and of a missing scope which one."""
+    if explanation := explanations().get(call.reason):
+        words = {"happened": explanation.happened, "remedy": explanation.remedy, "reason": call.reason}
+        return words | ({"missing": missing_scopes(call)} if call.reason == "scope" else {})
+    if call.status < 400:
+        return {}
+    happened, remedy = OF_MLFLOW.get(
+        call.status,
+        ("MLflow itself did not do it.", "Its message says why; the client shows it.")
+        if call.status < 500
+        else ("MLflow failed at it.", "If it happens again, tell your administrator the request id."),
+    )
+    return {"happened": happened, "remedy": remedy, "is_of_mlflow": True}
+
+
+def missing_scopes(call: Call) -> list[str]:
+    """In words, what the operation takes and the key does not have by now."""
+    needed = {
+        scope for operation in OPERATIONS if operation.name == call.operation for scope in operation.scopes
+    }
+    return in_words(needed - set(call.key.scopes if call.key else ()))

@@ -1,0 +1,118 @@
+"""A holder's own keys: list, page, rotate, revoke, and issue where SELF_SERVICE allows it."""
+
+import datetime
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.utils import timezone
+
+from keys import actions, limits, self_service
+from keys.models import ApiKey
+from keys.pages import Once, is_done, made_by, possible, sent
+from portal.account import usage
+from portal.account.forms import IssueForm, RevokeForm, RotateForm
+from portal.account.frame import holder, number, page
+from proxy.models import Call, CallTotal
+
+SIZE = 25  # keys on a page
+LATEST = 5  # calls and events on a key's page
+
+
+@login_required
+def overview(request: HttpRequest) -> HttpResponse:
+    """The account page: their keys, and how the last 30 days went."""
+    user, before = holder(request), number(request.GET.get("before", ""))
+    is_all = request.GET.get("show") == "all"
+    keys = user.api_keys.order_by("-pk")
+    if not is_all:
+        keys = keys.exclude(revoked_at__isnull=False).exclude(expires_at__lte=timezone.now())
+    if before is not None:
+        keys = keys.filter(pk__lt=before)
+    found = list(keys[: SIZE + 1])
+    return page(
+        request,
+        "overview.html",
+        keys=found[:SIZE],
+        more=found[SIZE - 1].pk if len(found) > SIZE else None,
+        before=before,
+        is_all=is_all,
+        summary=usage.summary(CallTotal.objects.filter(user=user)),
+    )
+
+
+def own_key(request: HttpRequest, public_id: str) -> ApiKey:
+    """The key, if it is theirs; else there is none."""
+    return get_object_or_404(ApiKey.objects.with_owner(), public_id=public_id, owner=holder(request))
+
+
+@login_required
+def key(request: HttpRequest, public_id: str) -> HttpResponse:
+    found = own_key(request, public_id)
+    calls = Call.objects.filter(user=found.owner, key=found)
+    return page(
+        request,
+        "key.html",
+        key=found,
+        pages=possible(found) & {"rotate", "revoke"},
+        used=limits.used(found),
+        events=found.events.select_related("actor")[:20],
+        chart=usage.chart(CallTotal.objects.filter(user=found.owner, key=found), usage.PERIODS["30d"]),
+        calls=calls.with_caller().page(size=LATEST),
+    )
+
+
+@login_required
+def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
+    found = own_key(request, public_id)
+    form, made = RotateForm(sent(request), key=found), Once(request)
+
+    def act() -> tuple[ApiKey, str]:
+        return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], **made_by(request))
+
+    if "rotate" not in possible(found):
+        messages.info(request, f"“{found.name}” is {found.state}: it gets no new secret.")
+        return redirect("account-key", found.public_id)
+    if not is_done(form, lambda: made.make(form, act)):
+        return page(request, "rotate.html", key=found, form=form)
+    title = "New secret" if made.token else "This key was rotated already"
+    return page(request, "secret.html", title=title, key=made.key, token=made.token, is_rotated=True)
+
+
+@login_required
+def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Ask whether to revoke the key; do it when the form comes back with the key's name."""
+    found = own_key(request, public_id)
+    if found.revoked_at:
+        messages.info(request, f"“{found.name}” was revoked already.")
+        return redirect("account-key", found.public_id)
+    form = RevokeForm(sent(request), key=found)
+
+    def act() -> ApiKey:
+        return actions.revoke(key=found, reason=form.cleaned_data["reason"], **made_by(request))
+
+    if not is_done(form, act):
+        since = timezone.now() - datetime.timedelta(hours=24)
+        recent = CallTotal.objects.filter(user=found.owner, key=found).by_hour().between(since, None).sums()
+        return page(request, "revoke.html", key=found, form=form, recent=recent["calls"])
+    messages.success(request, f"“{found.name}” is revoked. Calls with it are refused from now on.")
+    return redirect("account-key", found.public_id)
+
+
+@login_required
+def issue(request: HttpRequest) -> HttpResponse:
+    """Issue a key to oneself, where the operator allows it: within the limits of `keys.self_service`."""
+    if not self_service.is_offered():
+        raise Http404
+    user = holder(request)
+    form, made = IssueForm(sent(request)), Once(request)
+
+    def act() -> tuple[ApiKey, str]:
+        return self_service.issue(**form.rights(), **made_by(request))
+
+    if not is_done(form, lambda: made.make(form, act)):
+        return page(request, "issue.html", form=form, left=self_service.keys_left(user))
+    title = "Key issued" if made.token else "This key was issued already"
+    return page(request, "secret.html", title=title, key=made.key, token=made.token)

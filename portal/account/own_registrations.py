@@ -1,0 +1,81 @@
+"""What a holder registered: the ledger's rows, and a model's story."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+
+from portal.account.frame import holder, number, page
+from proxy import exports
+from proxy.models import Owner, Registration, RegistrationQuerySet
+
+SIZE = 50
+STORY = 200  # rows of a model's timeline
+
+
+def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]]:
+    """Their rows by the address's filters, and the filters that count."""
+    rows, chosen = Registration.objects.by_user(holder(request)), {}
+    if (outcome := request.GET.get("outcome", "")) in Registration.Outcome.values:
+        chosen["outcome"] = outcome
+        rows = rows.with_outcome(outcome)
+    if name := request.GET.get("name", "")[:500]:
+        chosen["name"] = name
+        rows = rows.filter(object_name=name)
+    return rows, chosen
+
+
+@login_required
+def ledger(request: HttpRequest) -> HttpResponse:
+    """Their registrations, latest first."""
+    rows, chosen = narrowed(request)
+    before = number(request.GET.get("before", ""))
+    found = rows.with_people().page(SIZE, before=before)
+    return page(
+        request,
+        "registrations.html",
+        rows=with_rules(found),
+        chosen=chosen,
+        outcomes=Registration.Outcome.choices,
+        older=found[-1].pk if len(found) == SIZE else None,
+        before=before,
+    )
+
+
+@login_required
+def download(request: HttpRequest, form: str) -> HttpResponseBase:
+    """What is filtered, as a file."""
+    rows, _ = narrowed(request)
+    return exports.download("registrations", form, exports.REGISTRATION_FIELDS, exports.registrations(rows))
+
+
+@login_required
+def model(request: HttpRequest) -> HttpResponse:
+    """The story of a registered model. Its owner sees all of it, others' acts without their names; who only
+    wrote to it sees what they did. The model stands in the query: names may hold slashes."""
+    name, environment = request.GET.get("name", "")[:500], request.GET.get("environment", "live")
+    if not name:
+        raise Http404
+    user = holder(request)
+    rows = Registration.objects.of_model(environment, name).with_people()
+    is_owner = Owner.objects.of(environment, "registered_model", name).filter(user=user).exists()
+    if not is_owner:
+        rows = rows.by_user(user)
+    found = rows.page(STORY)
+    if not found:
+        raise Http404
+    is_prompt = any(row.is_prompt for row in found)
+    return page(
+        request,
+        "model.html",
+        name=name,
+        environment=environment,
+        rows=with_rules(found),
+        is_owner=is_owner,
+        is_prompt=is_prompt,
+        is_cut=len(found) == STORY,
+    )
+
+
+def with_rules(rows: list[Registration]) -> list[tuple[Registration, object]]:
+    """Each row with how Hokusai's rules find the version's tags by now, None where they say nothing."""
+    standing = exports.rules(rows)
+    return [(row, standing.get(row.pk)) for row in rows]

@@ -1,0 +1,27 @@
+"""The account pages' addresses. Keys and calls are named by the ids that their holders know."""
+
+from django.urls import path, re_path
+
+from portal.account import own_calls, own_keys, own_registrations, usage
+
+FORM = r"(?P<form>csv|jsonl)"
+
+urlpatterns = [
+    path("", own_keys.overview, name="account"),
+    path("keys/issue/", own_keys.issue, name="account-issue"),
+    path("keys/<str:public_id>/", own_keys.key, name="account-key"),
+    path("keys/<str:public_id>/rotate/", own_keys.rotate, name="account-rotate"),
+    path("keys/<str:public_id>/revoke/", own_keys.revoke, name="account-revoke"),
+    path("usage/", usage.usage, name="account-usage"),
+    path("calls/", own_calls.log, name="account-calls"),
+    re_path(rf"^calls/download\.{FORM}\Z", own_calls.download, name="account-calls-download"),
+    path("calls/find/", own_calls.find, name="account-find"),
+    path("calls/<str:request_id>/", own_calls.call, name="account-call"),
+    path("registrations/", own_registrations.ledger, name="account-registrations"),
+    re_path(
+        rf"^registrations/download\.{FORM}\Z",
+        own_registrations.download,
+        name="account-registrations-download",
+    ),
+    path("registrations/model/", own_registrations.model, name="account-model"),
+]

@@ -1,0 +1,133 @@
+"""How much was called, from the rollups alone: sums, and a chart's columns by status class."""
+
+import datetime
+from dataclasses import dataclass
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from keys import limits
+from keys.models import ApiKey, User
+from portal.account.frame import holder, page
+from proxy.calls import CallTotalQuerySet, percentile
+from proxy.models import CallTotal
+
+MOST_KEYS = 10  # whose limits and sums the usage page shows: those used most
+HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """A stretch of time up to now, in `columns` steps of an hour or a day (UTC)."""
+
+    words: str
+    columns: int
+    step: datetime.timedelta
+
+    @property
+    def start(self) -> datetime.datetime:
+        now = timezone.now().astimezone(datetime.UTC).replace(minute=0, second=0, microsecond=0)
+        latest = now if self.step == HOUR else now.replace(hour=0)
+        return latest - self.step * (self.columns - 1)
+
+    def of(self, totals: CallTotalQuerySet) -> CallTotalQuerySet:
+        found = totals.by_hour() if self.step == HOUR else totals.by_day()
+        return found.between(self.start, None)
+
+
+PERIODS = {
+    "24h": Period(words="24 hours", columns=24, step=HOUR),
+    "7d": Period(words="7 days", columns=7, step=DAY),
+    "30d": Period(words="30 days", columns=30, step=DAY),
+    "90d": Period(words="90 days", columns=90, step=DAY),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """The calls of one step: MLflow's answers, refusals and faults of the caller's, faults of the server's."""
+
+    label: str
+    passed: int
+    refused: int
+    failed: int
+
+
+def summary(totals: CallTotalQuerySet) -> dict[str, int | float | None]:
+    """The last 30 days in a few numbers; one query."""
+    sums: dict[str, int | float | None] = {"calls": 0, "refused": 0, "failed": 0, "bytes": 0}
+    for row in PERIODS["30d"].of(totals).grouped("status_class"):
+        name = {4: "refused", 5: "failed"}.get(row["status_class"])
+        for key, amount in (("calls", row["calls"]), ("bytes", row["bytes_in"] + row["bytes_out"])):
+            sums[key] = (sums[key] or 0) + amount
+        if name:
+            sums[name] = (sums[name] or 0) + row["calls"]
+    return sums
+
+
+def chart(totals: CallTotalQuerySet, period: Period) -> list[Column]:
+    """One column for each step, those without calls too; none if there were no calls at all. One query."""
+    rows = period.of(totals).grouped("start", "status_class")
+    calls = {(row["start"], row["status_class"]): row["calls"] for row in rows}
+    columns: list[Column] = []
+    if not calls:
+        return columns
+    for number in range(period.columns):
+        start = period.start + period.step * number
+        passed = sum(calls.get((start, status_class), 0) for status_class in (1, 2, 3))
+        refused, failed = calls.get((start, 4), 0), calls.get((start, 5), 0)
+        label = f"{start:%Y-%m-%d %H:%M}" if period.step == HOUR else f"{start:%Y-%m-%d}"
+        columns.append(Column(label=label, passed=passed, refused=refused, failed=failed))
+    return columns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limited:
+    """A key with a monthly limit, and what is used of it this calendar month (UTC)."""
+
+    key: ApiKey
+    requests: limits.Use
+    bytes: limits.Use
+
+
+def limited(user: User) -> list[Limited]:
+    """Their working keys that have a monthly limit; two queries."""
+    keys = (
+        user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")[:MOST_KEYS]
+    )
+    month = timezone.now().astimezone(datetime.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    totals = CallTotal.objects.filter(user=user).by_day().between(month, None).grouped("key")
+    used = {row["key"]: (row["calls"], row["bytes_in"] + row["bytes_out"]) for row in totals}
+    found = []
+    for key in keys:
+        calls, size = used.get(key.pk, (0, 0))
+        requests = limits.Use(used=calls, limit=key.monthly_requests)
+        found.append(
+            Limited(key=key, requests=requests, bytes=limits.Use(used=size, limit=key.monthly_bytes))
+        )
+    return found
+
+
+@login_required
+def usage(request: HttpRequest) -> HttpResponse:
+    """The chart, the keys and operations used most, and how much of each monthly limit is used."""
+    chosen = request.GET.get("period", "")
+    chosen = chosen if chosen in PERIODS else "30d"
+    period, totals = PERIODS[chosen], CallTotal.objects.filter(user=holder(request))
+    within = period.of(totals)
+    sums = within.sums()
+    return page(
+        request,
+        "usage.html",
+        periods=PERIODS,
+        chosen=chosen,
+        period=period,
+        sums=sums,
+        median=percentile(sums["latencies"], 0.5),
+        slow=percentile(sums["latencies"], 0.95),
+        chart=chart(totals, period),
+        keys=[{**row, "bytes": row["bytes_in"] + row["bytes_out"]} for row in within.top_keys(MOST_KEYS)],
+        operations=within.top_operations(MOST_KEYS),
+        limited=limited(holder(request)),
+    )

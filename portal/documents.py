@@ -1,0 +1,148 @@
+"""docs/*.md as pages, with this portal's own address in them."""
+
+import re
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import OptionsDict
+
+HOST = "https://registry.example"  # what the documents write for PUBLIC_URL
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A file of docs/ that has a page, the page's name and what it is about in a line."""
+
+    slug: str
+    file: str
+    title: str
+    about: str
+
+
+DOCUMENTS = {
+    document.slug: document
+    for document in (
+        Document(
+            slug="quickstart",
+            file="quickstart.md",
+            title="Quickstart",
+            about="From a key to the first registered model: shell, Python and CI.",
+        ),
+        Document(
+            slug="errors",
+            file="errors.md",
+            title="Why did my call fail?",
+            about="Every error by its reason: what happened, and what to do.",
+        ),
+        Document(
+            slug="rights",
+            file="authorization.md",
+            title="What a key may do",
+            about="Scopes and presets, ownership, and what is refused from everybody.",
+        ),
+        Document(
+            slug="api",
+            file="api.md",
+            title="The API",
+            about="Keys, usage and registrations by program.",
+        ),
+    )
+}
+PLACES = {document.file: f"/docs/{slug}/" for slug, document in DOCUMENTS.items()}
+PLACES["operations.md"] = "/docs/operations/"
+
+
+class Renderer(RendererHTML):
+    """Code with a button to copy it, tables that scroll by themselves, headings with anchors."""
+
+    def fence(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        env["blocks"] = number = env.get("blocks", 0) + 1
+        token = tokens[index]
+        return format_html(
+            '<div class="code"><pre id="code-{}" data-language="{}">{}</pre>'
+            '<button type="button" data-copy="code-{}" aria-live="polite" hidden>Copy</button></div>\n',
+            number,
+            token.info.strip(),
+            token.content.rstrip("\n"),
+            number,
+        )
+
+    def heading_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        return format_html('<{} id="{}">', tokens[index].tag, anchor(tokens[index + 1].content))
+
+    def table_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        env["columns"] = []
+        return '<div class="table" tabindex="0"><table class="stack">\n'
+
+    def table_close(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        return "</table></div>\n"
+
+    def th_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        env["columns"].append(tokens[index + 1].content)
+        return "<th>"
+
+    def td_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        """Cells but a row's first say their column, for where the table becomes a list."""
+        env["column"] += 1
+        label = env["columns"][env["column"] - 1]
+        return format_html('<td data-label="{}">', label) if env["column"] > 1 else "<td>"
+
+    def tr_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        """A row about one word of code has its name: /docs/errors/#scope."""
+        env["column"] = 0
+        cell = tokens[index + 2].children or []
+        is_word = [token.type for token in cell] == ["code_inline"]
+        return format_html('<tr id="{}">\n', cell[0].content) if is_word else "<tr>\n"
+
+    def link_open(
+        self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
+    ) -> str:
+        """A link to a document is one to its page."""
+        file, _, place = str(tokens[index].attrs.get("href", "")).partition("#")
+        address = PLACES.get(file, file) + (f"#{place}" if place else "")
+        return f'<a href="{escape(address)}">'
+
+
+RENDERER = MarkdownIt("commonmark", {"html": False}, renderer_cls=Renderer).enable("table")
+
+
+def anchor(title: str) -> str:
+    """As GitHub makes it, so that links in the files work on both."""
+    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
+@cache
+def text(file: str) -> str:
+    return (settings.BASE_DIR / "docs" / file).read_text(encoding="utf-8")
+
+
+def html(document: Document) -> SafeString:
+    """The document without its title, which the page shows, and with this portal's address."""
+    body = text(document.file).partition("\n")[2].replace(HOST, settings.PUBLIC_URL)
+    return SafeString(RENDERER.render(body))  # HTML in the text is shown as text
+
+
+def inline(line: str) -> SafeString:
+    return SafeString(RENDERER.renderInline(line))

@@ -1,0 +1,106 @@
+"""Who may open which account page: one's own, signed in, and nobody else's."""
+
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver, reverse
+
+from tests.portal.account.conftest import Holder
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+BROWSER = {"HTTP_ACCEPT": "text/html"}
+# What is asked for by id or name: each page and what in it is somebody's.
+OWNED = {
+    "account-key": lambda of: ([of.key.public_id], {}),
+    "account-rotate": lambda of: ([of.key.public_id], {}),
+    "account-revoke": lambda of: ([of.key.public_id], {}),
+    "account-call": lambda of: ([of.call.request_id], {}),
+    "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
+}
+# What shows the whole of one's own, and nothing of another's.
+LISTS = {
+    "account": [],
+    "account-usage": [],
+    "account-calls": [],
+    "account-calls-download": ["csv"],
+    "account-find": [],
+    "account-registrations": [],
+    "account-registrations-download": ["jsonl"],
+}
+OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
+
+
+def address(name: str, of: Holder) -> tuple[str, dict[str, str]]:
+    arguments, query = OWNED[name](of) if name in OWNED else ((LISTS | OFF)[name], {})
+    return reverse(name, args=arguments), query
+
+
+def text(response) -> str:
+    return b"".join(response).decode() if response.streaming else response.content.decode()
+
+
+def test_every_address_is_in_these_tables():
+    names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
+
+    assert {name for name in names if name.partition("-")[0] == "account"} == {*OWNED, *LISTS, *OFF}
+
+
+@pytest.mark.parametrize("name", [*OWNED, *LISTS])
+def test_a_holder_sees_their_own(dora, name):
+    path, query = address(name, dora)
+
+    response = dora.client.get(path, query)
+
+    assert response.status_code == 200
+    assert response["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("name", OWNED)
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_what_is_anothers_is_not_there(dora, mallory, name, method):
+    path, query = address(name, mallory)
+    before = mallory.key.events.count()
+
+    answers = {"overlap": "now", "confirmation": mallory.key.name} if method == "post" else {}
+    response = getattr(dora.client, method)(f"{path}?{urlencode(query)}", answers)
+
+    assert response.status_code == 404
+    assert "mallory's" not in text(response)
+    assert mallory.key.events.count() == before
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_holds_nothing_of_anothers(dora, mallory, name):
+    path, query = address(name, dora)
+
+    shown = text(dora.client.get(path, query))
+
+    for foreign in ("mallory", mallory.key.public_id, mallory.key.masked, mallory.call.request_id):
+        assert foreign not in shown
+
+
+@pytest.mark.parametrize("name", [*OWNED, *LISTS, *OFF])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_who_is_not_signed_in_is_asked_to(dora, name, method, settings):
+    settings.SELF_SERVICE = True
+    path, query = address(name, dora)
+
+    response = getattr(Client(), method)(path, query)
+
+    assert response.status_code == 302
+    assert "next=/account/" in response["Location"]
+
+
+def test_administrators_have_the_same_page_for_their_own_keys(dora, admin_client):
+    shown = text(admin_client.get("/account/"))
+
+    assert "dora" not in shown
+    assert admin_client.get(reverse("account-key", args=[dora.key.public_id])).status_code == 404
+
+
+def test_the_front_page_leads_those_signed_in_to_their_account(dora):
+    response = dora.client.get("/")
+
+    assert (response.status_code, response["Location"]) == (302, "/account/")
