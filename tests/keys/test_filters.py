@@ -1,0 +1,103 @@
+"""The filters beside the list of keys, and what the list shows of time."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from keys import actions
+from keys.models import ApiKey, User
+from tests.keys.people import KEYS, key_of, queries
+
+
+def listed(client, **query: str) -> set[str]:
+    return {key.name for key in client.get(KEYS, query).context["cl"].result_list}
+
+
+def changed(key: ApiKey, **fields) -> None:
+    ApiKey.objects.filter(pk=key.pk).update(**fields)
+
+
+def test_by_owner(cast, alice):
+    key_of(cast["dora"], name="of dora")
+    key_of(cast["charlie"], name="of charlie")
+
+    assert listed(alice, owner_name="DOR") == {"of dora"}
+    assert listed(alice, owner__id__exact=str(cast["charlie"].pk)) == {"of charlie"}
+
+
+def test_by_environment(cast, alice):
+    key_of(cast["dora"], name="live")
+    actions.issue(owner=cast["dora"], name="test", environment="test")
+
+    assert listed(alice, environment__exact="test") == {"test"}
+
+
+def test_by_expiry(cast, alice):
+    now = timezone.now()
+    for days in (-1, 3, 20, 40):
+        changed(key_of(cast["dora"], name=f"{days} days"), expires_at=now + timedelta(days=days))
+    key_of(cast["dora"], name="never")
+    revoked = key_of(cast["dora"], name="revoked")
+    changed(revoked, expires_at=now + timedelta(days=3), revoked_at=now)
+
+    assert listed(alice, expiring="7") == {"3 days"}
+    assert listed(alice, expiring="30") == {"3 days", "20 days"}
+
+
+def test_unused_for_90_days(cast, alice):
+    now = timezone.now()
+    old = now - timedelta(days=100)
+    ages = {
+        "never used": {},
+        "long ago": {"last_used_at": now - timedelta(days=91)},
+        "of late": {"last_used_at": now - timedelta(days=89)},
+        "old secret of late": {"previous_used_at": now - timedelta(days=1)},
+        "revoked": {"revoked_at": now},
+    }
+    for name, fields in ages.items():
+        changed(key_of(cast["dora"], name=name), created_at=old, **fields)
+    key_of(cast["dora"], name="new")
+
+    assert listed(alice, unused="90") == {"never used", "long ago"}
+
+
+def test_nonsense_filters_nothing(cast, alice):
+    key_of(cast["dora"], name="a key")
+
+    assert listed(alice, expiring="x", unused="y", state="z") == {"a key"}
+
+
+def test_times_are_relative_and_exact_with_their_zone_on_hover(cast, alice):
+    now = timezone.now()
+    used = now - timedelta(hours=3, minutes=1)
+    changed(key_of(cast["dora"]), last_used_at=used, expires_at=now + timedelta(days=5, minutes=1))
+
+    page = alice.get(KEYS).content.decode()
+
+    assert f'title="{used:%Y-%m-%d %H:%M:%S} UTC">3 hours ago</time>' in page
+    assert ' UTC">in 5 days</time>' in page
+
+
+def test_single_scopes_are_told_in_words(cast, alice):
+    actions.issue(owner=cast["dora"], name="odd", scopes=["tracking:read", "registry:read", "traces:delete"])
+
+    assert "Read tracking, registry; delete traces" in alice.get(KEYS).content.decode()
+
+
+def test_the_list_takes_as_many_queries_for_1000_keys_as_for_10(cast, alice):
+    counts = []
+    for number in (10, 990):
+        owners = User.objects.bulk_create(User(username=f"owner {number} {n}") for n in range(number))
+        template = key_of(owners[0])
+        ApiKey.objects.bulk_create(
+            ApiKey(
+                owner=owner,
+                name=f"key {number} {n}",
+                digest=f"{number * 1000 + n:064x}",
+                prefix=template.prefix,
+            )
+            for n, owner in enumerate(owners[1:])
+        )
+        counts.append(queries(lambda: alice.get(KEYS)))
+
+    assert counts[0] == counts[1] <= 6
