@@ -18,13 +18,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 from django.conf import settings
 from gunicorn.glogging import Logger
-from gunicorn.workers.gthread import ThreadWorker
 
 # Where the processes' numbers are: to be known before prometheus_client is imported.
 METRICS = settings.DATA_DIR / "metrics" / str(settings.PORT)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
 
 from portal import checks  # noqa: E402
+from portal.connections import KEPT_SECONDS, PatientWorker  # noqa: E402
 from proxy import draining  # noqa: E402
 
 CUT_SECONDS = 2  # that a call which was cut off gets to write itself down
@@ -32,11 +32,8 @@ WRITE_SECONDS = 10  # that the spool gets to empty; what is left in it is adopte
 POLL_SECONDS = 0.1
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threaded worker, mended, and with an end of its own.
-
-    A request that was read along with the end of the last one's body is served: the poller would wait for a
-    socket that has nothing more to say (gunicorn 27 mends that too).
+class Worker(PatientWorker):
+    """The worker with an end of its own.
 
     On SIGTERM the calls that are running get DRAIN_SECONDS; idle connections are closed. If the whole portal
     stops, not just this worker, it goes on accepting meanwhile, so that readiness can say so and callers are
@@ -46,12 +43,6 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.serving: dict[Any, socket.socket] = {}
-
-    def handle(self, conn: Any) -> Any:
-        answer = super().handle(conn)
-        while answer is True and self.alive and conn.parser.unreader.buf.getvalue():
-            answer = super().handle(conn)
-        return answer
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         self.serving[conn] = conn.sock
@@ -81,8 +72,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         self.alive = False
         end = time.monotonic() + settings.DRAIN_SECONDS
         running = set(self.serving)
-        for connection in (*self.keepalived_conns, *self.pending_conns):
-            connection.timeout = 0.0
+        self.close_idle()
         while (not running.isdisjoint(self.serving) or self.is_behind()) and time.monotonic() < end:
             self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
         self.set_accept_enabled(False)
@@ -99,6 +89,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        for conn in [*self.waiting, *self.lingering]:
+            self.drop(conn)
         end = time.monotonic() + CUT_SECONDS
         while self.nr_conns > 0 and time.monotonic() < end:
             self.turn(accept=False, seconds=POLL_SECONDS)
@@ -179,7 +171,7 @@ bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{sett
 worker_class = "portal.server.Worker"
 workers = settings.WORKERS
 threads = settings.THREADS
-keepalive = 75  # seconds; a load balancer's usual 60 and more, so that it never sends into a closing door
+keepalive = int(KEPT_SECONDS)
 graceful_timeout = (
     settings.DRAIN_SECONDS + CUT_SECONDS + WRITE_SECONDS + 2
 )  # seconds until a worker is killed

@@ -246,6 +246,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.middleware.request_id",
     "portal.content_security.ContentSecurityPolicy",
+    "portal.small_bodies.SmallBodies",
     "proxy.api_log.record_calls",
     "portal.middleware.no_key_in_address",
     "django.middleware.security.SecurityMiddleware",

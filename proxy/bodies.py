@@ -7,6 +7,8 @@ from typing import Any
 
 from keys.refusals import Refusal, invalid
 
+SMALL_BODY = 64 * 1024  # bytes; the server waits for so much without a thread (`portal.connections`)
+
 
 class ClientGone(Exception):
     """The caller broke off before the end of the body; there is nobody left to answer."""

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 FAILURES = 5
 PROBE_SECONDS = 1.0  # between two questions while it is open
-RETRY_SECONDS = 3  # what callers are told
+RETRY_SECONDS = 10  # what callers are told
 
 OPEN = Gauge(
     "hokusai_breaker_open",

@@ -1,65 +1,104 @@
 """How many calls are being forwarded at once: in all and for each caller, so that nobody can occupy every thread.
 
-Counted for each process, since it is a process's threads that are shared out.
+Counted for each process, since it is a process's threads that are shared out. Artifact transfers, which may be
+slow, get three quarters of the places, so that other calls find one however slow the transfers are; and no caller
+gets more than half of either.
 """
 
 import threading
-from collections import Counter
+import time
+from dataclasses import dataclass, field
+from typing import Any
 
+from django.conf import settings
 from prometheus_client import Gauge
 
-from keys.refusals import unavailable
+from keys.refusals import Refusal, unavailable
 
-IN_FLIGHT = Gauge("hokusai_calls_in_flight", "Calls being forwarded now.", multiprocess_mode="livesum")
-RETRY_SECONDS = 2
+IN_FLIGHT = Gauge(
+    "hokusai_calls_in_flight", "Calls being forwarded now.", ["kind"], multiprocess_mode="livesum"
+)
+CALLS, TRANSFERS = "calls", "transfers"
+MOST_RETRY_SECONDS = 30
 
 
+@dataclass(eq=False)
+class Place:
+    """Held by one call from `since` (monotonic clock) until it is left."""
+
+    places: "Places"
+    name: str
+    is_transfer: bool
+    since: float = field(default_factory=time.monotonic)
+
+    def leave(self) -> None:
+        self.places.give_back(self)
+
+
+@dataclass
 class Places:
-    """So many calls at once, and so many of one caller's. Thread-safe."""
+    """So many calls at once, so many of them one caller's, and the same for transfers alone. Thread-safe."""
 
-    def __init__(self, *, most: int, most_each: int) -> None:
-        self.most, self.most_each = most, most_each
-        self.lock = threading.Lock()
-        self.taken: Counter[str] = Counter()
-        self.count = 0
+    most: int
+    most_each: int
+    most_transfers: int
+    most_transfers_each: int
+    lock: Any = field(default_factory=threading.Lock)
+    taken: dict[str, set[Place]] = field(default_factory=dict)
+    count: int = 0
+    transfers: int = 0
 
-    def take(self, name: str) -> "Place":
+    def take(self, name: str, *, is_transfer: bool) -> Place:
         """A place for a call of the caller `name`. Raises Refusal (503) if there is none."""
         with self.lock:
-            if self.taken[name] >= self.most_each:
-                raise unavailable(
-                    "too_many_in_flight",
-                    f"{self.most_each} calls of yours are under way already. Wait for one of them to end.",
-                    retry_after=RETRY_SECONDS,
-                )
-            if self.count >= self.most:
+            own = self.taken.get(name, set())
+            transfers = [place for place in own if place.is_transfer] if is_transfer else []
+            if len(own) >= self.most_each:
+                raise too_many(own, "calls")
+            if len(transfers) >= self.most_transfers_each:
+                raise too_many(transfers, "artifact transfers")
+            if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
                 raise unavailable(
                     "portal_busy",
                     "The portal is busy with other calls and transfers. Try again in a few seconds.",
-                    retry_after=RETRY_SECONDS,
                 )
-            self.taken[name] += 1
+            place = Place(self, name, is_transfer)
+            self.taken.setdefault(name, set()).add(place)
             self.count += 1
-            IN_FLIGHT.inc()
-        return Place(self, name)
+            self.transfers += is_transfer
+        IN_FLIGHT.labels(TRANSFERS if is_transfer else CALLS).inc()
+        return place
 
-    def give_back(self, name: str) -> None:
+    def give_back(self, place: Place) -> None:
+        """Its call is over; once is enough."""
         with self.lock:
-            self.taken[name] -= 1
-            if not self.taken[name]:
-                del self.taken[name]
+            own = self.taken.get(place.name, set())
+            if place not in own:
+                return
+            own.remove(place)
+            if not own:
+                del self.taken[place.name]
             self.count -= 1
-            IN_FLIGHT.dec()
+            self.transfers -= place.is_transfer
+        IN_FLIGHT.labels(TRANSFERS if place.is_transfer else CALLS).dec()
 
 
-class Place:
-    """Held by one call until it is left, once."""
+def too_many(own: "set[Place] | list[Place]", what: str) -> Refusal:
+    """Small files are over in a moment, large ones are not: as long as they took so far is told to wait."""
+    now = time.monotonic()
+    age = sum(now - place.since for place in own) / len(own)
+    return unavailable(
+        "too_many_in_flight",
+        f"{len(own)} {what} of yours are under way already, which is as many as one caller may have at once.",
+        retry_after=min(MOST_RETRY_SECONDS, max(1, round(age))),
+    )
 
-    def __init__(self, places: Places, name: str) -> None:
-        self.places: Places | None = places
-        self.name = name
 
-    def leave(self) -> None:
-        places, self.places = self.places, None
-        if places:
-            places.give_back(self.name)
+def from_settings() -> Places:
+    transfers = max(1, settings.MAX_IN_FLIGHT * 3 // 4)
+    return Places(
+        most=settings.MAX_IN_FLIGHT,
+        most_each=settings.MAX_IN_FLIGHT_PER_KEY,
+        most_transfers=transfers,
+        most_transfers_each=max(1, min(settings.MAX_IN_FLIGHT_PER_KEY, transfers // 2)),
+    )

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 10.0  # seconds
 
-places = in_flight.Places(most=settings.MAX_IN_FLIGHT, most_each=settings.MAX_IN_FLIGHT_PER_KEY)
+places = in_flight.from_settings()
 
 # Operations beside creations that change whose something is.
 SETTLED = frozenset(
@@ -139,7 +139,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     def admit(self, caller: Caller, *, is_transfer: bool) -> None:
         """Raises Refusal: 429 or 403 over a limit, 503 without a place."""
-        self.passage.place = places.take(caller.key.public_id if caller.key else caller.user.public_id)
+        self.passage.place = places.take(
+            caller.key.public_id if caller.key else caller.user.public_id, is_transfer=is_transfer
+        )
         self.passage.admission = limits.admit(caller, is_transfer=is_transfer)
 
     def send_and_record(self, request: HttpRequest, caller: Caller) -> HttpResponseBase:

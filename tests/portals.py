@@ -154,7 +154,9 @@ def create_database() -> str:
 
 
 @contextmanager
-def portal(*, mlflow_url: str, database: str | None = None, **settings: str) -> Iterator[Portal]:
+def portal(
+    *, mlflow_url: str, database: str | None = None, config: str = "portal.server", **settings: str
+) -> Iterator[Portal]:
     """A portal in front of `mlflow_url`; further settings as environment variables."""
     migrate = database is None
     database = database or create_database()
@@ -175,7 +177,7 @@ def portal(*, mlflow_url: str, database: str | None = None, **settings: str) -> 
         subprocess.run(
             [*manage, "migrate", "--verbosity", "0"], env=environment, cwd=ROOT, check=True, timeout=60
         )
-    arguments = ["--config", "python:portal.server", "portal.wsgi:application"]
+    arguments = ["--config", f"python:{config}", "portal.wsgi:application"]
     with gunicorn(*arguments, port=port, database=database, environment=environment) as running:
         yield running
 

@@ -1,0 +1,9 @@
+"""The portal's server with a short patience: `gunicorn --config python:tests.portal.impatient`."""
+
+from portal import connections
+from portal.server import *  # noqa: F403
+
+connections.REQUEST_SECONDS = 1.0
+connections.IDLE_SECONDS = 1.0
+connections.LEAST_BYTES = 10_000
+connections.LINGER_SECONDS = 1.0
