@@ -74,6 +74,17 @@ class Total:
     duration_ms: float = 0.0
     latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES_MS) + 1))
 
+    @property
+    def values(self) -> tuple[Any, ...]:
+        return self.calls, self.bytes_in, self.bytes_out, self.duration_ms, self.latencies
+
+    def add(self, other: "Total") -> None:
+        self.calls += other.calls
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.duration_ms += other.duration_ms
+        self.latencies = [mine + theirs for mine, theirs in zip(self.latencies, other.latencies, strict=True)]
+
 
 @dataclass
 class Batch:
@@ -137,6 +148,16 @@ ADD_TOTAL = """
         duration_ms = total.duration_ms + excluded.duration_ms,
         latencies = ARRAY(SELECT a + b FROM unnest(total.latencies, excluded.latencies) AS both_of(a, b))
 """
+ADD_HOUR = """
+    INSERT INTO proxy_hourtotal AS total (start, status_class, calls, bytes_in, bytes_out, duration_ms, latencies)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (start, status_class) DO UPDATE SET
+        calls = total.calls + excluded.calls,
+        bytes_in = total.bytes_in + excluded.bytes_in,
+        bytes_out = total.bytes_out + excluded.bytes_out,
+        duration_ms = total.duration_ms + excluded.duration_ms,
+        latencies = ARRAY(SELECT a + b FROM unnest(total.latencies, excluded.latencies) AS both_of(a, b))
+"""
 CORRECT = """
     UPDATE proxy_call SET reason = %s, bytes_out = bytes_out + %s, duration_ms = duration_ms + %s
     WHERE request_id = %s AND at = %s RETURNING key_id, user_id, operation, status
@@ -154,13 +175,26 @@ def write(connection: Connection, batch: Batch) -> None:
             add_correction(cursor, correction, groups)
         # In one order in every process, so that two never wait for each other's rows.
         values = [
-            (*group, total.calls, total.bytes_in, total.bytes_out, total.duration_ms, total.latencies)
+            (*group, *total.values)
             for group, total in sorted(
                 groups.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
             )
         ]
         if values:
             cursor.executemany(ADD_TOTAL, values)
+            # Last, since every process adds to the same few rows and waits here for those before it.
+            cursor.executemany(
+                ADD_HOUR, [(*hour, *total.values) for hour, total in sorted(hours(groups).items())]
+            )
+
+
+def hours(groups: dict[Group, Total]) -> dict[tuple[datetime.datetime, int], Total]:
+    """The totals by hour of all keys together, by the hour's start and the status class."""
+    found: dict[tuple[datetime.datetime, int], Total] = {}
+    for group, total in groups.items():
+        if group.span == "hour":
+            found.setdefault((group.start, group.status_class), Total()).add(total)
+    return found
 
 
 def add_correction(

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Count, Q, Sum
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Now, Trunc
 from django.utils import timezone
 
 from keys.models import ApiKey, User
@@ -31,6 +31,10 @@ class CallQuerySet(models.QuerySet["Call"]):
 
     def failed(self) -> "CallQuerySet":
         return self.filter(status__gte=400)
+
+    def refused(self) -> "CallQuerySet":
+        """What the portal itself said no to, not MLflow; a transfer that broke off was not refused."""
+        return self.failed().exclude(reason="")
 
     def about(self, kind: str, name: str) -> "CallQuerySet":
         """Calls that named this run, experiment, registered model, …"""
@@ -72,6 +76,12 @@ class CallQuerySet(models.QuerySet["Call"]):
             if len(found) == size:
                 break
         return found
+
+
+    def page_before(self, before: "Cursor", *, size: int = 50) -> list["Call"]:
+        """The `size` calls just after the one at `before` in time, latest first: one page back."""
+        calls = self.filter(at__gte=before.at).filter(Q(at__gt=before.at) | Q(id__gt=before.id))
+        return list(calls.order_by("at", "id")[:size])[::-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,6 +259,54 @@ class CallTotal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} {self.status_class}xx {self.start:%Y-%m-%d %H:%M}: {self.calls}"
+
+
+class HourTotalQuerySet(models.QuerySet["HourTotal"]):
+    def between(
+        self, since: datetime.datetime | None, until: datetime.datetime | None
+    ) -> "HourTotalQuerySet":
+        """Hours that began from `since` on and before `until`; None: no such bound."""
+        totals = self.filter(start__gte=since) if since else self
+        return totals.filter(start__lt=until) if until else totals
+
+    def by(self, step: str) -> list[dict[str, Any]]:
+        """Sums by `step` ("hour" or "day", in UTC) and status class, oldest first: `step`, `status_class`,
+        `calls`, `bytes_in`, `bytes_out`, `duration_ms`, and `latencies` as in a row."""
+        names = [f"le_{n}" for n in range(len(LATENCIES_MS) + 1)]
+        buckets = {name: Sum(f"latencies__{n}") for n, name in enumerate(names)}
+        rows = (
+            self.annotate(step=Trunc("start", step, tzinfo=datetime.UTC))
+            .values("step", "status_class")
+            .annotate(**SUMS, **buckets)
+            .order_by("step", "status_class")
+        )
+        return [{**row, "latencies": [row.pop(name) for name in names]} for row in map(dict, rows)]
+
+
+class HourTotal(models.Model):
+    """The calls of an hour by status class, all keys together, so that a chart of a month reads a few rows however
+    many keys there are. Written with `CallTotal`; kept for good."""
+
+    start = models.DateTimeField(help_text="UTC.")
+    status_class = models.PositiveSmallIntegerField(help_text="The status's first digit.")
+    calls = models.BigIntegerField(default=0)
+    bytes_in = models.BigIntegerField(default=0)
+    bytes_out = models.BigIntegerField(default=0)
+    duration_ms = models.FloatField(default=0)
+    latencies = ArrayField(models.BigIntegerField(), help_text="As in CallTotal.")
+
+    objects = HourTotalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="one_hour_total", fields=["start", "status_class"]),
+            models.CheckConstraint(
+                name="hour_total_has_latencies", condition=Q(latencies__len=len(LATENCIES_MS) + 1)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status_class}xx {self.start:%Y-%m-%d %H:%M}: {self.calls}"
 
 
 def percentile(latencies: list[int], share: float) -> float | None:

@@ -9,9 +9,9 @@ from django.db.models import Q
 
 from keys.models import CHANNEL, ApiKey, User
 from proxy import chain, compliance
-from proxy.calls import Call, CallTotal, KeylessAttempt, SpoolSegment
+from proxy.calls import Call, CallTotal, HourTotal, KeylessAttempt, SpoolSegment
 
-__all__ = ["Call", "CallTotal", "KeylessAttempt", "SpoolSegment"]  # defined elsewhere, models all the same
+__all__ = ["Call", "CallTotal", "HourTotal", "KeylessAttempt", "SpoolSegment"]  # defined elsewhere, models all the same
 
 
 class OwnerQuerySet(models.QuerySet["Owner"]):
@@ -118,6 +118,10 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
             ended = rows.filter(ends, object_name=current, id__lt=before).order_by("id").last()
             condition |= Q(object_name=current, id__lte=before, id__gt=ended.pk if ended else 0)
         return self.filter(condition, kind__in=("registered_model", "model_version"), environment=environment)
+
+    def page_before(self, row_id: int, size: int) -> "list[Registration]":
+        """The rows just newer than the one with this id, newest first: one page back."""
+        return list(self.filter(id__gt=row_id).order_by("id")[:size])[::-1]
 
     def page(self, size: int, *, before: int | None = None) -> "list[Registration]":
         """The newest rows, or the newest before the row with this id: a page costs the same wherever it is."""

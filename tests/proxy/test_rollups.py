@@ -11,7 +11,7 @@ from django.db.models import Count, Sum
 
 from proxy import batches, spool, usage, usage_writer
 from proxy.calls import LATENCIES_MS, Cursor, percentile
-from proxy.models import Call, CallTotal, KeylessAttempt
+from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt
 from proxy.usage import moment
 from tests.proxy.logs import NOON, a_connection, a_writer, key_of, passage
 
@@ -88,6 +88,12 @@ def test_totals_are_what_the_log_adds_up_to(writer, alice):
         where = {"key": row["key"], "operation": row["operation"]}
         for totals in (by_day.get(**where), by_hour.get(**where)):
             assert totals == {**row, "duration_ms": pytest.approx(row["duration_ms"])}
+    by_class = CallTotal.objects.by_hour().grouped("start", "status_class")
+    assert len(by_class) == HourTotal.objects.count()
+    for row in by_class:
+        hour = HourTotal.objects.get(start=row["start"], status_class=row["status_class"])
+        assert (hour.calls, hour.bytes_in, hour.bytes_out) == (row["calls"], row["bytes_in"], row["bytes_out"])
+        assert sum(hour.latencies) == hour.calls
     sums = CallTotal.objects.by_day().sums()
     assert (sums["calls"], sum(sums["latencies"])) == (300, 300)
     assert CallTotal.objects.by_day().failed().sums()["calls"] == Call.objects.failed().count()
@@ -287,6 +293,37 @@ def test_pages_follow_each_other_without_gap_or_repetition(alice):
     assert len(found) == 100
     with a_connection() as database:
         database.execute("truncate proxy_call")
+
+
+def test_a_page_back_is_the_page_that_came_before(alice):
+    for number in range(9):
+        Call.objects.create(
+            request_id=f"req_{number}", at=NOON + datetime.timedelta(days=number // 3), key=alice, user=alice.owner,
+            method="GET", path="/", status=200, duration_ms=1,
+        )  # fmt: skip
+    first = Call.objects.all().page(size=3)
+    second = Call.objects.all().page(after=first[-1].cursor, size=3)
+
+    assert Call.objects.all().page_before(second[0].cursor, size=3) == first
+    assert Call.objects.all().page_before(first[0].cursor, size=3) == []
+    with a_connection() as database:
+        database.execute("truncate proxy_call")
+
+
+def test_totals_of_all_keys_add_up_by_hour_and_day(writer, alice):
+    bob = key_of("bob")
+    for number, (key, minutes, status) in enumerate(
+        [(alice, 0, 200), (bob, 5, 201), (alice, 10, 500), (bob, 60, 200), (bob, 24 * 60, 200)]
+    ):
+        passage(key, number, at=NOON + datetime.timedelta(minutes=minutes), status=status).record()
+    writer.turn()
+
+    hour, day = NOON.replace(minute=0), NOON.replace(hour=0, minute=0)
+    found = [(row["step"], row["status_class"], row["calls"]) for row in HourTotal.objects.all().by("hour")]
+    assert found[:3] == [(hour, 2, 2), (hour, 5, 1), (hour + datetime.timedelta(hours=1), 2, 1)]
+    days = HourTotal.objects.between(day, day + datetime.timedelta(days=1)).by("day")
+    assert [(row["step"], row["status_class"], row["calls"]) for row in days] == [(day, 2, 3), (day, 5, 1)]
+    assert [sum(row["latencies"]) for row in days] == [3, 1]
 
 
 def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
