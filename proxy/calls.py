@@ -77,7 +77,6 @@ class CallQuerySet(models.QuerySet["Call"]):
                 break
         return found
 
-
     def page_before(self, before: "Cursor", *, size: int = 50) -> list["Call"]:
         """The `size` calls just after the one at `before` in time, latest first: one page back."""
         calls = self.filter(at__gte=before.at).filter(Q(at__gt=before.at) | Q(id__gt=before.id))
@@ -304,6 +303,7 @@ class HourTotal(models.Model):
                 name="hour_total_has_latencies", condition=Q(latencies__len=len(LATENCIES_MS) + 1)
             ),
         ]
+        default_permissions = ()  # CallTotal's count
 
     def __str__(self) -> str:
         return f"{self.status_class}xx {self.start:%Y-%m-%d %H:%M}: {self.calls}"

@@ -74,7 +74,9 @@ class Filter(forms.Form):
         super().__init__(data, auto_id="filter_%s")
 
     def clean_user(self) -> User | None:
-        return self.looked_up("user", lambda text: User.objects.filter(**{by(text, "usr_", "username"): text}))
+        return self.looked_up(
+            "user", lambda text: User.objects.filter(**{by(text, "usr_", "username"): text})
+        )
 
     def clean_key(self) -> list[ApiKey] | None:
         """Names are not unique: all keys that have it."""
@@ -84,15 +86,6 @@ class Filter(forms.Form):
         found = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
         if not found:
             raise forms.ValidationError(f"There is no key “{text}”.")
-        return found
-
-    def looked_up(self, name: str, look: Any) -> Any:
-        text = self.cleaned_data[name]
-        if not text:
-            return None
-        found = look(text).first()
-        if found is None:
-            raise forms.ValidationError(f"There is no {name} “{text}”.")
         return found
 
     @property
@@ -151,7 +144,11 @@ class CallFilter(Filter):
         exact |= {"object": "object_name", "address": "address"}
         calls = calls.filter(**{column: asked[name] for name, column in exact.items() if asked[name]})
         if asked["key"]:
-            calls = calls.filter(key__in=asked["key"]) if len(asked["key"]) > 1 else calls.filter(key=asked["key"][0])
+            calls = (
+                calls.filter(key__in=asked["key"])
+                if len(asked["key"]) > 1
+                else calls.filter(key=asked["key"][0])
+            )
         if asked["status"]:
             calls = calls.of_class(int(asked["status"]))
         return calls.refused() if asked["refused"] else calls
@@ -201,7 +198,7 @@ def recorded() -> list[tuple[str, str]]:
 
 
 def in_words(operation: str) -> str:
-    """"model-versions.set-tag" is "Model versions: set tag"."""
+    """ "model-versions.set-tag" is "Model versions: set tag"."""
     thing, _, act = operation.replace("-", " ").partition(".")
     return f"{thing.capitalize()}: {act}"
 
@@ -213,7 +210,9 @@ def names(operations: tuple[Operation, ...]) -> list[str]:
 def without_secret(asked: QueryDict) -> QueryDict | None:
     """What was asked with a pasted API key, in whichever field, replaced by that key's id; None if there is
     none in it. A key that was not issued here is asked for by its visible ends, and not found."""
-    pasted = next((match for text in asked.values() if (match := tokens.KEY_LIKE_PATTERN.search(str(text)))), None)
+    pasted = next(
+        (match for text in asked.values() if (match := tokens.KEY_LIKE_PATTERN.search(str(text)))), None
+    )
     if pasted is None:
         return None
     clean = asked.copy()

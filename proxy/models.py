@@ -11,7 +11,13 @@ from keys.models import CHANNEL, ApiKey, User
 from proxy import chain, compliance
 from proxy.calls import Call, CallTotal, HourTotal, KeylessAttempt, SpoolSegment
 
-__all__ = ["Call", "CallTotal", "HourTotal", "KeylessAttempt", "SpoolSegment"]  # defined elsewhere, models all the same
+__all__ = [
+    "Call",
+    "CallTotal",
+    "HourTotal",
+    "KeylessAttempt",
+    "SpoolSegment",
+]  # defined elsewhere, models all the same
 
 
 class OwnerQuerySet(models.QuerySet["Owner"]):

@@ -50,6 +50,7 @@ class Migration(migrations.Migration):
                 ('latencies', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='As in CallTotal.', size=None)),
             ],
             options={
+                'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('start', 'status_class'), name='one_hour_total'), models.CheckConstraint(condition=models.Q(('latencies__len', 16)), name='hour_total_has_latencies')],
             },
         ),
