@@ -74,9 +74,13 @@ class Filter(forms.Form):
         super().__init__(data, auto_id="filter_%s")
 
     def clean_user(self) -> User | None:
-        return self.looked_up(
-            "user", lambda text: User.objects.filter(**{by(text, "usr_", "username"): text})
-        )
+        text = self.cleaned_data["user"]
+        if not text:
+            return None
+        found = User.objects.filter(**{by(text, "usr_", "username"): text}).first()
+        if found is None:
+            raise forms.ValidationError(f"There is no user “{tokens.hide(text)}”.")
+        return found
 
     def clean_key(self) -> list[ApiKey] | None:
         """Names are not unique: all keys that have it."""
@@ -85,7 +89,7 @@ class Filter(forms.Form):
             return None
         found = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
         if not found:
-            raise forms.ValidationError(f"There is no key “{text}”.")
+            raise forms.ValidationError(f"There is no key “{tokens.hide(text)}”.")
         return found
 
     @property

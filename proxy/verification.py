@@ -85,6 +85,29 @@ def head() -> Head | None:
     return Head(sequence=row.sequence, hash=row.hash, at=now()) if row and row.sequence else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """The chain's end as it is now, without walking it, how many rows are not in it yet, and what keeps
+    PostgreSQL from guarding it ("": nothing)."""
+
+    sequence: int
+    hash: str
+    completed_at: datetime.datetime | None
+    pending: int
+    problem: str
+
+
+def standing() -> Standing:
+    last = Registration.objects.in_chain().last()
+    return Standing(
+        sequence=last.sequence or 0 if last else 0,
+        hash=last.hash if last else chain.GENESIS,
+        completed_at=last.completed_at if last else None,
+        pending=Registration.objects.pending().count(),
+        problem=triggers_problem(),
+    )
+
+
 def rows() -> Iterator[dict[str, Any]]:
     """The completed rows in order, as plain values, by a cursor on the server."""
     found = (

@@ -74,8 +74,11 @@ ROWS: dict[str, Row] = {
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     **record("keys/keyevent", **{"export/": LIST}),
-    **record("proxy/call"),
-    **record("proxy/registration"),
+    **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
+    **record(
+        "proxy/registration",
+        **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ, "model/": READ},
+    ),
     **record("proxy/owner", **{"hand-over/": DO, "share/": DO}),
 }
 

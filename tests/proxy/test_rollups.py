@@ -92,7 +92,11 @@ def test_totals_are_what_the_log_adds_up_to(writer, alice):
     assert len(by_class) == HourTotal.objects.count()
     for row in by_class:
         hour = HourTotal.objects.get(start=row["start"], status_class=row["status_class"])
-        assert (hour.calls, hour.bytes_in, hour.bytes_out) == (row["calls"], row["bytes_in"], row["bytes_out"])
+        assert (hour.calls, hour.bytes_in, hour.bytes_out) == (
+            row["calls"],
+            row["bytes_in"],
+            row["bytes_out"],
+        )
         assert sum(hour.latencies) == hour.calls
     sums = CallTotal.objects.by_day().sums()
     assert (sums["calls"], sum(sums["latencies"])) == (300, 300)

@@ -1,0 +1,82 @@
+"""How the pages of the log and of the ledger write things: `{% load audit %}{{ call.status|status_colour }}`."""
+
+import json
+
+from django import template
+
+from keys import sizes
+from proxy import filters, story
+from proxy.models import Registration
+from proxy.ownership import IN_WORDS
+
+register = template.Library()
+STATUS_COLOURS = {1: "info", 2: "good", 3: "info", 4: "warn", 5: "bad"}
+STATUS_WORDS = {1: "going on", 2: "successful", 3: "redirected", 4: "refused", 5: "failed"}
+OUTCOME_COLOURS = {"done": "good", "pending": "info", "imported": "info", "unknown": "bad"}
+RULES_COLOURS = {"complete": "good", "malformed": "bad"}
+
+
+@register.filter
+def status_colour(status: int) -> str:
+    return STATUS_COLOURS.get(status // 100, "info")
+
+
+@register.filter
+def status_words(status: int) -> str:
+    """In one word, so that colour is not all that tells."""
+    return "caller gone" if status == 499 else STATUS_WORDS.get(status // 100, "")
+
+
+@register.filter
+def outcome_colour(outcome: str) -> str:
+    return OUTCOME_COLOURS.get(outcome, "warn")
+
+
+@register.filter
+def rules_colour(state: str) -> str:
+    return RULES_COLOURS.get(state, "warn")
+
+
+@register.filter
+def kind_words(kind: str) -> str:
+    return IN_WORDS.get(kind, kind).replace("_", " ")
+
+
+@register.filter
+def operation_words(operation: str) -> str:
+    return filters.in_words(operation)
+
+
+@register.filter
+def story_words(row: Registration) -> str:
+    return story.words(row)
+
+
+@register.filter
+def of(found: dict[int, object], row: Registration) -> object:
+    """What is known of the row, by its id."""
+    return found.get(row.pk)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+
+
+@register.filter
+def milliseconds(duration: float | None) -> str:
+    """As in 340 ms, 12.3 s."""
+    if duration is None:
+        return "-"
+    return f"{duration:,.0f} ms" if duration < 10_000 else f"{duration / 1000:,.1f} s"
+
+
+@register.filter
+def amount(count: int) -> str:
+    return sizes.in_words(count)
+
+
+@register.filter
+def thousands(count: int) -> str:
+    """1234567 as "1,234,567"."""
+    return f"{count:,}"
