@@ -1,10 +1,13 @@
 """The front page, and the errors that no other view answers."""
 
+import sys
+
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from keys.refusals import Refusal
+from keys.refusals import Refusal, unavailable
 from proxy.answers import ERROR_CODES, refuse
 
 
@@ -30,11 +33,24 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form whose token is not the session's (CSRF_FAILURE_VIEW)."""
+    return error(
+        request,
+        403,
+        "form_expired",
+        "The form was not sent: it lay open too long, or the browser keeps no cookies of this address. Nothing was "
+        "changed. Go back, reload the page and send it again.",
+    )
+
+
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error(request, 403, "forbidden", "You may not do this here.")
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/account/"):
+        return error(request, 404, "not_found", "There is nothing of yours at this address.")
     return error(
         request,
         404,
@@ -44,6 +60,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    """Django calls it while the exception is being handled: an absent database is not a fault of the portal's."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return refuse(
+            request,
+            unavailable(
+                "database_unavailable",
+                "The portal cannot reach its database just now, and this page needs it. Reload it in a few seconds.",
+            ),
+        )
     return error(
         request, 500, "internal_error", "The portal failed. Tell your administrator the request id below."
     )
