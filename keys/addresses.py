@@ -1,7 +1,7 @@
 """The caller's address, seen through as many proxies as are ours. Pure."""
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def client_address(meta: Mapping[str, str], *, trusted_proxies: int) -> str:
@@ -16,6 +16,13 @@ def client_address(meta: Mapping[str, str], *, trusted_proxies: int) -> str:
         if len(hops) >= trusted_proxies and (address := parse(hops[-trusted_proxies])):
             return address
     return parse(meta.get("REMOTE_ADDR", ""))
+
+
+def is_within(address: str, networks: Iterable[str]) -> bool:
+    """Whether `address` ("": unknown) lies in one of these networks (CIDR)."""
+    return bool(address) and any(
+        ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks
+    )
 
 
 def parse(text: str) -> str:

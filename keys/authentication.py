@@ -3,7 +3,6 @@
 import base64
 import binascii
 import datetime
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
@@ -14,6 +13,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 
 from keys import cache, tokens
+from keys.addresses import is_within
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
 from keys.scopes import Preset
@@ -245,10 +245,7 @@ def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -
 def check_network(caller: Caller, address: str) -> None:
     """Raise Refusal if the caller's key is bound to networks and `address` is in none of them."""
     networks = caller.networks
-    if networks and not (
-        address
-        and any(ipaddress.ip_address(address) in ipaddress.ip_network(network) for network in networks)
-    ):
+    if networks and not is_within(address, networks):
         raise forbidden(
             "network",
             f"{caller} works only from {', '.join(networks)}; "

@@ -40,9 +40,11 @@ CREDENTIAL_HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
 
 def is_browser(request: HttpRequest) -> bool:
     """A person looks at this: the request wants HTML and brings no key."""
-    return "text/html" in request.META.get("HTTP_ACCEPT", "") and not any(
-        request.META.get(name) for name in CREDENTIAL_HEADERS
-    )
+    return "text/html" in request.META.get("HTTP_ACCEPT", "") and not carries_key(request)
+
+
+def carries_key(request: HttpRequest) -> bool:
+    return any(request.META.get(name) for name in CREDENTIAL_HEADERS)
 
 
 def error_page(refusal: Refusal, request_id: str) -> str:

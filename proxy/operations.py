@@ -32,7 +32,8 @@ class Operation:
     """One row of the table, as `proxy.routes` explains it.
 
     `path` is MLflow's standard one (`/api/…` where there are two mounts). `scopes` are what a key needs, all
-    of them (none: any key will do). `refused` says in words why no key may call it; "" if keys may.
+    of them (none: any key will do). `refused` says in words why no key may call it; "" if keys may. What is
+    `for_browsers` the sessions of signed-in people reach all the same.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation:
     path: str
     scopes: tuple[Scope, ...] = ()
     refused: str = ""
+    for_browsers: bool = False
     targets: tuple[Place, ...] = ()
     parents: tuple[Place, ...] = ()
     claims: tuple[Place, ...] = ()
@@ -62,8 +64,8 @@ class Operation:
         return bool(self.targets or self.parents or self.claims or self.created or self.tags)
 
 
-def parse(table: dict[tuple[Scope, ...], str]) -> tuple[Operation, ...]:
-    """The rows of a table written as `proxy.routes` writes it."""
+def parse(table: dict[tuple[Scope, ...], str], *, only_browsers: str = "") -> tuple[Operation, ...]:
+    """The rows of a table written as `proxy.routes` writes it; `only_browsers` says why no key reaches them."""
     found = []
     for scopes, text in table.items():
         for row in re.split(r"\n(?=\s*[\w-]+(?:\.[\w-]+)+\s+[A-Z]+\s)", text.strip()):
@@ -79,6 +81,8 @@ def parse(table: dict[tuple[Scope, ...], str]) -> tuple[Operation, ...]:
                     method=method,
                     path=path,
                     scopes=scopes,
+                    refused=only_browsers,
+                    for_browsers=bool(only_browsers),
                     targets=kinds(places.pop("on", [])),
                     parents=kinds(places.pop("in", [])),
                     claims=kinds(places.pop("claim", [])),
@@ -177,13 +181,14 @@ def table() -> dict[str, Node]:
     return tree(OPERATIONS)
 
 
-def match(method: str, path: str) -> Match:
+def match(method: str, path: str, *, by_browser: bool = False) -> Match:
     """The operation behind a checked, decoded path (`proxy.paths.decode`), without its mount.
 
-    Raises Refusal: 404 ENDPOINT_NOT_FOUND if MLflow has no such route, 403 if it is closed to every key.
+    Raises Refusal: 404 ENDPOINT_NOT_FOUND if MLflow has no such route, 403 if it is closed to every key, and
+    to browsers (`by_browser`: it is a signed-in person's) too.
     """
     found = None
-    for candidate in candidates(path):
+    for candidate in ["/"] if by_browser and path == "/" else candidates(path):
         root = table().get(method)
         if root and (found := walk(root, candidate.strip("/").split("/"), 0, {})):
             break
@@ -197,7 +202,7 @@ def match(method: str, path: str) -> Match:
             message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. {hint}",
         )
     operation, arguments = found
-    if operation.refused:
+    if operation.refused and not (by_browser and operation.for_browsers):
         raise forbidden("route_refused", f"{operation.name} is closed to every API key: {operation.refused}.")
     return Match(operation=operation, path=candidate, arguments=arguments)
 

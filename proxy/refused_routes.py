@@ -170,11 +170,7 @@ REASONS: dict[str, str] = {
         POST   /api/2.0mlflow/experiments/search-datasets
     """,
     "it is part of MLflow's web pages, which are for browsers": """
-        GET    /
         GET    /build/{filename:path}
-        GET    /static-files/{path:path}
-        GET    /get-artifact
-        GET    /model-versions/get-artifact
     """,
     "it reports to others from the server": """
         GET    /ajax-api/3.0/mlflow/ui-telemetry

@@ -11,7 +11,7 @@ that it names, as KIND:PLACE:
     tag=    where the keys of tags are
 
 A place is a field of the request's JSON (`metrics[].model_id`: in each of a list; `tags{}`: the keys of a
-map), `{name}` of the path, or `@name`, a header. MLflow 3.17.2's handlers are the source: where one takes
+map), `{name}` of the path, or `@name`, a header. PAGES are for the sessions of signed-in people alone. MLflow 3.17.2's handlers are the source: where one takes
 an id from either of two places, both stand here and both must be allowed.
 """
 
@@ -283,4 +283,19 @@ TABLE: dict[tuple[Scope, ...], str] = {
 }
 
 
-OPERATIONS = parse(TABLE) + REFUSED
+PAGES: dict[tuple[Scope, ...], str] = {
+    (): """
+        pages.index                GET    /
+        pages.file                 GET    /static-files/{path:path}
+    """,
+    (Scope.ARTIFACTS_READ,): """
+        pages.get-artifact         GET    /get-artifact
+        pages.get-version-artifact GET    /model-versions/get-artifact
+    """,
+}
+
+OPERATIONS = (
+    parse(TABLE)
+    + parse(PAGES, only_browsers="it is part of MLflow's web pages, which are for signed-in browsers")
+    + REFUSED
+)

@@ -14,17 +14,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
-from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from revproxy.views import ProxyView
 
 from keys import authentication, limits, tokens
 from keys.addresses import client_address
 from keys.authentication import Caller
-from keys.refusals import Refusal, forbidden, invalid, unavailable
+from keys.refusals import Refusal, invalid, unavailable
 from proxy import (
     actions,
     bodies,
+    browser,
     draining,
     headers,
     in_flight,
@@ -38,7 +38,7 @@ from proxy import (
     tracing,
     turns,
 )
-from proxy.answers import ERROR_CODES, is_browser, refuse
+from proxy.answers import ERROR_CODES, refuse
 from proxy.models import Registration
 from proxy.operations import Match
 from proxy.ownership import Things
@@ -99,17 +99,18 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         return recorded(response, self.passage, self.body_count())
 
     def forward(self, request: HttpRequest) -> HttpResponseBase:
-        if redirect := self.to_browser_pages(request):
+        if redirect := browser.redirection(request, self.mount):
             return redirect
-        caller = self.passage.caller = authentication.authenticate(request.META)
+        caller = self.authenticate(request)
         if draining.has_begun():
             raise unavailable("portal_stopping", "The portal is being stopped. Try again in a few seconds.")
-        request.COOKIES.clear()  # a program's: no session is looked up, and no cookie goes back
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
         paths.check_target(request.META.get("RAW_URI", ""))
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
         self.admit(caller, is_transfer=operations.is_transfer(request.method or "", path))
-        match = operations.match(request.method or "", path)
+        if caller.key is None and (answer := browser.ABSENT.get((request.method or "", path))):
+            return JsonResponse(answer)
+        match = operations.match(request.method or "", path, by_browser=caller.key is None)
         self.passage.operation = match.operation.name
         self.passage.thing = subjects.subject(match, query)
         if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
@@ -122,7 +123,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             body=self.take_body(request, match),
             address=self.passage.address,
         )
-        self.permit = permissions.permit(
+        permit = permissions.permit if caller.key else browser.permit
+        self.permit = permit(
             caller, attempt, match=match, exists=self.existing_traces, named=self.name_object
         )
         self.passage.thing = self.passage.thing or subjects.wanted(match, self.permit.content)
@@ -144,6 +146,16 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         )
         self.passage.admission = limits.admit(caller, is_transfer=is_transfer)
 
+    def authenticate(self, request: HttpRequest) -> Caller:
+        """A key's, or else, below MLflow's own pages, a signed-in user's."""
+        if browser.is_session(request, self.mount):
+            caller = self.passage.caller = browser.authenticate(request)
+            browser.check_source(request)
+            return caller
+        caller = self.passage.caller = authentication.authenticate(request.META)
+        request.COOKIES.clear()  # a program's: no session is looked up, and no cookie goes back
+        return caller
+
     def send_and_record(self, request: HttpRequest, caller: Caller) -> HttpResponseBase:
         self.registration = ledger.begin(
             caller=caller,
@@ -152,6 +164,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             address=self.passage.address,
         )
         response: HttpResponseBase = super().dispatch(request, self.permit.match.path)
+        if caller.key is None:
+            browser.protect(response, self.permit.match.operation)
         return response
 
     def claim(self, caller: Caller) -> None:
@@ -193,23 +207,6 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         if content is None:
             raise bad_gateway("upstream_broken", "MLflow could not say whether the trace exists already.")
         return {str(name) for name in messages.values(content, "trace_infos[].trace_id")}
-
-    def to_browser_pages(self, request: HttpRequest) -> HttpResponseBase | None:
-        """Where a person's browser goes in place of an answer for programs: MLflow's client prints links
-        such as `/api/mlflow/#/experiments/0`."""
-        if request.method != "GET" or not is_browser(request):
-            return None
-        path = request.META["PATH_INFO"].removeprefix(self.mount)
-        if path not in ("", "/"):
-            return None
-        if self.mount == "/api/mlflow":
-            return HttpResponseRedirect("/mlflow/")
-        if not request.user.is_authenticated:
-            return HttpResponseRedirect(f"{reverse('admin:login')}?next=/mlflow/")
-        raise forbidden(
-            "ui_not_served",
-            "MLflow's own pages are not served through the portal. Registrations and calls are in the admin pages.",
-        )
 
     def body_count(self) -> int:
         body = getattr(self, "body", None)
