@@ -1,8 +1,8 @@
 """What a page of ours may load and do in a browser: the Content-Security-Policy, by address.
 
-Strict everywhere. The admin's pages evaluate expressions in their markup (Alpine) and set styles (charts), MLflow's
-own pages do that and more; each is relaxed by just so much. A view that needs something else uses django-csp's
-decorators, or sets the header itself.
+Strict everywhere. The admin's pages evaluate expressions in their markup (Alpine) and set styles (charts); they are
+relaxed by just so much. A view that needs something else uses django-csp's decorators, or sets the header itself,
+as `proxy.browser` does for MLflow's own pages.
 """
 
 from typing import Any
@@ -26,14 +26,7 @@ STRICT: dict[str, Any] = {
     "frame-ancestors": [NONE],
 }
 ADMIN = {**STRICT, "script-src": [SELF, UNSAFE_EVAL], "style-src": [SELF, UNSAFE_INLINE]}
-MLFLOW = {
-    **ADMIN,
-    "img-src": [SELF, "data:", "blob:"],
-    "font-src": [SELF, "data:"],
-    "worker-src": [SELF, "blob:"],
-    "frame-src": [SELF, "blob:"],
-}
-POLICIES = {"/admin/": ADMIN, "/mlflow/": MLFLOW}
+POLICIES = {"/admin/": ADMIN}
 PERMISSIONS_POLICY = (
     "camera=(), display-capture=(), geolocation=(), microphone=(), midi=(), payment=(), serial=(), usb=(), "
     "publickey-credentials-create=(self), publickey-credentials-get=(self)"

@@ -14,11 +14,19 @@ What is not in this table is refused with 404 `ENDPOINT_NOT_FOUND`.
 
 def markdown(operations: Sequence[Operation]) -> str:
     served = [operation for operation in operations if not operation.refused]
-    refused = [operation for operation in operations if operation.refused]
+    pages = [operation for operation in operations if operation.for_browsers]
+    refused = [operation for operation in operations if operation.refused and not operation.for_browsers]
     lines = [HEAD, f"## Served: {len(served)} routes", ""]
     lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
     lines += [row(operation) for operation in served]
-    lines += ["", f"## Closed to every API key: {len(refused)} routes", ""]
+    lines += [
+        "",
+        f"## MLflow's own pages: {len(pages)} routes, for signed-in browsers below `/mlflow/` alone",
+        "",
+    ]
+    lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
+    lines += [row(operation) for operation in pages]
+    lines += ["", f"## Closed to everybody: {len(refused)} routes", ""]
     lines += ["| method and path | because |", "|---|---|"]
     lines += [f"| `{operation.method} {operation.path}` | {operation.refused} |" for operation in refused]
     return "\n".join(lines) + "\n"

@@ -202,8 +202,11 @@ def match(method: str, path: str, *, by_browser: bool = False) -> Match:
             message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. {hint}",
         )
     operation, arguments = found
-    if operation.refused and not (by_browser and operation.for_browsers):
-        raise forbidden("route_refused", f"{operation.name} is closed to every API key: {operation.refused}.")
+    if operation.for_browsers and not by_browser:
+        raise forbidden("ui_not_served", f"{operation.name} is closed to every API key: {operation.refused}.")
+    if operation.refused and not operation.for_browsers:
+        whom = "here" if by_browser else "to every API key"
+        raise forbidden("route_refused", f"{operation.name} is closed {whom}: {operation.refused}.")
     return Match(operation=operation, path=candidate, arguments=arguments)
 
 

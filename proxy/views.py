@@ -278,8 +278,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
                 reason="upstream_error",
                 message=f"MLflow answered {self.permit.match.operation.name} with status {answer.status}.",
             )
-        if self.permit.match.operation.name == "meta.server-info" and not settings.DIRECT_ARTIFACTS:
-            content = server_info.without_direct_artifacts(answer.data)
+        if self.permit.match.operation.name == "meta.server-info":
+            content = server_info.as_served(answer.data, direct_artifacts=settings.DIRECT_ARTIFACTS)
             answer.replace(content, content_type=content_type or "application/json")
         else:
             answer.keep(
