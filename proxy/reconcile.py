@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from keys.authentication import Caller
 from proxy import actions, ledger
-from proxy.attribution import KEY_TAG
+from proxy.attribution import KEY_TAG, USER_TAG
 from proxy.ledger import shortened
 from proxy.messages import Json
 from proxy.models import Owner, Registration, RegistrationQuerySet
@@ -100,11 +100,12 @@ def candidates(row: Registration, registry: Registry) -> Iterator[Json]:
 
 
 def is_made_by(row: Registration, thing: Json, created_ms: int) -> bool:
-    """Whether the stamps are the row's key's, which nobody else can set, and the time is not before it."""
-    stamps = tags(thing.get("info", thing))
-    asked = row.tags.get(KEY_TAG)
+    """Whether the stamps are the row's user's and key's (or browser's), which nobody else can set, and the time
+    is not before it."""
+    stamps, names = tags(thing.get("info", thing)), (USER_TAG, KEY_TAG)
     began = int(row.at.timestamp() * 1000)
-    return asked is not None and stamps.get(KEY_TAG) == asked and created_ms >= began - CLOCKS_DIFFER
+    is_stamped = all(name in row.tags and stamps.get(name) == row.tags[name] for name in names)
+    return is_stamped and created_ms >= began - CLOCKS_DIFFER
 
 
 def is_claimed(row: Registration, facts: dict[str, Any]) -> bool:

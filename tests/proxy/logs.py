@@ -53,7 +53,7 @@ def passage(key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **cha
         "bytes_out": 100,
         "at": at.timestamp(),
     }
-    return Passage(caller=Caller.by_key(key), **{**fields, **changes})
+    return Passage(**{"caller": Caller.by_key(key), **fields, **changes})
 
 
 @contextmanager

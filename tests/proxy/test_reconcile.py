@@ -204,6 +204,28 @@ def test_a_model_of_that_name_by_another_key_is_not_the_rows(world):
     assert not Owner.objects.of("live", "registered_model", world.name).exists()
 
 
+@pytest.mark.parametrize("is_theirs", [True, False])
+def test_a_browsers_row_is_settled_by_its_user(is_theirs, world):
+    """Browsers share one name in place of a key's id."""
+    bob, carol = (User.objects.create_user(name) for name in ("bob", "carol"))
+    asked, made = (
+        {"name": world.name, "tags": [*user_tags(user), {"key": "hokusai.key_id", "value": "session"}]}
+        for user in (bob, bob if is_theirs else carol)
+    )
+    begun = world.begin("POST registered-models/create", asked, user=bob, actor=Registration.BROWSER)
+    world.call("POST registered-models/create", made)
+
+    world.settle()
+
+    owners = Owner.objects.of("live", "registered_model", world.name).values_list("user", "key")
+    assert outcome(begun) == ("done" if is_theirs else "not_done")
+    assert [*owners] == ([(bob.pk, None)] if is_theirs else [])
+
+
+def user_tags(user: User) -> list[dict[str, str]]:
+    return [{"key": "hokusai.user_id", "value": user.public_id}]
+
+
 def test_a_model_is_found_under_the_name_that_it_got_since(world):
     begun = world.begin("POST registered-models/create", world.create())
     world.model()

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db.models import Count, Sum
 
+from keys.authentication import Caller
 from proxy import batches, spool, usage, usage_writer
 from proxy.calls import LATENCIES_MS, Cursor, percentile
 from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt
@@ -59,6 +60,21 @@ def test_a_call_and_its_totals_are_written_together(writer, alice):
             call.duration_ms,
         )
         assert sum(total.latencies) == 1
+
+
+def test_browsers_calls_have_no_key_and_one_total(writer, alice):
+    """PostgreSQL takes two empty keys for different unless told; and one batch holds both kinds."""
+    by_browser = Caller.by_session(alice.owner)
+    for number in range(3):
+        passage(alice, number, caller=by_browser if number else Caller.by_key(alice)).record()
+        writer.turn() if number == 1 else None
+    writer.turn()
+
+    assert sorted(Call.objects.values_list("key", flat=True), key=str) == [alice.pk, None, None]
+    days = CallTotal.objects.by_day().values_list("key", "user", "calls")
+    assert sorted(days, key=str) == sorted(
+        [(alice.pk, alice.owner.pk, 1), (None, alice.owner.pk, 2)], key=str
+    )
 
 
 def test_totals_are_what_the_log_adds_up_to(writer, alice):

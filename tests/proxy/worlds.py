@@ -39,11 +39,14 @@ class World:
             {"key": "hokusai.key_id", "value": key.public_id},
         ]
 
-    def begin(self, call: str, body: dict[str, Any], key: ApiKey | None = None) -> Registration:
-        """The row that the portal writes before it makes the call."""
+    def begin(
+        self, call: str, body: dict[str, Any], key: ApiKey | None = None, **columns: Any
+    ) -> Registration:
+        """The row that the portal writes before it makes the call; `columns` in place of its own."""
         method, _, path = call.partition(" ")
-        columns = ledger.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body)
-        return pending(key or self.key, columns.pop("operation"), columns.pop("object_name"), **columns)
+        columns = ledger.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body) | columns
+        caller = None if "actor" in columns else key or self.key
+        return pending(caller, columns.pop("operation"), columns.pop("object_name"), **columns)
 
     def create(self, name: str | None = None, key: ApiKey | None = None) -> dict[str, Any]:
         return {"name": name or self.name, "tags": self.stamps(key)}
