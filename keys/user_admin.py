@@ -2,6 +2,9 @@
 
 from typing import Any, cast
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
@@ -35,6 +38,8 @@ PERMISSIONS = {
 }
 
 admin.site.unregister(Group)  # there are two, which `keys.groups` keeps as they are
+for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
+    admin.site.unregister(_model)  # django-allauth's: people look after their own on the account pages
 RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
 
 

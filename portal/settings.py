@@ -11,7 +11,7 @@ import secrets
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -108,6 +108,29 @@ def networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.
         return [ipaddress.ip_network(item) for item in items(name, default)]
     except ValueError:
         raise wrong(name, "holds what is no network; write it as 10.1.0.0/16, 2001:db8::/32") from None
+
+
+def smtp_url(name: str) -> dict[str, Any]:
+    """Django's EMAIL_… settings for `smtp://` (STARTTLS, but not on this machine) or `smtps://`; {} if unset."""
+    value = text(name)
+    if not value:
+        return {}
+    problem = "not an address such as smtp://user:password@mail.internal:587 or smtps://…"
+    try:
+        parts = urlsplit(value)
+        port = parts.port or (465 if parts.scheme == "smtps" else 587)
+    except ValueError:
+        raise wrong(name, problem) from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise wrong(name, problem)
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp" and place(value)[0] != "here",
+    }
 
 
 def readable_file(name: str) -> str:
@@ -223,6 +246,24 @@ ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, most=10)
 METRICS_ALLOW = networks("METRICS_ALLOW", "127.0.0.0/8,::1/128")
 LOG_FORMAT = choice("LOG_FORMAT", "auto", "auto", "text", "json")
+if DEBUG and any(place(f"//{host}")[0] != "here" for host in ALLOWED_HOSTS):
+    raise wrong(
+        "DEBUG",
+        "only where PUBLIC_URL and ALLOWED_HOSTS name this machine alone; its error pages show settings",
+    )
+
+REQUIRE_MFA_FOR_STAFF = flag("REQUIRE_MFA_FOR_STAFF")
+OIDC_ISSUER = http_url("OIDC_ISSUER")
+OIDC_CLIENT_ID = text("OIDC_CLIENT_ID")
+OIDC_CLIENT_SECRET = text("OIDC_CLIENT_SECRET")
+OIDC_NAME = text("OIDC_NAME", "single sign-on")
+OIDC_CREATE_USERS = flag("OIDC_CREATE_USERS")
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise wrong("OIDC_ISSUER", "needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, which the provider gave out")
+if OIDC_ISSUER.startswith("http:") and place(OIDC_ISSUER)[0] != "here":
+    raise wrong("OIDC_ISSUER", "needs https: who can change its answers signs in as anybody")
+SMTP_URL = smtp_url("SMTP_URL")
+MAIL_FROM = text("MAIL_FROM", f"registry@{_public.hostname}")
 
 INSTALLED_APPS = [
     "unfold",
@@ -239,6 +280,11 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "pgtrigger",
     "rest_framework",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "portal",
     "proxy",
     "keys",
@@ -255,6 +301,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "portal.second_factor.second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -280,8 +328,39 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "portal.sign_in.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # addresses are given by admins or a provider, never by the user himself
+ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
+ACCOUNT_PRESERVE_USERNAME_CASING = True
+MFA_ADAPTER = "portal.sign_in.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_TOLERANCE = 1  # half a minute of clock drift either way
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = _public.scheme != "https"
+SOCIALACCOUNT_ADAPTER = "portal.sign_in.ProviderAdapter"
+# By a link: a form would not get past our own form-action on its way to the provider.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "portal.shared_cache.SharedCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "hokusai",
+        "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
+    }
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "OPTIONS": {"MAX_ENTRIES": 100_000}},
+}
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if SMTP_URL else 'dummy'}.EmailBackend"
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = MAIL_FROM
+globals().update(SMTP_URL)
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_I18N = False

@@ -5,13 +5,14 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from keys import palette, use
-from portal import docs, health, metrics, views
+from portal import docs, health, metrics, sign_in_pages, views
 from proxy import incident_pages, pages
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("account", RedirectView.as_view(pattern_name="account")),
     path("account/connection/<str:public_id>", use.connection, name="key-connection"),
+    path("account/", include("portal.sign_in_urls")),
     path("account/", include("portal.account.urls")),
     path("docs", RedirectView.as_view(pattern_name="docs")),
     path("docs/", docs.index, name="docs"),
@@ -22,6 +23,9 @@ urlpatterns = [
     path("admin/incident/<int:pk>/", admin.site.admin_view(incident_pages.incident_of), name="incident"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", views.gone),  # unfold's, which the palette replaces
+    path("admin/login/", sign_in_pages.admin_login),
+    path("admin/logout/", sign_in_pages.logout),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("portal.api")),
@@ -38,4 +42,5 @@ urlpatterns = [
 handler400 = "portal.views.bad_request"
 handler403 = "portal.views.permission_denied"
 handler404 = "portal.views.not_found"
+handler429 = "portal.views.too_many_attempts"
 handler500 = "portal.views.server_error"

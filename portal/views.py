@@ -59,6 +59,16 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
+def too_many_attempts(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """What sign-in answers (django-allauth's `handler429`)."""
+    return error(
+        request,
+        429,
+        "too_many_attempts",
+        "Too many attempts from your address. Wait a minute, then try again.",
+    )
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django calls it while the exception is being handled: an absent database is not a fault of the portal's."""
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):

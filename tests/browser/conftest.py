@@ -84,7 +84,7 @@ class Visit:
         self.goto("/admin/")
         self.page.get_by_label("Username").fill("alice")
         self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Log in").click()
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
         self.page.wait_for_url("**/admin/")
 
     def scrolls_sideways(self) -> bool:

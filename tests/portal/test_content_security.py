@@ -60,7 +60,7 @@ def test_what_mlflow_answers_to_a_program_is_left_as_it_is(echo_portal, echo_key
 
 
 def test_behind_tls_browsers_are_told_to_stay_there_and_cookies_are_bound_to_the_host(https_portal):
-    reply = visit(https_portal, "/admin/login/")
+    reply = visit(https_portal, "/account/login/")
     cookie = reply.headers["Set-Cookie"]
 
     assert reply.headers["Strict-Transport-Security"] == "max-age=31536000"

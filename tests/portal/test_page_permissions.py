@@ -49,9 +49,9 @@ def record(prefix: str, **special: Row) -> dict[str, Row]:
 ROWS: dict[str, Row] = {
     "admin": Row(ALL, ALL),  # a redirect to the next
     "admin/": Row(STAFF, STAFF),
-    "admin/login/": Row(ALL, ALL),
-    "admin/logout/": Row(ALL - STAFF, ALL),  # signing out is a POST; others are sent to the admin's start
-    "admin/password_change/": Row(STAFF, STAFF),
+    "admin/login/": Row(STAFF, STAFF),  # to the admin's start; others to the one sign-in page
+    "admin/logout/": Row(ALL, ALL),  # asks first, unless by POST
+    "admin/password_change/": Row(ALL, ALL),  # a redirect to the account page
     "admin/password_change/done/": Row(STAFF),
     "admin/autocomplete/": Row(NOBODY),  # no page asks it
     "admin/jsi18n/": Row(STAFF),

@@ -69,6 +69,12 @@ WRONG = [
     ("METRICS_ALLOW", "prometheus.internal", "no network"),
     ("METRICS_ALLOW", "10.0.0.1/8", "no network"),
     ("LOG_FORMAT", "xml", "auto, text, json"),
+    ("REQUIRE_MFA_FOR_STAFF", "staff", "neither true nor false"),
+    ("OIDC_ISSUER", "registry.example", "http://"),
+    ("OIDC_ISSUER", "https://login.example", "OIDC_CLIENT_ID"),
+    ("OIDC_CREATE_USERS", "perhaps", "neither true nor false"),
+    ("SMTP_URL", "mail.internal", "smtp://"),
+    ("SMTP_URL", "smtp://user:pa55word@mail.internal:many", "smtp://"),
 ]
 
 
@@ -143,3 +149,17 @@ def test_an_ipv6_address_is_a_host_too(tmp_path):
 def test_blank_is_unset(tmp_path):
     assert start(tmp_path, PORT=" ", DEBUG="", MLFLOW_TEST_URL="").returncode == 0
     assert "not set" in start(tmp_path, SECRET_KEY=" ").stderr
+
+
+def test_a_provider_without_tls_may_only_be_on_this_machine(tmp_path):
+    client = {"OIDC_CLIENT_ID": "portal", "OIDC_CLIENT_SECRET": "secret"}
+
+    assert "https" in start(tmp_path, OIDC_ISSUER="http://login.example", **client).stderr
+    assert start(tmp_path, OIDC_ISSUER="http://127.0.0.1:9400", **client).returncode == 0
+    assert start(tmp_path, OIDC_ISSUER="https://login.example", **client).returncode == 0
+
+
+def test_debug_pages_are_never_public(tmp_path):
+    assert "this machine" in start(tmp_path, DEBUG="true", PUBLIC_URL="https://registry.example").stderr
+    assert "this machine" in start(tmp_path, DEBUG="true", ALLOWED_HOSTS="registry.example").stderr
+    assert start(tmp_path, DEBUG="true").returncode == 0

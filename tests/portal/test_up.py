@@ -118,11 +118,12 @@ def sign_in(url: str, password: str) -> str:
     """Sign in to the admin pages as a browser does; returns the path one is sent to."""
     cookies = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
-    with browser.open(f"{url}/admin/login/?next=/admin/", timeout=20):
+    with browser.open(f"{url}/admin/", timeout=20) as answer:
+        page = answer.url
         token = next(str(cookie.value) for cookie in cookies if cookie.name == "csrftoken")
-    form = {"csrfmiddlewaretoken": token, "username": "admin", "password": password, "next": "/admin/"}
+    form = {"csrfmiddlewaretoken": token, "login": "admin", "password": password, "next": "/admin/"}
     request = urllib.request.Request(
-        f"{url}/admin/login/?next=/admin/", urllib.parse.urlencode(form).encode(), headers={"Referer": url}
+        page, urllib.parse.urlencode(form).encode(), headers={"Referer": url}
     )
     with browser.open(request, timeout=20) as answer:
         return urllib.parse.urlsplit(answer.url).path
