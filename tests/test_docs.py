@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 MAKERS = {"unauthenticated", "invalid", "forbidden", "unavailable", "dangerous", "bad_gateway", "conflict"}
-HELPERS = {"text", "flag", "number", "items", "choice", "http_url", "redis_url", "networks", "readable_file", "smtp_url"}
+HELPERS = {
+    "text",
+    "flag",
+    "number",
+    "items",
+    "choice",
+    "http_url",
+    "redis_url",
+    "networks",
+    "readable_file",
+    "smtp_url",
+}
 
 
 def calls(package: str):

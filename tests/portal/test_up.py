@@ -122,9 +122,7 @@ def sign_in(url: str, password: str) -> str:
         page = answer.url
         token = next(str(cookie.value) for cookie in cookies if cookie.name == "csrftoken")
     form = {"csrfmiddlewaretoken": token, "login": "admin", "password": password, "next": "/admin/"}
-    request = urllib.request.Request(
-        page, urllib.parse.urlencode(form).encode(), headers={"Referer": url}
-    )
+    request = urllib.request.Request(page, urllib.parse.urlencode(form).encode(), headers={"Referer": url})
     with browser.open(request, timeout=20) as answer:
         return urllib.parse.urlsplit(answer.url).path
 
