@@ -34,6 +34,7 @@ def record_calls(
         )
         response = get_response(request)
         passage.caller = getattr(request, "api_caller", None)
+        passage.admission = getattr(request, "api_admission", None)
         passage.reason = getattr(request, "api_reason", "")
         if match := request.resolver_match:
             passage.operation = match.view_name or ""

@@ -15,7 +15,7 @@ from rest_framework import authentication as framework
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from keys import authentication
+from keys import authentication, limits
 from keys.addresses import client_address
 from keys.authentication import Caller
 from keys.models import ApiKey, User
@@ -85,8 +85,7 @@ class Allowed(BasePermission):
                 "no_key",
                 f"This needs a key with the scope {needed(rule)}. {authentication.HOW_TO_SEND_A_KEY}.",
             )
-        if request.auth is None:
-            request._request.api_caller = Caller.by_session(user_of(request))  # type: ignore[attr-defined]
+        admit(request)
         if key := key_of(request):
             check_scope(key, rule)
         elif not rule.by_session:
@@ -96,6 +95,13 @@ class Allowed(BasePermission):
                 "permission", f"This needs staff with the permission {' and '.join(rule.permissions)}."
             )
         return True
+
+
+def admit(request: Request) -> None:
+    """Count the call against its caller's limits, which hold here as at MLflow's paths. Raises Refusal."""
+    caller = request.auth if isinstance(request.auth, Caller) else Caller.by_session(user_of(request))
+    request._request.api_caller = caller  # type: ignore[attr-defined]
+    request._request.api_admission = limits.admit(caller, is_transfer=False)  # type: ignore[attr-defined]
 
 
 def check_scope(key: ApiKey, rule: Rule) -> None:

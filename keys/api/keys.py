@@ -17,7 +17,7 @@ from keys import actions
 from keys.api import serializers
 from keys.api.callers import Rule, does, made_by, sees, within
 from keys.api.once import HEADER, once
-from keys.api.pages import Pages
+from keys.api.pages import Pages, TimeFilter
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, User
 from keys.refusals import Refusal
 
@@ -43,8 +43,8 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
     state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="in_state")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     q = django_filters.CharFilter(method="found", label="Part of name, owner, id, or a masked key.")
-    expires_before = django_filters.IsoDateTimeFilter(field_name="expires_at", lookup_expr="lt")
-    unused_since = django_filters.IsoDateTimeFilter(method="unused", label="Not used from then on.")
+    expires_before = TimeFilter(field_name="expires_at", lookup_expr="lt")
+    unused_since = TimeFilter(method="unused", label="Not used from then on.")
 
     def of_user(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
         return keys.filter(Q(owner__username=value) | Q(owner__public_id=value))
@@ -71,7 +71,12 @@ class Keys(GenericAPIView[ApiKey]):
     def get_queryset(self) -> QuerySet[ApiKey]:
         return within(self, super().get_queryset(), owned)
 
-    @extend_schema(operation_id="keys_list", summary="List keys, newest first", tags=["keys"])
+    @extend_schema(
+        operation_id="keys_list",
+        summary="List keys, newest first",
+        tags=["keys"],
+        responses={200: serializers.KeySerializer(many=True)},
+    )
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
@@ -265,6 +270,7 @@ class Events(GenericAPIView[KeyEvent]):
         operation_id="keys_events",
         summary="What happened to a key, newest first",
         tags=["keys"],
+        responses={200: serializers.EventSerializer(many=True)},
     )
     def get(self, request: Request, key_id: str) -> Response:
         key = one_of(within(self, ApiKey.objects.all(), owned), key_id)

@@ -1,11 +1,14 @@
 """Lists: filters that are all known, and pages by keyset, so that the thousandth costs what the first does."""
 
+import datetime
 from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django_filters import rest_framework as filters
+from django_filters.fields import IsoDateTimeField
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,6 +31,23 @@ class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
         refuse_unknown(request, known)
         rows: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return rows
+
+
+class UtcField(IsoDateTimeField):  # type: ignore[misc]
+    """Offsets such as -19:33 are within Python's bounds and beyond PostgreSQL's."""
+
+    def to_python(self, value: Any) -> datetime.datetime | None:
+        try:
+            at: datetime.datetime | None = super().to_python(value)
+            return at.astimezone(datetime.UTC) if at else None
+        except OverflowError:
+            raise ValidationError("This is beyond the years 1 to 9999.") from None
+
+
+class TimeFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
+    """A time in ISO 8601."""
+
+    field_class = UtcField
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
@@ -90,7 +110,7 @@ class Pages(BasePagination):
         }
 
     def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:
-        cursor = {"type": "string", "maxLength": 64, "pattern": "^[0-9]+(-[0-9]+)?$"}
+        cursor = {"type": "string", "pattern": getattr(view, "cursor_pattern", "^[0-9]{1,18}$")}
         size = {"type": "integer", "minimum": 1, "maximum": MOST, "default": SIZE}
         words = {"cursor": "From `next` of the page before.", "size": "How many a page."}
         return [

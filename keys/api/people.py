@@ -64,7 +64,12 @@ class Users(GenericAPIView[User]):
     def get_queryset(self) -> "QuerySet[User]":
         return within(self, super().get_queryset(), oneself)
 
-    @extend_schema(operation_id="users_list", summary="List users, newest first", tags=["users"])
+    @extend_schema(
+        operation_id="users_list",
+        summary="List users, newest first",
+        tags=["users"],
+        responses={200: serializers.UserSerializer(many=True)},
+    )
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import sees, within
-from keys.api.pages import refuse_unknown
+from keys.api.pages import TimeFilter, refuse_unknown
 from keys.api.problems import bad_value
 from keys.models import User
 from proxy import exports
@@ -39,8 +39,8 @@ class PeopleFilters(django_filters.FilterSet):  # type: ignore[misc]
     key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
     request_id = django_filters.CharFilter(field_name="request_id")
     operation = django_filters.CharFilter(field_name="operation")
-    since = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte", label="From then on.")
-    until = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt", label="Before then.")
+    since = TimeFilter(field_name="at", lookup_expr="gte", label="From then on.")
+    until = TimeFilter(field_name="at", lookup_expr="lt", label="Before then.")
 
     def of_user(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
         return rows.filter(user__in=User.objects.filter(Q(username=value) | Q(public_id=value)))
@@ -101,10 +101,17 @@ class Calls(GenericAPIView[Call]):
     def page(self, calls: CallQuerySet, size: int, after: str | None) -> list[Call]:
         return calls.page(after=Cursor.parse(after) if after else None, size=size)
 
+    cursor_pattern = "^[0-9]{1,17}-[0-9]{1,18}$"
+
     def cursor_of(self, call: Call) -> str:
         return str(call.cursor)
 
-    @extend_schema(operation_id="calls_list", summary="List calls, latest first", tags=["calls"])
+    @extend_schema(
+        operation_id="calls_list",
+        summary="List calls, latest first",
+        tags=["calls"],
+        responses={200: CallSerializer(many=True)},
+    )
     def get(self, request: Request) -> HttpResponseBase:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response([exports.of_call(call) for call in page])
@@ -119,6 +126,7 @@ class CallExport(Calls):
         summary="All calls that the filters leave, as a file",
         tags=["calls"],
         parameters=[LEDGER_FORM],
+        filters=True,
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
     def get(self, request: Request) -> HttpResponseBase:
@@ -237,6 +245,7 @@ class Usage(GenericAPIView[CallTotal]):
         summary="Calls and bytes, summed",
         tags=["calls"],
         parameters=[UsageQuerySerializer],
+        filters=True,
     )
     def get(self, request: Request) -> Response:
         refuse_unknown(request, {*UsageFilters.base_filters, *self.more_parameters})

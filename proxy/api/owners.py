@@ -60,7 +60,12 @@ class Owners(GenericAPIView[Owner]):
     def get_queryset(self) -> "QuerySet[Owner]":
         return within(self, super().get_queryset(), by_user)
 
-    @extend_schema(operation_id="owners_list", summary="Whose is what, latest first", tags=["owners"])
+    @extend_schema(
+        operation_id="owners_list",
+        summary="Whose is what, latest first",
+        tags=["owners"],
+        responses={200: OwnerSerializer(many=True)},
+    )
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

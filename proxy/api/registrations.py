@@ -80,7 +80,10 @@ class Registrations(GenericAPIView[Registration]):
         return rows.page(size, before=number(after) if after is not None else None)
 
     @extend_schema(
-        operation_id="registrations_list", summary="List registrations, latest first", tags=["registrations"]
+        operation_id="registrations_list",
+        summary="List registrations, latest first",
+        tags=["registrations"],
+        responses={200: RegistrationSerializer(many=True)},
     )
     def get(self, request: Request) -> HttpResponseBase:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
@@ -99,6 +102,7 @@ class RegistrationExport(Registrations):
         summary="All registrations that the filters leave, as a file",
         tags=["registrations"],
         parameters=[LEDGER_FORM],
+        filters=True,
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
     def get(self, request: Request) -> HttpResponseBase:

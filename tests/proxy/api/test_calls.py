@@ -67,9 +67,24 @@ class TestCalls:
             assert ids(alice.get(f"/calls?{query}")) == [wanted.request_id], query
         assert wanted.request_id not in ids(alice.get(f"/calls?until={hour_ago}"))
 
-    @pytest.mark.parametrize("query", ["status=9", "address=here", "since=soon", "cursor=1", "nothing=1"])
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "status=9",
+            "address=here",
+            "since=soon",
+            "until=0001-01-01T00:00:00%2B12:00",
+            "cursor=1",
+            "nothing=1",
+        ],
+    )
     def test_refuse_what_does_not_filter(self, alice, query):
         refused(alice.get(f"/calls?{query}"), 400, "bad_value")
+
+    def test_take_times_of_any_zone(self, cast, alice):
+        record = call(key_of(cast["dora"]), 1)
+
+        assert ids(alice.get("/calls?since=0730-08-28T04:45:44-19:33")) == [record.request_id]
 
     def test_come_in_pages_that_new_calls_do_not_shift(self, cast, alice):
         key = key_of(cast["dora"])

@@ -1,0 +1,213 @@
+"""The management API of a running portal: from its own schema, by people with different rights, and at once."""
+
+import json
+import os
+import threading
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from tests.portals import Portal, portal, wait_for
+
+pytestmark = pytest.mark.postgresql
+API = "/api/v1"
+EXAMPLES = int(os.environ.get("API_EXAMPLES", "4"))  # for each operation and role; `make api` takes 100
+STAFF = """
+from django.contrib.auth.models import Group
+from keys.models import User
+from proxy.models import Owner
+User.objects.create_superuser("admin")
+User.objects.create_user("auditor", is_staff=True).groups.add(Group.objects.get(name="Auditors"))
+User.objects.create_user("holder")
+Owner.objects.create(environment="live", kind="experiment", name="9", user=User.objects.create_user("other"))
+"""
+
+
+@pytest.fixture(scope="module")
+def api_portal(echo_server):
+    with portal(mlflow_url=echo_server.url, DEFAULT_REQUESTS_PER_MINUTE="1000000") as running:
+        running.manage("shell", "-c", STAFF)
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keys(api_portal) -> dict[str, dict[str, Any]]:
+    """Each role's key, and another's."""
+    every = ("--scope", "portal:admin", "--scope", "portal:read", "--scope", "portal:introspect")
+    issued = {name: api_portal.issue(name, *every) for name in ("admin", "auditor", "holder")}
+    return {**issued, "other": api_portal.issue("other", "--any-owner", "--preset", "full")}
+
+
+@pytest.fixture(scope="module")
+def anothers(api_portal, keys) -> dict[str, str]:
+    """Ids of what is another's: its key, user, and a registration, which is a call too."""
+    created = api_portal.request(
+        "POST",
+        "/api/mlflow/api/2.0/mlflow/registered-models/create",
+        key=keys["other"]["key"],
+        body={"name": "others-model"},
+    )
+    [row] = wait_for(
+        lambda: api_portal.rows(
+            "select request_id from proxy_call where user_id = %s", user_pk(api_portal, "other")
+        )
+    )
+    assert row["request_id"] == created.headers["X-Request-ID"]
+    return {
+        "key_id": keys["other"]["id"],
+        "user_id": keys["other"]["user_id"],
+        "request_id": row["request_id"],
+    }
+
+
+def user_pk(running: Portal, name: str) -> int:
+    return running.sql("select id from keys_user where username = %s", name)[0][0]
+
+
+@pytest.fixture(scope="module")
+def schema(api_portal):
+    return schemathesis.openapi.from_url(f"{api_portal.url}{API}/schema")
+
+
+def call(
+    running: Portal, key: dict[str, Any] | None, method: str, path: str, body: Any = None, **headers: str
+):
+    pairs = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return running.request(method, f"{API}{path}", key=key and key["key"], body=body, headers=pairs)
+
+
+@pytest.mark.parametrize("role", ["nobody", "holder", "auditor", "admin"])
+def test_answers_nothing_but_what_its_schema_says(api_portal, keys, anothers, schema, role):
+    """No 5xx, no undocumented answer; and of who may not write, no write."""
+    headers = {"Authorization": f"Bearer {keys[role]['key']}"} if role in keys else {}
+    before = written(api_portal)
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @hypothesis.settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(case=operation.as_strategy(), is_real=hypothesis.strategies.booleans())
+        def check(case, is_real):
+            if is_real and case.path_parameters:
+                case.path_parameters = {name: anothers[name] for name in case.path_parameters}
+            answer = case.call(base_url=f"{api_portal.url}", headers=headers)
+            case.validate_response(answer, headers=headers, excluded_checks=[positive_data_acceptance])
+            if role == "nobody":
+                assert answer.status_code in (400, 401, 405, 415), answer.text
+
+        check()
+    if role != "admin":
+        assert written(api_portal) == before
+
+
+def written(running: Portal) -> list[Any]:
+    tables = {"keys_apikey": "digest, name, paused_at, revoked_at", "keys_user": "id, is_active"}
+    tables |= {"keys_keyevent": "id", "proxy_owner": "id, user_id, is_shared"}
+    return [running.sql(f"select {columns} from {table} order by 1") for table, columns in tables.items()]
+
+
+def test_what_is_anothers_is_not_there(api_portal, keys, anothers, schema):
+    """For every address with an id in it, whatever the method."""
+    seen = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if "{" not in operation.path:
+            continue
+        path = operation.path.format(**anothers).removeprefix(API)
+        reply = call(api_portal, keys["holder"], operation.method.upper(), path, body={})
+        assert reply.status in (403, 404), (operation.method, path, reply.body)
+        if operation.method == "get":
+            assert reply.status == 404, path
+        seen += 1
+    assert seen >= 12
+
+
+@pytest.mark.parametrize(
+    "path", ["/keys", "/users", "/calls", "/registrations", "/owners", "/usage?by=user,key"]
+)
+def test_lists_hold_nothing_of_anothers(api_portal, keys, anothers, path):
+    for_all, own = (call(api_portal, keys[role], "GET", path).body.decode() for role in ("auditor", "holder"))
+
+    assert "other" in for_all
+    assert "other" not in own.replace("otherwise", "")
+
+
+def test_auditors_see_everything_and_change_nothing(api_portal, keys, anothers, schema):
+    reading = {"introspect", "keys_try", "ledger_verify"}
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.method == "get" or operation.definition.raw["operationId"] in reading:
+            continue
+        path = operation.path.format(**anothers).removeprefix(API)
+        reply = call(api_portal, keys["auditor"], operation.method.upper(), path, body={})
+        assert reply.status in (403, 404), (operation.method, path, reply.body)
+
+
+def test_the_same_request_at_once_from_two_connections_is_done_once(api_portal, keys):
+    body = {"user": "holder", "name": "at once"}
+    replies: list[Any] = []
+    barrier = threading.Barrier(8)
+
+    def send() -> None:
+        barrier.wait()
+        replies.append(call(api_portal, keys["admin"], "POST", "/keys", body, Idempotency_Key="at-once"))
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {reply.status for reply in replies} == {201}
+    secrets = [reply.json()["key"] for reply in replies if reply.json()["key"]]
+    assert len(secrets) == 1
+    assert sum("Idempotent-Replayed" in reply.headers for reply in replies) == 7
+    assert len({reply.json()["id"] for reply in replies}) == 1
+    assert api_portal.sql("select count(*) from keys_apikey where name = 'at once'") == [(1,)]
+
+
+def test_a_service_hears_of_a_revocation_within_a_second(api_portal, keys):
+    shown = api_portal.issue("holder")
+    token = {"token": shown["key"]}
+
+    def is_active() -> bool:
+        return call(api_portal, keys["holder"], "POST", "/introspect", token).json()["active"]
+
+    assert is_active()
+    call(api_portal, keys["admin"], "POST", f"/keys/{shown['id']}/revoke", {})
+    assert wait_for(is_active, lambda active: not active, seconds=1.0) is False
+
+
+def test_limits_hold_here_too(api_portal, keys):
+    key = api_portal.issue("holder", "--requests-per-minute", "3")
+    replies = [call(api_portal, key, "GET", "/me") for _ in range(4)]
+
+    assert [reply.status for reply in replies] == [200, 200, 200, 429]
+    assert replies[-1].headers["Retry-After"]
+    assert json.loads(replies[-1].body)["reason"] == "too_many_calls"
+
+
+def test_calls_are_in_the_usage_log(api_portal, keys):
+    key = api_portal.issue("holder", "--scope", "portal:read")
+    reply = call(api_portal, key, "GET", f"/keys/{key['id']}")
+    refused = call(api_portal, key, "POST", f"/keys/{key['id']}/pause", {})
+
+    rows = {row["request_id"]: row for row in api_portal.calls(at_least=2, path=f"{API}/keys/{key['id']}")}
+    row = rows[reply.headers["X-Request-ID"]]
+    assert (row["operation"], row["status"], row["object_kind"]) == ("portal.keys.one", 200, "api_key")
+    assert (row["bytes_out"], row["reason"]) == (len(reply.body), "")
+    [row] = api_portal.calls(request_id=refused.headers["X-Request-ID"])
+    assert (row["operation"], row["status"], row["reason"]) == ("portal.keys.pause", 403, "scope")
+    listed = call(api_portal, key, "GET", f"/calls?operation=portal.keys.pause&key={key['id']}").json()[
+        "results"
+    ]
+    assert [found["request_id"] for found in listed] == [refused.headers["X-Request-ID"]]
