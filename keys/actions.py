@@ -7,6 +7,7 @@ every process within a second.
 
 import datetime
 import ipaddress
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -218,8 +219,23 @@ def allowed(problem: str) -> None:
 
 
 @transaction.atomic
+def add_user(*, username: str, email: str = "") -> User:
+    """A user who holds keys and cannot sign in yet. Raises ActionError for a name that is none, or is taken."""
+    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
+        raise ActionError("up to 150 letters, digits and @ . + - _ make a user's name")
+    if User.objects.filter(username=username).exists():
+        raise ActionError(f"there is a user “{username}” already")
+    return User.objects.create_user(username, email)
+
+
+@transaction.atomic
 def deactivate(
-    *, user: User, reason: str = "", actor: User | None = None, address: str | None = None
+    *,
+    user: User,
+    reason: str = "",
+    actor: User | None = None,
+    address: str | None = None,
+    via: ApiKey | None = None,
 ) -> list[ApiKey]:
     """Shut a user out: no sign-in, open sessions end, and every key that works is paused. Returns those keys.
 
@@ -236,7 +252,7 @@ def deactivate(
         user.save(update_fields=["is_active"])
     words = f"The account was deactivated{f': {reason}' if reason else ''}"
     return [
-        pause(key=key, reason=words, actor=actor, address=address)
+        pause(key=key, reason=words, actor=actor, address=address, via=via)
         for key in user.api_keys.active_but_for_owner().order_by("pk")
     ]
 

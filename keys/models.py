@@ -91,19 +91,6 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             keys = keys.exclude(condition)
         return keys
 
-    def found_by(self, text: str) -> "ApiKeyQuerySet":
-        """Keys whose name, owner, id or masked form holds each word of the text."""
-        keys = self
-        for word in text.replace("…", " ").split():
-            keys = keys.filter(
-                Q(name__icontains=word)
-                | Q(owner__username__icontains=word)
-                | Q(public_id__icontains=word)
-                | Q(prefix__icontains=word)
-                | Q(last4__icontains=word)
-            )
-        return keys
-
     def active(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
         return self.active_but_for_owner(now=now).filter(owner__is_active=True)
 

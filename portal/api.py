@@ -25,6 +25,8 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/try": tries.Try,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
+    "users/<str:user_id>/deactivate": people.Deactivate,
+    "users/<str:user_id>/reactivate": people.Reactivate,
     "users/<str:user_id>/hand-over": owners.HandOver,
     "owners": owners.Owners,
     "experiments/share": owners.Share,

@@ -1,36 +1,34 @@
 """Keys over the management API. Each write calls one of `keys.actions`."""
 
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import django_filters
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
+from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from keys import actions
+from keys import actions, self_service
 from keys.api import serializers
-from keys.api.callers import Rule, does, made_by, sees, within
-from keys.api.once import HEADER, once
+from keys.api.callers import Rule, does, is_over_all, made_by, sees, within
+from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import Pages, TimeFilter
+from keys.api.problems import bad_value
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, User
-from keys.refusals import Refusal
+from keys.refusals import Refusal, forbidden
+from keys.scopes import preset_of
 
 Method = TypeVar("Method", bound=Callable[..., Response])
 SHOWN_ONCE = "Keep it where secrets are kept: it is shown only now."
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The ETag you saw: 412 if the key changed since."
-)
-IDEMPOTENCY = OpenApiParameter(
-    HEADER,
-    str,
-    OpenApiParameter.HEADER,
-    description="Any text of yours. The same again within 24 hours does nothing, and says what was done.",
 )
 
 
@@ -53,7 +51,7 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
         return keys.in_state(value)
 
     def found(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
-        return keys.found_by(value)
+        return keys.matching(value)
 
     def unused(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
         return keys.filter(
@@ -63,7 +61,7 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Keys(GenericAPIView[ApiKey]):
-    rules = {"GET": sees("keys.view_apikey"), "POST": does("keys.add_apikey")}
+    rules = {"GET": sees("keys.view_apikey"), "POST": does("keys.add_apikey", own=True)}
     queryset = ApiKey.objects.with_owner()
     serializer_class = serializers.KeySerializer
     filterset_class = KeyFilters
@@ -93,7 +91,29 @@ class Keys(GenericAPIView[ApiKey]):
         """The secret is in this answer and nowhere else."""
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        return once(request, lambda: shown(201, *actions.issue(**sent.rights(), **made_by(request))))
+        issue = actions.issue if is_over_all(request, self.rules["POST"]) else issue_to_oneself
+        return once(request, lambda: shown(201, *issue(**sent.rights(), **made_by(request))))
+
+
+def issue_to_oneself(
+    *,
+    owner: User,
+    actor: User,
+    scopes: Sequence[str],
+    expires_at: datetime.datetime | None = None,
+    via: ApiKey | None = None,
+    **rights: Any,
+) -> tuple[ApiKey, str]:
+    """What a holder may issue, where SELF_SERVICE lets holders: as on the account page, for nobody else."""
+    if owner != actor or not self_service.is_offered():
+        raise forbidden("permission", "This needs staff with the permission keys.add_apikey.")
+    preset = preset_of(scopes)
+    if preset is None or expires_at is None:
+        raise bad_value(
+            "preset: your own key has a preset and an expiry", {"preset": ["Give one, and expires_in."]}
+        )
+    expires_in = expires_at - timezone.now()
+    return self_service.issue(actor=actor, preset=preset, expires_in=expires_in, **rights)
 
 
 def shown(status: int, key: ApiKey, secret: str) -> Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import OperationalError, connection, transaction
 from django.utils import timezone
+from drf_spectacular.utils import OpenApiParameter
 from psycopg.errors import LockNotAvailable
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,6 +20,12 @@ from keys.models import IdempotentRequest
 from keys.refusals import Refusal
 
 HEADER = "Idempotency-Key"
+IDEMPOTENCY = OpenApiParameter(
+    HEADER,
+    str,
+    OpenApiParameter.HEADER,
+    description="Any text of yours. The same again within 24 hours does nothing, and says what was done.",
+)
 KEPT = datetime.timedelta(hours=24)
 PATIENCE = "10s"  # that the second of two at once waits for the first
 SECRET = "key"  # noqa: S105  the field that holds one

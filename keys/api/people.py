@@ -4,6 +4,8 @@ from typing import Any
 
 import django_filters
 from django.conf import settings
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -11,11 +13,12 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import authentication
+from keys import actions, authentication
 from keys.api import serializers
-from keys.api.callers import Rule, key_of, sees, user_of, within
+from keys.api.callers import Rule, address_of, does, key_of, made_by, sees, user_of, within
+from keys.api.once import IDEMPOTENCY, once
 from keys.models import ApiKey, User
-from keys.refusals import Refusal, unauthenticated
+from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
 
 
@@ -56,7 +59,7 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Users(GenericAPIView[User]):
-    rules = {"GET": sees("keys.view_user")}
+    rules = {"GET": sees("keys.view_user"), "POST": does("keys.add_user")}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
@@ -73,6 +76,36 @@ class Users(GenericAPIView[User]):
     def get(self, request: Request) -> Response:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(
+        operation_id="users_add",
+        summary="Add a user who holds keys",
+        tags=["users"],
+        parameters=[IDEMPOTENCY],
+        request=serializers.NewUserSerializer,
+        responses={201: serializers.UserSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Without a password: it holds keys, and signs in once somebody invites it."""
+        sent = serializers.NewUserSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        name, email = sent.validated_data["name"], sent.validated_data["email"]
+
+        def act() -> Response:
+            user = actions.add_user(username=name, email=email)
+            logged(request, user, "Added.")
+            return Response(serializers.UserSerializer(user).data, status=201)
+
+        return once(request, transaction.atomic(act))
+
+
+def logged(request: Request, user: User, text: str) -> None:
+    """Into Django's own log of what admins did, as the pages do: the user's page shows it as its history."""
+    via = key_of(request)
+    words = f"{text} From {address_of(request) or 'an unknown address'}{f', with {via.public_id}' if via else ''}."
+    LogEntry.objects.log_actions(
+        user_of(request).pk, [user], CHANGE, change_message=words, single_object=True
+    )
 
 
 def one_user(users: "QuerySet[User]", user_id: str) -> User:
@@ -95,6 +128,66 @@ class OneUser(GenericAPIView[User]):
     @extend_schema(operation_id="users_read", summary="Read a user", tags=["users"])
     def get(self, request: Request, user_id: str) -> Response:
         return Response(serializers.UserSerializer(self.get_user(user_id)).data)
+
+
+class Deactivate(OneUser):
+    """Only superusers deactivate staff, as in the admin pages."""
+
+    http_method_names = ["post", "options"]
+    rules = {"POST": does("keys.change_user")}
+
+    @extend_schema(
+        operation_id="users_deactivate",
+        summary="Shut a user out, and pause all their keys",
+        tags=["users"],
+        parameters=[IDEMPOTENCY],
+        request=serializers.ReasonSerializer,
+        responses={200: serializers.ShutOutSerializer},
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        user = self.get_changeable(user_id)
+        sent = serializers.ReasonSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+
+        def act() -> Response:
+            keys = actions.deactivate(user=user, **sent.validated_data, **made_by(request))
+            logged(request, user, f"Deactivated; {len(keys)} keys are paused.")
+            return self.answered(user, keys)
+
+        return once(request, transaction.atomic(act))
+
+    def get_changeable(self, user_id: str) -> User:
+        user = self.get_user(user_id)
+        if (user.is_staff or user.is_superuser) and not user_of(self.request).is_superuser:
+            raise forbidden("permission", "Only a superuser changes staff.")
+        return user
+
+    def answered(self, user: User, keys: list[ApiKey]) -> Response:
+        user.refresh_from_db()
+        return Response(
+            {"user": serializers.UserSerializer(user).data, "paused": [key.public_id for key in keys]}
+        )
+
+
+class Reactivate(Deactivate):
+    @extend_schema(
+        operation_id="users_reactivate",
+        summary="Let a user in again; the keys stay paused",
+        tags=["users"],
+        parameters=[IDEMPOTENCY],
+        request=serializers.NothingSerializer,
+        responses={200: serializers.ShutOutSerializer},
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        user = self.get_changeable(user_id)
+        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
+
+        def act() -> Response:
+            keys = actions.reactivate(user=user)
+            logged(request, user, "Reactivated.")
+            return self.answered(user, keys)
+
+        return once(request, transaction.atomic(act))
 
 
 class Introspect(GenericAPIView[ApiKey]):

@@ -234,6 +234,18 @@ class UserSerializer(serializers.Serializer[User]):
     last_sign_in_at = serializers.DateTimeField(source="last_login", allow_null=True)
 
 
+class NewUserSerializer(StrictSerializer):
+    name = serializers.RegexField(r"^[\w.@+-]{1,150}\Z", help_text="Letters, digits and @ . + - _")
+    email = serializers.EmailField(default="", allow_blank=True, max_length=254)
+
+
+class ShutOutSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+    paused = serializers.ListField(
+        child=serializers.CharField(), help_text="Ids of the user's keys that are paused."
+    )
+
+
 class MeSerializer(serializers.Serializer[Any]):
     """Who is calling, with which key, and what it may do here."""
 

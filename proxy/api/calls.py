@@ -1,6 +1,7 @@
 """The usage log and its totals over the management API."""
 
 import datetime
+from collections.abc import Callable
 from typing import Any, cast
 
 import django_filters
@@ -19,7 +20,7 @@ from keys.api.pages import TimeFilter, refuse_unknown
 from keys.api.problems import bad_value
 from keys.models import User
 from proxy import exports
-from proxy.calls import Call, CallQuerySet, CallTotal, CallTotalQuerySet, Cursor
+from proxy.calls import Call, CallQuerySet, CallTotal, Cursor
 
 STATUS_CLASSES = [(str(first), f"{first}xx") for first in (2, 3, 4, 5)]
 FORMS = [("csv", "CSV"), ("jsonl", "JSON Lines")]
@@ -252,24 +253,30 @@ class Usage(GenericAPIView[CallTotal]):
         sent = UsageQuerySerializer(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
         asked = sent.validated_data
-        rows = (self.models if MODEL in asked["by"] else self.totals)(**asked)
+        model = Call if MODEL in asked["by"] else CallTotal
+        rows = usage(
+            **asked,
+            rows=within(self, model.objects.all(), by_user),
+            narrow=lambda found: UsageFilters(request.query_params, found).qs,
+        )
         bounds = {name: asked[name] for name in ("since", "until")}
         is_cut = len(rows) > MOST_ROWS
         return Response({**bounds, "is_cut": is_cut, "results": rows[:MOST_ROWS]})
 
-    def totals(self, by: list[str], since: Any, until: Any) -> list[dict[str, Any]]:
-        totals = within(self, CallTotal.objects.all(), by_user)
-        totals = totals.by_hour() if "hour" in by else totals.by_day()
-        found = cast(CallTotalQuerySet, self.filter_queryset(totals.between(since, until)))
-        columns = {column: name for group in by for column, name in GROUPS[group].items()}
-        if not columns:
-            sums = found.sums()
-            return [{name: sums[name] for name in ("calls", "bytes_in", "bytes_out", "duration_ms")}]
-        grouped = found.grouped(*columns)[: MOST_ROWS + 1]
-        return [{columns.get(name, name): value for name, value in row.items()} for row in grouped]
 
-    def models(self, by: list[str], since: Any, until: Any) -> list[dict[str, Any]]:
-        calls = within(self, Call.objects.all(), by_user).between(since, until)
-        found = UsageFilters(self.request.query_params, calls).qs
-        rows = found.top_objects("registered_model", MOST_ROWS + 1)
-        return [{"model": row["object_name"], "calls": row["calls"]} for row in rows]
+Narrow = Callable[[Any], Any]
+
+
+def usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow) -> list[dict[str, Any]]:
+    """Sums of `rows` by what is asked, most calls first; one more than MOST_ROWS says that there are more.
+    `rows` are calls to be told by model, else their totals; `narrow` filters them further."""
+    if MODEL in by:
+        found = narrow(rows.between(since, until)).top_objects("registered_model", MOST_ROWS + 1)
+        return [{"model": row["object_name"], "calls": row["calls"]} for row in found]
+    totals = narrow((rows.by_hour() if "hour" in by else rows.by_day()).between(since, until))
+    columns = {column: name for group in by for column, name in GROUPS[group].items()}
+    if not columns:
+        sums = totals.sums()
+        return [{name: sums[name] for name in ("calls", "bytes_in", "bytes_out", "duration_ms")}]
+    grouped = totals.grouped(*columns)[: MOST_ROWS + 1]
+    return [{columns.get(name, name): value for name, value in row.items()} for row in grouped]

@@ -12,8 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import does, sees, within
-from keys.api.keys import IDEMPOTENCY
-from keys.api.once import once
+from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.problems import bad_value
 from keys.api.serializers import StrictSerializer

@@ -132,7 +132,7 @@ def test_what_is_anothers_is_not_there(api_portal, keys, anothers, schema):
 
 
 @pytest.mark.parametrize(
-    "path", ["/keys", "/users", "/calls", "/registrations", "/owners", "/usage?by=user,key"]
+    "path", ["/keys", "/users", "/calls?user=other", "/registrations", "/owners", "/usage?by=user,key"]
 )
 def test_lists_hold_nothing_of_anothers(api_portal, keys, anothers, path):
     for_all, own = (call(api_portal, keys[role], "GET", path).body.decode() for role in ("auditor", "holder"))

@@ -159,6 +159,7 @@ def test_keys_are_listed_for_people_without_their_secrets(run):
         "state",
         "created_at",
         "expires_at",
+        "last_used_at",
     ]
     assert [re.split(r" {2,}", line)[:3] for line in lines[1:]] == [
         [second["id"], "bob", "nightly"],

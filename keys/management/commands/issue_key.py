@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -94,12 +93,12 @@ class Command(BaseCommand):
 
 def owner(username: str) -> User:
     """The user of that name, made without a password if there is none."""
-    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
-        raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
-    user, is_new = User.objects.get_or_create(username=username)
-    if is_new:
-        user.set_unusable_password()
-        user.save(update_fields=["password"])
+    user = User.objects.filter(username=username).first()
+    if user is None:
+        try:
+            user = actions.add_user(username=username)
+        except actions.ActionError as error:
+            raise CommandError(f"--user: {error}") from None
     if not user.is_active:
         raise CommandError(f"--user: the account “{username}” is deactivated; activate it in /admin/ first")
     return user

@@ -8,10 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
 
-from keys.management.commands.issue_key import expiry
+from keys import times
 from keys.management.commands.revoke_key import key_of
 from keys.models import User
 from proxy import incident
@@ -69,19 +67,10 @@ def add_since(parser: CommandParser) -> None:
 
 def moment(text: str) -> datetime.datetime:
     """The time that `text` names."""
-    if text[-1:] in ("m", "h", "d", "w") and text[:-1].isdigit():
-        ahead = expiry(text)
-        now = timezone.now()
-        return now - (ahead - now) if ahead else now
     try:
-        day, time = parse_date(text), parse_datetime(text)
-    except ValueError:
-        day = time = None
-    if time is None and day is not None:
-        time = datetime.datetime.combine(day, datetime.time())
-    if time is None:
-        raise CommandError(f"--since: “{text}” is no time; write 2026-11-23, 2026-11-23T14:30 or 12h")
-    return time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+        return times.ago(text)
+    except ValueError as error:
+        raise CommandError(f"--since: {error}") from None
 
 
 def user_of(name: str) -> User:

@@ -1,6 +1,7 @@
 """Who am I, who else is there, and whose is this key?"""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from keys import actions
@@ -130,3 +131,60 @@ def test_who_finds_a_key_of_another_service_learns_nothing_of_it(cast):
 
     for path in ("/keys", "/users", f"/keys/{key_of(cast['dora']).public_id}"):
         refused(service.get(path), 403, "scope")
+
+
+class TestShuttingOut:
+    def test_pauses_all_keys_and_is_undone_without_them(self, cast, alice):
+        key = key_of(cast["dora"])
+        address = f"/users/{cast['dora'].public_id}"
+
+        shut = alice.post(f"{address}/deactivate", {"reason": "left"}).json()
+        assert (shut["user"]["is_active"], shut["paused"]) == (False, [key.public_id])
+        assert key.events.get(kind="paused").detail["via"] == alice.key.public_id
+        assert LogEntry.objects.get().change_message.endswith(f"with {alice.key.public_id}.")
+        let_in = alice.post(f"{address}/reactivate").json()
+        assert (let_in["user"]["is_active"], let_in["paused"]) == (True, [key.public_id])
+
+    def test_of_staff_is_for_superusers(self, cast, alice, bob):
+        address = f"/users/{cast['charlie'].public_id}/deactivate"
+
+        refused(bob.post(address), 403, "permission")
+        assert alice.post(address).status_code == 200
+
+    def test_of_oneself_is_not_possible(self, cast, alice):
+        refused(alice.post(f"/users/{cast['alice'].public_id}/deactivate"), 409, "not_possible")
+
+
+class TestAdding:
+    def test_a_user_who_cannot_sign_in_yet(self, bob):
+        added = bob.post("/users", {"name": "erin", "email": "erin@example.org"})
+
+        assert added.status_code == 201
+        user = User.objects.get(username="erin")
+        assert (user.has_usable_password(), user.is_staff, user.email) == (False, False, "erin@example.org")
+        refused(bob.post("/users", {"name": "erin"}), 409, "not_possible")
+
+    @pytest.mark.parametrize(
+        "body", [{}, {"name": "a b"}, {"name": "x", "email": "x"}, {"name": "x", "is_staff": True}]
+    )
+    def test_takes_names_and_nothing_of_rights(self, alice, more):
+        refused(alice.post("/users", {"name": "x", **more}), 400, "bad_value")
+
+    def test_is_for_who_may(self, dora):
+        refused(dora.post("/users", {"name": "erin"}), 403, "permission")
+
+
+class TestSelfService:
+    NEW = {"user": "dora", "name": "my own", "preset": "reader", "expires_in": "7d"}
+
+    def test_is_off_unless_the_operator_lets_holders(self, dora):
+        refused(dora.post("/keys", self.NEW), 403, "permission")
+
+    def test_is_for_oneself_within_the_limits_of_the_account_page(self, dora, settings):
+        settings.SELF_SERVICE = True
+
+        assert dora.post("/keys", self.NEW).json()["user"] == "dora"
+        refused(dora.post("/keys", {**self.NEW, "user": "alice"}), 403, "permission")
+        refused(dora.post("/keys", {**self.NEW, "expires_in": "9999d"}), 409, "not_possible")
+        refused(dora.post("/keys", {**self.NEW, "preset": "full"}), 409, "not_possible")
+        refused(dora.post("/keys", {**self.NEW, "any_owner": True}), 409, "not_possible")

@@ -1,0 +1,26 @@
+"""List users."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from keys.api.serializers import UserSerializer
+from keys.models import User
+from keys.tables import show
+
+COLUMNS = ("id", "name", "is_active", "is_staff", "created_at", "last_sign_in_at")
+
+
+class Command(BaseCommand):
+    help = "List users: who holds keys, who is staff, who is deactivated."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--find", metavar="TEXT", help="only users whose name holds this")
+        parser.add_argument("--json", action="store_true", help="print a JSON list")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        users = User.objects.order_by("username")
+        if options["find"]:
+            users = users.filter(username__icontains=options["find"])
+        rows = (dict(UserSerializer(user).data) for user in users)
+        show(self, COLUMNS, rows, as_json=options["json"], empty="No such users.")

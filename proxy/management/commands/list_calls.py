@@ -1,0 +1,45 @@
+"""List calls, latest first."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from proxy import exports, listing_options
+from proxy.api.calls import CallFilters
+from proxy.calls import Call
+
+COLUMNS = (
+    "at",
+    "status",
+    "operation",
+    "user",
+    "key",
+    "object_name",
+    "address",
+    "duration_ms",
+    "reason",
+    "request_id",
+)
+
+
+class Command(BaseCommand):
+    help = "List calls from the usage log, latest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        listing_options.add(
+            parser,
+            user="name or id (usr_…)",
+            key="id (key_…), as list_keys shows it",
+            operation="such as runs.create",
+            status="first digit: 2, 3, 4 or 5",
+            reason="why it was refused, such as scope",
+            object="id or name of a run, experiment, model, …",
+            address="the caller's",
+            request_id="req_…, as the caller's error shows it",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        calls = listing_options.found(CallFilters, Call.objects.all(), options)
+        rows = exports.calls(calls)
+        fields = exports.CALL_FIELDS
+        listing_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")

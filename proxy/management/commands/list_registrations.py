@@ -1,0 +1,46 @@
+"""List registrations, latest first."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from proxy import exports, listing_options
+from proxy.api.registrations import RegistrationFilters
+from proxy.models import Registration
+
+COLUMNS = (
+    "at",
+    "outcome",
+    "operation",
+    "object_name",
+    "version",
+    "user",
+    "key",
+    "tag_rules",
+    "address",
+    "request_id",
+)
+
+
+class Command(BaseCommand):
+    help = "List registrations from the ledger, latest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        listing_options.add(
+            parser,
+            user="name or id (usr_…)",
+            key="id (key_…), as list_keys shows it",
+            model="its name; a logged model's id",
+            operation="such as model-versions.create",
+            outcome=", ".join(Registration.Outcome.values),
+            environment="live or test",
+            request_id="req_…, as the caller's error shows it",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        rows = listing_options.found(RegistrationFilters, Registration.objects.all(), options)
+        fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
+        rows = exports.registrations(rows)
+        listing_options.show(
+            self, rows, options, fields=fields, columns=columns, empty="No such registrations."
+        )

@@ -1,0 +1,40 @@
+"""Calls and bytes, summed."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from proxy import exports, listing_options
+from proxy.api import calls as api
+from proxy.calls import Call, CallTotal
+
+SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
+
+
+class Command(BaseCommand):
+    help = "Sum calls and bytes by key, user, operation, status, day, hour or model. Default: of the last 30 days."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--by", default="user", help="with commas between; default: user")
+        listing_options.add(
+            parser, user="name or id (usr_…)", key="id (key_…)", operation="such as runs.create"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        sent = api.UsageQuerySerializer(data={"by": options["by"], **listing_options.moments(options)})
+        if not sent.is_valid():
+            name, errors = next(iter(sent.errors.items()))
+            raise CommandError(f"--{name}: {errors[0]}")
+        asked = sent.validated_data
+        bounds = {**options, "since": None, "until": None}
+        model = Call if api.MODEL in asked["by"] else CallTotal
+        found = api.usage(
+            **asked,
+            rows=model.objects.all(),
+            narrow=lambda rows: listing_options.found(api.UsageFilters, rows, bounds),
+        )
+        rows = [{name: exports.plain(value) for name, value in row.items()} for row in found]
+        columns = (*(rows[0] if rows else SUMS),)
+        listing_options.show(
+            self, rows, options, fields=list(columns), columns=columns, empty="No calls in that time."
+        )

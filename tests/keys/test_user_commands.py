@@ -1,0 +1,55 @@
+"""`list_users` and `deactivate_user`, and that `list_keys` tells when keys were last used."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from keys.models import ApiKey, User
+from tests.keys.people import key_of
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+@pytest.fixture
+def run(capsys):
+    def command(*arguments: str) -> str:
+        call_command(*arguments)
+        return capsys.readouterr().out
+
+    return command
+
+
+def test_users_are_listed(cast, run):
+    assert [line.split()[1] for line in run("list_users").splitlines()[1:]] == sorted(cast)
+    [found] = json.loads(run("list_users", "--find", "dora", "--json"))
+    assert (found["name"], found["id"], found["is_staff"]) == ("dora", cast["dora"].public_id, False)
+
+
+def test_a_user_is_shut_out_with_all_keys_and_let_in_again(cast, run):
+    key = key_of(cast["dora"])
+
+    assert run("deactivate_user", "dora", "--reason", "left") == (
+        f"dora is deactivated; paused: {key.public_id} “nightly training”.\n"
+    )
+    assert not User.objects.get(username="dora").is_active
+    undone = json.loads(run("deactivate_user", cast["dora"].public_id, "--undo", "--json"))
+    assert (undone["is_active"], [key["state"] for key in undone["paused"]]) == (True, ["paused"])
+
+
+def test_the_last_superuser_stays(cast):
+    with pytest.raises(CommandError, match="last superuser"):
+        call_command("deactivate_user", "alice")
+    with pytest.raises(CommandError, match="there is no user “nobody”; "):
+        call_command("deactivate_user", "nobody")
+
+
+def test_keys_are_listed_with_their_last_use(cast, run):
+    key = key_of(cast["dora"])
+    key_of(cast["bob"], "other")
+    ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now())
+
+    assert run("list_keys", "--find", "nightly").splitlines()[1].endswith(f"{timezone.now():%Y-%m-%d %H:%M}")
+    assert run("list_keys", "--state", "revoked") == "No such keys.\n"
+    assert json.loads(run("list_keys", "--json", "--user", "dora"))[0]["last_used_at"]
