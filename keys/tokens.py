@@ -22,6 +22,8 @@ CHECKSUM_LENGTH = 6
 KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
 # Looks like someone's attempt at a key, whole or not; used where a key must not pass unseen (query strings).
 KEY_LIKE_PATTERN = re.compile(r"hk_(?:live|test)_[0-9A-Za-z]{8,}")
+# What else in a path opens a door: the link of an invitation, and of a forgotten password.
+LINK_PATTERN = re.compile(r"hki_[0-9A-Za-z]{8,}|(?<=password/reset/key/)[^/\s]+")
 
 
 class InvalidToken(ValueError):
@@ -100,7 +102,7 @@ def hide(text: str) -> str:
         for decoded in (once := unquote(text), unquote(once)):
             if len(KEY_LIKE_PATTERN.findall(decoded)) > len(KEY_LIKE_PATTERN.findall(text)):
                 text = decoded
-    return KEY_LIKE_PATTERN.sub("hk_(hidden)", text)
+    return LINK_PATTERN.sub("(hidden)", KEY_LIKE_PATTERN.sub("hk_(hidden)", text))
 
 
 def digest(token: Token, pepper: str) -> str:

@@ -14,10 +14,10 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from keys import groups, user_pages
+from keys import groups, invitation_pages, user_pages
 from keys.columns import ApiKeyInline, badge, timed
 from keys.key_page import chart
 from keys.models import ApiKey, User
@@ -64,7 +64,6 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     """Users are deactivated, never deleted: their keys and calls stay in the records."""
 
     form = UserChangeForm
-    add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "public_id", "account", "role", "key_count", "last_sign_in"]
     list_filter = ["is_active", "is_staff", "is_superuser", "groups"]
@@ -98,9 +97,14 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         wrap = self.admin_site.admin_view
         own = [
             path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
-            for name, view in user_pages.USER_PAGES.items()
+            for name, view in (user_pages.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
         return [*own, *super().get_urls()]
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return invitation_pages.add(request)
 
     def change_view(
         self,
@@ -114,6 +118,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         if user and request.user.has_perm("proxy.view_call"):
             context["chart"] = chart(user.call_totals)
         if user:
+            context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
             context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

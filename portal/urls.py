@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from keys import palette, use
+from keys import invitation_pages, palette, use
 from portal import docs, health, metrics, sign_in_pages, views
 from proxy import incident_pages, pages
 
@@ -12,6 +12,8 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("account", RedirectView.as_view(pattern_name="account")),
     path("account/connection/<str:public_id>", use.connection, name="key-connection"),
+    path("account/invitation/", invitation_pages.accept, name="invitation"),
+    path("account/invitation/<str:secret>/", invitation_pages.link, name="invitation-link"),
     path("account/", include("portal.sign_in_urls")),
     path("account/", include("portal.account.urls")),
     path("docs", RedirectView.as_view(pattern_name="docs")),

@@ -335,7 +335,7 @@ def use(running: Portal, secret: str):
     yield running.request("GET", GET_EXPERIMENT, key=typo)
     yield running.request("GET", GET_EXPERIMENT, key=secret, headers=[("X-API-Key", UNKNOWN)])
     yield running.request("GET", GET_EXPERIMENT, headers=[("Authorization", f"Token {secret}")])
-    yield running.request("POST", "/admin/login/", key=secret, body={"key": secret}, headers=html)
+    yield running.request("POST", "/account/login/", key=secret, body={"key": secret}, headers=html)
 
 
 def everything_stored(url: str) -> str:

@@ -56,7 +56,7 @@ class TestUsers:
         assert list(cast["charlie"].user_permissions.all()) == [permission]
 
     def test_a_new_user_needs_no_password(self, alice):
-        alice.post(f"{USERS}add/", {"username": "nightly-job", "usable_password": "false"})
+        alice.post(f"{USERS}add/", {"name": "nightly-job", "sign_in": "none"})
 
         assert not User.objects.get(username="nightly-job").has_usable_password()
 

@@ -43,7 +43,7 @@ def took(running: Portal, method: str, target: str, status: int, **options) -> f
 
 def assert_well(running: Portal) -> None:
     """Health and pages answer as if nothing were."""
-    for path in ("/health/live", "/health/ready", "/admin/login/"):
+    for path in ("/health/live", "/health/ready", "/account/login/"):
         assert wait_for(lambda: took(running, "GET", path, 200), lambda took: took < SOON) < SOON, path  # noqa: B023
 
 
@@ -60,7 +60,7 @@ class TestSlowSenders:
             assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=echo_key["key"]) < SOON
 
     def test_slow_forms_hold_up_nobody(self, echo_portal):
-        head = b"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\nusername=a"
+        head = b"POST /account/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n\r\nusername=a"
         with opened(echo_portal, 100, head):
             assert_well(echo_portal)
 
@@ -74,7 +74,7 @@ class TestSlowSenders:
         "line", ["Content-Length: 65537", "Transfer-Encoding: chunked", "Expect: 100-continue"]
     )
     def test_a_page_takes_no_body_that_it_would_have_to_wait_for(self, line, echo_portal):
-        head = f"POST /admin/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\nConnection: close\r\n\r\n"
+        head = f"POST /account/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\n{line}\r\nConnection: close\r\n\r\n"
         started = time.monotonic()
         reply = wait_for(lambda: first_final(echo_portal.raw(head.encode(), b"x=")))
         assert reply.status in (400, 413)

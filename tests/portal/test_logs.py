@@ -110,7 +110,7 @@ def requests(key: str) -> list[tuple[str, str, list[tuple[str, str]], bytes | No
         ("GET", "/", [("Host", key)], None),
         ("POST", search, bearer, json_body),
         ("POST", search, bearer, b"{" + key.encode()),
-        ("POST", "/admin/login/", [], f"username={key}&password={key}".encode()),
+        ("POST", "/account/login/", [], f"login={key}&password={key}".encode()),
         (key, "/api/mlflow/version", bearer, None),
     ]
 

@@ -70,6 +70,8 @@ ROWS: dict[str, Row] = {
             "add/": DO,
             "<path:object_id>/change/": Row(VIEWERS, KEEPERS),
             "<id>/password/": DO,
+            "<int:pk>/invite/": DO,
+            "<int:pk>/withdraw/": DO,
         },
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},

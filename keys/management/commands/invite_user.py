@@ -1,0 +1,37 @@
+"""Invite a user: print, once, the link with which they set a password."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys import invitations
+from keys.actions import ActionError
+from keys.invitation_pages import address_of, mailed
+from keys.models import User
+
+
+class Command(BaseCommand):
+    help = "Make a link with which a user (made if there is none of that name) sets a password; printed once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--user", required=True, help="the user's name")
+        parser.add_argument("--email", default="", help="a new user's address; the link is mailed there, too")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        user = User.objects.filter(username=options["user"]).first()
+        if user and options["email"] and user.email != options["email"]:
+            raise CommandError("--email is for new users; change this one's address in the admin pages")
+        try:
+            user = user or invitations.add_user(name=options["user"], email=options["email"])
+            made, secret = invitations.invite(user=user)
+        except ActionError as error:
+            raise CommandError(str(error)) from None
+        link = address_of(secret)
+        is_mailed = mailed(user, link)
+        if options["json"]:
+            shown = {"user": user.username, "user_id": user.public_id, "link": link, "mailed": is_mailed}
+            self.stdout.write(json.dumps({**shown, "expires_at": made.expires_at.isoformat()}))
+            return
+        self.stdout.write(f"{link}\nWorks once, until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
