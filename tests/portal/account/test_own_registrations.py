@@ -44,7 +44,7 @@ def test_the_ledger_says_what_was_asked_and_what_came_of_it(dora):
 
 
 def test_every_operation_of_the_ledger_has_words(dora):
-    from portal.templatetags.account import ACTS, act
+    from portal.templatetags.holder import ACTS, act
     from proxy.ledger import is_recorded
     from proxy.routes import OPERATIONS
 
