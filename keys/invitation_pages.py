@@ -55,7 +55,9 @@ class PasswordForm(forms.Form):
         help_text=" ".join(password_validators_help_texts()),
     )
     again = forms.CharField(
-        label="The same again", strip=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+        label="The same again",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
     def __init__(self, *args: Any, user: User) -> None:

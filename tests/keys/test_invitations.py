@@ -62,7 +62,9 @@ def test_the_link_works_once(link):
     for client in (first, second):
         client.get(link)
     first.post(ACCEPT, BOTH)
-    late = second.post(ACCEPT, {"password": "another phrase altogether", "again": "another phrase altogether"})
+    late = second.post(
+        ACCEPT, {"password": "another phrase altogether", "again": "another phrase altogether"}
+    )
 
     for answer in (late, Client().get(link)):
         assert answer.status_code == 404
