@@ -17,7 +17,6 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from keys import invitations
-from keys.forms import sentence
 from keys.models import Invitation, User
 from keys.pages import is_done, made_by, page, sent
 from keys.user_pages import CHANGE, back, log, user_of
@@ -181,8 +180,8 @@ def accept(request: HttpRequest) -> HttpResponse:
 
 
 def refused(request: HttpRequest, reason: str) -> HttpResponse:
-    words = sentence(invitations.ENDED[reason])
-    return unreferred(render(request, "keys/invitation_ended.html", {"words": words}, status=404))
+    words = {"words": invitations.ENDED[reason]}
+    return unreferred(render(request, "keys/invitation_ended.html", words, status=404))
 
 
 def unreferred(response: HttpResponse) -> HttpResponse:
