@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -37,6 +38,12 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
     def queryset(self, request: HttpRequest, queryset: QuerySet[KeyEvent]) -> QuerySet[KeyEvent]:
         text = (self.value() or "").strip()
         return queryset.filter(actor__username__icontains=text) if text else queryset
+
+
+class AdminFilter(WhoFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:  # type: ignore[override]
+        text = (self.value() or "").strip()
+        return queryset.filter(user__username__icontains=text) if text else queryset
 
 
 @admin.register(KeyEvent)
@@ -145,3 +152,59 @@ def row(event: KeyEvent) -> list[str]:
 def cell(text: str) -> str:
     """A text as a spreadsheet shows it and does not compute it: names are anybody's choice."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
+    """What admins did to users, and to what users own: Django's own log, which the pages write."""
+
+    list_display = ["time", "who", "about", "what_it_is", "details"]
+    list_display_links = None
+    list_filter = ["action_time", AdminFilter]
+    list_filter_submit = True
+    list_per_page = 50
+    list_select_related = ["user", "content_type"]
+    list_before_template = "admin/keys/activity_tabs.html"
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    sortable_by = ()
+    ordering = ["-action_time", "-pk"]
+    search_fields = ["object_repr"]
+    search_help_text = "Name of the user or object"
+    fields = readonly_fields = list_display
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        """Who may see what was done to keys."""
+        return request.user.has_perm("keys.view_keyevent")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    @admin.display(description="Time (UTC)")
+    def time(self, entry: LogEntry) -> str:
+        return exactly(entry.action_time).removesuffix(" UTC")
+
+    @admin.display(description="Who did it")
+    def who(self, entry: LogEntry) -> str:
+        return entry.user.get_username()
+
+    @admin.display(description="About")
+    def about(self, entry: LogEntry) -> str:
+        return entry.object_repr
+
+    @admin.display(description="Kind")
+    def what_it_is(self, entry: LogEntry) -> str:
+        return entry.content_type.name if entry.content_type else "-"
+
+    @admin.display(description="Details")
+    def details(self, entry: LogEntry) -> str:
+        return entry.get_change_message() or entry.get_action_flag_display()

@@ -4,13 +4,18 @@ import csv
 import io
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 
 from keys import actions
 from keys.activity_admin import CHUNK
-from keys.models import KeyEvent
-from tests.keys.people import key_of, queries, signed_in
+from keys.groups import AUDITORS
+from keys.models import KeyEvent, User
+from tests.keys.people import USERS, key_of, queries, signed_in
 
 ACTIVITY = "/admin/keys/keyevent/"
+OF_USERS = "/admin/admin/logentry/"
 EXPORT = "/admin/keys/keyevent/export/"
 
 
@@ -113,3 +118,40 @@ def exported(client, query=None) -> str:
     response = client.get(EXPORT, query or {})
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     return b"".join(response.streaming_content).decode()
+
+
+class TestOfUsers:
+    def test_it_says_what_admins_did_to_users(self, cast, alice, bob):
+        bob.post(f"{USERS}{cast['dora'].pk}/deactivate/", {"reason": "left"})
+        none = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
+        auditors = Group.objects.get(name=AUDITORS)
+        staff = {"username": "charlie", "is_staff": "on", "groups": [auditors.pk]}
+        alice.post(f"{USERS}{cast['charlie'].pk}/change/", {**staff, **none})
+
+        page = alice.get(OF_USERS).content.decode()
+
+        assert "Deactivated; 0 keys are paused. From 127.0.0.1." in page
+        assert "Changed Groups." in page
+        listed = alice.get(OF_USERS, {"who": "bo"}).context["cl"].result_list
+        assert [entry.object_repr for entry in listed] == ["dora"]
+
+    @pytest.mark.parametrize(("name", "status"), [("charlie", 403), ("dora", 302)])
+    def test_it_is_for_those_who_see_activity(self, cast, name, status):
+        assert signed_in(cast[name]).get(OF_USERS).status_code == status
+
+    def test_nobody_changes_it(self, cast, alice, bob):
+        bob.post(f"{USERS}{cast['dora'].pk}/deactivate/")
+        [entry] = LogEntry.objects.all()
+
+        assert alice.post(f"{OF_USERS}{entry.pk}/change/", {"object_repr": "x"}).status_code == 403
+        assert alice.post(f"{OF_USERS}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+    def test_it_takes_as_many_queries_for_1000_entries_as_for_10(self, cast, alice):
+        about = ContentType.objects.get_for_model(User)
+        counts = []
+        for number in (10, 990):
+            entry = {"user": cast["bob"], "content_type": about, "object_id": "1", "action_flag": 2}
+            LogEntry.objects.bulk_create(LogEntry(**entry, object_repr="dora") for _ in range(number))
+            counts.append(queries(lambda: alice.get(OF_USERS)))
+
+        assert counts[0] == counts[1]

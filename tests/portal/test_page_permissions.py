@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -76,6 +78,7 @@ ROWS: dict[str, Row] = {
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     **record("keys/keyevent", **{"export/": LIST}),
+    **record("admin/logentry"),
     **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
     **record(
         "proxy/registration",
@@ -121,8 +124,11 @@ def numbers(people) -> dict[str, int]:
     row = Registration.objects.create(
         request_id="req_1", at=key.created_at, user=holder, key=key, operation="registered-models.create"
     )
+    about = ContentType.objects.get_for_model(User)
+    entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
+        "logentry": entry.pk,
         **numbers,
         "registration": row.pk,
         "try": key.pk,
