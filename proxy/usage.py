@@ -50,6 +50,7 @@ class Passage:
     admission: Admission | None = None
     operation: str = ""
     thing: Thing | None = None
+    is_of_page: bool = False  # asked for by MLflow's pages on their own, whoever reads them
     status: int = 0
     reason: str = ""
     bytes_in: int = 0
@@ -69,7 +70,8 @@ class Passage:
         """Put the call into the spool: before the last byte of its answer goes, `bytes_out` then being what
         will have gone. What turns out otherwise is corrected by the next time; the same again does nothing.
 
-        A call without a valid key is nobody's: it is counted and has no row.
+        A call without a valid key is nobody's: it is counted and has no row. What belongs to MLflow's pages
+        themselves tells nothing of anyone, and would hide what does: it has none either, unless refused.
         """
         with self.lock:  # the portal's end comes from another thread
             self.record_once(bytes_out)
@@ -82,6 +84,8 @@ class Passage:
         if self.caller is None:
             if self.recorded is None and self.status in (400, 401):
                 attempts.add(self.reason, self.address, at=moment(self.at))
+        elif self.is_of_page and self.status < 400:
+            pass
         elif self.recorded is None:
             keep([CALL, self.request_id, self.at, *self.row(self.caller, now[0], duration_ms)])
         else:

@@ -109,9 +109,11 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
         self.admit(caller, is_transfer=operations.is_transfer(request.method or "", path))
         if caller.key is None and (answer := browser.ABSENT.get((request.method or "", path))):
+            self.passage.is_of_page = True
             return JsonResponse(answer)
         match = operations.match(request.method or "", path, by_browser=caller.key is None)
         self.passage.operation = match.operation.name
+        self.passage.is_of_page = match.operation.name == "pages.file"
         self.passage.thing = subjects.subject(match, query)
         if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()

@@ -1,24 +1,17 @@
 """Signed-in people, without the sign-in page."""
 
 import json
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from tests.portals import Portal, Reply
-
-SIGN_IN = """
-import json
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
+
 from keys.models import User
-user, _ = User.objects.get_or_create(username={name!r})
-session = SessionStore()
-session[SESSION_KEY], session[BACKEND_SESSION_KEY] = str(user.pk), settings.AUTHENTICATION_BACKENDS[0]
-session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-session.create()
-print(json.dumps([settings.SESSION_COOKIE_NAME, session.session_key, user.public_id]))
-"""
+from tests.portals import Portal, Reply
+
 OWN_PAGE = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 
 
@@ -45,6 +38,21 @@ class Browser:
 
 
 def sign_in(portal: Portal, name: str) -> Browser:
-    made = portal.manage("shell", "-c", SIGN_IN.format(name=name)).stdout
-    cookie, value, user_id = json.loads(made.strip().splitlines()[-1])
-    return Browser(portal, name, f"{cookie}={value}", user_id)
+    """A session of the user's, who is made if missing. The portal's secrets are this process's too."""
+    query = "select id, public_id, password from keys_user where username = %s"
+    if not portal.sql(query, name):
+        portal.manage("shell", "-c", f"from keys.models import User; User.objects.create_user({name!r})")
+    [(pk, user_id, password)] = portal.sql(query, name)
+    content = {
+        SESSION_KEY: str(pk),
+        BACKEND_SESSION_KEY: settings.AUTHENTICATION_BACKENDS[0],
+        HASH_SESSION_KEY: User(password=password).get_session_auth_hash(),
+    }
+    session_id = secrets.token_hex(16)
+    portal.sql(
+        "insert into django_session (session_key, session_data, expire_date) "
+        "values (%s, %s, now() + interval '1 hour')",
+        session_id,
+        SessionStore().encode(content),
+    )
+    return Browser(portal, name, f"{settings.SESSION_COOKIE_NAME}={session_id}", user_id)

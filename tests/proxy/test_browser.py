@@ -5,6 +5,11 @@ import json
 
 import pytest
 
+from keys import actions
+from keys.models import User
+from keys.scopes import Preset
+from proxy import browser
+from proxy.routes import OPERATIONS
 from tests.echo import Script
 from tests.sessions import sign_in
 
@@ -91,6 +96,20 @@ def test_the_usage_log_has_the_call_with_its_user_and_no_key(bob, echo, echo_por
     [row] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
     [(user,)] = echo_portal.sql("select public_id from keys_user where id = %s", row["user_id"])
     assert (user, row["key_id"], row["operation"]) == (bob.user_id, None, "runs.search")
+
+
+def test_what_belongs_to_the_pages_themselves_is_not_in_the_usage_log(bob, echo, echo_portal):
+    own = [
+        bob.call("GET", f"/mlflow{path}")
+        for path in ("/static-files/a.js", "/ajax-api/2.0/mlflow/users/current")
+    ]
+    visit, search = bob.call("GET", "/mlflow/"), bob.call("POST", SEARCH, {})
+
+    assert echo_portal.calls(request_id=search.headers["X-Request-ID"])  # written in the order of their ends
+    assert echo_portal.calls(request_id=visit.headers["X-Request-ID"])
+    for reply in own:
+        query = "select 1 from proxy_call where request_id = %s"
+        assert (reply.status, echo_portal.sql(query, reply.headers["X-Request-ID"])) == (200, [])
 
 
 @pytest.mark.parametrize(
@@ -289,6 +308,19 @@ def test_a_browser_may_write_no_more_than_one_of_its_users_keys_could_from_there
 
     assert create(sign_in(echo_portal, f"browsing-{name}"), "anything").status == 403
     assert echo.received == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 20])
+def test_a_users_rights_take_one_query_however_many_keys(count, db, django_assert_num_queries):
+    user = User.objects.create_user("holder")
+    for number in range(count):
+        actions.issue(owner=user, name=f"key {number}")
+    [row] = [row for row in OPERATIONS if row.name == "registered-models.create"]
+
+    with django_assert_num_queries(1):
+        found = list(browser.candidates(user, row, "127.0.0.1"))
+
+    assert [len(caller.scopes) > len(Preset.READER.scopes) for caller in found] == [count > 0]
 
 
 def test_of_several_keys_any_may_stand_in(echo_portal, echo):
