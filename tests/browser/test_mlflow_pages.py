@@ -8,7 +8,7 @@ from http.cookies import SimpleCookie
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import BrowserContext, Page, Response, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Response, expect
 
 from tests.browser.conftest import PASSWORD, Visit
 from tests.portals import Portal
@@ -92,6 +92,11 @@ class Pages:
         return [line for line in self.visit.errors if not CHATTER.search(line)]
 
 
+def shows(what: Locator) -> None:
+    """MLflow's pages load a good deal before they show anything."""
+    expect(what).to_be_visible(timeout=20_000)
+
+
 def sign_in_here(context: BrowserContext, portal: Portal, user: Browser) -> None:
     [(name, morsel)] = SimpleCookie(user.cookie).items()
     context.add_cookies(
@@ -135,7 +140,7 @@ def test_a_visitor_signs_in_and_comes_back(pages, mlflow_portal):
     window.page.get_by_label("Password").press("Enter")
 
     window.page.wait_for_url("**/mlflow/**")
-    expect(window.page.get_by_text("Recent Experiments")).to_be_visible()
+    shows(window.page.get_by_text("Recent Experiments"))
     assert window.errors == []
 
 
@@ -144,32 +149,32 @@ def test_what_the_client_made_is_shown_and_nothing_goes_wrong(pages, zoe, work):
     page = window.page
 
     window.goto("#/experiments")
-    expect(page.get_by_role("link", name=work.model)).to_be_visible()
+    shows(page.get_by_role("link", name=work.model))
 
     window.goto(f"#/experiments/{work.experiment}/runs")
-    expect(page.get_by_text("first run").first).to_be_visible()
+    shows(page.get_by_text("first run").first)
 
     window.goto(f"#/runs/{work.run}")  # as the portal's own pages link to it
-    expect(page.get_by_role("heading", name="first run")).to_be_visible()
-    expect(page.get_by_role("link", name="loss")).to_be_visible()
+    shows(page.get_by_role("heading", name="first run"))
+    shows(page.get_by_role("link", name="loss"))
 
     window.goto(f"#/experiments/{work.experiment}/runs/{work.run}/model-metrics")
-    expect(page.locator(".js-plotly-plot").first).to_be_visible()
+    shows(page.locator(".js-plotly-plot").first)
 
     window.goto(f"#/experiments/{work.experiment}/runs/{work.run}/artifacts/notes.txt")
-    expect(page.get_by_text("hello from the client")).to_be_visible()
+    shows(page.get_by_text("hello from the client"))
 
     window.goto(f"#/models/{work.model}")
-    expect(page.get_by_text("What the pages show.")).to_be_visible()
+    shows(page.get_by_text("What the pages show."))
     window.goto(f"#/models/{work.model}/versions/1")
-    expect(page.get_by_text("The first.")).to_be_visible()
+    shows(page.get_by_text("The first."))
 
     window.goto("#/prompts")
-    expect(page.get_by_role("heading", name="Prompts")).to_be_visible()
+    shows(page.get_by_role("heading", name="Prompts"))
     window.goto(f"#/experiments/{work.experiment}/datasets")
-    expect(page.get_by_text("evaluation dataset").first).to_be_visible()
+    shows(page.get_by_text("evaluation dataset").first)
     window.goto(f"#/experiments/{work.experiment}/overview/usage")
-    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    shows(page.get_by_role("heading", name="Overview"))
 
     # MLflow itself looks for a file that this version does not have.
     assert {line for line in window.refused if "model-versions/get-artifact" not in line} == set()
@@ -181,8 +186,8 @@ def test_a_refused_part_says_so_and_the_page_goes_on(pages, zoe):
 
     window.goto("#/settings/webhooks")
 
-    expect(window.page.get_by_text("webhooks make the server call other addresses").first).to_be_visible()
-    expect(window.page.get_by_role("heading", name="Webhooks")).to_be_visible()
+    shows(window.page.get_by_text("webhooks make the server call other addresses").first)
+    shows(window.page.get_by_role("heading", name="Webhooks"))
     assert window.refused == ["403 ajax-api/2.0/mlflow/webhooks"]
 
 
@@ -198,7 +203,7 @@ def test_a_holder_writes_what_is_theirs_and_it_is_on_record(pages, yves, work, m
     window.goto(f"#/models/{work.model}")
     add_tag(window, "team")
 
-    expect(window.page.get_by_role("cell", name="team", exact=True)).to_be_visible()
+    shows(window.page.get_by_role("cell", name="team", exact=True))
     assert window.refused == []
     [row] = mlflow_portal.rows(
         "select r.*, u.username from proxy_registration r join keys_user u on u.id = user_id "
@@ -233,7 +238,7 @@ def test_without_the_right_a_write_is_refused_in_words(pages, zoe, work):
     window.goto(f"#/models/{work.model}")
     add_tag(window, "mine")
 
-    expect(window.page.get_by_text("needs the scope registry:write").first).to_be_visible()
+    shows(window.page.get_by_text("needs the scope registry:write").first)
     assert window.refused == ["403 ajax-api/2.0/mlflow/registered-models/set-tag"]
 
 
@@ -241,7 +246,7 @@ def test_an_artifact_is_shown_without_its_scripts_and_never_becomes_a_page(pages
     window = pages(zoe)
     window.goto(f"#/experiments/{work.experiment}/runs/{work.run}/artifacts/report.html")
     preview = window.page.frame_locator("iframe")
-    expect(preview.get_by_role("heading", name="A report")).to_be_visible()
+    shows(preview.get_by_role("heading", name="A report"))
     assert all("Content Security Policy" in line for line in window.errors)  # the report's script, stopped
     assert window.errors
 
