@@ -165,6 +165,18 @@ def test_deactivation_ends_it_at_once(echo_portal, echo):
     assert len(echo.received) == 1
 
 
+def test_staff_who_need_a_second_factor_get_nothing_without_one(client, db, settings):
+    settings.REQUIRE_MFA_FOR_STAFF = True
+    client.force_login(User.objects.create_user("staff", is_staff=True))
+
+    page = client.get("/mlflow/", HTTP_ACCEPT=HTML, HTTP_SEC_FETCH_SITE="none")
+    call = client.post(SEARCH, {}, content_type="application/json", HTTP_SEC_FETCH_SITE="same-origin")
+
+    assert page["Location"].startswith("/account/2fa/")
+    assert call.status_code == 403
+    assert "second factor" in call.json()["message"]
+
+
 # Where a call comes from
 
 
