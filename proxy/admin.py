@@ -10,7 +10,7 @@ from proxy import (  # noqa: F401  register their pages
     owner_admin,
     registration_admin,
 )
-from proxy.listing import find_in, guarded
+from proxy.listing import find_in
 from proxy.models import Call
 
 
@@ -19,12 +19,13 @@ class CallAdmin(ModelAdmin):  # type: ignore[misc]
     """Read by those who may; written by nobody, superusers included."""
 
     def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
         find = call_pages.may_see(find_in("admin:proxy_call_changelist"))
         return [
-            path("", guarded(call_pages.log), name="proxy_call_changelist"),
-            path("find/", guarded(find), name="proxy_call_find"),
-            path("export/", guarded(call_pages.export), name="proxy_call_export"),
-            path("<path:object_id>/change/", guarded(call_pages.call), name="proxy_call_change"),
+            path("", wrap(call_pages.log), name="proxy_call_changelist"),
+            path("find/", wrap(find), name="proxy_call_find"),
+            path("export/", wrap(call_pages.export), name="proxy_call_export"),
+            path("<path:object_id>/change/", wrap(call_pages.call), name="proxy_call_change"),
             *super().get_urls(),
         ]
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
@@ -17,7 +17,7 @@ from proxy.filters import without_secret
 PER_PAGE = 50
 
 Row = TypeVar("Row")
-View = Callable[..., HttpResponseBase]
+View = Callable[[HttpRequest], HttpResponse]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +68,6 @@ class Pages(Generic[Row]):
 
     def to(self, direction: str, row: Row) -> str:
         return urlencode({direction: self.place(row)})
-
-
-def guarded(view: View) -> View:
-    """The admin's page `view`, never with an API key in its address: what is pasted into a filter is taken out
-    before anybody is sent to sign in and back with that address."""
-    behind = admin.site.admin_view(view)
-
-    def guard(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponseBase:
-        clean = without_secret(request.GET)
-        if clean is None:
-            return behind(request, *arguments, **named)
-        is_signed_in = admin.site.has_permission(request)
-        return see_other(f"{request.path}?{clean.urlencode()}" if is_signed_in else request.path)
-
-    return guard
 
 
 def find_in(list_name: str) -> View:

@@ -6,7 +6,7 @@ from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 
 from proxy import registration_pages as pages
-from proxy.listing import find_in, guarded
+from proxy.listing import find_in
 from proxy.models import Registration
 
 
@@ -15,13 +15,14 @@ class RegistrationAdmin(ModelAdmin):  # type: ignore[misc]
     """Read by those who may; written by nobody, superusers included, and PostgreSQL would refuse it."""
 
     def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
         find = pages.may_see(find_in("admin:proxy_registration_changelist"))
         return [
-            path("", guarded(pages.ledger), name="proxy_registration_changelist"),
-            path("find/", guarded(find), name="proxy_registration_find"),
-            path("export/", guarded(pages.export), name="proxy_registration_export"),
-            path("model/", guarded(pages.model), name="proxy_registration_model"),
-            path("<path:object_id>/change/", guarded(pages.registration), name="proxy_registration_change"),
+            path("", wrap(pages.ledger), name="proxy_registration_changelist"),
+            path("find/", wrap(find), name="proxy_registration_find"),
+            path("export/", wrap(pages.export), name="proxy_registration_export"),
+            path("model/", wrap(pages.model), name="proxy_registration_model"),
+            path("<path:object_id>/change/", wrap(pages.registration), name="proxy_registration_change"),
             *super().get_urls(),
         ]
 

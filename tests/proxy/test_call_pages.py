@@ -162,14 +162,10 @@ class TestAPastedKey:
 
     @pytest.mark.parametrize("page", ["", "export/", "1/change/"])
     def test_in_an_address_is_taken_out_before_anything_else(self, alice, issued, page):
-        key, secret = issued
+        for client in (alice, Client()):
+            answer = client.get(f"{CALLS}{page}", {"object": issued[1]})
 
-        answer = alice.get(f"{CALLS}{page}", {"object": secret})
-        unknown = Client().get(f"{CALLS}{page}", {"object": secret})
-
-        assert answer["Location"] == f"{CALLS}{page}?key={key.public_id}"
-        assert (unknown.status_code, unknown["Location"]) == (303, f"{CALLS}{page}")
-        assert answer["Referrer-Policy"] == "no-referrer"
+            assert (answer.status_code, answer["Location"]) == (303, f"{CALLS}{page}")
 
     def test_of_elsewhere_is_not_repeated(self, alice):
         secret = "hk_live_" + "a" * 32
