@@ -112,6 +112,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             )
         return found
 
+    def used_since(self, since: datetime.datetime) -> "ApiKeyQuerySet":
+        """Keys either of whose secrets was used since then."""
+        return self.filter(Q(last_used_at__gte=since) | Q(previous_used_at__gte=since))
+
     def expiring(self, within: datetime.timedelta) -> "ApiKeyQuerySet":
         """Keys that still work and will not after that time."""
         return self.active().filter(expires_at__lte=timezone.now() + within)

@@ -50,6 +50,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC}/icon.svg"}],
     "STYLES": [f"{STATIC}/admin.css"],
     "ENVIRONMENT": "portal.look.environment",
+    "DASHBOARD_CALLBACK": "portal.dashboard.callback",
     "COLORS": {
         "primary": {
             "50": "oklch(97% .012 250)",
@@ -71,6 +72,7 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "items": [
+                    link("Dashboard", "monitoring", "admin:index", lambda request: True),
                     link("Keys", "key", "admin:keys_apikey_changelist", may_see("keys.apikey")),
                     link("Users", "group", "admin:keys_user_changelist", may_see("keys.user")),
                     link(
@@ -82,6 +84,12 @@ UNFOLD: dict[str, Any] = {
                     link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
                     link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
                     link("Activity", "history", "admin:keys_keyevent_changelist", may_see("keys.keyevent")),
+                    link(
+                        "Settings in force",
+                        "tune",
+                        "settings-in-force",
+                        lambda request: request.user.is_superuser,
+                    ),
                 ],
             },
         ],

@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from keys import invitation_pages, palette, use
-from portal import docs, health, metrics, sign_in_pages, views
+from portal import dashboard, docs, health, metrics, settings_page, sign_in_pages, views
 from proxy import incident_pages, pages
 
 urlpatterns = [
@@ -28,6 +28,8 @@ urlpatterns = [
     path("admin/login/", sign_in_pages.admin_login),
     path("admin/logout/", sign_in_pages.logout),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    path("admin/health/", admin.site.admin_view(dashboard.wellness), name="admin-health"),
+    path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
     path("api/v1/", include("portal.api")),

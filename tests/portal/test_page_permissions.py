@@ -79,6 +79,8 @@ ROWS: dict[str, Row] = {
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     **record("keys/keyevent", **{"export/": LIST}),
     **record("admin/logentry"),
+    "admin/health/": READ,
+    "admin/settings/": Row(SUPERUSERS),
     **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
     **record(
         "proxy/registration",

@@ -1,0 +1,83 @@
+"""The page of settings in force lists what is documented, and no secret."""
+
+import re
+from pathlib import Path
+
+import pytest
+from django.conf import settings as in_force
+from django.test import Client
+
+from keys.models import User
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+PAGE = "/admin/settings/"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+SECRETS = {
+    "SECRET_KEY": "a-secret-for-sessions",
+    "KEY_PEPPERS": ["a-pepper-for-the-keys-that-is-long"],
+    "DATABASE_URL": "postgresql://portal:database-password@db/portal",
+    "REDIS_URL": "redis://:redis-password@redis",
+    "SMTP_URL": "smtp://mail:mail-password@mail",
+    "MLFLOW_AUTHORIZATION": "Bearer upstream-credential",
+    "OIDC_CLIENT_SECRET": "a-client-secret",
+    "MLFLOW_TEST_URL": "http://somebody:url-password@mlflow",
+}
+
+
+@pytest.fixture
+def alice() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("alice"))
+    return client
+
+
+def listed(client: Client):
+    return {setting.name: setting for setting in client.get(PAGE).context["settings"]}
+
+
+def test_it_lists_exactly_the_documented_settings(alice):
+    documented = re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
+
+    assert list(listed(alice)) == documented
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_set_or_not_and_never_shown(alice, settings, monkeypatch, name):
+    value = SECRETS[name]
+    setattr(settings, name, value)
+    monkeypatch.setenv(name, value if isinstance(value, str) else ",".join(value))
+
+    found, page = listed(alice)[name], alice.get(PAGE).content.decode()
+
+    assert (found.value, found.source) == ("set", "environment")
+    for secret in value if isinstance(value, list) else [value, re.split("[:@ ]", value)[-2]]:
+        assert len(secret) < 5 or secret not in page
+
+
+def test_no_secret_of_this_process_is_on_the_page(alice):
+    page = alice.get(PAGE).content.decode()
+
+    for secret in (in_force.SECRET_KEY, *in_force.KEY_PEPPERS):
+        assert secret not in page
+
+
+def test_a_value_says_where_it_comes_from(alice, settings, monkeypatch):
+    settings.THREADS, settings.DEBUG, settings.ALLOWED_ARTIFACT_SCHEMES = 7, False, ["s3", "gs"]
+    monkeypatch.setenv("THREADS", "7")
+    monkeypatch.delenv("DEBUG", raising=False)
+
+    found = listed(alice)
+
+    assert (found["THREADS"].value, found["THREADS"].source) == ("7", "environment")
+    assert (found["DEBUG"].value, found["DEBUG"].source) == ("false", "default")
+    assert found["ALLOWED_ARTIFACT_SCHEMES"].value == "s3, gs"
+    assert found["MLFLOW_AUTHORIZATION"].value == "not set"
+
+
+def test_it_is_for_superusers_and_reading(alice):
+    client = Client()
+    client.force_login(User.objects.create_user("charlie", is_staff=True))
+
+    assert client.get(PAGE).status_code == 403
+    assert alice.post(PAGE).status_code == 405
