@@ -15,7 +15,7 @@ from keys.models import ApiKey
 from keys.pages import page
 from portal import health
 from proxy.calls import LATENCIES_MS, percentile
-from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
+from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt, Registration
 
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)
@@ -225,7 +225,7 @@ def wellness(request: HttpRequest) -> HttpResponse:
     return page(
         request,
         f"admin/audit/health_{template}.html",
-        model=CallTotal,
+        model=Call,
         title="Health",
         checks=checks,
         status=status,

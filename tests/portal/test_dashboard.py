@@ -1,6 +1,7 @@
 """The dashboard: what it adds up, from what, and who sees which part."""
 
 import datetime
+import socket
 import time
 
 import pytest
@@ -15,7 +16,6 @@ from keys.models import ApiKey, User
 from portal import dashboard
 from proxy.models import CallTotal, HourTotal, KeylessAttempt
 from tests.keys.people import call, signed_in
-from tests.portal.far_ends import Silent
 from tests.proxy.audit_story import tell
 from tests.proxy.ledger_rows import row
 
@@ -189,8 +189,8 @@ def test_health_is_asked_apart_and_an_mlflow_that_hangs_holds_it_for_no_longer_t
     alice, settings, monkeypatch
 ):
     monkeypatch.setattr("portal.health.PROBE_TIMEOUT", 0.3)
-    with Silent() as hanging:
-        settings.MLFLOW_URL = hanging.url
+    with socket.create_server(("127.0.0.1", 0)) as hanging:  # takes connections and says nothing
+        settings.MLFLOW_URL = f"http://127.0.0.1:{hanging.getsockname()[1]}"
         started = time.perf_counter()
         assert alice.get(DASHBOARD).status_code == 200
         part = alice.get(HEALTH, headers={"HX-Request": "true"}).content.decode()
