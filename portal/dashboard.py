@@ -15,7 +15,7 @@ from keys.models import ApiKey
 from keys.pages import page
 from portal import health
 from proxy.calls import LATENCIES_MS, percentile
-from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt, Registration
+from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)
@@ -211,7 +211,7 @@ def attempts(start: datetime.datetime) -> list[dict[str, Any]]:
     """Requests without a valid key, by why they were refused."""
     counted = KeylessAttempt.objects.filter(hour__gte=start).order_by().values("reason", "network")
     rows = counted.annotate(attempts=Sum("count")).order_by("-attempts", "reason", "network")
-    return list(rows[:LINES])
+    return [dict(row) for row in rows[:LINES]]
 
 
 @permission_required("proxy.view_calltotal", raise_exception=True)
@@ -225,7 +225,7 @@ def wellness(request: HttpRequest) -> HttpResponse:
     return page(
         request,
         f"admin/audit/health_{template}.html",
-        model=Call,
+        opts=None,
         title="Health",
         checks=checks,
         status=status,

@@ -71,5 +71,5 @@ def in_force(request: HttpRequest) -> HttpResponse:
     if not cast(User, request.user).is_superuser:
         raise PermissionDenied
     return page(
-        request, "admin/audit/settings.html", model=User, title="Settings in force", settings=all_in_force()
+        request, "admin/audit/settings.html", opts=None, title="Settings in force", settings=all_in_force()
     )
