@@ -119,10 +119,10 @@ class Renderer(RendererHTML):
     def link_open(
         self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
     ) -> str:
-        """A link to a document is one to its page."""
+        """A link to a document is one to its page, if it has one."""
         file, _, place = str(tokens[index].attrs.get("href", "")).partition("#")
         address = PLACES.get(file, file) + (f"#{place}" if place else "")
-        return f'<a href="{escape(address)}">'
+        return "<a>" if address.endswith(".md") else f'<a href="{escape(address)}">'
 
 
 RENDERER = MarkdownIt("commonmark", {"html": False}, renderer_cls=Renderer).enable("table")
