@@ -7,7 +7,6 @@ every process within a second.
 
 import datetime
 import ipaddress
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -216,16 +215,6 @@ def allowed(problem: str) -> None:
     """Raise NotAllowed if there is a problem."""
     if problem:
         raise NotAllowed(problem)
-
-
-@transaction.atomic
-def add_user(*, username: str, email: str = "") -> User:
-    """A user who holds keys and cannot sign in yet. Raises ActionError for a name that is none, or is taken."""
-    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
-        raise ActionError("up to 150 letters, digits and @ . + - _ make a user's name")
-    if User.objects.filter(username=username).exists():
-        raise ActionError(f"there is a user “{username}” already")
-    return User.objects.create_user(username, email)
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ from keys.api import keys, people
 from keys.api.problems import problem
 from keys.refusals import Refusal
 from portal import api_health, api_schema
-from proxy.api import calls, owners, registrations, tries
+from proxy.api import calls, incidents, owners, registrations, tries
 
 ADDRESSES: dict[str, Any] = {
     "me": people.Me,
@@ -23,8 +23,13 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/revoke": keys.Revoke,
     "keys/<str:key_id>/rotate": keys.Rotate,
     "keys/<str:key_id>/try": tries.Try,
+    "keys/<str:key_id>/touched": incidents.Touched,
+    "keys/<str:key_id>/quarantine": incidents.Quarantine,
+    "events": keys.Activity,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
+    "users/<str:user_id>/invite": people.Invite,
+    "users/<str:user_id>/withdraw-invitation": people.Withdraw,
     "users/<str:user_id>/deactivate": people.Deactivate,
     "users/<str:user_id>/reactivate": people.Reactivate,
     "users/<str:user_id>/hand-over": owners.HandOver,

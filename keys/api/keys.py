@@ -296,3 +296,31 @@ class Events(GenericAPIView[KeyEvent]):
         key = one_of(within(self, ApiKey.objects.all(), owned), key_id)
         page = self.paginate_queryset(self.get_queryset().filter(key=key))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
+    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    kind = django_filters.ChoiceFilter(choices=KeyEvent.Kind.choices)
+    actor = django_filters.CharFilter(field_name="actor__username", label="Who did it.")
+    since = TimeFilter(field_name="at", lookup_expr="gte", label="From then on.")
+    until = TimeFilter(field_name="at", lookup_expr="lt", label="Before then.")
+
+
+class Activity(GenericAPIView[KeyEvent]):
+    rules = {"GET": sees("keys.view_apikey")}
+    queryset = KeyEvent.objects.select_related("key__owner", "actor")
+    serializer_class = serializers.ActivitySerializer
+    filterset_class = EventFilters
+
+    def get_queryset(self) -> QuerySet[KeyEvent]:
+        return within(self, super().get_queryset(), lambda user: Q(key__owner=user))
+
+    @extend_schema(
+        operation_id="events_list",
+        summary="What happened to keys, newest first",
+        tags=["keys"],
+        responses={200: serializers.ActivitySerializer(many=True)},
+    )
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

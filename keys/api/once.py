@@ -28,10 +28,10 @@ IDEMPOTENCY = OpenApiParameter(
 )
 KEPT = datetime.timedelta(hours=24)
 PATIENCE = "10s"  # that the second of two at once waits for the first
-SECRET = "key"  # noqa: S105  the field that holds one
+SECRETS = ("key", "link")  # the fields that hold one
 SHOWN_ALREADY = (
     "This was done already, and its secret was shown then, once. If it is lost, rotate the key with the "
-    "overlap “now”."
+    "overlap “now”, or invite again."
 )
 
 
@@ -93,8 +93,9 @@ def fingerprint(request: Request) -> str:
 def without_secret(answer: Any) -> Any:
     """The answer as the encoder of the database takes it, and as it may be kept."""
     kept = dict(answer)
-    if kept.get(SECRET):
-        kept |= {SECRET: None, "notice": SHOWN_ALREADY}
+    for name in SECRETS:
+        if kept.get(name):
+            kept |= {name: None, "notice": SHOWN_ALREADY}
     return kept
 
 

@@ -13,10 +13,12 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import actions, authentication
+from keys import actions, authentication, invitations
 from keys.api import serializers
 from keys.api.callers import Rule, address_of, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
+from keys.invitation_pages import address_of as address_of_link
+from keys.invitation_pages import mailed
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
@@ -92,7 +94,7 @@ class Users(GenericAPIView[User]):
         name, email = sent.validated_data["name"], sent.validated_data["email"]
 
         def act() -> Response:
-            user = actions.add_user(username=name, email=email)
+            user = invitations.add_user(name=name, email=email)
             logged(request, user, "Added.")
             return Response(serializers.UserSerializer(user).data, status=201)
 
@@ -130,7 +132,66 @@ class OneUser(GenericAPIView[User]):
         return Response(serializers.UserSerializer(self.get_user(user_id)).data)
 
 
-class Deactivate(OneUser):
+class Invite(OneUser):
+    """The link is as good as a password until it is used."""
+
+    http_method_names = ["post", "options"]
+    rules = {"POST": does("keys.change_user")}
+
+    @extend_schema(
+        operation_id="users_invite",
+        summary="Make a link with which a user sets a password",
+        tags=["users"],
+        parameters=[IDEMPOTENCY],
+        request=serializers.NothingSerializer,
+        responses={200: serializers.InvitationSerializer},
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        """It works once, for a week; older links end."""
+        user = self.get_changeable(user_id)
+        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
+
+        def act() -> Response:
+            made, secret = invitations.invite(user=user, actor=user_of(request))
+            logged(request, user, "Invited.")
+            link = address_of_link(secret)
+            answer = {
+                "user": serializers.UserSerializer(user).data,
+                "link": link,
+                "is_mailed": mailed(user, link),
+                "expires_at": made.expires_at.isoformat(),
+                "notice": "Send it to the user: it is shown only now.",
+            }
+            return Response(answer, headers={"Cache-Control": "no-store"})
+
+        return once(request, act)
+
+    def get_changeable(self, user_id: str) -> User:
+        """The user; staff only for superusers, as in the admin pages."""
+        user = self.get_user(user_id)
+        if (user.is_staff or user.is_superuser) and not user_of(self.request).is_superuser:
+            raise forbidden("permission", "Only a superuser changes staff.")
+        return user
+
+
+class Withdraw(Invite):
+    @extend_schema(
+        operation_id="users_withdraw_invitation",
+        summary="End a user's open sign-in link",
+        tags=["users"],
+        request=serializers.NothingSerializer,
+        responses={200: serializers.WithdrawnSerializer},
+    )
+    def post(self, request: Request, user_id: str) -> Response:
+        user = self.get_changeable(user_id)
+        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
+        withdrawn = invitations.withdraw(user=user)
+        if withdrawn:
+            logged(request, user, "Sign-in link withdrawn.")
+        return Response({"withdrawn": withdrawn})
+
+
+class Deactivate(Invite):
     """Only superusers deactivate staff, as in the admin pages."""
 
     http_method_names = ["post", "options"]
@@ -155,12 +216,6 @@ class Deactivate(OneUser):
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))
-
-    def get_changeable(self, user_id: str) -> User:
-        user = self.get_user(user_id)
-        if (user.is_staff or user.is_superuser) and not user_of(self.request).is_superuser:
-            raise forbidden("permission", "Only a superuser changes staff.")
-        return user
 
     def answered(self, user: User, keys: list[ApiKey]) -> Response:
         user.refresh_from_db()

@@ -221,6 +221,14 @@ class EventSerializer(serializers.Serializer[KeyEvent]):
     detail = serializers.DictField()
 
 
+class ActivitySerializer(EventSerializer):
+    """Something that happened to a key, and which."""
+
+    key_id = serializers.CharField(source="key.public_id")
+    key = serializers.CharField(source="key.name")
+    user = serializers.CharField(source="key.owner.username")
+
+
 class UserSerializer(serializers.Serializer[User]):
     """A person or a machine that holds keys."""
 
@@ -237,6 +245,18 @@ class UserSerializer(serializers.Serializer[User]):
 class NewUserSerializer(StrictSerializer):
     name = serializers.RegexField(r"^[\w.@+-]{1,150}\Z", help_text="Letters, digits and @ . + - _")
     email = serializers.EmailField(default="", allow_blank=True, max_length=254)
+
+
+class InvitationSerializer(serializers.Serializer[Any]):
+    user = UserSerializer()
+    link = serializers.CharField(allow_null=True, help_text="Works once; shown once, kept nowhere here.")
+    is_mailed = serializers.BooleanField(help_text="Whether it went to the user's address, too.")
+    expires_at = serializers.DateTimeField()
+    notice = serializers.CharField()
+
+
+class WithdrawnSerializer(serializers.Serializer[Any]):
+    withdrawn = serializers.BooleanField(help_text="Whether there was an open link.")
 
 
 class ShutOutSerializer(serializers.Serializer[Any]):

@@ -2,12 +2,13 @@
 
 import datetime
 import json
+import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from keys import actions, sizes, times
+from keys import actions, invitations, sizes, times
 from keys.api.serializers import described
 from keys.models import ApiKey, User
 from keys.scopes import DEFAULT_PRESET, Preset, Scope
@@ -93,10 +94,12 @@ class Command(BaseCommand):
 
 def owner(username: str) -> User:
     """The user of that name, made without a password if there is none."""
+    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
+        raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
     user = User.objects.filter(username=username).first()
     if user is None:
         try:
-            user = actions.add_user(username=username)
+            user = invitations.add_user(name=username)
         except actions.ActionError as error:
             raise CommandError(f"--user: {error}") from None
     if not user.is_active:

@@ -1,5 +1,7 @@
 """Who am I, who else is there, and whose is this key?"""
 
+from urllib.parse import urlsplit
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
@@ -8,7 +10,7 @@ from keys import actions
 from keys.models import User
 from keys.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
-from tests.keys.people import key_of, queries, signed_in
+from tests.keys.people import everything_stored, key_of, queries, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -164,9 +166,7 @@ class TestAdding:
         assert (user.has_usable_password(), user.is_staff, user.email) == (False, False, "erin@example.org")
         refused(bob.post("/users", {"name": "erin"}), 409, "not_possible")
 
-    @pytest.mark.parametrize(
-        "body", [{}, {"name": "a b"}, {"name": "x", "email": "x"}, {"name": "x", "is_staff": True}]
-    )
+    @pytest.mark.parametrize("more", [{"name": "a b"}, {"email": "x"}, {"is_staff": True}, {"name": None}])
     def test_takes_names_and_nothing_of_rights(self, alice, more):
         refused(alice.post("/users", {"name": "x", **more}), 400, "bad_value")
 
@@ -188,3 +188,21 @@ class TestSelfService:
         refused(dora.post("/keys", {**self.NEW, "expires_in": "9999d"}), 409, "not_possible")
         refused(dora.post("/keys", {**self.NEW, "preset": "full"}), 409, "not_possible")
         refused(dora.post("/keys", {**self.NEW, "any_owner": True}), 409, "not_possible")
+
+
+class TestInviting:
+    def test_shows_the_link_once(self, cast, bob):
+        address = f"/users/{cast['dora'].public_id}/invite"
+        first, second = (bob.post(address, Idempotency_Key="one") for _ in range(2))
+
+        link = first.json()["link"]
+        assert first["Cache-Control"] == "no-store"
+        assert second.json()["link"] is None
+        assert link.rstrip("/").rpartition("/")[2] not in everything_stored()
+        assert Client().get(urlsplit(link).path).status_code == 302
+        assert bob.post(f"/users/{cast['dora'].public_id}/withdraw-invitation").json() == {"withdrawn": True}
+        assert bob.post(f"/users/{cast['dora'].public_id}/withdraw-invitation").json() == {"withdrawn": False}
+
+    def test_of_staff_is_for_superusers(self, cast, bob, dora):
+        refused(bob.post(f"/users/{cast['alice'].public_id}/invite"), 403, "permission")
+        refused(dora.post(f"/users/{cast['dora'].public_id}/invite"), 403, "permission")

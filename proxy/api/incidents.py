@@ -1,0 +1,110 @@
+"""What did a leaked key do, and its versions marked, over the management API."""
+
+import dataclasses
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys.api.callers import does, sees, user_of
+from keys.api.keys import one_of
+from keys.api.pages import refuse_unknown
+from keys.api.problems import conflict
+from keys.api.serializers import StrictSerializer
+from keys.models import ApiKey
+from keys.refusals import Refusal, unavailable
+from proxy import incident, registry
+
+
+class SinceSerializer(serializers.Serializer[Any]):
+    since = serializers.DateTimeField()
+
+
+class TouchSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField(help_text="The first time.")
+    where = serializers.CharField(help_text="Whence it is known: ledger, owners or calls.")
+    operation = serializers.CharField()
+    kind = serializers.CharField()
+    name = serializers.CharField()
+    version = serializers.CharField()
+    new_name = serializers.CharField()
+    outcome = serializers.CharField()
+    times = serializers.IntegerField()
+    user = serializers.CharField()
+    key = serializers.CharField()
+    address = serializers.CharField()
+    request_id = serializers.CharField()
+
+
+class TouchedSerializer(serializers.Serializer[Any]):
+    results = TouchSerializer(many=True)
+
+
+class Touched(GenericAPIView[ApiKey]):
+    rules = {"GET": sees("keys.view_apikey", "proxy.view_registration", "proxy.view_call", own=False)}
+    serializer_class = TouchedSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="keys_touched",
+        summary="Everything that a key created or changed since a time, oldest first",
+        tags=["incidents"],
+        parameters=[SinceSerializer],
+        responses={200: TouchedSerializer},
+    )
+    def get(self, request: Request, key_id: str) -> Response:
+        refuse_unknown(request, {"since"})
+        key = one_of(ApiKey.objects.with_owner(), key_id)
+        sent = SinceSerializer(data=request.query_params.dict())
+        sent.is_valid(raise_exception=True)
+        touches = incident.blast_radius(since=sent.validated_data["since"], key=key)
+        return Response({"results": [dataclasses.asdict(touch) for touch in touches]})
+
+
+class QuarantineSerializer(StrictSerializer):
+    since = serializers.DateTimeField()
+    reason = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="The tag's value.")
+
+
+class MarkSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    version = serializers.CharField()
+    result = serializers.CharField(help_text="marked, marked before, gone or failed.")
+    problem = serializers.CharField()
+
+
+class MarksSerializer(serializers.Serializer[Any]):
+    results = MarkSerializer(many=True)
+
+
+class Quarantine(GenericAPIView[ApiKey]):
+    rules = {"POST": does("keys.change_apikey")}
+    serializer_class = QuarantineSerializer
+
+    @extend_schema(
+        operation_id="keys_quarantine",
+        summary="Set hokusai.quarantine on every version that a key registered since a time",
+        tags=["incidents"],
+        responses={200: MarksSerializer},
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        """What is marked stays marked; sending it again marks what is left."""
+        key = one_of(ApiKey.objects.with_owner(), key_id)
+        sent = QuarantineSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        upstream = registry.registries().get(key.environment)
+        if upstream is None:
+            raise conflict(
+                "not_possible", "This is a test key, and there is no test registry (MLFLOW_TEST_URL)."
+            )
+        try:
+            marks = incident.quarantine(
+                key=key, registry=upstream, by=user_of(request), **sent.validated_data
+            )
+        except (registry.RegistryError, Refusal) as error:
+            raise unavailable("upstream_unreachable", f"{error} What is marked stays marked.") from None
+        return Response({"results": [dataclasses.asdict(mark) for mark in marks]})

@@ -1,0 +1,36 @@
+"""Make everything that a user owns another's."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.management.commands.deactivate_user import user_named
+from proxy import actions
+from proxy.models import Owner
+
+
+class Command(BaseCommand):
+    help = "Make every experiment, run, model, … of one user another's. Says how many with --dry-run."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("giver", metavar="FROM", help="name or id (usr_…); may be deactivated")
+        parser.add_argument("taker", metavar="TO", help="name or id (usr_…)")
+        parser.add_argument("--dry-run", action="store_true", help="only count")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        giver, taker = user_named(options["giver"]), user_named(options["taker"])
+        if giver == taker:
+            raise CommandError("the giver and the taker are the same user")
+        if not taker.is_active:
+            raise CommandError(f"the account “{taker.username}” is deactivated")
+        if options["dry_run"]:
+            count = Owner.objects.filter(user=giver).count()
+        else:
+            count = actions.hand_over(giver=giver, taker=taker)
+        if options["json"]:
+            self.stdout.write(json.dumps({"objects": count, "done": not options["dry_run"]}))
+            return
+        verb = "would belong" if options["dry_run"] else "now belong"
+        self.stdout.write(f"{count} objects of {giver.username} {verb} to {taker.username}.")

@@ -1,0 +1,32 @@
+"""Let anyone create runs in an experiment, or no longer."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.models import ApiKey
+from proxy import actions
+from proxy.api.owners import SharedSerializer, ShareSerializer
+
+
+class Command(BaseCommand):
+    help = "Let anyone create runs in an experiment; --undo: only its owner."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("experiment_id", metavar="EXPERIMENT_ID", help="the number in its address")
+        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        parser.add_argument("--undo", action="store_true", help="no longer")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        asked = {name: options[name] for name in ("experiment_id", "environment")}
+        sent = ShareSerializer(data={**asked, "is_shared": not options["undo"]})
+        if not sent.is_valid():
+            raise CommandError("EXPERIMENT_ID: an experiment's id is a number")
+        owner = actions.mark_shared(**sent.validated_data)
+        if options["json"]:
+            self.stdout.write(json.dumps(SharedSerializer(owner).data))
+            return
+        who = "anyone" if owner.is_shared else "its owner alone"
+        self.stdout.write(f"In the experiment {owner.name} {who} may create runs.")
