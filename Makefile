@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint bench chaos scale soak format lock clean
+.PHONY: run test lint bench chaos fuzz fairness scale soak format lock clean
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -30,6 +30,14 @@ bench: .venv/dev.stamp
 # Workers killed, PostgreSQL away for a minute: what the suite does in small. Two minutes.
 chaos: .venv/dev.stamp
 	CHAOS=whole $(BIN)/python -m pytest tests/chaos -s
+
+# Twenty thousand connections of bytes that may be HTTP. Four minutes.
+fuzz: .venv/dev.stamp
+	FUZZ=$${FUZZ:-20000} $(BIN)/python -m pytest tests/fuzz -s --timeout 3000
+
+# What one caller at full speed, with big uploads, costs another; prints the ratio. Two minutes.
+fairness: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.fairness
 
 # The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Two to five minutes, 8 GB.
 scale: .venv/dev.stamp

@@ -437,5 +437,7 @@ LOGGING = {
         **{name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")},
         # What it says of a 4xx is its path; the access line has the rest.
         "django.request": {"level": "ERROR"},
+        # A traceback for each Host header that is not ours; the access line has that call too.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -28,6 +28,7 @@ class RequestBody:
         self.length = length
         self.limit = limit
         self.count = 0
+        self.before_piece: Callable[[], None] = lambda: None
         if limit and length is not None and length > limit:
             raise too_large(limit)
 
@@ -37,6 +38,7 @@ class RequestBody:
             size = left if size < 0 else min(size, left)
             if not left:
                 return b""
+        self.before_piece()
         try:
             data = self._read(size)
         except Exception as error:  # each server has errors of its own for bad chunks and trailers

@@ -2,7 +2,8 @@
 
 Counted for each process, since it is a process's threads that are shared out. Artifact transfers, which may be
 slow, get three quarters of the places, so that other calls find one however slow the transfers are; and no caller
-gets more than half of either.
+gets more than half of either. A transfer also goes slower while others call, since all threads of a process
+share one interpreter: at full speed it would take the lock from them again and again.
 """
 
 import threading
@@ -18,8 +19,10 @@ from keys.refusals import Refusal, unavailable
 IN_FLIGHT = Gauge(
     "hokusai_calls_in_flight", "Calls being forwarded now.", ["kind"], multiprocess_mode="livesum"
 )
-CALLS, TRANSFERS = "calls", "transfers"
+GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
 MOST_RETRY_SECONDS = 30
+RECENT_SECONDS = 0.25  # for which a call makes others' transfers go slower
+PACE_SECONDS = 0.001  # for each piece (64 KiB) of all of a caller's transfers together: 64 MB/s
 
 
 @dataclass(eq=False)
@@ -34,6 +37,11 @@ class Place:
     def leave(self) -> None:
         self.places.give_back(self)
 
+    def give_way(self) -> None:
+        """Between two pieces of a transfer: wait a moment if others call."""
+        if self.is_transfer and self.places.others_call(self.name):
+            time.sleep(PACE_SECONDS * len(self.places.taken.get(self.name, ())))
+
 
 @dataclass
 class Places:
@@ -47,6 +55,8 @@ class Places:
     taken: dict[str, set[Place]] = field(default_factory=dict)
     count: int = 0
     transfers: int = 0
+    last: tuple[str, float] = ("", float("-inf"))  # who called last, and when
+    last_other: tuple[str, float] = ("", float("-inf"))  # the last one who is somebody else
 
     def take(self, name: str, *, is_transfer: bool) -> Place:
         """A place for a call of the caller `name`. Raises Refusal (503) if there is none."""
@@ -66,8 +76,17 @@ class Places:
             self.taken.setdefault(name, set()).add(place)
             self.count += 1
             self.transfers += is_transfer
-        IN_FLIGHT.labels(TRANSFERS if is_transfer else CALLS).inc()
+            if not is_transfer:
+                if self.last[0] != name:
+                    self.last_other = self.last
+                self.last = (name, place.since)
+        GAUGES[is_transfer].inc()
         return place
+
+    def others_call(self, name: str) -> bool:
+        """Whether somebody else has made a call, not a transfer, just now."""
+        _, at = self.last if self.last[0] != name else self.last_other
+        return time.monotonic() - at < RECENT_SECONDS
 
     def give_back(self, place: Place) -> None:
         """Its call is over; once is enough."""
@@ -80,7 +99,7 @@ class Places:
                 del self.taken[place.name]
             self.count -= 1
             self.transfers -= place.is_transfer
-        IN_FLIGHT.labels(TRANSFERS if place.is_transfer else CALLS).dec()
+        GAUGES[place.is_transfer].dec()
 
 
 def too_many(own: "set[Place] | list[Place]", what: str) -> Refusal:

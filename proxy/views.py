@@ -188,6 +188,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         limit = settings.MAX_ARTIFACT_BODY if is_artifact else settings.MAX_JSON_BODY
         body = self.body = bodies.request_body(request.META, limit=limit)
         if is_artifact:
+            if body and self.passage.place:
+                body.before_piece = self.passage.place.give_way
             return None
         if body is None:
             return b""
@@ -336,6 +338,8 @@ class Recorded:
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self.pieces:
+            if self.passage.place:
+                self.passage.place.give_way()
             if self.length and self.passage.bytes_out + len(piece) == self.length:
                 self.passage.record(bytes_out=self.length)
             yield piece

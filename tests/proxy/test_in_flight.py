@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from keys.refusals import Refusal
+from proxy import in_flight
 from proxy.in_flight import Places
 
 
@@ -79,3 +80,26 @@ def test_many_threads_never_take_more_than_there_are():
         thread.join()
     assert max(most) <= 5
     assert (places.count, places.taken) == (0, {})
+
+
+def test_transfers_go_slower_while_somebody_else_calls(places, monkeypatch):
+    slept = []
+    monkeypatch.setattr(in_flight.time, "sleep", slept.append)
+    transfer = places.take("alice", is_transfer=True)
+
+    transfer.give_way()
+    places.take("alice", is_transfer=False).leave()
+    places.take("bob", is_transfer=True).leave()
+    transfer.give_way()
+    assert slept == [], "one's own calls, and others' transfers, do not count"
+
+    call = places.take("bob", is_transfer=False)
+    transfer.give_way()
+    places.take("alice", is_transfer=False)
+    transfer.give_way()
+    call.give_way()
+    assert slept == [in_flight.PACE_SECONDS, 2 * in_flight.PACE_SECONDS]
+
+    monkeypatch.setattr(in_flight, "RECENT_SECONDS", 0.0)
+    transfer.give_way()
+    assert len(slept) == 2
