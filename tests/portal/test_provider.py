@@ -89,10 +89,9 @@ def closed(echo_server, provider):
 
 
 @pytest.fixture(scope="module")
-def opened(echo_server, provider):
-    """A portal that makes users of those whom it does not know."""
-    with with_provider(echo_server, provider, OIDC_CREATE_USERS="true") as running:
-        running.manage("shell", "-c", USERS)
+def opened(echo_server, provider, closed):
+    """A portal on the same database that makes users of those whom it does not know."""
+    with with_provider(echo_server, provider, database=closed.database, OIDC_CREATE_USERS="true") as running:
         yield running
 
 
