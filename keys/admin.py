@@ -131,7 +131,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     def state_badge(self, key: ApiKey) -> str:
         return key.state
 
-    @admin.display(description="State")
+    @admin.display(description="Status")
     def state(self, key: ApiKey) -> str:
         return state_label(key)
 

@@ -6,7 +6,10 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.forms.utils import flatatt
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminExpandableTextareaWidget,
@@ -21,6 +24,7 @@ from keys import actions, sizes
 from keys.models import LIMITS, ApiKey, User
 from keys.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
 
+SELECTED = mark_safe(" selected")
 NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
 SINGLE = "single"
@@ -57,6 +61,30 @@ def checked(name: str, value: Any) -> Any:
         return actions.checked({name: value})[name]
     except actions.ActionError as error:
         raise forms.ValidationError(sentence(error)) from None
+
+
+class ManyChoicesSelect(UnfoldAdminSelectWidget):  # type: ignore[misc]
+    """A select whose options are written at once: Django renders a template for each, half a second for 10,000."""
+
+    def use_required_attribute(self, initial: Any) -> bool:
+        """Django looks for an empty first choice, by a query of its own; ours has one."""
+        return True
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        given = self.build_attrs(self.attrs, {**(attrs or {}), "name": name})
+        chosen = "" if value is None else str(value)
+        return format_html(
+            "<select{}>{}</select>",
+            flatatt(given),
+            format_html_join(
+                "",
+                '<option value="{}"{}>{}</option>',
+                (
+                    (key := str(choice), SELECTED if key == chosen else "", label)
+                    for choice, label in self.choices
+                ),
+            ),
+        )
 
 
 class LinesField(forms.CharField):
@@ -184,7 +212,7 @@ class IssueForm(RightsForm):
     owner = forms.ModelChoiceField(
         queryset=User.objects.none(),
         empty_label="Choose who will use it",
-        widget=UnfoldAdminSelectWidget(attrs={"autofocus": True}),
+        widget=ManyChoicesSelect(attrs={"autofocus": True}),
         help_text="Calls with the key count as this user's; what they create belongs to this user.",
     )
     name = forms.CharField(
@@ -214,7 +242,7 @@ class IssueForm(RightsForm):
         super().__init__(*arguments, **options)
         owner = self.fields["owner"]
         assert isinstance(owner, forms.ModelChoiceField)  # noqa: S101  for the type checker
-        owner.queryset = User.objects.filter(is_active=True).order_by("username")
+        owner.queryset = User.objects.filter(is_active=True).only("username").order_by("username")
         environment = self.fields["environment"]
         environment.help_text = "A live key reaches the registry, a test key only the test registry."
         if not settings.MLFLOW_TEST_URL:

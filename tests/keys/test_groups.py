@@ -6,10 +6,11 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.urls import reverse
 
+from keys import actions
 from keys.groups import AUDITORS, GROUPS, IN_WORDS, KEY_ADMINS
-from keys.models import User
+from keys.models import ApiKey, User
 from keys.user_admin import PERMISSIONS
-from tests.keys.people import USERS, signed_in
+from tests.keys.people import ISSUE, USERS, filled, page_of, signed_in
 
 
 def held(group: str) -> set[str]:
@@ -32,7 +33,8 @@ def test_auditors_may_see_everything_that_is_kept_and_change_nothing(db):
         for model in apps.get_app_config(app).get_models()
     }
     # How far the writer is, and what view_calltotal stands for.
-    inner = {"view_hourtotal", "view_spoolsegment", "view_idempotentrequest"}  # the portal's own workings
+    # The portal's own workings; who was invited is in the activity of users.
+    inner = {"view_hourtotal", "view_spoolsegment", "view_idempotentrequest", "view_invitation"}
     assert kept - codenames == inner
 
 
@@ -87,9 +89,7 @@ def test_a_key_admin_gives_rights_to_nobody(cast, karl, name):
 
 
 def test_a_key_admin_makes_no_user_with_rights(karl):
-    passwords = {"usable_password": "false", "password1": "", "password2": ""}
-
-    signed_in(karl).post(f"{USERS}add/", raised(username="eve", **passwords))
+    signed_in(karl).post(f"{USERS}add/", raised(name="eve", sign_in="none"))
 
     assert rights(User.objects.get(username="eve")) == (False, False, set(), set())
 
@@ -131,3 +131,39 @@ def test_every_permission_of_the_groups_can_be_given_by_itself_or_goes_with_anot
 def rights(user: User) -> tuple:
     permissions = set(user.user_permissions.values_list("codename", flat=True))
     return user.is_staff, user.is_superuser, set(user.groups.values_list("name", flat=True)), permissions
+
+
+class TestKeysOfThePortalItself:
+    """A key with a portal scope acts with its owner's rights, so that one of a superuser's would raise anybody."""
+
+    def test_a_key_admin_issues_none_for_others(self, cast, karl):
+        client = signed_in(karl)
+        answers = filled(client, cast["alice"], preset="single", scopes=["portal:admin"])
+
+        page = client.post(ISSUE, answers).content.decode()
+
+        assert "Only a superuser gives another user" in page
+        assert not ApiKey.objects.exists()
+
+    def test_a_key_admin_gets_no_new_secret_of_one(self, cast, karl):
+        key = actions.issue(owner=cast["alice"], name="hers", scopes=["portal:admin"])[0]
+
+        page = (
+            signed_in(karl).post(page_of(key, "rotate"), {"overlap": "now", "form_id": "x"}).content.decode()
+        )
+
+        assert "Only a superuser gives another user" in page
+        assert ApiKey.objects.get().digest == key.digest
+
+    def test_a_key_admin_gives_the_scope_to_no_key_of_others(self, cast, karl):
+        key = actions.issue(owner=cast["alice"], name="hers")[0]
+        rights = {
+            "name": "hers",
+            "preset": "single",
+            "scopes": ["portal:admin"],
+            "initial-preset": "contributor",
+        }
+
+        signed_in(karl).post(page_of(key, "rights"), rights)
+
+        assert ApiKey.objects.get().scopes == key.scopes

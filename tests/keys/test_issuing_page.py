@@ -21,6 +21,7 @@ from tests.keys.people import (
     key_of,
     make_cast,
     page_of,
+    queries,
     signed_in,
 )
 
@@ -290,3 +291,23 @@ class TestRevoking:
 
     def test_of_a_key_that_is_none_is_not_found(self, alice):
         assert alice.get(f"{KEYS}999999/revoke/").status_code == 404
+
+
+def test_owners_are_offered_escaped_and_the_chosen_one_stays_chosen(cast, bob):
+    odd = User.objects.create(username="<b>&")
+    User.objects.create(username="gone", is_active=False)
+
+    page = bob.post(ISSUE, filled(bob, odd, name="")).content.decode()
+
+    assert f'<option value="{odd.pk}" selected>&lt;b&gt;&amp;</option>' in page
+    assert '<option value="">Choose who will use it</option>' in page
+    assert ">gone<" not in page
+
+
+def test_the_form_takes_as_many_queries_for_1000_users_as_for_10(cast, alice):
+    counts = []
+    for number in (10, 990):
+        User.objects.bulk_create(User(username=f"user {number} {n}") for n in range(number))
+        counts.append(queries(lambda: alice.get(ISSUE)))
+
+    assert counts[0] == counts[1]
