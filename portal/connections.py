@@ -20,6 +20,12 @@ from functools import partial
 from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
@@ -39,6 +45,13 @@ MOST_FILES = 65_536
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 UNTOLD = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n")
+
+BAD_REQUEST = (400, "Bad Request")
+STATUS_OF = {
+    UnsupportedTransferCoding: (501, "Not Implemented"),
+    ExpectationFailed: (417, "Expectation Failed"),
+    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+}
 
 
 class PatientSocket(socket.socket):
@@ -231,6 +244,22 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Connection) -> Any:
         req.body = WholePieces(req.body.reader)
         return super().handle_request(req, conn)
+
+    def handle_error(self, req: Any, client: socket.socket, address: Any, error: Exception) -> None:
+        """Bytes that are not HTTP get the same form of answer as everything else."""
+        if not isinstance(error, ParseException):
+            super().handle_error(req, client, address, error)
+            return
+        status, reason = next(
+            (told for kind, told in STATUS_OF.items() if isinstance(error, kind)), BAD_REQUEST
+        )
+        self.log.warning(
+            "Invalid request from ip=%s: %s", address[0] if address else "", type(error).__name__
+        )
+        with contextlib.suppress(OSError):
+            client.sendall(
+                refusal(status, reason, f"The request is not valid HTTP ({type(error).__name__}).")
+            )
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         """A body that nobody read is passed over if it has come already; else the connection ends."""

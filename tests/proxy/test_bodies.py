@@ -239,7 +239,9 @@ class TestSmuggling:
     def test_an_ambiguous_request_is_refused_and_hides_no_other(self, raw, echo, echo_portal, echo_key):
         received = echo_portal.raw(raw.replace(b"KEY", echo_key["key"].encode()))
 
-        assert parsed(received).status in (400, 501)
+        reply = parsed(received)
+        assert reply.status in (400, 501)
+        assert reply.json()["request_id"] == reply.headers["X-Request-ID"]
         assert received.count(b"HTTP/1.1 ") == 1
         assert not echo.received
 
