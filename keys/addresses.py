@@ -36,3 +36,12 @@ def parse(text: str) -> str:
         return ""
     mapped = getattr(address, "ipv4_mapped", None)
     return str(mapped or address)
+
+
+def network_of(address: str) -> str:
+    """The address's /24 (IPv4) or /64 (IPv6); "" if it is none."""
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return ""
+    return str(ipaddress.ip_network(f"{address}/{24 if version == 4 else 64}", strict=False))

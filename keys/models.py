@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from keys import tokens
+from keys.alert_models import Alert
 from keys.scopes import DEFAULT_PRESET, Scope
 
 PUBLIC_ID_LENGTH = 16
@@ -180,6 +181,11 @@ class ApiKey(models.Model):
         blank=True,
         help_text="Bytes in and out a calendar month (UTC); empty: as many as it likes.",
     )
+    is_canary = models.BooleanField(
+        default=False,
+        editable=False,
+        help_text="Laid out to be found: it opens nothing, and its use is told.",
+    )
     digest = models.CharField(max_length=64, unique=True, editable=False)
     prefix = models.CharField(max_length=12, editable=False)
     last4 = models.CharField("last 4", max_length=4, editable=False)
@@ -306,6 +312,8 @@ class KeyEvent(models.Model):
         RESUMED = "resumed", "Resumed"
         ROTATED = "rotated", "Rotated"
         REVOKED = "revoked", "Revoked"
+        LEAKED = "leaked", "Found in the open"
+        CANARY = "canary_used", "Canary used"
 
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="events")
     kind = models.CharField(max_length=20, choices=Kind)

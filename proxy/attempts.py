@@ -2,10 +2,11 @@
 flood of random keys costs a few rows. Pure; `proxy.usage_writer` writes the counts down."""
 
 import datetime
-import ipaddress
 import threading
 from collections import Counter
 from dataclasses import dataclass
+
+from keys.addresses import network_of
 
 PLACES = 2000  # (reason, network) pairs that one process tells apart in an hour; the rest have no network
 
@@ -48,12 +49,3 @@ class Attempts:
     def give_back(self, counts: Counter[Place]) -> None:
         with self.lock:
             self.counts.update(counts)
-
-
-def network_of(address: str) -> str:
-    """The address's /24 (IPv4) or /64 (IPv6); "" if it is none."""
-    try:
-        version = ipaddress.ip_address(address).version
-    except ValueError:
-        return ""
-    return str(ipaddress.ip_network(f"{address}/{24 if version == 4 else 64}", strict=False))

@@ -1,0 +1,97 @@
+"""Keys in the wild: one that somebody found and reports, and one that was laid out to be found.
+
+A reporter learns nothing from the answer: it is the same for a real key and for one that only looks like it, and
+takes the same time.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from keys import actions, alerts, limits, tokens
+from keys.addresses import client_address, network_of
+from keys.alert_models import Alert
+from keys.models import ApiKey, KeyEvent
+from keys.refusals import Refusal, invalid
+
+logger = logging.getLogger(__name__)
+
+MOST_KEYS = 20  # of one report
+MOST_TEXT = 100_000  # characters
+REPORTS_A_MINUTE = 10  # from one network
+FLOOR_SECONDS = 0.3  # that every report takes, real key or not
+THANKS = "Thank you. If this is a key of this registry, it has been paused and its owner is being told."
+
+
+def report(*, text: str, where: str = "", address: str = "") -> None:
+    """Take a report: pause each real key in `text`, write it down, tell its owner and the admins.
+
+    Raises Refusal: 400 if there is no well-formed key in it, 429 for too many reports.
+    """
+    started = time.monotonic()
+    if not limits.counters().hit(f"leaks/{network_of(address)}", REPORTS_A_MINUTE):
+        raise too_many()
+    found = well_formed(text[:MOST_TEXT])
+    if not found:
+        raise invalid(
+            "no_key_in_report",
+            "There is no key in this: one starts with hk_live_ or hk_test_ and has 32 letters and digits after it. "
+            "Send the whole key, as you found it.",
+        )
+    digests = [digest for token in found for digest in tokens.digests(token, settings.KEY_PEPPERS)]
+    where = " ".join(tokens.hide(where).split())[:200]
+    for key in ApiKey.objects.with_owner().filter(Q(digest__in=digests) | Q(previous_digest__in=digests)):
+        shut(key, where=where, address=address or None)
+    time.sleep(max(0.0, started + FLOOR_SECONDS - time.monotonic()))
+
+
+def well_formed(text: str) -> list[tokens.Token]:
+    """The keys in a text whose checksum is right."""
+    found: dict[str, tokens.Token] = {}
+    for match in tokens.KEY_PATTERN.finditer(text):
+        try:
+            token = tokens.parse(match[0])
+        except tokens.InvalidToken:
+            continue
+        found[token.secret] = token
+    return list(found.values())[:MOST_KEYS]
+
+
+@transaction.atomic
+def shut(key: ApiKey, *, where: str, address: str | None) -> None:
+    """A key of ours was found. Reported again, it is told again only if it had been resumed meanwhile."""
+    was_live = key.revoked_at is None and key.paused_at is None
+    if key.revoked_at is None:
+        key = actions.pause(key=key, reason="found in the open", address=address)
+    occasion = f"{key.paused_at or key.revoked_at:%Y-%m-%dT%H:%M:%S.%f}Z"
+    if alerts.tell(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live):
+        actions.record(key, KeyEvent.Kind.LEAKED, actor=None, address=address, where=where)
+
+
+def too_many() -> Refusal:
+    return Refusal(
+        status=429,
+        error_code="REQUEST_LIMIT_EXCEEDED",
+        reason="too_many_reports",
+        message="So many reports came from your network just now. Send several keys in one, or wait a minute.",
+        headers={"Retry-After": "30"},
+    )
+
+
+def sound(key: ApiKey, meta: Mapping[str, Any]) -> None:
+    """A canary was used: told and written down once an hour for each network. The caller is not to notice."""
+    address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
+    occasion = f"{network_of(address)} {timezone.now():%Y-%m-%dT%H}"
+    try:
+        with transaction.atomic():
+            if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, address=address):
+                client = tokens.hide(str(meta.get("HTTP_USER_AGENT", "")))[:100]
+                actions.record(key, KeyEvent.Kind.CANARY, actor=None, address=address or None, client=client)
+    except (DatabaseError, InterfaceError):
+        logger.exception("canary_not_written_down", extra={"key_id": key.public_id})
