@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint bench chaos fuzz fairness scale soak format lock clean
+.PHONY: run test lint audit bench chaos fuzz fairness scale soak format lock clean
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -21,6 +21,10 @@ lint: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run
+
+# The locked packages against the databases of known holes; says so where they cannot be reached.
+audit: .venv/dev.stamp
+	@$(BIN)/python -m portal.audit
 
 # Side by side with their baselines; prints ratios.
 bench: .venv/dev.stamp

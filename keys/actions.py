@@ -46,12 +46,14 @@ def issue(
     monthly_requests: int | None = None,
     monthly_bytes: int | None = None,
     expires_at: datetime.datetime | None = None,
+    is_canary: bool = False,
     actor: User | None = None,
     address: str | None = None,
     via: ApiKey | None = None,
 ) -> tuple[ApiKey, str]:
     """Make a key for `owner`; returns the row and the secret, which exists nowhere else.
 
+    `is_canary`: it opens nothing, is refused as if unknown, and its use is told (`keys.leaks`).
     `requests_per_minute` None: the portal's default; a month's limits None: none.
     Raises ActionError for rights that are none, `tokens.InvalidToken` for an unknown environment.
     """
@@ -76,6 +78,7 @@ def issue(
         name=name,
         purpose=purpose,
         environment=environment,
+        is_canary=is_canary,
         **rights,
         **secret_of(token),
         created_by=actor,

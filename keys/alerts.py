@@ -69,7 +69,9 @@ def expired(now: datetime.datetime) -> Iterator[Finding]:
 def unused(now: datetime.datetime) -> Iterator[Finding]:
     before = now - datetime.timedelta(days=UNUSED_DAYS)
     keys = ApiKey.objects.active(now=now).filter(is_canary=False, created_at__lt=before)
-    for key in keys.exclude(last_used_at__gte=before).exclude(previous_used_at__gte=before).select_related("owner"):
+    for key in (
+        keys.exclude(last_used_at__gte=before).exclude(previous_used_at__gte=before).select_related("owner")
+    ):
         since = key.used_at or key.created_at
         yield Alert.Kind.UNUSED, key, f"{since:%Y-%m-%d}", {"since": f"{since:%Y-%m-%d}"}
 

@@ -93,7 +93,13 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
     token = parse_credential(credential(meta))
-    return check_state(*find(token))
+    key, is_previous = find(token)
+    if key.is_canary:
+        from keys import leaks
+
+        leaks.sound(key, meta)
+        raise unknown_key()
+    return check_state(key, is_previous)
 
 
 def refuse_key_in_query(query: str) -> None:
@@ -201,12 +207,16 @@ def find(token: tokens.Token) -> tuple[ApiKey, bool]:
     finally:
         LOOKUPS.labels(outcome).inc()
     if key is None:
-        raise unauthenticated(
-            "unknown_key",
-            "This API key is not known here. It may belong to another registry, or may have been removed; "
-            "ask your administrator for a new one.",
-        )
+        raise unknown_key()
     return key, key.digest not in digests
+
+
+def unknown_key() -> Refusal:
+    return unauthenticated(
+        "unknown_key",
+        "This API key is not known here. It may belong to another registry, or may have been removed; "
+        "ask your administrator for a new one.",
+    )
 
 
 def check_state(key: ApiKey, is_previous: bool = False) -> Caller:

@@ -46,7 +46,7 @@ TEXTS = {
 def has_mail(alert: Alert) -> bool:
     from keys import alerts
 
-    return bool(settings.EMAIL_URL and alerts.recipients(alert))
+    return bool(settings.SMTP_URL and alerts.recipients(alert))
 
 
 def has_webhook() -> bool:

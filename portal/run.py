@@ -68,6 +68,7 @@ class Run:
         self.postgres: embedded.Postgres | None = None
         self.mlflow: embedded.Mlflow | None = None
         self.portal: Child | None = None
+        self.outbox: Child | None = None
 
     def stop_on_signals(self) -> None:
         """Ctrl-C, SIGTERM and the end of the terminal ask for a stop, the last unless under `nohup`.
@@ -252,6 +253,23 @@ class Run:
             stopping=self.stopping,
         )
         step.done(f"portal answers on {self.url}")
+        self.start_outbox(watchdog)
+        stack.callback(self.stop_outbox)
+
+    def start_outbox(self, watchdog: Watchdog) -> None:
+        """What delivers alerts."""
+        self.outbox = start(
+            "the outbox",
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "alerts"],
+            log=self.data_dir / "logs" / "alerts.log",
+            watchdog=watchdog,
+            environment=self.environment,
+            directory=settings.BASE_DIR,
+        )
+
+    def stop_outbox(self) -> None:
+        if self.outbox:
+            self.outbox.stop()
 
     def announce(
         self, watchdog: Watchdog, stack: contextlib.ExitStack, database_url: str, mlflow_url: str
@@ -371,6 +389,9 @@ class Run:
                     raise StartError(
                         f"{child.name} ended (exit status {child.exit_status()}); see {child.log}"
                     )
+            if self.outbox and self.outbox.exit_status() is not None:
+                warn(f"what delivers alerts ended; the portal goes on without. See {self.outbox.log}")
+                self.outbox = None
             if self.mlflow is None or self.mlflow.child.exit_status() is None:
                 continue
             if next_restart == 0.0:

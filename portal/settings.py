@@ -263,6 +263,13 @@ if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
 if OIDC_ISSUER.startswith("http:") and place(OIDC_ISSUER)[0] != "here":
     raise wrong("OIDC_ISSUER", "needs https: who can change its answers signs in as anybody")
 SMTP_URL = smtp_url("SMTP_URL")
+ALERT_EMAILS = items("ALERT_EMAILS")
+ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL")
+ALERT_WEBHOOK_SECRET = text("ALERT_WEBHOOK_SECRET")
+if ALERT_WEBHOOK_URL and len(ALERT_WEBHOOK_SECRET) < 16:
+    raise wrong(
+        "ALERT_WEBHOOK_SECRET", "needs at least 16 characters, so that receivers can trust signatures"
+    )
 MAIL_FROM = text("MAIL_FROM", f"registry@{_public.hostname}")
 
 INSTALLED_APPS = [
@@ -280,6 +287,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
     "pgtrigger",
     "rest_framework",
+    "procrastinate.contrib.django",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -434,7 +442,10 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "DEBUG" if DEBUG else "INFO"},
     "loggers": {
         # These print headers at DEBUG, Authorization among them.
-        **{name: {"level": "WARNING"} for name in ("revproxy", "urllib3", "django.db.backends", "psycopg")},
+        **{
+            name: {"level": "WARNING"}
+            for name in ("procrastinate", "revproxy", "urllib3", "django.db.backends", "psycopg")
+        },
         # What it says of a 4xx is its path; the access line has the rest.
         "django.request": {"level": "ERROR"},
         # A traceback for each Host header that is not ours; the access line has that call too.

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from keys import invitation_pages, palette, use
+from keys import invitation_pages, leak_pages, palette, use
 from portal import dashboard, docs, health, metrics, settings_page, sign_in_pages, views
 from proxy import incident_pages, pages
 
@@ -32,6 +32,8 @@ urlpatterns = [
     path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
+    path("leaks", leak_pages.page, name="report-leak"),
+    path("api/v1/leaks", leak_pages.program),
     path("api/v1/", include("portal.api")),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),

@@ -58,6 +58,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not"
         )
+        parser.add_argument(
+            "--canary", action="store_true", help="opens nothing; lay it out, and its use is told"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,6 +81,7 @@ class Command(BaseCommand):
                 monthly_requests=options["monthly_requests"],
                 monthly_bytes=monthly_bytes,
                 expires_at=expires_at,
+                is_canary=options["canary"],
             )
         except actions.ActionError as error:
             raise CommandError(str(error)) from None

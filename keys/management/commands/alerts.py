@@ -1,0 +1,55 @@
+"""Deliver what waits in the outbox, and look around every ten minutes, until it is stopped."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import psycopg
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connection
+from procrastinate import PsycopgConnector
+from procrastinate.contrib.django import app
+from procrastinate.exceptions import ConnectorException
+
+from keys import alerts
+from keys.tasks import QUEUE
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 5.0  # between attempts to reach PostgreSQL
+
+
+class Command(BaseCommand):
+    help = (
+        "Deliver alerts by mail and webhook, with retries, until stopped. Run one or more beside the portal."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--look", action="store_true", help="look around once, now, and end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["look"]:
+            self.stdout.write(f"{alerts.look()} new alerts")
+            return
+        while True:
+            try:
+                asyncio.run(work())
+            except (ConnectorException, psycopg.Error, OSError) as error:
+                logger.warning("outbox_waits", extra={"error": type(error).__name__})
+                time.sleep(RETRY_SECONDS)
+            else:
+                return
+
+
+async def work() -> None:
+    """Until a signal; raises ConnectorException if PostgreSQL goes away."""
+    parameters = connection.get_connection_params()
+    for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(django_only, None)
+    connector = PsycopgConnector(kwargs=parameters, min_size=1, max_size=4)
+    with app.replace_connector(connector) as running:
+        async with running.open_async():
+            await running.run_worker_async(
+                queues=[QUEUE], name="alerts", delete_jobs="successful", fetch_job_polling_interval=2.0
+            )
