@@ -81,7 +81,8 @@ def read(request: HttpRequest) -> dict[str, Any]:
         raise invalid(
             "bad_report", 'Send a JSON object: {"key": "hk_live_…", "where": "where you found it"}.'
         )
-    return content
+    report: dict[str, Any] = content
+    return report
 
 
 def take(request: HttpRequest, *, text: str, where: str) -> None:

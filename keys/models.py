@@ -12,7 +12,6 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from keys import tokens
-from keys.alert_models import Alert
 from keys.scopes import DEFAULT_PRESET, Scope
 
 PUBLIC_ID_LENGTH = 16

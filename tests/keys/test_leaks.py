@@ -9,7 +9,7 @@ from django.test import Client
 
 from keys import actions, leaks, tokens
 from keys.alert_models import Alert
-from keys.models import ApiKey, KeyEvent
+from keys.models import ApiKey
 from keys.refusals import Refusal
 from tests.portals import wait_for
 from tests.proxy.test_forwarding import GET_EXPERIMENT
