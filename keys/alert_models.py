@@ -26,6 +26,7 @@ class Alert(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
+        default_permissions = ()  # the key's history shows what matters of it
         constraints = [
             models.UniqueConstraint(name="one_alert_an_occasion", fields=["key", "kind", "occasion"]),
         ]

@@ -6,4 +6,9 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
+        from django.contrib import admin
+        from procrastinate.contrib.django.models import ProcrastinateJob
+
         from portal import checks  # noqa: F401  registers them
+
+        admin.site.unregister(ProcrastinateJob)  # the outbox's own workings

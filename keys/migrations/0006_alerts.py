@@ -35,6 +35,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-at', '-id'],
+                'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('key', 'kind', 'occasion'), name='one_alert_an_occasion')],
             },
         ),
