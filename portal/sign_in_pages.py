@@ -1,9 +1,11 @@
 """The admin's own sign-in and sign-out, replaced: they know nothing of second factors and count no attempts."""
 
+import logging
 from typing import cast
 
 from allauth.account.views import logout
 from allauth.account.views import password_reset as password_reset_by_mail
+from allauth.socialaccount.providers.openid_connect.views import login as to_provider
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
@@ -12,8 +14,11 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
+from requests import RequestException
 
-__all__ = ["admin_login", "logout", "password_reset"]
+__all__ = ["admin_login", "logout", "password_reset", "provider_login"]
+
+logger = logging.getLogger(__name__)
 
 
 @never_cache
@@ -32,3 +37,13 @@ def password_reset(request: HttpRequest) -> HttpResponseBase:
     if settings.SMTP_URL:
         return cast(HttpResponseBase, password_reset_by_mail(request))
     return render(request, "account/password_reset_by_admin.html")
+
+
+def provider_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """To the provider, whose addresses are asked of itself; a page says so if it does not answer as it should."""
+    try:
+        return cast(HttpResponseBase, to_provider(request, provider_id))
+    except (RequestException, LookupError, ValueError) as error:
+        logger.warning("provider_unreachable", extra={"error": type(error).__name__})
+        reason = f"{settings.OIDC_NAME} does not answer. Try again later, or sign in with your password."
+        return render(request, "socialaccount/authentication_error.html", {"reason": reason}, status=502)

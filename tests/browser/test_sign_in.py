@@ -1,5 +1,6 @@
 """Signing in with second factors and passkeys, and what staff see who lack one."""
 
+import json
 import re
 import time
 
@@ -9,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PASSWORD, Visit
+from tests.echo import Script
 from tests.portals import portal
 
 PEOPLE = f"""
@@ -151,6 +153,7 @@ def test_a_passkey_that_is_not_there_is_said_on_the_page(window):
     expect(visit.page.get_by_role("alert")).to_contain_text("passkey")
 
 
+ENDPOINTS = ("authorization", "token", "userinfo")
 PAGES = [
     "/account/login/",
     "/account/password/reset/",
@@ -180,3 +183,27 @@ def test_nothing_serious_for_axe_and_nothing_scrolls_sideways(window, scheme):
             wrong.append((path, "scrolls sideways", []))
 
     assert wrong == []
+
+
+def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(chromium, echo_server):
+    """The provider's page stands at another origin, which our form-action would not let a form lead to."""
+    with portal(
+        mlflow_url=echo_server.url,
+        OIDC_ISSUER=echo_server.url,
+        OIDC_CLIENT_ID="portal",
+        OIDC_CLIENT_SECRET="secret",
+    ) as running:
+        echo_server.script = Script(
+            headers=[("Content-Type", "application/json")],
+            body=json.dumps({f"{name}_endpoint": f"{echo_server.url}/{name}" for name in ENDPOINTS}).encode(),
+        )
+        try:
+            visit = Visit(chromium.new_page(), running.url)
+            visit.goto("/account/login/")
+            with visit.page.expect_navigation():
+                visit.page.get_by_role("link", name="Sign in with single sign-on").click()
+            assert visit.page.url.startswith(f"{echo_server.url}/authorization?")
+            assert visit.errors == []
+        finally:
+            echo_server.reset()
+            visit.page.context.close()

@@ -202,3 +202,19 @@ def test_no_page_holds_a_script_or_style_of_its_own(client, bob, path):
     assert not re.search(r"<style|\sstyle=|\son[a-z]+=|javascript:", page)
     for tag in re.findall(r"<script[^>]*>", page):
         assert "src=" in tag or 'type="application/json"' in tag
+
+
+@pytest.mark.parametrize("issuer", ["http://127.0.0.1:9", "echo"])
+def test_a_provider_that_is_away_or_answers_nonsense_is_said_on_a_page(client, settings, echo, issuer):
+    settings.OIDC_ISSUER = echo.url if issuer == "echo" else issuer
+    settings.OIDC_CLIENT_ID, settings.OIDC_CLIENT_SECRET = "portal", "secret"
+
+    reply = client.get("/account/login/provider/")
+
+    assert reply.status_code == 502
+    assert "does not answer" in reply.content.decode()
+
+
+def test_without_a_provider_there_is_no_way_to_one(client):
+    assert "Sign in with single" not in client.get(LOGIN).content.decode()
+    assert client.get("/account/login/provider/").status_code == 404
