@@ -40,7 +40,8 @@ def test_the_keyboard_alone_issues_and_revokes_a_key(visit, web_portal, echo):
 
     tab_to(window, "Issue a key", "link")
     press_enter(window)
-    keyboard.type("bob")  # the owner's field has the focus
+    page.wait_for_function("document.activeElement.name === 'owner'")  # it has the focus by itself
+    keyboard.type("bob")
     tab_to(window, "Name", "textbox")
     keyboard.type("by keyboard")
     tab_to(window, "Issue key", "button")
@@ -51,7 +52,8 @@ def test_the_keyboard_alone_issues_and_revokes_a_key(visit, web_portal, echo):
     press_enter(window)
     tab_to(window, "Revoke…", "link")
     press_enter(window)
-    keyboard.type("by keyboard")  # the field for the key's name has the focus
+    page.wait_for_function("document.activeElement.name === 'confirmation'")
+    keyboard.type("by keyboard")
     tab_to(window, "Revoke key", "button")
     press_enter(window)
 
@@ -167,6 +169,19 @@ def test_the_palette_opens_closes_and_finds_by_keyboard(visit):
     page.wait_for_url("**/change/")
     assert "by palette" in page.locator("#apikey_form").inner_text()
     assert not any(key in address for address in addresses)
+
+
+def test_the_filters_open_by_keyboard(visit):
+    window = visit()
+    window.sign_in()
+    window.goto("/admin/keys/apikey/")
+
+    tab_to(window, "Filters", "button")
+    window.page.keyboard.press("Enter")
+
+    window.page.get_by_role("link", name="Unused for 90 days").or_(
+        window.page.get_by_text("Unused for 90 days")
+    ).first.wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

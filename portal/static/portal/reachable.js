@@ -1,0 +1,33 @@
+// What unfold leaves to the mouse is made a button for the keyboard, and its icons are not read out as words.
+"use strict";
+
+const NAMES = { dock_to_right: "Menu", close: "Close", filter_list: "Filters", add: "Add", arrow_back: "Back" };
+const CLICKS = "x-on:click";
+
+function nameOf(icon) {
+  const word = icon.textContent.trim();
+  return NAMES[word] || word.replaceAll("_", " ");
+}
+
+for (const icon of document.querySelectorAll(".material-symbols-outlined")) {
+  const holder = icon.closest("a, button");
+  if (icon.hasAttribute(CLICKS)) {
+    icon.setAttribute("aria-label", nameOf(icon));
+  } else {
+    if (holder && !holder.hasAttribute("aria-label") && holder.textContent.trim() === icon.textContent.trim()) {
+      holder.setAttribute("aria-label", nameOf(icon));
+    }
+    icon.setAttribute("aria-hidden", "true");
+  }
+}
+
+for (const element of document.querySelectorAll(`a:not([href]), span[${CSS.escape(CLICKS)}]`)) {
+  if (!element.hasAttribute(CLICKS)) continue;
+  element.setAttribute("role", "button");
+  element.tabIndex = 0;
+  element.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    element.click();
+  });
+}
