@@ -1,0 +1,220 @@
+"""Every page, as a person sees it: light and dark, wide and narrow, for one who sees and one who listens.
+
+SCREENSHOTS=folder also keeps pictures of the main pages there (`make screenshots`: docs/screenshots).
+"""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+import mlflow
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.urls import URLPattern, URLResolver, get_resolver
+from mlflow import MlflowClient
+
+from tests.browser.conftest import Visit
+from tests.portals import Portal, portal
+from tests.sessions import sign_in
+
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+FOLDER = Path(os.environ["SCREENSHOTS"]) if os.environ.get("SCREENSHOTS") else None
+# Of whom there are pictures in the documentation.
+MAIN = {
+    "admin/",
+    "admin/keys/apikey/",
+    "admin/keys/apikey/<path:object_id>/change/",
+    "admin/keys/apikey/add/",
+    "admin/proxy/call/",
+    "admin/proxy/registration/",
+    "admin/proxy/registration/model/",
+    "account/",
+    "account/calls/<str:request_id>/",
+    "docs/<slug:slug>/",
+}
+# Addresses that are no page a person looks at, and those that another test looks at.
+ELSEWHERE = re.compile(
+    r"admin$|account$|docs$"  # redirects to the same with a slash
+    r"|.*(/export/|download\\\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
+    r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
+    r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
+    r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
+)
+
+
+def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> list[str]:
+    found: list[str] = []
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            found += addresses(pattern.url_patterns, route)
+        elif route.startswith(("admin", "account", "docs")) or route == "":
+            found.append(re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route))
+    return found
+
+
+@pytest.fixture(scope="module")
+def busy(mlflow_server) -> Portal:
+    """A portal at which two people have been at work."""
+    with portal(mlflow_url=mlflow_server.url, SELF_SERVICE="true") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def places(busy) -> dict[str, str]:
+    """What to put into the addresses."""
+    name = f"churn-{secrets.token_hex(2)}"
+    boss, bob = sign_in(busy, "alice"), sign_in(busy, "bob")
+    busy.sql("update keys_user set is_staff = true, is_superuser = true where username = 'alice'")
+    issued = busy.issue("alice", "--monthly-requests", "5000")
+    other = busy.issue("bob", "--expires-in", "10d")
+    for key, owner in ((issued, "alice"), (other, "bob")):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_TOKEN", key["key"])
+            mlflow.set_tracking_uri(f"{busy.url}/api/mlflow")
+            work(MlflowClient(), f"{name}-{owner}")
+    refused = busy.request(
+        "POST",
+        "/api/mlflow/api/2.0/mlflow/registered-models/set-tag",
+        key=issued["key"],
+        body={"name": f"{name}-bob", "key": "k", "value": "v"},
+    )
+    assert refused.status == 403
+    request_id = refused.headers["X-Request-ID"]
+    [call] = busy.calls(request_id=request_id)
+    [[key_id, user_id]] = busy.sql("select id, owner_id from keys_apikey where public_id = %s", issued["id"])
+    [[row, *_]] = busy.sql("select id from proxy_registration where operation = 'model-versions.create'")[:1]
+    return {
+        "boss": boss.cookie,
+        "bob": bob.cookie,
+        "key": key_id,
+        "key_id": issued["id"],
+        "user": user_id,
+        "call": call["id"],
+        "request_id": request_id,
+        "registration": row,
+        "owner": busy.sql("select id from proxy_owner order by id desc limit 1")[0][0],
+        "event": busy.sql("select id from keys_keyevent limit 1")[0][0],
+        "model": f"{name}-alice",
+    }
+
+
+def work(client: MlflowClient, name: str) -> None:
+    run = client.create_run(client.create_experiment(name)).info.run_id
+    for step in range(20):
+        client.log_metric(run, "loss", 1 / (step + 1), step=step)
+    client.log_text(run, "hello", "notes.txt")
+    client.create_registered_model(name)
+    tags = {"hokusai_token_id": "churn-7", "benchmark_metric": "auc", "benchmark_value": "0.91"}
+    client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags=tags)
+    client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags={"benchmark_value": "good"})
+    client.set_registered_model_alias(name, "champion", "1")
+    client.set_terminated(run)
+
+
+# By address in the portal's table: where to go, as whom ("": nobody).
+PAGES: dict[str, tuple[str, str]] = {
+    "": ("/", ""),
+    "docs/": ("/docs/", ""),
+    "docs/<slug:slug>/": ("/docs/quickstart/", ""),
+    "docs/operations/": ("/docs/operations/", ""),
+    "account/": ("/account/", "boss"),
+    "account/keys/issue/": ("/account/keys/issue/", "bob"),
+    "account/keys/<str:public_id>/": ("/account/keys/{key_id}/", "boss"),
+    "account/keys/<str:public_id>/rotate/": ("/account/keys/{key_id}/rotate/", "boss"),
+    "account/keys/<str:public_id>/revoke/": ("/account/keys/{key_id}/revoke/", "boss"),
+    "account/usage/": ("/account/usage/", "boss"),
+    "account/calls/": ("/account/calls/", "boss"),
+    "account/calls/<str:request_id>/": ("/account/calls/{request_id}/", "boss"),
+    "account/registrations/": ("/account/registrations/", "boss"),
+    "account/registrations/model/": ("/account/registrations/model/?name={model}", "boss"),
+    "admin/": ("/admin/", "boss"),
+    "admin/try/<int:pk>/": ("/admin/try/{key}/", "boss"),
+    "admin/incident/<int:pk>/": ("/admin/incident/{key}/", "boss"),
+    "admin/proxy/owner/": ("/admin/proxy/owner/", "boss"),
+    "admin/proxy/owner/hand-over/": ("/admin/proxy/owner/hand-over/", "boss"),
+    "admin/proxy/owner/share/": ("/admin/proxy/owner/share/", "boss"),
+    "admin/proxy/owner/<path:object_id>/change/": ("/admin/proxy/owner/{owner}/change/", "boss"),
+    "admin/proxy/registration/": ("/admin/proxy/registration/", "boss"),
+    "admin/proxy/registration/model/": ("/admin/proxy/registration/model/?name={model}", "boss"),
+    "admin/proxy/registration/<path:object_id>/change/": (
+        "/admin/proxy/registration/{registration}/change/",
+        "boss",
+    ),
+    "admin/proxy/call/": ("/admin/proxy/call/", "boss"),
+    "admin/proxy/call/<path:object_id>/change/": ("/admin/proxy/call/{call}/change/", "boss"),
+    "admin/keys/keyevent/": ("/admin/keys/keyevent/", "boss"),
+    "admin/keys/user/": ("/admin/keys/user/", "boss"),
+    "admin/keys/user/add/": ("/admin/keys/user/add/", "boss"),
+    "admin/keys/user/<path:object_id>/change/": ("/admin/keys/user/{user}/change/", "boss"),
+    "admin/keys/user/<id>/password/": ("/admin/keys/user/{user}/password/", "boss"),
+    "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "boss"),
+    "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "boss"),
+    "admin/keys/apikey/": ("/admin/keys/apikey/", "boss"),
+    "admin/keys/apikey/add/": ("/admin/keys/apikey/add/", "boss"),
+    "admin/keys/apikey/<path:object_id>/change/": ("/admin/keys/apikey/{key}/change/", "boss"),
+    **{
+        f"admin/keys/apikey/<int:pk>/{act}/": (f"/admin/keys/apikey/{{key}}/{act}/", "boss")
+        for act in ("rights", "pause", "resume", "rotate", "revoke")
+    },
+}
+
+
+def test_every_address_that_is_a_page_is_looked_at():
+    pages = {found for found in addresses(get_resolver().url_patterns) if not ELSEWHERE.match(found)}
+
+    assert pages == set(PAGES)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wrong_on_any_page(scheme, chromium, busy, places):
+    wrong: list[str] = []
+    axe = Axe()
+    for who in ("", "bob", "boss"):
+        context = chromium.new_context(color_scheme=scheme, viewport=WIDE, reduced_motion="reduce")
+        if who:
+            name, _, value = places[who].partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": busy.url}])
+        window = Visit(context.new_page(), busy.url)
+        for address, (path, whose) in PAGES.items():
+            if whose == who:
+                wrong += look(window, axe, address, path.format(**places), scheme)
+        wrong += [f"foreign request: {url}" for url in window.foreign] + window.errors
+        context.close()
+
+    assert wrong == []
+
+
+def look(window: Visit, axe: Axe, address: str, path: str, scheme: str) -> list[str]:
+    """What is wrong on this page."""
+    page = window.page
+    page.set_viewport_size(WIDE)
+    answer = page.goto(window.origin + path)
+    assert answer is not None
+    wrong = [] if answer.status == 200 else [f"{path}: status {answer.status}"]
+    page.wait_for_load_state("networkidle")
+    keep(window, address, scheme, "wide")
+    for finding in axe.run(page).response["violations"]:
+        if finding["impact"] in ("serious", "critical"):
+            places_of_it = [node["target"] for node in finding["nodes"]]
+            wrong.append(f"{path} ({scheme}): {finding['id']} at {places_of_it}")
+    page.set_viewport_size(NARROW)
+    keep(window, address, scheme, "narrow")
+    if window.scrolls_sideways():
+        wrong.append(f"{path} ({scheme}): scrolls sideways at 390 px")
+    times = page.eval_on_selector_all("time", "found => found.map(time => time.title || time.innerText)")
+    wrong += [
+        f"{path}: “{text}” has no zone" for text in times if "UTC" not in text and not text.endswith("Z")
+    ]
+    return wrong
+
+
+def keep(window: Visit, address: str, scheme: str, width: str) -> None:
+    if FOLDER and (address in MAIN or os.environ.get("ALL")):
+        name = re.sub(r"\W+", "-", re.sub(r"<[^>]*>|\(.*", "", address)).strip("-") or "home"
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        window.page.screenshot(
+            path=FOLDER / f"{name}-{scheme}-{width}.png", full_page=bool(os.environ.get("ALL"))
+        )
