@@ -99,7 +99,11 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
 
         leaks.sound(key, meta)
         raise unknown_key()
-    return check_state(key, is_previous)
+    try:
+        return check_state(key, is_previous)
+    except Refusal as refusal:
+        refusal.caller = Caller.by_key(key, is_previous=is_previous)  # so that its holder can look the call up
+        raise
 
 
 def refuse_key_in_query(query: str) -> None:

@@ -75,6 +75,13 @@ def admit(caller: Caller, *, is_transfer: bool) -> Admission | None:
     return Admission(month)
 
 
+def has_room(caller: Caller) -> bool:
+    """Whether a call with a real secret that has ended gets a row in the log: counted like any other, so that
+    whoever goes on with such a secret cannot fill it."""
+    name = minute_name(caller.key_id, is_transfer=False)
+    return counters().hit(name, per_minute(caller.key))
+
+
 def per_minute(key: ApiKey | None) -> int:
     limit: int = (key and key.requests_per_minute) or settings.DEFAULT_REQUESTS_PER_MINUTE
     return limit

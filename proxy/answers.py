@@ -63,7 +63,8 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     else:
         content = {
             "error_code": refusal.error_code,
-            "message": refusal.message,
+            # MLflow's client shows its user the message alone.
+            "message": f"{refusal.message} (request {request_id})",
             "request_id": request_id,
         }
         response = JsonResponse(content, status=refusal.status)

@@ -15,6 +15,9 @@ from proxy.partitions import Connection
 from proxy.usage import CALL, moment
 
 
+UNAUTHENTICATED = 401  # with a secret that has ended: no use of the key
+
+
 class Row(NamedTuple):
     """A row of the log."""
 
@@ -105,7 +108,7 @@ def decode(records: Iterable[bytes]) -> Batch:
             if kind == CALL:
                 *values, is_previous = values
                 row = batch.rows[request_id] = Row(request_id, moment(at), *values)
-                if row.key_id is not None:
+                if row.key_id is not None and row.status != UNAUTHENTICATED:
                     batch.uses[row.key_id, is_previous] = row
                 continue
             correction = Correction(request_id, moment(at), *values)

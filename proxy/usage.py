@@ -70,7 +70,7 @@ class Passage:
         """Put the call into the spool: before the last byte of its answer goes, `bytes_out` then being what
         will have gone. What turns out otherwise is corrected by the next time; the same again does nothing.
 
-        A call without a valid key is nobody's: it is counted and has no row. What belongs to MLflow's pages
+        A call without a key of anybody's is counted and has no row. What belongs to MLflow's pages
         themselves tells nothing of anyone, and would hide what does: it has none either, unless refused.
         """
         with self.lock:  # the portal's end comes from another thread

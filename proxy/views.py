@@ -85,6 +85,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             response = self.forward(request)
         except Refusal as refusal:
             self.passage.reason = refusal.reason
+            if refusal.caller and limits.has_room(refusal.caller):
+                self.passage.caller = refusal.caller
             response = refuse(request, refusal)
         except bodies.ClientGone:
             self.passage.reason = self.passage.reason or "client_gone"

@@ -87,3 +87,22 @@ def test_they_are_in_the_table_soon_and_have_no_rows_of_their_own(echo, echo_por
         ) >= 1
 
     assert grown(wait_for(counts, grown, seconds=2))
+
+
+def test_a_call_with_a_key_that_has_ended_is_its_holders_to_look_up(echo, echo_portal):
+    issued = echo_portal.issue("eve", "--requests-per-minute", "2")
+    echo_portal.manage("revoke_key", issued["id"])
+    replies = [
+        wait_for(
+            lambda: echo_portal.request("GET", CALL, key=issued["key"]), lambda seen: seen.status == 401
+        )
+        for _ in range(3)
+    ]
+
+    rows = echo_portal.calls(at_least=2, reason="revoked_key")
+
+    assert [row["request_id"] for row in rows] == [reply.headers["X-Request-ID"] for reply in replies[:2]]
+    [[used]] = echo_portal.sql("select last_used_at from keys_apikey where public_id = %s", issued["id"])
+    assert used is None
+    [[counted]] = echo_portal.sql("select count(*) from proxy_keylessattempt where reason = 'revoked_key'")
+    assert counted == 1  # the third is over the limit of a minute

@@ -1,0 +1,111 @@
+"""From an admin's first click to a holder's last question: two browsers, the stock client, a real MLflow."""
+
+import re
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PASSWORD, Visit
+from tests.browser.test_issue_key import clipboard
+from tests.portals import Portal, portal
+
+pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
+
+PEOPLE = f"""
+from keys.models import User
+User.objects.create_superuser("alice", password="{PASSWORD}")
+User.objects.create_user("bob", password="{PASSWORD}")
+"""
+
+
+@pytest.fixture(scope="module")
+def office(mlflow_server) -> Portal:
+    with portal(mlflow_url=mlflow_server.url) as running:
+        running.manage("shell", "-c", PEOPLE)
+        yield running
+
+
+@pytest.fixture
+def windows(chromium, office):
+    """alice's and bob's browser. Nothing goes wrong in them, and nothing leaves the host."""
+    opened = []
+    for _ in range(2):
+        context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+        opened.append(Visit(context.new_page(), office.url))
+    yield opened
+    for window in opened:
+        window.page.context.close()
+        assert (window.foreign, window.errors) == ([], [])
+
+
+def sign_in(window: Visit, name: str, place: str) -> None:
+    window.goto(place)
+    window.page.get_by_label("Username").fill(name)
+    window.page.get_by_label("Password", exact=True).fill(PASSWORD)
+    window.page.get_by_role("button", name="Sign in", exact=True).click()
+    window.page.wait_for_url(f"**{place}")
+
+
+def copied(window: Visit) -> str:
+    window.page.get_by_role("button", name="Copy").first.click()
+    window.page.get_by_role("button", name="Copied").wait_for()
+    key = clipboard(window)
+    assert re.fullmatch(r"hk_live_[0-9A-Za-z]{32}", key)
+    window.page.bring_to_front()
+    return key
+
+
+def test_the_whole_story(windows, office, monkeypatch):
+    admin, holder = windows
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{office.url}/api/mlflow")
+    mlflow.set_tracking_uri(f"{office.url}/api/mlflow")
+
+    sign_in(admin, "alice", "/admin/")
+    admin.goto("/admin/keys/apikey/")
+    admin.follow("Issue a key")
+    admin.page.get_by_label("Owner").select_option(label="bob")
+    admin.page.get_by_label("Name", exact=True).fill("bob's training")
+    admin.follow("Issue key", "button")
+    key = copied(admin)
+    expect(admin.page.get_by_text("Waiting for the first call…")).to_be_visible()
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", key)
+    MlflowClient().create_registered_model("the-story")
+    expect(admin.page.get_by_text("Connected")).to_be_visible()
+
+    admin.follow("I have kept the key")
+    admin.goto("/admin/proxy/registration/")
+    row = admin.page.get_by_role("row").filter(has_text="the-story")
+    expect(row).to_contain_text("bob")
+    expect(row).to_contain_text("Done")
+
+    sign_in(holder, "bob", "/account/")
+    holder.follow("bob's training")
+    holder.follow("Rotate")
+    holder.page.get_by_label("The old secret ends").select_option("now")
+    holder.follow("Make a new secret", "button")
+    new = copied(holder)
+    assert new != key
+    with pytest.raises(MlflowException, match="not known|no key|rotated|unknown"):
+        MlflowClient().search_registered_models()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", new)
+    assert MlflowClient().get_registered_model("the-story").name == "the-story"
+
+    admin.goto("/admin/keys/apikey/")
+    admin.follow("bob's training")
+    admin.follow("Revoke…")
+    admin.page.get_by_label("Type the key's name to confirm").fill("bob's training")
+    admin.follow("Revoke key", "button")
+    with pytest.raises(MlflowException, match="was revoked") as refused:
+        MlflowClient().search_registered_models()
+    [request_id] = re.findall(r"req_[0-9a-f]{32}", str(refused.value))
+
+    assert office.calls(request_id=request_id)  # written down by now
+    holder.goto("/account/")
+    holder.page.get_by_label("Request id").fill(request_id)
+    holder.follow("Look it up", "button")
+    expect(holder.page.get_by_text("What to do.")).to_be_visible()
+    expect(holder.page.get_by_text("The key was ended for good.")).to_be_visible()
