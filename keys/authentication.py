@@ -102,7 +102,9 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     try:
         return check_state(key, is_previous)
     except Refusal as refusal:
-        refusal.caller = Caller.by_key(key, is_previous=is_previous)  # so that its holder can look the call up
+        refusal.caller = Caller.by_key(
+            key, is_previous=is_previous
+        )  # so that its holder can look the call up
         raise
 
 
