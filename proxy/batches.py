@@ -14,7 +14,6 @@ from proxy.calls import LATENCIES_MS
 from proxy.partitions import Connection
 from proxy.usage import CALL, moment
 
-
 UNAUTHENTICATED = 401  # with a secret that has ended: no use of the key
 
 
