@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint audit bench chaos fuzz fairness scale soak format lock clean
+.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak format lock clean
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -50,6 +50,10 @@ scale: .venv/dev.stamp
 # Ten minutes (MINUTES=… for another number) at 80 % of what the machine takes.
 soak: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.soak
+
+# The first byte of every admin page with a million calls and 10,000 keys (ROWS=… for another number). Three minutes.
+pages: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.pages
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.contrib.auth.decorators import permission_required
+from django.core.cache import cache
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -31,6 +32,7 @@ class Period:
     step: str
     length: datetime.timedelta
     count: int
+    fresh: int  # seconds for which the busiest keys are not added up anew
 
     def start(self, now: datetime.datetime) -> datetime.datetime:
         begun = now.replace(minute=0, second=0, microsecond=0)
@@ -43,9 +45,9 @@ HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
 PERIODS = {
     period.name: period
     for period in (
-        Period(name="24h", words="24 hours", step="hour", length=HOUR, count=24),
-        Period(name="7d", words="7 days", step="day", length=DAY, count=7),
-        Period(name="30d", words="30 days", step="day", length=DAY, count=30),
+        Period(name="24h", words="24 hours", step="hour", length=HOUR, count=24, fresh=0),
+        Period(name="7d", words="7 days", step="day", length=DAY, count=7, fresh=30),
+        Period(name="30d", words="30 days", step="day", length=DAY, count=30, fresh=60),
     )
 }
 
@@ -124,7 +126,7 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     if sees["keys"]:
         shown |= keys(start, shown["figures"])
         if sees["calls"]:
-            shown["busiest"] = busiest(period, start)
+            shown["busiest"] = cache.get_or_set(f"busiest {start}", lambda: busiest(period, start), period.fresh)
     if sees["registrations"]:
         shown |= registrations(start, before, shown["figures"])
     if sees["attempts"]:

@@ -18,6 +18,7 @@ from proxy.calls import Call, CallQuerySet
 from proxy.models import Registration, RegistrationQuerySet
 
 CHUNK = 1000  # rows read at a time
+FIRST = 100  # of them at first, so that a download begins at once
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 Row = dict[str, Any]
@@ -79,10 +80,10 @@ REGISTRATION_FIELDS = [
 
 def calls(found: CallQuerySet) -> Iterator[Row]:
     """Every call of these, latest first."""
-    after = None
-    while page := found.with_caller().page(after=after, size=CHUNK):
+    after, size = None, min(FIRST, CHUNK)
+    while page := found.with_caller().page(after=after, size=size):
         yield from map(of_call, page)
-        after = page[-1].cursor
+        after, size = page[-1].cursor, CHUNK
 
 
 def registrations(
@@ -90,14 +91,14 @@ def registrations(
 ) -> Iterator[Row]:
     """Every registration of these, latest first; with `keep` those that it says, asked with each row and how
     the tags of the version stand by now ("" if the row made none)."""
-    before = None
-    while page := found.with_people().page(CHUNK, before=before):
+    before, size = None, min(FIRST, CHUNK)
+    while page := found.with_people().page(size, before=before):
         standing = rules(page)
         for row in page:
             finding = standing.get(row.pk)
             if keep is None or keep(row, finding.state if finding else ""):
                 yield of_registration(row, finding)
-        before = page[-1].pk
+        before, size = page[-1].pk, CHUNK
 
 
 def rules(page: Iterable[Registration]) -> dict[int, compliance.Finding]:
@@ -169,15 +170,15 @@ def cell(value: Any) -> str:
 
 
 def in_pieces(lines: Iterable[str], *, size: int = 64 * 1024) -> Iterator[bytes]:
-    """A few large pieces in place of many small ones."""
+    """A few large pieces in place of many small ones; the first is one line, so that it is there at once."""
     piece: list[str] = []
-    length = 0
+    length, wanted = 0, 1
     for line in lines:
         piece.append(line)
         length += len(line)
-        if length >= size:
+        if length >= wanted:
             yield "".join(piece).encode()
-            piece, length = [], 0
+            piece, length, wanted = [], 0, size
     yield "".join(piece).encode()
 
 

@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from keys.forms import MACHINE_TEXT
+from keys.forms import MACHINE_TEXT, ManyChoicesSelect
 from keys.models import ApiKey, User
 from proxy.messages import CANONICAL_INTEGER
 from proxy.models import Owner
@@ -77,14 +77,14 @@ class HandOverForm(forms.Form):
         label="From",
         queryset=User.objects.none(),
         empty_label="Choose whose objects",
-        widget=UnfoldAdminSelectWidget(attrs={"autofocus": True}),
+        widget=ManyChoicesSelect(attrs={"autofocus": True}),
         help_text="Users who own something; they may be deactivated.",
     )
     taker = forms.ModelChoiceField(
         label="To",
         queryset=User.objects.none(),
         empty_label="Choose the new owner",
-        widget=UnfoldAdminSelectWidget,
+        widget=ManyChoicesSelect,
     )
     confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput)
 
@@ -94,8 +94,8 @@ class HandOverForm(forms.Form):
         assert isinstance(giver, forms.ModelChoiceField)  # noqa: S101  for the type checker
         assert isinstance(taker, forms.ModelChoiceField)  # noqa: S101
         owners = Exists(Owner.objects.filter(user=OuterRef("pk")))
-        giver.queryset = User.objects.filter(owners).order_by("username")
-        taker.queryset = User.objects.filter(is_active=True).order_by("username")
+        giver.queryset = User.objects.filter(owners).only("username").order_by("username")
+        taker.queryset = User.objects.filter(is_active=True).only("username").order_by("username")
 
     def clean(self) -> dict[str, Any]:
         giver, taker = self.cleaned_data.get("giver"), self.cleaned_data.get("taker")
