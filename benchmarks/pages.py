@@ -204,7 +204,7 @@ def first_object(table: str) -> int:
     from django.db import connection
 
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT max(id) FROM {table}")  # noqa: S608  our own table
+        cursor.execute(f"SELECT max(id) FROM {table}")
         return int(cursor.fetchone()[0])
 
 
@@ -247,7 +247,10 @@ def measure(port: int, cookie: str, paths: list[str]) -> int:
         taken = [first_byte(port, path, cookie)[1] for _ in range(TIMES)]
         median = statistics.median(taken)
         seen, slow = seen + 1, slow + (median > ALLOWED)
-        print(f"| `{path}` | {median:.0f} ms{' TOO SLOW' if median > ALLOWED else ''} | {max(taken):.0f} ms |", flush=True)
+        print(
+            f"| `{path}` | {median:.0f} ms{' TOO SLOW' if median > ALLOWED else ''} | {max(taken):.0f} ms |",
+            flush=True,
+        )
     print(f"\n{seen} pages, {slow} over {ALLOWED} ms")
     return int(slow > 0 or seen < 20)
 
