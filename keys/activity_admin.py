@@ -115,7 +115,7 @@ class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Details")
     def details(self, event: KeyEvent) -> str:
-        return lines(happening(event)) or "-"
+        return format_html("<div>{}</div>", lines(happening(event)) or "-")  # one thing, on narrow screens
 
 
 class Echo:
