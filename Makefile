@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak format lock clean
+.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -30,6 +30,10 @@ audit: .venv/dev.stamp
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.usage_log
 	$(BIN)/python -m benchmarks.seeing
+
+# The management API against its own schema, as four kinds of callers: what the suite does in small.
+api: .venv/dev.stamp
+	API_EXAMPLES=100 $(BIN)/python -m pytest tests/end_to_end/test_api_live.py -s --timeout=3600
 
 # Workers killed, PostgreSQL away for a minute: what the suite does in small. Two minutes.
 chaos: .venv/dev.stamp

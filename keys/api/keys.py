@@ -89,10 +89,17 @@ class Keys(GenericAPIView[ApiKey]):
     )
     def post(self, request: Request) -> Response:
         """The secret is in this answer and nowhere else."""
+        may_for_all = is_over_all(request, self.rules["POST"])
+        if not may_for_all and not self_service.is_offered():
+            raise not_allowed()
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        issue = actions.issue if is_over_all(request, self.rules["POST"]) else issue_to_oneself
+        issue = actions.issue if may_for_all else issue_to_oneself
         return once(request, lambda: shown(201, *issue(**sent.rights(), **made_by(request))))
+
+
+def not_allowed() -> Refusal:
+    return forbidden("permission", "This needs staff with the permission keys.add_apikey.")
 
 
 def issue_to_oneself(
@@ -105,8 +112,8 @@ def issue_to_oneself(
     **rights: Any,
 ) -> tuple[ApiKey, str]:
     """What a holder may issue, where SELF_SERVICE lets holders: as on the account page, for nobody else."""
-    if owner != actor or not self_service.is_offered():
-        raise forbidden("permission", "This needs staff with the permission keys.add_apikey.")
+    if owner != actor:
+        raise not_allowed()
     preset = preset_of(scopes)
     if preset is None or expires_at is None:
         raise bad_value(

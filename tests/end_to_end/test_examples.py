@@ -105,6 +105,28 @@ def test_curl_says_why_it_was_refused(mlflow_portal, tmp_path):
     assert "/mlflow/runs/create: status 403: runs.create needs the scope tracking:write" in str(refused.value)
 
 
+def test_manage_keys(mlflow_portal, tmp_path):
+    mlflow_portal.manage(
+        "shell", "-c", "from keys.models import User; User.objects.create_superuser('example-admin')"
+    )
+    admin = mlflow_portal.issue("example-admin", "--scope", "portal:admin")
+    mlflow_portal.issue("example")
+    result = subprocess.run(
+        ["sh", str(EXAMPLES / "manage_keys.sh"), "example"],
+        env={"PATH": os.environ["PATH"], "PORTAL": mlflow_portal.url, "PORTAL_KEY": admin["key"]},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    issued, active, rotated, revoked = result.stdout.splitlines()
+    assert re.fullmatch(r"issued key_\w{16}; its secret ends with \w{4}", issued)
+    assert (active, revoked) == ("it is active", "it is revoked")
+    assert re.fullmatch(r"rotated; the new secret ends with \w{4}", rotated)
+    assert not re.search(r"hk_live_\w{32}", result.stdout + result.stderr)
+
+
 def test_scikit_learn_as_the_job_of_github_actions_runs_it(mlflow_portal, key, direct, tmp_path):
     """The workflow's form, and what its steps run, but for the installation."""
     workflow = yaml.safe_load((EXAMPLES / "github-actions.yml").read_text())

@@ -1,0 +1,101 @@
+"""An administrator's day on a running portal, by the API alone and by the command line alone: invite, issue, watch,
+rotate, revoke, export."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from tests.portals import wait_for
+
+pytestmark = pytest.mark.postgresql
+MODELS = "/api/mlflow/api/2.0/mlflow/registered-models"
+
+
+def works(portal, secret: str, model: str) -> int:
+    """What a client gets who registers a model with the key."""
+    return portal.request("POST", f"{MODELS}/create", key=secret, body={"name": model}).status
+
+
+def test_by_the_api_alone(echo_portal, echo):
+    echo_portal.manage(
+        "shell", "-c", "from keys.models import User; User.objects.create_superuser('day-admin')"
+    )
+    admin = echo_portal.issue("day-admin", "--scope", "portal:admin")
+
+    def api(method: str, path: str, body: dict | None = None, status: int = 200):
+        reply = echo_portal.request(method, f"/api/v1{path}", key=admin["key"], body=body)
+        assert reply.status == status, (path, reply.body)
+        return reply
+
+    person = api("POST", "/users", {"name": "day-api"}, 201).json()
+    assert "/account/invitation/" in api("POST", f"/users/{person['id']}/invite", {}).json()["link"]
+    issued = api("POST", "/keys", {"user": "day-api", "name": "day", "expires_in": "1d"}, 201).json()
+    assert works(echo_portal, issued["key"], "day-api-1") == 200
+
+    def seen() -> list[dict]:
+        return api("GET", f"/calls?key={issued['id']}").json()["results"]
+
+    assert [row["operation"] for row in wait_for(seen, seconds=3)] == ["registered-models.create"]
+    [row] = api("GET", "/registrations?user=day-api").json()["results"]
+    assert row["object_name"] == "day-api-1"
+    rotated = api("POST", f"/keys/{issued['id']}/rotate", {"overlap": "now"}).json()
+    assert works(echo_portal, rotated["key"], "day-api-2") == 200
+    assert (
+        wait_for(lambda: works(echo_portal, issued["key"], "x"), lambda status: status == 401, seconds=1)
+        == 401
+    )
+    api("POST", f"/keys/{issued['id']}/revoke", {"reason": "the day is over"})
+    assert (
+        wait_for(lambda: works(echo_portal, rotated["key"], "x"), lambda status: status == 401, seconds=1)
+        == 401
+    )
+    text = api("GET", "/registrations/export?user=day-api").body.decode()
+    names = [line["object_name"] for line in csv.DictReader(io.StringIO(text))]
+    assert names == ["day-api-2", "day-api-1"]
+    events = api("GET", f"/events?key={issued['id']}").json()["results"]
+    assert [event["kind"] for event in events] == ["revoked", "rotated", "issued"]
+
+
+def test_by_the_command_line_alone(echo_portal, echo):
+    def manage(*arguments: str) -> str:
+        return echo_portal.manage(*arguments).stdout
+
+    def asked(*arguments: str):
+        return json.loads(manage(*arguments, "--json"))
+
+    assert "/account/invitation/" in asked("invite_user", "--user", "day-shell")["link"]
+    issued = asked("issue_key", "--user", "day-shell", "--name", "day", "--expires-in", "1d")
+    assert works(echo_portal, issued["key"], "day-shell-1") == 200
+    rows = wait_for(lambda: asked("list_calls", "--key", issued["id"]), seconds=5)
+    assert [row["operation"] for row in rows] == ["registered-models.create"]
+    assert asked("list_registrations", "--user", "day-shell")[0]["object_name"] == "day-shell-1"
+    rotated = asked("rotate_key", issued["id"], "--overlap", "now")
+    assert works(echo_portal, rotated["key"], "day-shell-2") == 200
+    assert asked("revoke_key", issued["id"], "--reason", "the day is over")["state"] == "revoked"
+    assert (
+        wait_for(lambda: works(echo_portal, rotated["key"], "x"), lambda status: status == 401, seconds=1)
+        == 401
+    )
+    exported = manage("list_registrations", "--user", "day-shell", "--csv", "--limit", "0")
+    names = [line["object_name"] for line in csv.DictReader(io.StringIO(exported))]
+    assert names == ["day-shell-2", "day-shell-1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["list_keys", "--json"], 0),
+        (["revoke_key", "key_none"], 1),
+        (["may", "key_none", "GET", "/version"], 1),
+        (["list_calls", "--status", "9"], 1),
+        (["list_keys", "--colour", "red"], 2),
+        (["rotate_key"], 2),
+    ],
+)
+def test_exit_statuses_are_as_documented(echo_portal, arguments, status):
+    result = echo_portal.manage(*arguments, check=False)
+
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
