@@ -263,7 +263,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
         """A body that nobody read is passed over if it has come already; else the connection ends."""
-        return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + 0.02))
+        try:
+            return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + 0.02))
+        except OSError:  # gunicorn's of bad chunks are such too
+            return False
 
     def finish_request(self, conn: Connection, future: Any) -> None:
         try:
