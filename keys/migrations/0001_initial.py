@@ -13,127 +13,382 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='User',
+            name="User",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('password', models.CharField(max_length=128, verbose_name='password')),
-                ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
-                ('is_superuser', models.BooleanField(default=False, help_text='Designates that this user has all permissions without explicitly assigning them.', verbose_name='superuser status')),
-                ('username', models.CharField(error_messages={'unique': 'A user with that username already exists.'}, help_text='Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.', max_length=150, unique=True, validators=[django.contrib.auth.validators.UnicodeUsernameValidator()], verbose_name='username')),
-                ('first_name', models.CharField(blank=True, max_length=150, verbose_name='first name')),
-                ('last_name', models.CharField(blank=True, max_length=150, verbose_name='last name')),
-                ('email', models.EmailField(blank=True, max_length=254, verbose_name='email address')),
-                ('is_staff', models.BooleanField(default=False, help_text='Designates whether the user can log into this admin site.', verbose_name='staff status')),
-                ('is_active', models.BooleanField(default=True, help_text='Designates whether this user should be treated as active. Unselect this instead of deleting accounts.', verbose_name='active')),
-                ('date_joined', models.DateTimeField(default=django.utils.timezone.now, verbose_name='date joined')),
-                ('public_id', models.CharField(default=keys.models.new_user_id, editable=False, max_length=20, unique=True)),
-                ('groups', models.ManyToManyField(blank=True, help_text='The groups this user belongs to. A user will get all permissions granted to each of their groups.', related_name='user_set', related_query_name='user', to='auth.group', verbose_name='groups')),
-                ('user_permissions', models.ManyToManyField(blank=True, help_text='Specific permissions for this user.', related_name='user_set', related_query_name='user', to='auth.permission', verbose_name='user permissions')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("password", models.CharField(max_length=128, verbose_name="password")),
+                ("last_login", models.DateTimeField(blank=True, null=True, verbose_name="last login")),
+                (
+                    "is_superuser",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates that this user has all permissions without explicitly assigning them.",
+                        verbose_name="superuser status",
+                    ),
+                ),
+                (
+                    "username",
+                    models.CharField(
+                        error_messages={"unique": "A user with that username already exists."},
+                        help_text="Required. 150 characters or fewer. Letters, digits and @/./+/-/_ only.",
+                        max_length=150,
+                        unique=True,
+                        validators=[django.contrib.auth.validators.UnicodeUsernameValidator()],
+                        verbose_name="username",
+                    ),
+                ),
+                ("first_name", models.CharField(blank=True, max_length=150, verbose_name="first name")),
+                ("last_name", models.CharField(blank=True, max_length=150, verbose_name="last name")),
+                ("email", models.EmailField(blank=True, max_length=254, verbose_name="email address")),
+                (
+                    "is_staff",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Designates whether the user can log into this admin site.",
+                        verbose_name="staff status",
+                    ),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(
+                        default=True,
+                        help_text="Designates whether this user should be treated as active. Unselect this instead of deleting accounts.",
+                        verbose_name="active",
+                    ),
+                ),
+                (
+                    "date_joined",
+                    models.DateTimeField(default=django.utils.timezone.now, verbose_name="date joined"),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=keys.models.new_user_id, editable=False, max_length=20, unique=True
+                    ),
+                ),
+                (
+                    "groups",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="The groups this user belongs to. A user will get all permissions granted to each of their groups.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.group",
+                        verbose_name="groups",
+                    ),
+                ),
+                (
+                    "user_permissions",
+                    models.ManyToManyField(
+                        blank=True,
+                        help_text="Specific permissions for this user.",
+                        related_name="user_set",
+                        related_query_name="user",
+                        to="auth.permission",
+                        verbose_name="user permissions",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'user',
-                'verbose_name_plural': 'users',
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
             },
             managers=[
-                ('objects', django.contrib.auth.models.UserManager()),
+                ("objects", django.contrib.auth.models.UserManager()),
             ],
         ),
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('public_id', models.CharField(default=keys.models.new_key_id, editable=False, max_length=20, unique=True, verbose_name='id')),
-                ('name', models.CharField(help_text="What you will recognise it by, such as 'nightly training'.", max_length=100)),
-                ('purpose', models.CharField(blank=True, help_text='Who uses it, where and for what.', max_length=500)),
-                ('environment', models.CharField(choices=[('live', 'Live'), ('test', 'Test')], default='live', max_length=4)),
-                ('scopes', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=20), default=keys.models.default_scopes, size=None)),
-                ('networks', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=50), blank=True, default=list, help_text='CIDR; empty: from anywhere.', size=None)),
-                ('patterns', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=256), blank=True, default=list, help_text='Names of registered models it may write, with * and ?; empty: any.', size=None)),
-                ('any_owner', models.BooleanField(default=False, help_text='May write what belongs to others, or to nobody.')),
-                ('digest', models.CharField(editable=False, max_length=64, unique=True)),
-                ('prefix', models.CharField(editable=False, max_length=12)),
-                ('last4', models.CharField(editable=False, max_length=4, verbose_name='last 4')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, help_text='Empty: it does not expire.', null=True)),
-                ('paused_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('revoked_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('revoked_reason', models.CharField(blank=True, editable=False, max_length=500)),
-                ('last_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_used_address', models.GenericIPAddressField(blank=True, editable=False, null=True)),
-                ('last_used_client', models.CharField(blank=True, editable=False, max_length=100)),
-                ('previous_digest', models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True)),
-                ('previous_prefix', models.CharField(blank=True, editable=False, max_length=12)),
-                ('previous_last4', models.CharField(blank=True, editable=False, max_length=4)),
-                ('previous_ends_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('previous_used_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('previous_used_address', models.GenericIPAddressField(blank=True, editable=False, null=True)),
-                ('previous_used_client', models.CharField(blank=True, editable=False, max_length=100)),
-                ('created_by', models.ForeignKey(blank=True, editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='issued_keys', to=settings.AUTH_USER_MODEL)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "public_id",
+                    models.CharField(
+                        default=keys.models.new_key_id,
+                        editable=False,
+                        max_length=20,
+                        unique=True,
+                        verbose_name="id",
+                    ),
+                ),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="What you will recognise it by, such as 'nightly training'.", max_length=100
+                    ),
+                ),
+                (
+                    "purpose",
+                    models.CharField(
+                        blank=True, help_text="Who uses it, where and for what.", max_length=500
+                    ),
+                ),
+                (
+                    "environment",
+                    models.CharField(
+                        choices=[("live", "Live"), ("test", "Test")], default="live", max_length=4
+                    ),
+                ),
+                (
+                    "scopes",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=20),
+                        default=keys.models.default_scopes,
+                        size=None,
+                    ),
+                ),
+                (
+                    "networks",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=50),
+                        blank=True,
+                        default=list,
+                        help_text="CIDR; empty: from anywhere.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "patterns",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=256),
+                        blank=True,
+                        default=list,
+                        help_text="Names of registered models it may write, with * and ?; empty: any.",
+                        size=None,
+                    ),
+                ),
+                (
+                    "any_owner",
+                    models.BooleanField(
+                        default=False, help_text="May write what belongs to others, or to nobody."
+                    ),
+                ),
+                ("digest", models.CharField(editable=False, max_length=64, unique=True)),
+                ("prefix", models.CharField(editable=False, max_length=12)),
+                ("last4", models.CharField(editable=False, max_length=4, verbose_name="last 4")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "expires_at",
+                    models.DateTimeField(blank=True, help_text="Empty: it does not expire.", null=True),
+                ),
+                ("paused_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("revoked_reason", models.CharField(blank=True, editable=False, max_length=500)),
+                ("last_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("last_used_address", models.GenericIPAddressField(blank=True, editable=False, null=True)),
+                ("last_used_client", models.CharField(blank=True, editable=False, max_length=100)),
+                (
+                    "previous_digest",
+                    models.CharField(blank=True, editable=False, max_length=64, null=True, unique=True),
+                ),
+                ("previous_prefix", models.CharField(blank=True, editable=False, max_length=12)),
+                ("previous_last4", models.CharField(blank=True, editable=False, max_length=4)),
+                ("previous_ends_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("previous_used_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "previous_used_address",
+                    models.GenericIPAddressField(blank=True, editable=False, null=True),
+                ),
+                ("previous_used_client", models.CharField(blank=True, editable=False, max_length=100)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        blank=True,
+                        editable=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="issued_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="api_keys",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'ordering': ['-created_at', '-id'],
+                "verbose_name": "API key",
+                "ordering": ["-created_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='KeyEvent',
+            name="KeyEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('issued', 'Issued'), ('changed', 'Changed'), ('paused', 'Paused'), ('resumed', 'Resumed'), ('rotated', 'Rotated'), ('revoked', 'Revoked')], max_length=20)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('address', models.GenericIPAddressField(null=True)),
-                ('detail', models.JSONField(default=dict)),
-                ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='keys.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("issued", "Issued"),
+                            ("changed", "Changed"),
+                            ("paused", "Paused"),
+                            ("resumed", "Resumed"),
+                            ("rotated", "Rotated"),
+                            ("revoked", "Revoked"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("address", models.GenericIPAddressField(null=True)),
+                ("detail", models.JSONField(default=dict)),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="events", to="keys.apikey"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at', '-id'],
+                "ordering": ["-at", "-id"],
             },
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='user',
-            trigger=pgtrigger.compiler.Trigger(name='announce_user', sql=pgtrigger.compiler.UpsertTriggerSql(func="PERFORM pg_notify('hokusai_changes', 'user:' || NEW.id); RETURN NEW;", hash='9c5a781e346df525c1791c5346f71fbc2198c3ce', operation='UPDATE OF "is_active", "username", "public_id"', pgid='pgtrigger_announce_user_a9731', table='keys_user', when='AFTER')),
+            model_name="user",
+            trigger=pgtrigger.compiler.Trigger(
+                name="announce_user",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="PERFORM pg_notify('hokusai_changes', 'user:' || NEW.id); RETURN NEW;",
+                    hash="9c5a781e346df525c1791c5346f71fbc2198c3ce",
+                    operation='UPDATE OF "is_active", "username", "public_id"',
+                    pgid="pgtrigger_announce_user_a9731",
+                    table="keys_user",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('digest__regex', '^[0-9a-f]{64}$')), name='key_digest_is_hmac_sha256'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("digest__regex", "^[0-9a-f]{64}$")), name="key_digest_is_hmac_sha256"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('environment', 'live'), ('prefix__startswith', 'hk_live_')), models.Q(('environment', 'test'), ('prefix__startswith', 'hk_test_')), _connector='OR'), name='key_prefix_names_environment'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("environment", "live"), ("prefix__startswith", "hk_live_")),
+                    models.Q(("environment", "test"), ("prefix__startswith", "hk_test_")),
+                    _connector="OR",
+                ),
+                name="key_prefix_names_environment",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('name', ''), _negated=True), name='key_name_not_empty'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("name", ""), _negated=True), name="key_name_not_empty"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('scopes__contained_by', ['tracking:read', 'tracking:write', 'tracking:delete', 'registry:read', 'registry:write', 'registry:delete', 'artifacts:read', 'artifacts:write', 'artifacts:delete', 'traces:read', 'traces:write', 'traces:delete'])), name='key_scopes_known'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "scopes__contained_by",
+                        [
+                            "tracking:read",
+                            "tracking:write",
+                            "tracking:delete",
+                            "registry:read",
+                            "registry:write",
+                            "registry:delete",
+                            "artifacts:read",
+                            "artifacts:write",
+                            "artifacts:delete",
+                            "traces:read",
+                            "traces:write",
+                            "traces:delete",
+                        ],
+                    )
+                ),
+                name="key_scopes_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('previous_digest', None), ('previous_ends_at', None)), models.Q(('previous_digest__isnull', False), ('previous_ends_at__isnull', False)), _connector='OR'), name='key_previous_secret_has_end'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("previous_digest", None), ("previous_ends_at", None)),
+                    models.Q(("previous_digest__isnull", False), ("previous_ends_at__isnull", False)),
+                    _connector="OR",
+                ),
+                name="key_previous_secret_has_end",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('previous_digest', None), models.Q(('previous_digest', models.F('digest')), _negated=True), _connector='OR'), name='key_secrets_differ'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("previous_digest", None),
+                    models.Q(("previous_digest", models.F("digest")), _negated=True),
+                    _connector="OR",
+                ),
+                name="key_secrets_differ",
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikey',
-            trigger=pgtrigger.compiler.Trigger(name='announce_key', sql=pgtrigger.compiler.UpsertTriggerSql(func="PERFORM pg_notify('hokusai_changes', 'key:' || OLD.id); RETURN NULL;", hash='b2362f986dd8b506f9a5be473803398b54239321', operation='UPDATE OF "digest", "previous_digest", "previous_ends_at", "owner_id", "scopes", "networks", "patterns", "any_owner", "name", "environment", "expires_at", "paused_at", "revoked_at" OR DELETE', pgid='pgtrigger_announce_key_13eb2', table='keys_apikey', when='AFTER')),
+            model_name="apikey",
+            trigger=pgtrigger.compiler.Trigger(
+                name="announce_key",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="PERFORM pg_notify('hokusai_changes', 'key:' || OLD.id); RETURN NULL;",
+                    hash="b2362f986dd8b506f9a5be473803398b54239321",
+                    operation='UPDATE OF "digest", "previous_digest", "previous_ends_at", "owner_id", "scopes", "networks", "patterns", "any_owner", "name", "environment", "expires_at", "paused_at", "revoked_at" OR DELETE',
+                    pgid="pgtrigger_announce_key_13eb2",
+                    table="keys_apikey",
+                    when="AFTER",
+                ),
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='keyevent',
-            trigger=pgtrigger.compiler.Trigger(name='append_only', sql=pgtrigger.compiler.UpsertTriggerSql(func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;", hash='ef8590b2bf7bbe9aa6117c920bd9955bc0208ea7', operation='UPDATE OR DELETE', pgid='pgtrigger_append_only_8fecf', table='keys_keyevent', when='BEFORE')),
+            model_name="keyevent",
+            trigger=pgtrigger.compiler.Trigger(
+                name="append_only",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="RAISE EXCEPTION 'pgtrigger: Cannot update or delete rows from % table', TG_TABLE_NAME;",
+                    hash="ef8590b2bf7bbe9aa6117c920bd9955bc0208ea7",
+                    operation="UPDATE OR DELETE",
+                    pgid="pgtrigger_append_only_8fecf",
+                    table="keys_keyevent",
+                    when="BEFORE",
+                ),
+            ),
         ),
     ]

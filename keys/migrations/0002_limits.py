@@ -6,45 +6,75 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keys', '0001_initial'),
+        ("keys", "0001_initial"),
     ]
 
     operations = [
         pgtrigger.migrations.RemoveTrigger(
-            model_name='apikey',
-            name='announce_key',
+            model_name="apikey",
+            name="announce_key",
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='monthly_bytes',
-            field=models.BigIntegerField(blank=True, help_text='Bytes in and out a calendar month (UTC); empty: as many as it likes.', null=True),
+            model_name="apikey",
+            name="monthly_bytes",
+            field=models.BigIntegerField(
+                blank=True,
+                help_text="Bytes in and out a calendar month (UTC); empty: as many as it likes.",
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='monthly_requests',
-            field=models.BigIntegerField(blank=True, help_text='Calls a calendar month (UTC); empty: as many as it likes.', null=True),
+            model_name="apikey",
+            name="monthly_requests",
+            field=models.BigIntegerField(
+                blank=True, help_text="Calls a calendar month (UTC); empty: as many as it likes.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='apikey',
-            name='requests_per_minute',
-            field=models.IntegerField(blank=True, help_text="Calls a minute, artifact transfers apart; empty: the portal's default.", null=True),
+            model_name="apikey",
+            name="requests_per_minute",
+            field=models.IntegerField(
+                blank=True,
+                help_text="Calls a minute, artifact transfers apart; empty: the portal's default.",
+                null=True,
+            ),
         ),
         pgtrigger.migrations.AddTrigger(
-            model_name='apikey',
-            trigger=pgtrigger.compiler.Trigger(name='announce_key', sql=pgtrigger.compiler.UpsertTriggerSql(func="PERFORM pg_notify('hokusai_changes', 'key:' || OLD.id); RETURN NULL;", hash='1977643a312319f2d7899eae6ea856bc111d7093', operation='UPDATE OF "digest", "previous_digest", "previous_ends_at", "owner_id", "scopes", "networks", "patterns", "any_owner", "requests_per_minute", "monthly_requests", "monthly_bytes", "name", "environment", "expires_at", "paused_at", "revoked_at" OR DELETE', pgid='pgtrigger_announce_key_13eb2', table='keys_apikey', when='AFTER')),
+            model_name="apikey",
+            trigger=pgtrigger.compiler.Trigger(
+                name="announce_key",
+                sql=pgtrigger.compiler.UpsertTriggerSql(
+                    func="PERFORM pg_notify('hokusai_changes', 'key:' || OLD.id); RETURN NULL;",
+                    hash="1977643a312319f2d7899eae6ea856bc111d7093",
+                    operation='UPDATE OF "digest", "previous_digest", "previous_ends_at", "owner_id", "scopes", "networks", "patterns", "any_owner", "requests_per_minute", "monthly_requests", "monthly_bytes", "name", "environment", "expires_at", "paused_at", "revoked_at" OR DELETE',
+                    pgid="pgtrigger_announce_key_13eb2",
+                    table="keys_apikey",
+                    when="AFTER",
+                ),
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('requests_per_minute', None), ('requests_per_minute__gte', 1), _connector='OR'), name='key_requests_per_minute_positive'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("requests_per_minute", None), ("requests_per_minute__gte", 1), _connector="OR"
+                ),
+                name="key_requests_per_minute_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('monthly_requests', None), ('monthly_requests__gte', 1), _connector='OR'), name='key_monthly_requests_positive'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("monthly_requests", None), ("monthly_requests__gte", 1), _connector="OR"),
+                name="key_monthly_requests_positive",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('monthly_bytes', None), ('monthly_bytes__gte', 1), _connector='OR'), name='key_monthly_bytes_positive'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("monthly_bytes", None), ("monthly_bytes__gte", 1), _connector="OR"),
+                name="key_monthly_bytes_positive",
+            ),
         ),
     ]

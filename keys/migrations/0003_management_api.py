@@ -5,44 +5,78 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keys', '0002_limits'),
+        ("keys", "0002_limits"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='IdempotentRequest',
+            name="IdempotentRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('caller', models.CharField(help_text='key:12 or user:3.', max_length=30)),
-                ('name', models.CharField(help_text="The caller's Idempotency-Key.", max_length=255)),
-                ('fingerprint', models.CharField(help_text='SHA-256 of method, path and body.', max_length=64)),
-                ('status', models.PositiveSmallIntegerField(default=0)),
-                ('answer', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(auto_now_add=True, db_index=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("caller", models.CharField(help_text="key:12 or user:3.", max_length=30)),
+                ("name", models.CharField(help_text="The caller's Idempotency-Key.", max_length=255)),
+                (
+                    "fingerprint",
+                    models.CharField(help_text="SHA-256 of method, path and body.", max_length=64),
+                ),
+                ("status", models.PositiveSmallIntegerField(default=0)),
+                ("answer", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(auto_now_add=True, db_index=True)),
             ],
         ),
         migrations.AlterModelManagers(
-            name='user',
+            name="user",
             managers=[
-                ('objects', keys.models.UserManager()),
+                ("objects", keys.models.UserManager()),
             ],
         ),
         migrations.RemoveConstraint(
-            model_name='apikey',
-            name='key_scopes_known',
+            model_name="apikey",
+            name="key_scopes_known",
         ),
         migrations.AddConstraint(
-            model_name='apikey',
-            constraint=models.CheckConstraint(condition=models.Q(('scopes__contained_by', ['tracking:read', 'tracking:write', 'tracking:delete', 'registry:read', 'registry:write', 'registry:delete', 'artifacts:read', 'artifacts:write', 'artifacts:delete', 'traces:read', 'traces:write', 'traces:delete', 'portal:read', 'portal:introspect', 'portal:admin'])), name='key_scopes_known'),
+            model_name="apikey",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "scopes__contained_by",
+                        [
+                            "tracking:read",
+                            "tracking:write",
+                            "tracking:delete",
+                            "registry:read",
+                            "registry:write",
+                            "registry:delete",
+                            "artifacts:read",
+                            "artifacts:write",
+                            "artifacts:delete",
+                            "traces:read",
+                            "traces:write",
+                            "traces:delete",
+                            "portal:read",
+                            "portal:introspect",
+                            "portal:admin",
+                        ],
+                    )
+                ),
+                name="key_scopes_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='idempotentrequest',
-            constraint=models.UniqueConstraint(fields=('caller', 'name'), name='one_idempotent_request'),
+            model_name="idempotentrequest",
+            constraint=models.UniqueConstraint(fields=("caller", "name"), name="one_idempotent_request"),
         ),
         migrations.AddConstraint(
-            model_name='idempotentrequest',
-            constraint=models.CheckConstraint(condition=models.Q(('fingerprint__regex', '^[0-9a-f]{64}$')), name='idempotent_fingerprint_is_sha256'),
+            model_name="idempotentrequest",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("fingerprint__regex", "^[0-9a-f]{64}$")),
+                name="idempotent_fingerprint_is_sha256",
+            ),
         ),
     ]

@@ -4,18 +4,17 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keys', '0003_management_api'),
+        ("keys", "0003_management_api"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='keyevent',
-            options={'ordering': ['-at', '-id'], 'verbose_name_plural': 'activity'},
+            name="keyevent",
+            options={"ordering": ["-at", "-id"], "verbose_name_plural": "activity"},
         ),
         migrations.AddIndex(
-            model_name='keyevent',
-            index=models.Index(fields=['-at', '-id'], name='key_event_by_time'),
+            model_name="keyevent",
+            index=models.Index(fields=["-at", "-id"], name="key_event_by_time"),
         ),
     ]

@@ -5,38 +5,78 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('keys', '0005_invitation'),
+        ("keys", "0005_invitation"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='apikey',
-            name='is_canary',
-            field=models.BooleanField(default=False, editable=False, help_text='Laid out to be found: it opens nothing, and its use is told.'),
+            model_name="apikey",
+            name="is_canary",
+            field=models.BooleanField(
+                default=False,
+                editable=False,
+                help_text="Laid out to be found: it opens nothing, and its use is told.",
+            ),
         ),
         migrations.AlterField(
-            model_name='keyevent',
-            name='kind',
-            field=models.CharField(choices=[('issued', 'Issued'), ('changed', 'Changed'), ('paused', 'Paused'), ('resumed', 'Resumed'), ('rotated', 'Rotated'), ('revoked', 'Revoked'), ('leaked', 'Found in the open'), ('canary_used', 'Canary used')], max_length=20),
+            model_name="keyevent",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("issued", "Issued"),
+                    ("changed", "Changed"),
+                    ("paused", "Paused"),
+                    ("resumed", "Resumed"),
+                    ("rotated", "Rotated"),
+                    ("revoked", "Revoked"),
+                    ("leaked", "Found in the open"),
+                    ("canary_used", "Canary used"),
+                ],
+                max_length=20,
+            ),
         ),
         migrations.CreateModel(
-            name='Alert',
+            name="Alert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('leaked', 'Found in the open'), ('canary_used', 'Canary used'), ('expiring', 'Expires soon'), ('expired', 'Expired'), ('quota', 'Monthly limit'), ('unused', 'Not used')], max_length=20)),
-                ('occasion', models.CharField(help_text='What makes it another time.', max_length=100)),
-                ('at', models.DateTimeField(auto_now_add=True)),
-                ('detail', models.JSONField(default=dict)),
-                ('mailed_at', models.DateTimeField(null=True)),
-                ('posted_at', models.DateTimeField(help_text='When the webhook took it.', null=True)),
-                ('key', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='alerts', to='keys.apikey')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("leaked", "Found in the open"),
+                            ("canary_used", "Canary used"),
+                            ("expiring", "Expires soon"),
+                            ("expired", "Expired"),
+                            ("quota", "Monthly limit"),
+                            ("unused", "Not used"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("occasion", models.CharField(help_text="What makes it another time.", max_length=100)),
+                ("at", models.DateTimeField(auto_now_add=True)),
+                ("detail", models.JSONField(default=dict)),
+                ("mailed_at", models.DateTimeField(null=True)),
+                ("posted_at", models.DateTimeField(help_text="When the webhook took it.", null=True)),
+                (
+                    "key",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="alerts", to="keys.apikey"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-at', '-id'],
-                'default_permissions': (),
-                'constraints': [models.UniqueConstraint(fields=('key', 'kind', 'occasion'), name='one_alert_an_occasion')],
+                "ordering": ["-at", "-id"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("key", "kind", "occasion"), name="one_alert_an_occasion")
+                ],
             },
         ),
     ]
