@@ -76,6 +76,10 @@ class Worker(PatientWorker):
         while (not running.isdisjoint(self.serving) or self.is_behind()) and time.monotonic() < end:
             self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
         self.set_accept_enabled(False)
+        # Whoever was let in last still hears that the portal stops.
+        end = min(end, time.monotonic() + CUT_SECONDS)
+        while self.nr_conns > 0 and time.monotonic() < end:
+            self.turn(accept=False, seconds=POLL_SECONDS)
 
     def is_behind(self) -> bool:
         """Whether connections wait for a thread."""
