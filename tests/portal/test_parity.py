@@ -100,7 +100,11 @@ CAPABILITIES = {
         command="verify_ledger",
         because="Who checks it wants the answer from outside the portal's pages, and keeps heads in files.",
     ),
-    "see how the portal does": Can(web="admin:index", api="health", command="doctor"),
+    "see how the portal does": Can(web="admin:index admin-health", api="health", command="doctor"),
+    "see what administrators did in the pages": Can(
+        web="admin:admin_logentry_changelist admin:admin_logentry_change admin:admin_logentry_history",
+        because="Not given out yet; what was done to keys is among the events.",
+    ),
     "see who I am": Can(web="account", api="me", because="The command line is nobody in particular."),
     "wait for a key's first call": Can(web="key-connection", api="keys_read", command="list_keys"),
     "introspect a key": Can(api="introspect", because="Other services ask it; people search for the key."),
@@ -108,7 +112,7 @@ CAPABILITIES = {
         web="settings-in-force", because="They are read where the process runs: its environment has them."
     ),
     "run the portal": Can(
-        command="up partitions reconcile mlflow_table link_identity",
+        command="up partitions reconcile mlflow_table link_identity alerts leak_patterns",
         because="For the machine that it runs on, and who runs it.",
     ),
 }
@@ -125,7 +129,7 @@ OTHER_PAGES = (
 )
 OTHER_NAMES = {
     "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done", "admin:autocomplete",
-    "admin:jsi18n", "admin:view_on_site", "admin:app_list", "admin:search", "invitation", "invitation-link",
+    "admin:jsi18n", "admin:admin_logentry_add", "admin:view_on_site", "admin:app_list", "admin:search", "invitation", "invitation-link",
 }  # fmt: skip
 CLOSED = ("_delete",)
 NEVER_ADDED = {
