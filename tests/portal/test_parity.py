@@ -129,7 +129,8 @@ OTHER_PAGES = (
 )
 OTHER_NAMES = {
     "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done", "admin:autocomplete",
-    "admin:jsi18n", "admin:admin_logentry_add", "admin:view_on_site", "admin:app_list", "admin:search", "invitation", "invitation-link",
+    "admin:jsi18n", "admin:admin_logentry_add",
+    "admin:view_on_site", "admin:app_list", "admin:search", "invitation", "invitation-link",
 }  # fmt: skip
 CLOSED = ("_delete",)
 NEVER_ADDED = {
