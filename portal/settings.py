@@ -4,140 +4,35 @@ One machine: `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json an
 $DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` alone works beside it.
 """
 
-import ipaddress
 import json
-import os
 import secrets
 import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from portal.environment import (
+    choice,
+    flag,
+    http_url,
+    items,
+    log_format,
+    networks,
+    number,
+    place,
+    readable_file,
+    redis_url,
+    smtp_url,
+    text,
+    wrong,
+)
 from portal.look import UNFOLD as UNFOLD  # the admin pages' look
+from portal.sign_in_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def wrong(name: str, problem: str) -> SystemExit:
-    """A wrong setting stops the start with one clear line."""
-    return SystemExit(f"{name}: {problem}")
-
-
-def text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
-
-
-def flag(name: str, *, default: bool = False) -> bool:
-    value = text(name, str(default)).lower()
-    if value in ("true", "1", "yes", "on"):
-        return True
-    if value in ("false", "0", "no", "off"):
-        return False
-    raise wrong(name, f"“{value}” is neither true nor false")
-
-
-def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
-    value = text(name, str(default))
-    if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
-        raise wrong(name, f"“{value}” is not a whole number from {least} to {most}")
-    return int(value)
-
-
-def items(name: str, default: str = "") -> list[str]:
-    return [item.strip() for item in text(name, default).split(",") if item.strip()]
-
-
-def choice(name: str, default: str, *choices: str) -> str:
-    value = text(name, default)
-    if value not in choices:
-        raise wrong(name, f"“{value}” is not one of {', '.join(choices)}")
-    return value
-
-
-def http_url(name: str, default: str = "") -> str:
-    """An http(s) address without a trailing slash, credentials, query or fragment; "" if unset."""
-    value = text(name, default).rstrip("/")
-    if not value:
-        return ""
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018  raises ValueError on nonsense
-    except ValueError:
-        raise wrong(
-            name, "its host or port is none; it is written like http://mlflow.internal:5000"
-        ) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong(name, f"“{value}” is not an address such as http://mlflow.internal:5000")
-    if parts.username or parts.query or parts.fragment:
-        raise wrong(
-            name, "the address holds a user, a query or a fragment; only scheme, host, port and path fit"
-        )
-    return value
-
-
-def log_format(wanted: str) -> str:
-    """For `auto`: text for a person, who sits at a terminal or has called a command; JSON otherwise."""
-    if wanted != "auto":
-        return wanted
-    return "text" if sys.stderr.isatty() or Path(sys.argv[0]).name == "manage.py" else "json"
-
-
-def place(url: str) -> tuple[str, int]:
-    """Host and port that an address means; all the names of this machine are one."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_here = host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127.")  # noqa: S104
-    return "here" if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def redis_url(name: str) -> str:
-    """A redis:// or valkey:// address, as redis-py takes it; "" if unset. A password in it is not repeated."""
-    value = text(name)
-    scheme, divider, rest = value.partition("://")
-    scheme = scheme.lower().replace("valkey", "redis")
-    if value and (scheme not in ("redis", "rediss", "unix") or not divider or not rest):
-        raise wrong(name, "not an address such as redis://redis.internal:6379/0 or valkey://…")
-    return f"{scheme}://{rest}" if value else ""
-
-
-def networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    try:
-        return [ipaddress.ip_network(item) for item in items(name, default)]
-    except ValueError:
-        raise wrong(name, "holds what is no network; write it as 10.1.0.0/16, 2001:db8::/32") from None
-
-
-def smtp_url(name: str) -> dict[str, Any]:
-    """Django's EMAIL_… settings for `smtp://` (STARTTLS, but not on this machine) or `smtps://`; {} if unset."""
-    value = text(name)
-    if not value:
-        return {}
-    problem = "not an address such as smtp://user:password@mail.internal:587 or smtps://…"
-    try:
-        parts = urlsplit(value)
-        port = parts.port or (465 if parts.scheme == "smtps" else 587)
-    except ValueError:
-        raise wrong(name, problem) from None
-    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise wrong(name, problem)
-    return {
-        "EMAIL_HOST": parts.hostname,
-        "EMAIL_PORT": port,
-        "EMAIL_HOST_USER": unquote(parts.username or ""),
-        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
-        "EMAIL_USE_SSL": parts.scheme == "smtps",
-        "EMAIL_USE_TLS": parts.scheme == "smtp" and place(value)[0] != "here",
-    }
-
-
-def readable_file(name: str) -> str:
-    value = text(name)
-    if value and not os.access(value, os.R_OK):
-        raise wrong(name, f"the file “{value}” cannot be read")
-    return value
 
 
 def local(file: str) -> dict[str, str]:
@@ -252,16 +147,6 @@ if DEBUG and any(place(f"//{host}")[0] != "here" for host in ALLOWED_HOSTS):
         "only where PUBLIC_URL and ALLOWED_HOSTS name this machine alone; its error pages show settings",
     )
 
-REQUIRE_MFA_FOR_STAFF = flag("REQUIRE_MFA_FOR_STAFF")
-OIDC_ISSUER = http_url("OIDC_ISSUER")
-OIDC_CLIENT_ID = text("OIDC_CLIENT_ID")
-OIDC_CLIENT_SECRET = text("OIDC_CLIENT_SECRET")
-OIDC_NAME = text("OIDC_NAME", "single sign-on")
-OIDC_CREATE_USERS = flag("OIDC_CREATE_USERS")
-if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
-    raise wrong("OIDC_ISSUER", "needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, which the provider gave out")
-if OIDC_ISSUER.startswith("http:") and place(OIDC_ISSUER)[0] != "here":
-    raise wrong("OIDC_ISSUER", "needs https: who can change its answers signs in as anybody")
 SMTP_URL = smtp_url("SMTP_URL")
 ALERT_EMAILS = items("ALERT_EMAILS")
 ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL")
@@ -330,31 +215,6 @@ TEMPLATES = [
         },
     },
 ]
-AUTH_USER_MODEL = "keys.User"
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-]
-AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
-LOGIN_URL = "account_login"
-LOGIN_REDIRECT_URL = "/"
-ACCOUNT_ADAPTER = "portal.sign_in.AccountAdapter"
-ACCOUNT_LOGIN_METHODS = {"username"}
-ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"  # addresses are given by admins or a provider, never by the user himself
-ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
-ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
-ACCOUNT_PRESERVE_USERNAME_CASING = True
-MFA_ADAPTER = "portal.sign_in.MfaAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_TOTP_TOLERANCE = 1  # half a minute of clock drift either way
-MFA_RECOVERY_CODES_SHOW_ONCE = True
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = _public.scheme != "https"
-SOCIALACCOUNT_ADAPTER = "portal.sign_in.ProviderAdapter"
-# By a link: a form would not get past our own form-action on its way to the provider.
-SOCIALACCOUNT_LOGIN_ON_GET = True
 CACHES: dict[str, Any] = {
     "default": {
         "BACKEND": "portal.shared_cache.SharedCache",
@@ -414,6 +274,8 @@ SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 _is_https = _public.scheme == "https"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _is_https
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _is_https else 0  # for this host alone: others may not be ready
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
 # The prefix makes browsers refuse the cookie from another host of the same domain, and over plain http.

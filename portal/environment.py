@@ -1,0 +1,127 @@
+"""Reads and checks the values of settings in the environment; a wrong one stops the start with one clear line."""
+
+import ipaddress
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+def wrong(name: str, problem: str) -> SystemExit:
+    """A wrong setting stops the start with one clear line."""
+    return SystemExit(f"{name}: {problem}")
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    value = text(name, str(default)).lower()
+    if value in ("true", "1", "yes", "on"):
+        return True
+    if value in ("false", "0", "no", "off"):
+        return False
+    raise wrong(name, f"“{value}” is neither true nor false")
+
+
+def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
+    value = text(name, str(default))
+    if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
+        raise wrong(name, f"“{value}” is not a whole number from {least} to {most}")
+    return int(value)
+
+
+def items(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in text(name, default).split(",") if item.strip()]
+
+
+def choice(name: str, default: str, *choices: str) -> str:
+    value = text(name, default)
+    if value not in choices:
+        raise wrong(name, f"“{value}” is not one of {', '.join(choices)}")
+    return value
+
+
+def http_url(name: str, default: str = "") -> str:
+    """An http(s) address without a trailing slash, credentials, query or fragment; "" if unset."""
+    value = text(name, default).rstrip("/")
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018  raises ValueError on nonsense
+    except ValueError:
+        raise wrong(
+            name, "its host or port is none; it is written like http://mlflow.internal:5000"
+        ) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong(name, f"“{value}” is not an address such as http://mlflow.internal:5000")
+    if parts.username or parts.query or parts.fragment:
+        raise wrong(
+            name, "the address holds a user, a query or a fragment; only scheme, host, port and path fit"
+        )
+    return value
+
+
+def log_format(wanted: str) -> str:
+    """For `auto`: text for a person, who sits at a terminal or has called a command; JSON otherwise."""
+    if wanted != "auto":
+        return wanted
+    return "text" if sys.stderr.isatty() or Path(sys.argv[0]).name == "manage.py" else "json"
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port that an address means; all the names of this machine are one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    is_here = host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127.")  # noqa: S104
+    return "here" if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def redis_url(name: str) -> str:
+    """A redis:// or valkey:// address, as redis-py takes it; "" if unset. A password in it is not repeated."""
+    value = text(name)
+    scheme, divider, rest = value.partition("://")
+    scheme = scheme.lower().replace("valkey", "redis")
+    if value and (scheme not in ("redis", "rediss", "unix") or not divider or not rest):
+        raise wrong(name, "not an address such as redis://redis.internal:6379/0 or valkey://…")
+    return f"{scheme}://{rest}" if value else ""
+
+
+def networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    try:
+        return [ipaddress.ip_network(item) for item in items(name, default)]
+    except ValueError:
+        raise wrong(name, "holds what is no network; write it as 10.1.0.0/16, 2001:db8::/32") from None
+
+
+def smtp_url(name: str) -> dict[str, Any]:
+    """Django's EMAIL_… settings for `smtp://` (STARTTLS, but not on this machine) or `smtps://`; {} if unset."""
+    value = text(name)
+    if not value:
+        return {}
+    problem = "not an address such as smtp://user:password@mail.internal:587 or smtps://…"
+    try:
+        parts = urlsplit(value)
+        port = parts.port or (465 if parts.scheme == "smtps" else 587)
+    except ValueError:
+        raise wrong(name, problem) from None
+    if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise wrong(name, problem)
+    return {
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": port,
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_SSL": parts.scheme == "smtps",
+        "EMAIL_USE_TLS": parts.scheme == "smtp" and place(value)[0] != "here",
+    }
+
+
+def readable_file(name: str) -> str:
+    value = text(name)
+    if value and not os.access(value, os.R_OK):
+        raise wrong(name, f"the file “{value}” cannot be read")
+    return value
