@@ -1,12 +1,10 @@
-"""`{% load account %}`: states, scopes, amounts and registrations in words, for the account pages."""
+"""`{% load holder %}`: states, scopes, amounts and registrations in words, for the account pages."""
 
 from django import template
-from django.utils.safestring import SafeString
 
 from keys import sizes
 from keys.models import KeyEvent
 from keys.scopes import in_words, preset_of
-from portal import documents
 from proxy.models import Registration
 
 register = template.Library()
@@ -128,9 +126,3 @@ def milliseconds(duration: float | None) -> str:
     if duration is None:
         return "–"
     return f"{duration:,.0f} ms" if duration < 10_000 else f"{duration / 1000:,.1f} s"
-
-
-@register.filter
-def markdown(text: str) -> SafeString:
-    """A line of the documents: code and links."""
-    return documents.inline(text)
