@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions, sizes
 from keys.api.serializers import ChangeSerializer, described
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import key_of
 from keys.scopes import Preset
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.serializers import ActivitySerializer
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import key_of
 from keys.models import KeyEvent
 from keys.tables import add_limit, limited, show
 

@@ -1,32 +1,22 @@
 """Pause an API key."""
 
-import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from keys import actions
-from keys.management.commands.issue_key import description
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import OneKeyCommand, add_reason
+from keys.models import ApiKey
 
 
-class Command(BaseCommand):
+class Command(OneKeyCommand):
     help = "Stop an API key until it is resumed."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
-        parser.add_argument("--reason", default="", help="why, for those who read the key's history")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        super().add_arguments(parser)
+        add_reason(parser)
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        key = key_of(options["key_id"])
+    def act(self, key: ApiKey, options: dict[str, Any]) -> tuple[ApiKey, str]:
         was_paused = key.paused_at
-        try:
-            key = actions.pause(key=key, reason=options["reason"])
-        except actions.ActionError as error:
-            raise CommandError(f"{options['key_id']}: {error}") from None
-        if options["json"]:
-            self.stdout.write(json.dumps(description(key)))
-            return
-        done = "was paused already" if was_paused else "is paused"
-        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")
+        key = actions.pause(key=key, reason=options["reason"])
+        return key, "was paused already" if was_paused else "is paused"

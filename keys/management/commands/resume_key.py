@@ -1,31 +1,16 @@
 """Let a paused API key work again."""
 
-import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-
 from keys import actions
-from keys.management.commands.issue_key import description
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import OneKeyCommand
+from keys.models import ApiKey
 
 
-class Command(BaseCommand):
+class Command(OneKeyCommand):
     help = "Let a paused API key work again."
 
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        key = key_of(options["key_id"])
+    def act(self, key: ApiKey, options: dict[str, Any]) -> tuple[ApiKey, str]:
         was_paused = key.paused_at
-        try:
-            key = actions.resume(key=key)
-        except actions.ActionError as error:
-            raise CommandError(f"{options['key_id']}: {error}") from None
-        if options["json"]:
-            self.stdout.write(json.dumps(description(key)))
-            return
-        done = "is resumed" if was_paused else "was not paused"
-        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")
+        key = actions.resume(key=key)
+        return key, "is resumed" if was_paused else "was not paused"

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
 from keys.management.commands.issue_key import description
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import key_of
 
 
 class Command(BaseCommand):

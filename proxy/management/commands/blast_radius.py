@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import times
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import key_of
 from keys.models import User
 from proxy import incident
 from proxy.exports import cell

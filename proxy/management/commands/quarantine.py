@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.management.commands.revoke_key import key_of
+from keys.management.one_key import key_of
 from keys.models import ApiKey
 from keys.refusals import Refusal
 from proxy import incident, registry

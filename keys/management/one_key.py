@@ -1,0 +1,45 @@
+"""What the commands about one key share: finding it by its id, and saying what became of it."""
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys import actions, tokens
+from keys.api.serializers import described
+from keys.models import ApiKey
+
+
+class OneKeyCommand(BaseCommand):
+    """Does one thing to a key; asked again, it says that it was done already."""
+
+    def act(self, key: ApiKey, options: dict[str, Any]) -> tuple[ApiKey, str]:
+        """The key as it is then, and in words what was done. Raises actions.ActionError."""
+        raise NotImplementedError
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            key, done = self.act(key_of(options["key_id"]), options)
+        except actions.ActionError as error:
+            raise CommandError(f"{options['key_id']}: {error}") from None
+        if options["json"]:
+            self.stdout.write(json.dumps(described(key)))
+            return
+        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")
+
+
+def add_reason(parser: CommandParser) -> None:
+    parser.add_argument("--reason", default="", help="why, for those who read the key's history")
+
+
+def key_of(public_id: str) -> ApiKey:
+    try:
+        return ApiKey.objects.with_owner().get(public_id=public_id)
+    except ApiKey.DoesNotExist:
+        if tokens.KEY_LIKE_PATTERN.search(public_id):
+            raise CommandError("that is a key's secret; give its id, key_…, as list_keys shows it") from None
+        raise CommandError(f"there is no key “{public_id}”; manage.py list_keys shows them all") from None
