@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import psutil
@@ -51,8 +51,13 @@ asyncio.run(main())
 
 
 @contextmanager
-def process(*command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    running = subprocess.Popen([sys.executable, *command], env={**os.environ, **settings}, cwd=ROOT)
+def process(*command: str, log: Path | None = None, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process, which is ended; what it says goes into `log` if there is one."""
+    environment = {**os.environ, **settings}
+    with log.open("wb") if log else nullcontext() as out:
+        running = subprocess.Popen(
+            [sys.executable, *command], env=environment, cwd=ROOT, stdout=out, stderr=out
+        )
     try:
         yield running
     finally:
@@ -62,14 +67,19 @@ def process(*command: str, **settings: str) -> Iterator[subprocess.Popen[bytes]]
 
 @contextmanager
 def gunicorn(folder: Path, application: str) -> Iterator[tuple[int, psutil.Process]]:
-    """A portal; its port and process."""
+    """A portal, whose lines about each call go into a file; its port and process."""
     from portal.embedded import free_port
 
     port = free_port()
     command = ("-m", "gunicorn", "--config", "python:portal.server", "--log-level", "warning", application)
     places = {"PORT": str(port), "DATA_DIR": str(folder), "PYTHONPATH": f"{folder}:{ROOT}", "WORKERS": "1"}
-    with process(*command, **places) as running:
-        wait_for_port(port)
+    log = folder / f"portal-{port}.log"
+    with process(*command, log=log, **places) as running:
+        try:
+            wait_for_port(port)
+        except OSError:
+            sys.stderr.write(log.read_text())
+            raise
         yield port, psutil.Process(running.pid)
 
 
