@@ -59,9 +59,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 REAL_PARTS = {
-    "real PostgreSQL": {"db", "transactional_db", "echo_portal", "mlflow_portal", "replicas"},
-    "a real MLflow server": {"mlflow_server", "mlflow_portal", "prefixed"},
-    "a real browser": {"page", "browser"},
+    "real PostgreSQL": {
+        *("db", "transactional_db", "switch"),
+        # Portals, each with a database of its own.
+        *("echo_portal", "second_portal", "mlflow_portal", "web_portal", "strict_portal", "https_portal"),
+        *("api_portal", "busy", "office", "plain", "replicas", "start_portal"),
+    },
+    "a real MLflow server": {"mlflow_server", "prefixed"},
+    "a real browser": {"chromium"},
 }
 MARKERS = {"postgresql": "real PostgreSQL", "mlflow": "a real MLflow server", "browser": "a real browser"}
 _parts: dict[str, set[str]] = {}
