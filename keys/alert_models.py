@@ -1,8 +1,10 @@
-"""What was found out about a key and has to be told: one row for each occasion, so that nobody is told twice."""
+"""What was found out about a key and has to be told, one row for each occasion, so that nobody is told twice; and
+the networks each key was used from."""
 
 from typing import Any
 
 from django.db import models
+from django.db.models import Q
 
 
 class Alert(models.Model):
@@ -15,6 +17,7 @@ class Alert(models.Model):
         EXPIRED = "expired", "Expired"
         QUOTA = "quota", "Monthly limit"
         UNUSED = "unused", "Not used"
+        NETWORK = "new_network", "New network"
 
     key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, related_name="alerts")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -33,3 +36,42 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.occasion}"
+
+
+class KeyNetworkQuerySet(models.QuerySet["KeyNetwork"]):
+    def untold(self) -> "KeyNetworkQuerySet":
+        return self.filter(is_first=False, is_told=False)
+
+
+class KeyNetwork(models.Model):
+    """A network that a key was used from; the first one of a key is no news.
+
+    Written in the transaction that writes the calls to the log (`proxy.networks`).
+    """
+
+    key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, related_name="used_networks")
+    network = models.CharField(max_length=50, help_text="The caller's /24 (IPv4) or /64 (IPv6).")
+    at = models.DateTimeField(help_text="The first call from there.")
+    is_first = models.BooleanField(default=False, help_text="Of this key: nobody is told.")
+    is_told = models.BooleanField(default=False)
+
+    objects = KeyNetworkQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["at", "id"]
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(name="one_network_of_a_key", fields=["key", "network"]),
+            models.UniqueConstraint(
+                name="one_first_network_of_a_key", fields=["key"], condition=Q(is_first=True)
+            ),
+            models.CheckConstraint(name="key_network_not_empty", condition=~Q(network="")),
+        ]
+        indexes = [
+            models.Index(
+                name="key_network_untold", fields=["id"], condition=Q(is_first=False, is_told=False)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.network

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys import limits
-from keys.alert_models import Alert
+from keys.alert_models import Alert, KeyNetwork
 from keys.models import ApiKey
 
 logger = logging.getLogger(__name__)
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 EXPIRY_DAYS = (1, 7, 14)
 UNUSED_DAYS = 90
 SHARES = (100, 80)  # of a month's limit, in per cent
+MOST_NETWORKS = 100  # that are remembered, and so told, of one key
 
 
 def tell(*, kind: str, key: ApiKey, occasion: str, **detail: Any) -> bool:
@@ -42,7 +43,8 @@ def look() -> int:
     """Tell what is due of all keys; how many alerts that were. Runs every ten minutes (`keys.tasks`)."""
     now = timezone.now()
     found = [*expiring(now), *expired(now), *unused(now), *quotas()]
-    return sum(tell(kind=kind, key=key, occasion=occasion, **detail) for kind, key, occasion, detail in found)
+    told = sum(tell(kind=kind, key=key, occasion=occasion, **detail) for kind, key, occasion, detail in found)
+    return told + new_networks()
 
 
 Finding = tuple[str, ApiKey, str, dict[str, Any]]
@@ -91,6 +93,18 @@ def quotas() -> Iterator[Finding]:
             if limit and (share := next((share for share in SHARES if count * 100 >= limit * share), None)):
                 detail = {"what": what, "share": share, "limit": limit}
                 yield Alert.Kind.QUOTA, key, f"{month} {what} {share}", detail
+
+
+def new_networks() -> int:
+    """Tell of each network that a key is used from, but for its first; how many that were."""
+    told = 0
+    for found in KeyNetwork.objects.untold().select_related("key__owner"):
+        detail: dict[str, Any] = {"network": found.network, "first_used": f"{found.at:%Y-%m-%d %H:%M} UTC"}
+        with transaction.atomic():
+            detail["networks"] = found.key.used_networks.filter(pk__lte=found.pk).count()
+            told += tell(kind=Alert.Kind.NETWORK, key=found.key, occasion=found.network, **detail)
+            KeyNetwork.objects.filter(pk=found.pk).update(is_told=True)
+    return told
 
 
 def recipients(alert: Alert) -> list[str]:

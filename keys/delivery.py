@@ -40,7 +40,13 @@ TEXTS = {
         "has not been used for 90 days",
         "It was not used since {since}. If nobody needs it, revoke it.",
     ),
+    Alert.Kind.NETWORK: (
+        "was used from a new network",
+        "It was first used from {network} on {first_used}. If that was none of yours, have it paused and issue another "
+        "one; if you know all networks that it is used from, have it limited to them.{more}",
+    ),
 }
+MANY_NETWORKS = " It is used from so many networks that you will not be told of further ones."
 
 
 def has_mail(alert: Alert) -> bool:
@@ -55,11 +61,14 @@ def has_webhook() -> bool:
 
 def words(alert: Alert) -> tuple[str, str]:
     """What happened, for a subject, and what to do."""
+    from keys import alerts
+
     what, advice = TEXTS[Alert.Kind(alert.kind)]
     expires = alert.key.expires_at
     given = {
         "where": f" at {alert.detail['where']}" if alert.detail.get("where") else "",
         "expires": f"{expires:%Y-%m-%d %H:%M}" if expires else "",
+        "more": MANY_NETWORKS if alert.detail.get("networks", 0) >= alerts.MOST_NETWORKS else "",
     }
     values = {**alert.detail, **given}
     return f"The API key “{alert.key.name}” {what.format(**values)}", advice.format(**values)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
+from proxy import networks
 from proxy.calls import LATENCIES_MS
 from proxy.partitions import Connection
 from proxy.usage import CALL, moment
@@ -90,12 +91,14 @@ class Total:
 
 @dataclass
 class Batch:
-    """Calls to write, corrections of calls written before, the last use of each key's secrets, and records
-    that make no sense (of another version of the portal, say)."""
+    """Calls to write, corrections of calls written before, the last use of each key's secrets, where keys were
+    used from, and records that make no sense (of another version of the portal, say)."""
 
     rows: dict[str, Row] = field(default_factory=dict)
     corrections: list[Correction] = field(default_factory=list)
     uses: dict[tuple[int, bool], Row] = field(default_factory=dict)
+    sources: dict[tuple[int, str], datetime.datetime] = field(default_factory=dict)
+    places: networks.Places = field(default_factory=dict)  # of the sources, what is not known yet
     rejected: list[bytes] = field(default_factory=list)
 
 
@@ -109,6 +112,7 @@ def decode(records: Iterable[bytes]) -> Batch:
                 row = batch.rows[request_id] = Row(request_id, moment(at), *values)
                 if row.key_id is not None and row.status != UNAUTHENTICATED:
                     batch.uses[row.key_id, is_previous] = row
+                    batch.sources.setdefault((row.key_id, row.address or ""), row.at)
                 continue
             correction = Correction(request_id, moment(at), *values)
         except (ValueError, TypeError):
@@ -167,11 +171,12 @@ CORRECT = """
 
 
 def write(connection: Connection, batch: Batch) -> None:
-    """The batch's calls and their totals, within the caller's transaction."""
+    """The batch's calls, their networks and their totals, within the caller's transaction."""
     with connection.cursor() as cursor:
         with cursor.copy(COPY) as copy:
             for row in batch.rows.values():
                 copy.write_row(row)
+        networks.write(cursor, batch.places)
         groups = totals(batch.rows.values())
         for correction in batch.corrections:
             add_correction(cursor, correction, groups)

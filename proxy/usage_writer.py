@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connection as django_connection
 
 from keys import cache
-from proxy import partitions, spool, usage
+from proxy import networks, partitions, spool, usage
 from proxy.attempts import Attempts
 from proxy.batches import Batch, decode, write
 from proxy.partitions import Connection
@@ -76,6 +76,7 @@ class Writer(threading.Thread):
         self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
         self.days: set[datetime.date] = set()
         self.noted: dict[tuple[int, bool], float] = {}
+        self.networks = networks.Known()
         cache.hearers.append(self.hear)
 
     def run(self) -> None:
@@ -153,12 +154,14 @@ class Writer(threading.Thread):
             return
         connection, batch = self.connected(), decode(piece.records)
         self.make_days({row.at.date() for row in batch.rows.values()})
+        batch.places = self.networks.new(batch.sources)
         try:
             with connection.transaction():
                 self.claim(segment, piece)
                 write(connection, batch)
         except (psycopg.DataError, psycopg.IntegrityError):
             batch.rejected += self.store_singly(segment, piece, batch)
+        self.networks.add(batch.places)
         self.reject(batch.rejected)
         self.note_uses(batch)
 
@@ -171,7 +174,8 @@ class Writer(threading.Thread):
         """Each call by itself, so that one that PostgreSQL refuses does not hold up the others; returns the
         refused."""
         connection, refused = self.connected(), []
-        parts = [Batch(rows={name: row}) for name, row in batch.rows.items()]
+        parts = [Batch(places=batch.places)]
+        parts += [Batch(rows={name: row}) for name, row in batch.rows.items()]
         parts += [Batch(corrections=[correction]) for correction in batch.corrections]
         with connection.transaction():
             self.claim(segment, piece)

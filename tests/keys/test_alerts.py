@@ -106,7 +106,7 @@ def test_a_months_limit_is_told_of_at_80_and_100_per_cent(key, calls, share, mon
 def test_how_much_is_used_is_read_at_a_constant_cost(key, cast, django_assert_num_queries):
     for number in range(3):
         actions.issue(owner=cast["dora"], name=str(number), monthly_requests=10)
-    with django_assert_num_queries(5):  # expiring, expired, unused, quotas, their totals
+    with django_assert_num_queries(6):  # expiring, expired, unused, quotas, their totals, networks
         alerts.look()
 
 
@@ -115,7 +115,8 @@ def test_every_kind_has_its_words_and_no_secret(key, kind):
     aged(key, expires_at=timezone.now())
     key.refresh_from_db()
     detail = {"where": "x", "address": "192.0.2.1", "days": 7, "share": 80, "what": "requests", "limit": 5}
-    alert = Alert(key=key, kind=kind, at=timezone.now(), detail={**detail, "since": "2026-01-01"})
+    detail |= {"since": "2026-01-01", "network": "192.0.2.0/24", "first_used": "2026-01-01 10:00 UTC"}
+    alert = Alert(key=key, kind=kind, at=timezone.now(), detail=detail)
     subject, advice = delivery.words(alert)
 
     assert "nightly training" in subject
