@@ -16,14 +16,14 @@ from types import FrameType
 
 from django.conf import settings
 
-from portal import embedded, instance
+from portal import embedded, instance, said
+from portal.restarts import Restarts
 from portal.supervisor import (
-    POLL_SECONDS,
     Child,
     StartError,
-    StopRequested,
     StopSteps,
     Watchdog,
+    finish,
     minimal_environment,
     start,
     wait_until_ready,
@@ -33,26 +33,8 @@ PREPARE_SECONDS = 300.0
 PORTAL_START_SECONDS = 60.0
 ROUND_TRIP_SECONDS = 120.0
 WATCH_SECONDS = 0.5
-LONGEST_BACKOFF_SECONDS = 60.0
 # gunicorn gives running calls DRAIN_SECONDS, and kills a worker that takes 14 seconds longer.
 PORTAL_STEPS: StopSteps = ((signal.SIGTERM, settings.DRAIN_SECONDS + 20.0),)
-
-
-def say(line: str = "") -> None:
-    """Print a line at once; a terminal that is gone must not keep anything from being stopped."""
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-
-
-class Step:
-    """The time since it was made, for a line on what was done in it."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-
-    def done(self, line: str) -> None:
-        say(f"  ok  {line} ({time.monotonic() - self._started:.1f} s)")
 
 
 class Run:
@@ -102,16 +84,16 @@ class Run:
 
     def run(self) -> None:
         """Start everything, then watch it until a stop is asked for. Raises StartError or StopRequested."""
-        say("Hokusai Registry Portal\n")
+        said.say("Hokusai Registry Portal\n")
         instance.prepare_folder(self.data_dir)
         with contextlib.ExitStack() as stack:
-            lock = stack.enter_context(instance.locked(self.data_dir, stopping=self.stopping, say=warn))
+            lock = stack.enter_context(instance.locked(self.data_dir, stopping=self.stopping, say=said.warn))
             instance.check_port(settings.HOST, settings.PORT)
             watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))
             keys = instance.load_secrets(self.data_dir)
-            say(f"  ok  data folder {self.data_dir}")
+            said.say(f"  ok  data folder {self.data_dir}")
             database_url = self.start_postgres(stack, watchdog)
-            mlflow_step = Step()
+            mlflow_step = said.Step()
             mlflow_url = os.environ.get("MLFLOW_URL") or self.start_mlflow(stack, watchdog, database_url)
             self.environment = self.portal_environment(keys, database_url, mlflow_url)
             stack.callback(self.show_credentials)
@@ -121,14 +103,14 @@ class Run:
             self.wait_for_mlflow(mlflow_step)
             self.round_trip(watchdog)
             self.show_credentials()
-            self.show_next()
+            said.next_steps(self.environment["PUBLIC_URL"], logs=self.data_dir / "logs")
             self.watch(watchdog, database_url)
 
     # --- the steps ----------------------------------------------------------------------------------------
 
     def start_postgres(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> str:
         """The address of the portal's database: DATABASE_URL, else a PostgreSQL of this run's own."""
-        step = Step()
+        step = said.Step()
         given = os.environ.get("DATABASE_URL")
         if given:
             step.done(f"PostgreSQL {embedded.server_version(given)} of DATABASE_URL answers")
@@ -151,6 +133,16 @@ class Run:
         )
         stack.callback(self.stop_mlflow)
         return self.mlflow.url
+
+    def restart_mlflow(self, watchdog: Watchdog, database_url: str) -> None:
+        """Start MLflow where it was."""
+        assert self.mlflow is not None  # noqa: S101  it ended
+        self.mlflow = embedded.start_mlflow(
+            self.data_dir,
+            database_url=self.mlflow_database(database_url),
+            watchdog=watchdog,
+            port=int(self.mlflow.url.rpartition(":")[2]),
+        )
 
     def stop_mlflow(self) -> None:
         """Stop the MLflow that runs now, which may not be the first."""
@@ -175,14 +167,14 @@ class Run:
 
     def prepare(self, watchdog: Watchdog) -> None:
         """Migrate; at the first run make the admin and the first key."""
-        step = Step()
+        step = said.Step()
         made = self.child_task("prepare", watchdog)
         step.done("database migrated")
         for line in made.pop("warnings").splitlines():
-            warn(line)
+            said.warn(line)
         self.credentials = made
         if made:
-            say(f"  ok  user {made['user']} and a first key made")
+            said.say(f"  ok  user {made['user']} and a first key made")
             instance.write_private(self.data_dir / "first-run.json", {"round_trip": "pending"})
 
     def child_task(self, task: str, watchdog: Watchdog) -> dict[str, str]:
@@ -197,45 +189,15 @@ class Run:
             read_output=True,
         )
         # Not cut short by a stop: a password that was made would be lost.
-        output = self.finish(child, seconds=PREPARE_SECONDS, stopping=threading.Event())
+        output = finish(child, seconds=PREPARE_SECONDS, stopping=threading.Event())
         if child.exit_status() != 0:
             raise StartError(f"{child.name} failed: {child.last_log_line()}; see {child.log}")
         made = json.loads(output.splitlines()[-1])
         return {str(name): str(value) for name, value in made.items()}
 
-    def finish(
-        self,
-        child: Child,
-        *,
-        seconds: float,
-        stopping: threading.Event,
-        relay: Callable[[str], None] = lambda line: None,
-    ) -> str:
-        """Wait for a child's end; returns what it wrote, each line given to ``relay`` as it comes."""
-        lines: list[str] = []
-
-        def read() -> None:
-            assert child.process.stdout is not None  # noqa: S101  it was started with a pipe
-            with child.process.stdout as pipe:
-                for line in pipe:
-                    lines.append(line.decode(errors="replace").rstrip())
-                    relay(lines[-1])
-
-        reader = threading.Thread(target=read, daemon=True)
-        reader.start()
-        deadline = time.monotonic() + seconds
-        try:
-            while child.exit_status() is None and time.monotonic() < deadline:
-                if stopping.wait(POLL_SECONDS):
-                    raise StopRequested
-        finally:
-            child.stop()
-        reader.join()
-        return "\n".join(lines)
-
     def start_portal(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> None:
         """Start the portal under gunicorn and wait until it is ready to answer."""
-        step = Step()
+        step = said.Step()
         self.portal = start(
             "the portal",
             [sys.executable, "-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application"],
@@ -284,14 +246,14 @@ class Run:
             {"url": self.url, "pid": os.getpid(), "database_url": without_password, "mlflow_url": mlflow_url},
         )
 
-    def wait_for_mlflow(self, step: Step) -> None:
+    def wait_for_mlflow(self, step: said.Step) -> None:
         """Wait for this run's MLflow; one that does not come up is reported, and the portal goes on."""
         if self.mlflow is None:
             return
         try:
             self.mlflow.wait_until_ready(stopping=self.stopping)
         except StartError as error:
-            warn(f"{error}. The portal goes on and MLflow is started again")
+            said.warn(f"{error}. The portal goes on and MLflow is started again")
         else:
             step.done(f"MLflow {version('mlflow')} ready")
 
@@ -300,7 +262,7 @@ class Run:
         try:
             self.try_round_trip(watchdog)
         except StartError as error:
-            warn(f"no round trip: {error}")
+            said.warn(f"no round trip: {error}")
 
     def try_round_trip(self, watchdog: Watchdog) -> None:
         """Raises StartError if it could not even be tried."""
@@ -308,12 +270,12 @@ class Run:
         if instance.read(note).get("round_trip") != "pending":
             return
         if not self.answers("/health/mlflow"):
-            warn(
+            said.warn(
                 f"no round trip: MLflow at {self.environment['MLFLOW_URL']} does not answer the portal; "
                 f"{self.url}/health/mlflow says why. It is tried again at the next start"
             )
             return
-        step = Step()
+        step = said.Step()
         key = self.credentials.get("key") or self.child_task("key", watchdog).get("key", "")
         with tempfile.TemporaryDirectory(prefix="hokusai-round-trip-") as folder:
             child = start(
@@ -326,12 +288,12 @@ class Run:
                 read_output=True,
             )
             watchdog.remove(Path(folder))
-            self.finish(child, seconds=ROUND_TRIP_SECONDS, stopping=self.stopping, relay=relay_round_trip)
+            finish(child, seconds=ROUND_TRIP_SECONDS, stopping=self.stopping, relay=said.round_trip)
         if child.exit_status() == 0:
             instance.write_private(note, {"round_trip": "passed"})
             step.done("round trip with the stock MLflow client")
         else:
-            warn(
+            said.warn(
                 "the round trip failed; the portal goes on, and it is tried again at the next start. "
                 f"See portal.log, mlflow.log and round-trip.log in {self.data_dir / 'logs'}"
             )
@@ -356,66 +318,30 @@ class Run:
         except (OSError, ValueError):
             return False
 
-    # --- what is printed at the end -----------------------------------------------------------------------
-
     def show_credentials(self) -> None:
         """Print the new admin's password and the first key; once, whatever happened in between."""
         made, self.credentials = self.credentials, {}
-        if not made:
-            return
-        say("\nShown only now; keep them:")
-        say(f"  {made['user']}'s password  {made['password']}")
-        say(f"  the first key     {made['key']}")
-
-    def show_next(self) -> None:
-        """Print what to open and what a client sets."""
-        say("\nOpen next:")
-        url = self.environment["PUBLIC_URL"]
-        say(f"  {url}/         how to connect")
-        say(f"  {url}/admin/   keys, users, usage")
-        say("\nWhat an MLflow client sets, and nothing else:")
-        say(f"  export MLFLOW_TRACKING_URI={url}/api/mlflow")
-        say("  export MLFLOW_TRACKING_TOKEN=<a key>")
-        say(f"\nLogs are in {self.data_dir / 'logs'}. Ctrl-C stops everything.")
+        if made:
+            said.credentials(made)
 
     # --- while it runs ------------------------------------------------------------------------------------
 
     def watch(self, watchdog: Watchdog, database_url: str) -> None:
-        """Until a stop is asked for: start MLflow again when it ends; give up when anything else does."""
-        restarts, next_restart, started = 0, 0.0, time.monotonic()
+        """Until a stop is asked for: start MLflow and the outbox again when they end; give up when anything else
+        does."""
+        restarts = [
+            Restarts(
+                "MLflow",
+                current=lambda: self.mlflow.child if self.mlflow else None,
+                restart=lambda: self.restart_mlflow(watchdog, database_url),
+            ),
+            Restarts("the outbox", current=lambda: self.outbox, restart=lambda: self.start_outbox(watchdog)),
+        ]
         while not self.stopping.wait(WATCH_SECONDS):
             for child in (self.postgres and self.postgres.child, self.portal):
                 if child and child.exit_status() is not None:
                     raise StartError(
                         f"{child.name} ended (exit status {child.exit_status()}); see {child.log}"
                     )
-            if self.outbox and self.outbox.exit_status() is not None:
-                warn(f"what delivers alerts ended; the portal goes on without. See {self.outbox.log}")
-                self.outbox = None
-            if self.mlflow is None or self.mlflow.child.exit_status() is None:
-                continue
-            if next_restart == 0.0:
-                restarts = 0 if time.monotonic() - started > LONGEST_BACKOFF_SECONDS else restarts
-                delay = min(2.0**restarts, LONGEST_BACKOFF_SECONDS)
-                next_restart, restarts = time.monotonic() + delay, restarts + 1
-                warn(f"MLflow ended; it is started again in {delay:.0f} s. See {self.mlflow.child.log}")
-                self.mlflow.stop()  # whatever of it is left
-            elif time.monotonic() >= next_restart:
-                self.mlflow = embedded.start_mlflow(
-                    self.data_dir,
-                    database_url=self.mlflow_database(database_url),
-                    watchdog=watchdog,
-                    port=int(self.mlflow.url.rpartition(":")[2]),
-                )
-                next_restart, started = 0.0, time.monotonic()
-
-
-def warn(line: str) -> None:
-    """A line about something that is not as it should be, and stops nothing."""
-    say(f"  --  {line}")
-
-
-def relay_round_trip(line: str) -> None:
-    """Print a line of the round trip's program, or of MLflow's client in it, as part of this one's."""
-    outcome, _, what = line.partition(" ")
-    say(f"  ok  round trip: {what}") if outcome == "ok" else say(f"      {line}")
+            for part in restarts:
+                part.look()

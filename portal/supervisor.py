@@ -194,6 +194,36 @@ def wait_until_ready(
         stopping.wait(POLL_SECONDS)
 
 
+def finish(
+    child: Child,
+    *,
+    seconds: float,
+    stopping: threading.Event,
+    relay: Callable[[str], None] = lambda line: None,
+) -> str:
+    """Wait for a child's end; returns what it wrote, each line given to ``relay`` as it comes."""
+    lines: list[str] = []
+
+    def read() -> None:
+        assert child.process.stdout is not None  # noqa: S101  it was started with a pipe
+        with child.process.stdout as pipe:
+            for line in pipe:
+                lines.append(line.decode(errors="replace").rstrip())
+                relay(lines[-1])
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    deadline = time.monotonic() + seconds
+    try:
+        while child.exit_status() is None and time.monotonic() < deadline:
+            if stopping.wait(POLL_SECONDS):
+                raise StopRequested
+    finally:
+        child.stop()
+    reader.join()
+    return "\n".join(lines)
+
+
 def open_log(path: Path) -> BinaryIO:
     """Open a log for appending, readable by its owner alone; one that grew large is put aside first."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -22,7 +22,10 @@ import pytest
 
 from portal import embedded
 from portal.supervisor import minimal_environment
+from tests.echo import Script
 from tests.portal import processes
+from tests.portals import parsed
+from tests.proxy.test_forwarding import ARTIFACT, request
 
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "http://127.0.0.1:9"  # discard: nothing listens there
@@ -125,6 +128,19 @@ def sign_in(url: str, password: str) -> str:
     request = urllib.request.Request(page, urllib.parse.urlencode(form).encode(), headers={"Referer": url})
     with browser.open(request, timeout=20) as answer:
         return urllib.parse.urlsplit(answer.url).path
+
+
+def issue(running: Up, *options: str) -> str:
+    """Issue a key as an operator does beside what runs."""
+    made = subprocess.run(
+        [sys.executable, "manage.py", "issue_key", "--user", "alice", "--name", "beside", "--json", *options],
+        cwd=REPOSITORY,
+        env=minimal_environment() | {"DATA_DIR": str(running.data)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return str(json.loads(made.stdout)["key"])
 
 
 # --- the life of one portal: first run, killed, started again ----------------------------------------------
@@ -256,15 +272,7 @@ def test_a_second_instance_on_the_same_folder_is_told_who_has_it(second_run: Up)
 
 
 def test_manage_py_alone_works_beside_it(second_run: Up) -> None:
-    made = subprocess.run(
-        [sys.executable, "manage.py", "issue_key", "--user", "alice", "--name", "beside", "--json"],
-        cwd=REPOSITORY,
-        env=minimal_environment() | {"DATA_DIR": str(second_run.data)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    key = json.loads(made.stdout)["key"]
+    key = issue(second_run)
     search = f"{second_run.url}/api/mlflow/api/2.0/mlflow/registered-models/search"
     assert get(search, key)[0] == 200
 
@@ -277,6 +285,18 @@ def test_an_mlflow_that_dies_is_started_again_while_the_portal_goes_on(second_ru
     assert processes.wait_for(lambda: get(f"{second_run.url}/health/mlflow")[0] == 200)
     second_run.family = processes.with_descendants(second_run.process.pid)
     assert second_run.child("mlflow server").pid != mlflow.pid
+
+
+def test_an_outbox_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
+    def outboxes() -> set[int]:
+        family = filter(processes.is_running, processes.with_descendants(second_run.process.pid))
+        return {process.pid for process in family if "manage.py alerts" in " ".join(process.cmdline())}
+
+    [first] = outboxes()
+    psutil.Process(first).kill()
+    assert processes.wait_for(lambda: outboxes() not in (set(), {first}))
+    assert get(f"{second_run.url}/health/ready")[0] == 200
+    second_run.family = processes.with_descendants(second_run.process.pid)
 
 
 # --- without an MLflow ------------------------------------------------------------------------------------
@@ -294,6 +314,30 @@ def test_an_unreachable_mlflow_never_stops_the_portal_from_starting(data_without
         assert get(f"{running.url}/health/ready")[0] == 200
         assert json.loads((running.data / "portal.json").read_text())["mlflow_url"] == NOWHERE
         assert running.end(signal.SIGTERM) == 0
+    assert running.leaves_nothing()
+
+
+def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
+    data_without_mlflow: Path, echo: Any
+) -> None:
+    echo.script = Script(status=503)  # no MLflow for a first round trip
+    half = bytes(300_000)
+    with up(data_without_mlflow, MLFLOW_URL=echo.url) as running:
+        echo.script = None
+        key = issue(running, "--any-owner", "--preset", "full")
+        upload = request("PUT", f"/api/mlflow{ARTIFACT}", {"key": key}, f"Content-Length: {2 * len(half)}")
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+            connection.sendall(upload + half)
+            assert processes.wait_for(lambda: any(call.length for call in echo.arriving))
+            running.process.send_signal(signal.SIGTERM)
+            assert processes.wait_for(lambda: get(f"{running.url}/health/ready")[0] == 503)
+            connection.sendall(half)
+            answer = b""
+            while piece := connection.recv(2**16):
+                answer += piece
+        assert running.ended() == 0
+    assert parsed(answer).status == 200
+    assert running.output.endswith("stopped (SIGTERM)\n")
     assert running.leaves_nothing()
 
 

@@ -11,7 +11,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from portal import first_run
-from portal.run import Run, say
+from portal.run import Run
+from portal.said import say
 from portal.supervisor import StartError, StopRequested
 
 CHILD_TASKS: dict[str, Callable[[], dict[str, str]]] = {
