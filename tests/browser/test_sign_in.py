@@ -143,6 +143,12 @@ def test_a_passkey_is_added_and_signs_in_by_itself(window):
     visit.page.get_by_role("button", name="Sign in with a passkey").click()
     visit.page.wait_for_url(f"{visit.origin}/admin/")
 
+    visit.goto("/account/")
+    visit.follow("Sign out", role="button")
+    visit.goto("/mlflow/#/models/churn")  # no server sees what stands behind the hash
+    visit.page.get_by_role("button", name="Sign in with a passkey").click()
+    visit.page.wait_for_url(f"{visit.origin}/mlflow/#/models/churn")
+
 
 def test_a_passkey_that_is_not_there_is_said_on_the_page(window):
     visit = window()
@@ -199,9 +205,11 @@ def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(chromi
         )
         try:
             visit = Visit(chromium.new_page(), running.url)
-            visit.goto("/account/login/")
+            visit.goto("/account/login/?next=/mlflow/#/models/churn")
+            link = visit.page.get_by_role("link", name="Sign in with single sign-on")
+            expect(link).to_have_attribute("href", re.compile("next=%2Fmlflow%2F%23%2Fmodels%2Fchurn"))
             with visit.page.expect_navigation():
-                visit.page.get_by_role("link", name="Sign in with single sign-on").click()
+                link.click()
             assert visit.page.url.startswith(f"{echo_server.url}/authorization?")
             assert visit.errors == []
         finally:
