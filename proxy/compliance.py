@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from proxy.models import Registration
 
-COMPLETE, MISSING, MALFORMED = "complete", "missing", "malformed"
+STATES = COMPLETE, MISSING, MALFORMED = "complete", "missing", "malformed"
 TOKEN_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 

@@ -22,6 +22,8 @@ FIRST = 100  # of them at first, so that a download begins at once
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 Row = dict[str, Any]
+# Whether a row is wanted, asked with how the tags of its version stand by now ("" if it made none).
+Keep = Callable[[Registration, str], bool]
 
 CALL_FIELDS = [
     "request_id",
@@ -86,18 +88,23 @@ def calls(found: CallQuerySet) -> Iterator[Row]:
         after, size = page[-1].cursor, CHUNK
 
 
-def registrations(
-    found: RegistrationQuerySet, *, keep: Callable[[Registration, str], bool] | None = None
-) -> Iterator[Row]:
-    """Every registration of these, latest first; with `keep` those that it says, asked with each row and how
-    the tags of the version stand by now ("" if the row made none)."""
-    before, size = None, min(FIRST, CHUNK)
+def registrations(found: RegistrationQuerySet, *, keep: Keep | None = None) -> Iterator[Row]:
+    """Every registration of these, latest first; with `keep` those that it says."""
+    for row, finding in kept(found, keep):
+        yield of_registration(row, finding)
+
+
+def kept(
+    found: RegistrationQuerySet, keep: Keep | None, *, before: int | None = None
+) -> Iterator[tuple[Registration, compliance.Finding | None]]:
+    """The rows, latest first and older than `before`, each with how the tags of its version stand by now."""
+    size = min(FIRST, CHUNK)
     while page := found.with_people().page(size, before=before):
         standing = rules(page)
         for row in page:
             finding = standing.get(row.pk)
             if keep is None or keep(row, finding.state if finding else ""):
-                yield of_registration(row, finding)
+                yield row, finding
         before, size = page[-1].pk, CHUNK
 
 

@@ -179,16 +179,21 @@ class Withdraw(Invite):
         operation_id="users_withdraw_invitation",
         summary="End a user's open sign-in link",
         tags=["users"],
+        parameters=[IDEMPOTENCY],
         request=serializers.NothingSerializer,
         responses={200: serializers.WithdrawnSerializer},
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
         serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
-        withdrawn = invitations.withdraw(user=user)
-        if withdrawn:
-            logged(request, user, "Sign-in link withdrawn.")
-        return Response({"withdrawn": withdrawn})
+
+        def act() -> Response:
+            withdrawn = invitations.withdraw(user=user)
+            if withdrawn:
+                logged(request, user, "Sign-in link withdrawn.")
+            return Response({"withdrawn": withdrawn})
+
+        return once(request, act)
 
 
 class Deactivate(Invite):

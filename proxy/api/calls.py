@@ -52,11 +52,17 @@ class CallFilters(PeopleFilters):
     reason = django_filters.CharFilter(
         field_name="reason", label="Why it was refused: a word of docs/errors.md."
     )
+    refused = django_filters.ChoiceFilter(
+        choices=[("true", "Refused")], method="of_portal", label="true: by the portal itself, not by MLflow."
+    )
     object = django_filters.CharFilter(field_name="object_name", label="The id or name of a run, model, …")
     address = django_filters.CharFilter(method="of_address", label="The caller's.")
 
     def of_class(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
         return calls.of_class(int(value))
+
+    def of_portal(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
+        return calls.refused()
 
     def of_address(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
         try:

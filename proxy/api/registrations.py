@@ -1,6 +1,7 @@
 """The ledger of registrations over the management API: its rows, its head, and whether it is whole."""
 
 import dataclasses
+from itertools import islice
 from typing import Any, cast
 
 import django_filters
@@ -17,7 +18,7 @@ from keys.api.callers import sees, within
 from keys.api.pages import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
-from proxy import exports, verification
+from proxy import compliance, exports, verification
 from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.verification import Head
@@ -31,6 +32,20 @@ class RegistrationFilters(PeopleFilters):
     outcome = django_filters.ChoiceFilter(choices=Registration.Outcome.choices)
     model = django_filters.CharFilter(field_name="object_name", label="Its name; a logged model's id.")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    rules = django_filters.ChoiceFilter(
+        choices=[(state, state.capitalize()) for state in compliance.STATES],
+        method="of_versions",
+        label="How the tags of a version stand by now.",
+    )
+
+    def of_versions(self, rows: RegistrationQuerySet, name: str, value: str) -> RegistrationQuerySet:
+        """The state is in no column: who lists the rows keeps those that are in it (`wanted`)."""
+        return rows.versions()
+
+
+def wanted(state: str | None) -> exports.Keep | None:
+    """Which of the versions are in that state; None: it was not asked for."""
+    return (lambda row, found: found == state) if state else None
 
 
 class RegistrationSerializer(serializers.Serializer[Registration]):
@@ -77,7 +92,13 @@ class Registrations(GenericAPIView[Registration]):
         return within(self, super().get_queryset(), by_user)
 
     def page(self, rows: RegistrationQuerySet, size: int, after: str | None) -> list[Registration]:
-        return rows.page(size, before=number(after) if after is not None else None)
+        before = number(after) if after is not None else None
+        if (keep := self.keep()) is None:
+            return rows.page(size, before=before)
+        return [row for row, _ in islice(exports.kept(rows, keep, before=before), size)]
+
+    def keep(self) -> exports.Keep | None:
+        return wanted(self.request.query_params.get("rules"))
 
     @extend_schema(
         operation_id="registrations_list",
@@ -107,7 +128,7 @@ class RegistrationExport(Registrations):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form, found = form_of(request), self.filter_queryset(self.get_queryset())
-        rows = exports.registrations(cast(RegistrationQuerySet, found))
+        rows = exports.registrations(cast(RegistrationQuerySet, found), keep=self.keep())
         return exports.download("registrations", form, exports.REGISTRATION_FIELDS, rows)
 
 

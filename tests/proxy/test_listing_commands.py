@@ -45,10 +45,11 @@ def test_calls_are_a_table_for_people(cast, run):
 
 
 def test_calls_are_filtered_as_by_the_api_and_given_out_as_by_the_exports(cast, run):
-    wanted = call(key_of(cast["dora"]), 1, status=403)
+    wanted = call(key_of(cast["dora"]), 1, status=403, reason="scope")
     call(key_of(cast["bob"]), 2)
 
-    for options in (["--user", "dora"], ["--status", "4"], ["--key", wanted.key.public_id, "--since", "1h"]):
+    by_key = ["--key", wanted.key.public_id, "--since", "1h"]
+    for options in (["--user", "dora"], ["--status", "4"], by_key, ["--refused", "true"]):
         [found] = json.loads(run("list_calls", "--json", *options))
         assert (found["request_id"], list(found)) == (wanted.request_id, CALL_FIELDS)
         assert parsed(run("list_calls", "--csv", *options))[0]["request_id"] == wanted.request_id
@@ -65,6 +66,9 @@ def test_registrations_are_listed_and_exported(cast, run):
     [found] = json.loads(run("list_registrations", "--json", "--outcome", "refused_by_mlflow"))
     assert (found["object_name"], list(found)) == ("bobs", REGISTRATION_FIELDS)
     assert [line["object_name"] for line in parsed(run("list_registrations", "--csv"))] == ["bobs", "doras"]
+    row(key_of(cast["dora"]), "model-versions.create", "doras", version="1", tags={"hokusai_token_id": "-"})
+    [found] = json.loads(run("list_registrations", "--json", "--rules", "malformed"))
+    assert (found["version"], found["tag_rules"]) == ("1", "malformed")
 
 
 def test_usage_is_summed(cast, run):

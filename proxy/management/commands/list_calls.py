@@ -33,6 +33,7 @@ class Command(BaseCommand):
             operation="such as runs.create",
             status="first digit: 2, 3, 4 or 5",
             reason="why it was refused, such as scope",
+            refused="true: only what the portal itself refused",
             object="id or name of a run, experiment, model, …",
             address="the caller's",
             request_id="req_…, as the caller's error shows it",

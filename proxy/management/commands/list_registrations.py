@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy import exports, listing_options
-from proxy.api.registrations import RegistrationFilters
+from proxy import compliance, exports, listing_options
+from proxy.api.registrations import RegistrationFilters, wanted
 from proxy.models import Registration
 
 COLUMNS = (
@@ -34,13 +34,14 @@ class Command(BaseCommand):
             operation="such as model-versions.create",
             outcome=", ".join(Registration.Outcome.values),
             environment="live or test",
+            rules=f"of versions, how their tags stand by now: {', '.join(compliance.STATES)}",
             request_id="req_…, as the caller's error shows it",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         rows = listing_options.found(RegistrationFilters, Registration.objects.all(), options)
         fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
-        rows = exports.registrations(rows)
+        rows = exports.registrations(rows, keep=wanted(options["rules"]))
         listing_options.show(
             self, rows, options, fields=fields, columns=columns, empty="No such registrations."
         )

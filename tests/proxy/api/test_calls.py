@@ -60,6 +60,7 @@ class TestCalls:
             "operation=runs.create",
             "status=4",
             "reason=scope",
+            "refused=true",
             "object=abc",
             "address=10.0.0.1",
             f"since={hour_ago}",
@@ -71,6 +72,7 @@ class TestCalls:
         "query",
         [
             "status=9",
+            "refused=maybe",
             "address=here",
             "since=soon",
             "until=0001-01-01T00:00:00%2B12:00",

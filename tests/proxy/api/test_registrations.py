@@ -57,6 +57,22 @@ class TestRegistrations:
 
         assert alice.get(f"/registrations/{version.request_id}").json()["tag_rules"] == "malformed"
 
+    def test_are_found_by_how_a_versions_tags_stand(self, cast, alice):
+        key, bad = key_of(cast["dora"]), {"hokusai_token_id": "-"}
+        for number, tags in enumerate((bad, {}, bad, {}, bad)):
+            row(key, "model-versions.create", f"m{number}", version="1", tags=tags)
+        row(key, "registered-models.create", "no version")
+
+        assert names(alice.get("/registrations?rules=missing")) == ["m3", "m1"]
+        assert names(alice.get("/registrations?rules=complete")) == []
+        first = alice.get("/registrations?rules=malformed&size=2").json()
+        assert [found["object_name"] for found in first["results"]] == ["m4", "m2"]
+        last = alice.get(first["next"].partition(API)[2])
+        assert (names(last), last.json()["next"]) == (["m0"], None)
+        text = b"".join(alice.get("/registrations/export?rules=malformed").streaming_content).decode()
+        assert len(text.splitlines()) == 4
+        refused(alice.get("/registrations?rules=good"), 400, "bad_value")
+
     def test_are_exported(self, cast, dora):
         row(key_of(cast["dora"]), "registered-models.create", "doras")
         row(key_of(cast["bob"]), "registered-models.create", "bobs")
