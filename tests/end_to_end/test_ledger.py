@@ -332,6 +332,42 @@ def test_the_blast_radius_of_a_key_and_quarantine_for_what_it_registered(alice, 
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
+    alice.register(name)
+    bob.register(f"{name}-bobs")
+    since, leaked = "2026-01-01T00:00:00Z", alice.issued["id"]
+    mlflow_portal.manage(
+        "shell", "-c", "from keys.models import User; User.objects.create_superuser('quarantine-admin')"
+    )
+    admin = mlflow_portal.issue("quarantine-admin", "--scope", "portal:admin")
+    reader = mlflow_portal.issue("quarantine-admin", "--scope", "portal:read")
+
+    def quarantine(key: dict):
+        body = {"since": since, "reason": "leaked"}
+        return mlflow_portal.request("POST", f"/api/v1/keys/{leaked}/quarantine", key=key["key"], body=body)
+
+    assert quarantine(reader).status == quarantine(alice.issued).status == 403
+    assert "hokusai.quarantine" not in bob.client.get_model_version(name, "1").tags
+    for result in ("marked", "marked before"):
+        found = quarantine(admin).json()["results"]
+        assert [(mark["name"], mark["version"], mark["result"]) for mark in found] == [(name, "1", result)]
+    assert bob.client.get_model_version(name, "1").tags["hokusai.quarantine"] == "leaked"
+    assert "hokusai.quarantine" not in bob.client.get_model_version(f"{name}-bobs", "1").tags
+    path = f"/api/v1/keys/{leaked}/touched?since={since}"
+    touched = mlflow_portal.request("GET", path, key=admin["key"]).json()["results"]
+    assert {(row["operation"], row["outcome"]) for row in touched if row["where"] == "ledger"} == {
+        ("registered-models.create", "done"),
+        ("model-versions.create", "done"),
+    }
+    [(who,)] = mlflow_portal.sql(
+        "select u.username from proxy_registration r join keys_user u on u.id = r.user_id "
+        "where actor = 'quarantine' and object_name = %s",
+        name,
+    )
+    assert who == "quarantine-admin"
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_parallel_registrations_by_the_stock_client_make_one_chain(alice, name, mlflow_portal):
     client = alice.client
     client.create_registered_model(name)
