@@ -83,7 +83,8 @@ def issue(
         **secret_of(token),
         created_by=actor,
     )
-    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, via=via, **shown(rights))
+    detail = shown(rights) | ({"is_canary": True} if is_canary else {})
+    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, via=via, **detail)
     return key, token.secret
 
 

@@ -108,6 +108,8 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         if obj and obj.revoked_at:
             dates.append("revoked")
         about = ["name", "state", "masked_key", "public_id", "owner_name", "purpose", "environment"]
+        if obj and obj.is_canary:
+            about.insert(2, "canary")
         return [
             (None, {"fields": about}),
             ("Rights", {"fields": ["rights", "any_owner_words", "from_networks", "model_names"]}),
@@ -137,7 +139,13 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Rights")
     def may(self, key: ApiKey) -> str:
+        if key.is_canary:
+            return "Canary: opens nothing"
         return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
+
+    @admin.display(description="Canary")
+    def canary(self, key: ApiKey) -> str:
+        return "Yes: it opens nothing, is refused as if nobody knew it, and each use is told"
 
     @admin.display(description="What it may do")
     def rights(self, key: ApiKey) -> str:

@@ -5,6 +5,7 @@ import binascii
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import unquote_plus
 
 from django.conf import settings
@@ -13,7 +14,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 
 from keys import cache, tokens
-from keys.addresses import is_within
+from keys.addresses import client_address, is_within
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
 from keys.scopes import Preset
@@ -95,10 +96,8 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     token = parse_credential(credential(meta))
     key, is_previous = find(token)
     if key.is_canary:
-        from keys import leaks
-
-        leaks.sound(key, meta)
-        raise unknown_key()
+        address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
+        refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))
     try:
         return check_state(key, is_previous)
     except Refusal as refusal:
@@ -106,6 +105,14 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
             key, is_previous=is_previous
         )  # so that its holder can look the call up
         raise
+
+
+def refuse_canary(key: ApiKey, *, address: str, client: str) -> NoReturn:
+    """Its use is told, and answered as if nobody knew the key."""
+    from keys import leaks
+
+    leaks.sound(key, address=address, client=client)
+    raise unknown_key()
 
 
 def refuse_key_in_query(query: str) -> None:
@@ -228,6 +235,8 @@ def unknown_key() -> Refusal:
 def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
     """The caller if the key is good. These reasons reach only a holder of the real secret."""
     now = timezone.now()
+    if key.is_canary:
+        raise unknown_key()
     if key.revoked_at:
         raise ended(key, "revoked_key", "was revoked", key.revoked_at)
     if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):

@@ -39,6 +39,7 @@ RIGHTS = {
     "expires_at": "Expires",
     "name": "Name",
     "purpose": "Purpose",
+    "is_canary": "Canary",
 }
 OVERLAPS = {"now": "at once", "1h": "after 1 hour", "24h": "after 24 hours", "7d": "after 7 days"}
 OVERLAPS["30d"] = "after 30 days"
@@ -105,7 +106,7 @@ def right(name: str, value: object) -> str:
             return preset.value.capitalize() if preset else ", ".join(value)
         case "networks" | "patterns", list():
             return ", ".join(value) or "any"
-        case "any_owner", _:
+        case "any_owner" | "is_canary", _:
             return "yes" if value else "no"
         case "monthly_bytes", int():
             return sizes.in_words(value)

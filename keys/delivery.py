@@ -68,6 +68,7 @@ def words(alert: Alert) -> tuple[str, str]:
     given = {
         "where": f" at {alert.detail['where']}" if alert.detail.get("where") else "",
         "expires": f"{expires:%Y-%m-%d %H:%M}" if expires else "",
+        "address": alert.detail.get("address") or "an unknown address",
         "more": MANY_NETWORKS if alert.detail.get("networks", 0) >= alerts.MOST_NETWORKS else "",
     }
     values = {**alert.detail, **given}

@@ -6,10 +6,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.forms.utils import flatatt
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminExpandableTextareaWidget,
@@ -21,10 +18,10 @@ from unfold.widgets import (
 )
 
 from keys import actions, sizes
+from keys.form_fields import MACHINE_TEXT, LinesField, ManyChoicesSelect
 from keys.models import LIMITS, ApiKey, User
 from keys.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
 
-SELECTED = mark_safe(" selected")
 NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
 SINGLE = "single"
@@ -41,7 +38,6 @@ OVERLAPS = [
     ("7d", "In 7 days"),
     ("30d", "In 30 days"),
 ]
-MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 
 
 def new_form_id() -> str:
@@ -61,39 +57,6 @@ def checked(name: str, value: Any) -> Any:
         return actions.checked({name: value})[name]
     except actions.ActionError as error:
         raise forms.ValidationError(sentence(error)) from None
-
-
-class ManyChoicesSelect(UnfoldAdminSelectWidget):  # type: ignore[misc]
-    """A select whose options are written at once: Django renders a template for each, half a second for 10,000."""
-
-    def use_required_attribute(self, initial: Any) -> bool:
-        """Django looks for an empty first choice, by a query of its own; ours has one."""
-        return True
-
-    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
-        given = self.build_attrs(self.attrs, {**(attrs or {}), "name": name})
-        chosen = "" if value is None else str(value)
-        return format_html(
-            "<select{}>{}</select>",
-            flatatt(given),
-            format_html_join(
-                "",
-                '<option value="{}"{}>{}</option>',
-                (
-                    (key := str(choice), SELECTED if key == chosen else "", label)
-                    for choice, label in self.choices
-                ),
-            ),
-        )
-
-
-class LinesField(forms.CharField):
-    """Text with one entry a line; blank lines and blanks around entries mean nothing."""
-
-    def to_python(self, value: Any) -> str:
-        return "\n".join(
-            line.strip() for line in (super().to_python(value) or "").splitlines() if line.strip()
-        )
 
 
 class RightsForm(forms.Form):
@@ -234,6 +197,13 @@ class IssueForm(RightsForm):
         widget=UnfoldAdminSelectWidget,
         help_text="The key stops working then. A key that never expires works until somebody revokes it.",
     )
+    is_canary = forms.BooleanField(
+        label="Canary: lay it out to be found",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="It opens nothing: calls with it are refused as if nobody knew it, and each use is told to those who "
+        "get alerts. Give it an owner who has no other keys, since owners see which of theirs is one.",
+    )
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
     field_order = ["owner", "name", "purpose", "environment", "expires_in"]
@@ -259,6 +229,7 @@ class IssueForm(RightsForm):
             "networks",
             "patterns",
             "any_owner",
+            "is_canary",
             *LIMITS,
         )
         choice = self.cleaned_data["expires_in"]

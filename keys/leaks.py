@@ -6,8 +6,6 @@ takes the same time.
 
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
@@ -15,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from keys import actions, alerts, limits, tokens
-from keys.addresses import client_address, network_of
+from keys.addresses import network_of
 from keys.alert_models import Alert
 from keys.models import ApiKey, KeyEvent
 from keys.refusals import Refusal, invalid
@@ -84,14 +82,18 @@ def too_many() -> Refusal:
     )
 
 
-def sound(key: ApiKey, meta: Mapping[str, Any]) -> None:
+def sound(key: ApiKey, *, address: str, client: str) -> None:
     """A canary was used: told and written down once an hour for each network. The caller is not to notice."""
-    address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
     occasion = f"{network_of(address)} {timezone.now():%Y-%m-%dT%H}"
     try:
         with transaction.atomic():
             if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, address=address):
-                client = tokens.hide(str(meta.get("HTTP_USER_AGENT", "")))[:100]
-                actions.record(key, KeyEvent.Kind.CANARY, actor=None, address=address or None, client=client)
+                actions.record(
+                    key,
+                    KeyEvent.Kind.CANARY,
+                    actor=None,
+                    address=address or None,
+                    client=tokens.hide(client)[:100],
+                )
     except (DatabaseError, InterfaceError):
         logger.exception("canary_not_written_down", extra={"key_id": key.public_id})

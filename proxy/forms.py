@@ -12,7 +12,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from keys.forms import MACHINE_TEXT, ManyChoicesSelect
+from keys.form_fields import MACHINE_TEXT, ManyChoicesSelect
 from keys.models import ApiKey, User
 from proxy.messages import CANONICAL_INTEGER
 from proxy.models import Owner

@@ -52,6 +52,9 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     networks = serializers.ListField(child=serializers.CharField())
     patterns = serializers.ListField(child=serializers.CharField())
     any_owner = serializers.BooleanField()
+    is_canary = serializers.BooleanField(
+        help_text="Laid out to be found: it opens nothing, and its use is told."
+    )
     requests_per_minute = serializers.IntegerField(allow_null=True)
     monthly_requests = serializers.IntegerField(allow_null=True)
     monthly_bytes = serializers.IntegerField(allow_null=True)
@@ -173,6 +176,9 @@ class IssueSerializer(RightsSerializer):
     )
     name = serializers.CharField(max_length=100, help_text="What you will recognise it by.")
     environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
+    is_canary = serializers.BooleanField(
+        required=False, help_text="Lay it out to be found: it opens nothing, and its use is told."
+    )
 
     def validate_user(self, value: str) -> User:
         try:

@@ -7,9 +7,10 @@ from django import forms
 from django.conf import settings
 
 from keys import self_service
-from keys.forms import MACHINE_TEXT, new_form_id
+from keys.form_fields import MACHINE_TEXT
 from keys.forms import RevokeForm as AdminRevokeForm
 from keys.forms import RotateForm as AdminRotateForm
+from keys.forms import new_form_id
 from keys.models import ApiKey
 from keys.scopes import Preset
 

@@ -66,6 +66,27 @@ class TestIssuing:
         assert key.networks == ["10.0.0.0/8", "2001:db8::/32", "192.0.2.1/32"]
         assert (key.patterns, key.any_owner) == (["fraud-*", "churn"], True)
 
+    def test_makes_a_canary_and_says_where_to_lay_it(self, cast, bob):
+        page = bob.post(ISSUE, filled(bob, cast["dora"], is_canary="on")).content.decode()
+
+        key = ApiKey.objects.get()
+        assert key.is_canary
+        assert "It opens nothing. Lay it where only an intruder looks" in page
+        assert SECRET.search(page)
+        assert "MLFLOW_TRACKING_TOKEN" not in page
+        assert "Canary: opens nothing" in bob.get(KEYS).content.decode()
+        detail = bob.get(f"{KEYS}{key.pk}/change/").content.decode()
+        assert "refused as if nobody knew it" in detail
+        assert "Canary: yes" in detail
+
+    def test_makes_no_canary_unless_asked(self, cast, bob):
+        bob.post(ISSUE, filled(bob, cast["dora"]))
+
+        key = ApiKey.objects.get()
+        assert not key.is_canary
+        assert "anary" not in bob.get(KEYS).content.decode()
+        assert "refused as if nobody knew it" not in bob.get(f"{KEYS}{key.pk}/change/").content.decode()
+
     def test_starts_as_a_contributor_without_limits(self, cast, bob):
         form = bob.get(ISSUE).context["form"]
 

@@ -59,6 +59,12 @@ def test_a_revoked_key_would_not_pass(key):
     assert simulator.simulate(key, method="GET", target="/version").reason == "revoked_key"
 
 
+def test_a_canary_opens_nothing_here_either(key):
+    canary, _ = actions.issue(owner=key.owner, name="canary", is_canary=True)
+
+    assert simulator.simulate(canary, method="GET", target="/version").reason == "unknown_key"
+
+
 def test_nothing_is_recorded(key):
     simulator.simulate(
         key, method="POST", target="/api/2.0/mlflow/runs/create", body=b'{"experiment_id":"0"}'

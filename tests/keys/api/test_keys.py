@@ -60,6 +60,15 @@ class TestIssue:
             "scopes": ["tracking:read", "registry:read"],
         }
 
+    def test_makes_a_canary_if_asked(self, alice, cast):
+        issued = [
+            alice.post("/keys", {"user": "dora", "name": "n", **more}).json()
+            for more in ({"is_canary": True}, {"is_canary": False}, {})
+        ]
+
+        assert [key["is_canary"] for key in issued] == [True, False, False]
+        assert alice.get(f"/keys/{issued[0]['id']}").json()["is_canary"] is True
+
     @pytest.mark.parametrize(
         ("change", "field", "words"),
         [

@@ -98,6 +98,14 @@ class TestIntrospection:
         found = service.post("/introspect", {"token": secret}).json()
         assert found == {"active": False, "reason": f"{act.rstrip('e')}ed_key"}
 
+    def test_knows_no_canary_and_tells_that_it_was_asked_about(self, cast, service):
+        key, secret = actions.issue(owner=cast["dora"], name="n", is_canary=True)
+
+        found = service.post("/introspect", {"token": secret, "address": "192.0.2.9"}).json()
+        assert found == {"active": False, "reason": "unknown_key"}
+        event = key.events.get(kind="canary_used")
+        assert (event.address, event.detail["client"]) == ("192.0.2.9", "a service that asked about the key")
+
     @pytest.mark.parametrize(
         ("token", "reason"),
         [("hk_live_" + "0" * 32, "malformed_key"), ("x", "malformed_key")],
