@@ -49,7 +49,7 @@ def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> lis
         route = before + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             found += addresses(pattern.url_patterns, route)
-        elif route.startswith(("admin", "account", "docs", "leaks")) or route == "":
+        elif route.startswith(("admin", "account", "docs")) or route == "":
             found.append(re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route))
     return found
 
@@ -116,7 +116,6 @@ def work(client: MlflowClient, name: str) -> None:
 # By address in the portal's table: where to go, as whom ("": nobody).
 PAGES: dict[str, tuple[str, str]] = {
     "": ("/", ""),
-    "leaks": ("/leaks", ""),
     "docs/": ("/docs/", ""),
     "docs/<slug:slug>/": ("/docs/quickstart/", ""),
     "docs/operations/": ("/docs/operations/", ""),
