@@ -68,17 +68,24 @@ class Registry:
             raise RegistryError(f"MLflow answered GET {path} with status {status}")
         return content
 
+    def one(self, field: str, path: str, query: Query = ()) -> Json | None:
+        found = self.get(path, query)
+        if found is None:
+            return None
+        thing = found.get(field)
+        if not isinstance(thing, dict):
+            raise RegistryError(f"MLflow answered GET {path} without “{field}”")
+        return thing
+
     def model(self, name: str) -> Json | None:
-        found = self.get(f"{API}/registered-models/get", [("name", name)])
-        return found and found["registered_model"]
+        return self.one("registered_model", f"{API}/registered-models/get", [("name", name)])
 
     def version(self, name: str, version: str) -> Json | None:
-        found = self.get(f"{API}/model-versions/get", [("name", name), ("version", version)])
-        return found and found["model_version"]
+        query = [("name", name), ("version", version)]
+        return self.one("model_version", f"{API}/model-versions/get", query)
 
     def logged_model(self, model_id: str) -> Json | None:
-        found = self.get(f"{API}/logged-models/{paths.encode(model_id)}")
-        return found and found["model"]
+        return self.one("model", f"{API}/logged-models/{paths.encode(model_id)}")
 
     def models(self) -> Iterator[Json]:
         """Every registered model, prompts too."""
