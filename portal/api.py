@@ -6,10 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import keys, people
+from keys.api import admin_log, keys, people
 from keys.api.problems import problem
 from keys.refusals import Refusal
-from portal import api_health, api_schema
+from portal import api_health, api_schema, api_settings
 from proxy.api import calls, incidents, owners, registrations, tries
 
 ADDRESSES: dict[str, Any] = {
@@ -26,6 +26,7 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/touched": incidents.Touched,
     "keys/<str:key_id>/quarantine": incidents.Quarantine,
     "events": keys.Activity,
+    "admin-log": admin_log.AdminLog,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
     "users/<str:user_id>/invite": people.Invite,
@@ -45,6 +46,7 @@ ADDRESSES: dict[str, Any] = {
     "ledger": registrations.Ledger,
     "ledger/verify": registrations.Verification,
     "health": api_health.Health,
+    "settings": api_settings.Settings,
     "schema": api_schema.Schema,
     "docs": api_schema.Docs,
 }

@@ -146,13 +146,6 @@ def test_anybody_may_report_on_the_page_and_the_key_is_not_sent_back(found):
     assert "no-store" in done["Cache-Control"]
 
 
-def test_who_is_about_to_sign_in_is_told_where_to_report(client, db):
-    page = client.get("/account/login/").content.decode()
-
-    assert '<a href="/leaks">Report it</a>' in page
-    assert client.get("/leaks").status_code == 200
-
-
 def test_an_occasion_is_one_row(found):
     Alert.objects.create(key=found[0], kind="unused", occasion="2026-01-01")
     with pytest.raises(IntegrityError, match="one_alert_an_occasion"), transaction.atomic():

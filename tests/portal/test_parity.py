@@ -103,13 +103,16 @@ CAPABILITIES = {
     "see how the portal does": Can(web="admin:index admin-health", api="health", command="doctor"),
     "see what administrators did in the pages": Can(
         web="admin:admin_logentry_changelist admin:admin_logentry_change admin:admin_logentry_history",
-        because="Not given out yet; what was done to keys is among the events.",
+        api="admin_log_list",
+        because="Commands are called beside the database; what was done to keys is told by list_events.",
     ),
     "see who I am": Can(web="account", api="me", because="The command line is nobody in particular."),
     "wait for a key's first call": Can(web="key-connection", api="keys_read", command="list_keys"),
     "introspect a key": Can(api="introspect", because="Other services ask it; people search for the key."),
     "see settings in force": Can(
-        web="settings-in-force", because="They are read where the process runs: its environment has them."
+        web="settings-in-force",
+        api="settings",
+        because="A command would tell its own environment, which need not be the running portal's.",
     ),
     "run the portal": Can(
         command="up partitions reconcile mlflow_table link_identity alerts leak_patterns",

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as in_force
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from keys.models import User
+from keys.scopes import Scope
+from tests.keys.api.callers import program, refused
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -81,3 +84,18 @@ def test_it_is_for_superusers_and_reading(alice):
 
     assert client.get(PAGE).status_code == 403
     assert alice.post(PAGE).status_code == 405
+
+
+def test_the_api_tells_superusers_the_same_and_nobody_else(monkeypatch):
+    monkeypatch.setenv("OIDC_CLIENT_SECRET", "a-client-secret")
+    monkeypatch.setattr(in_force, "OIDC_CLIENT_SECRET", "a-client-secret")
+    staff = User.objects.create_user("charlie", is_staff=True)
+    staff.groups.set(Group.objects.all())
+    refused(program(staff, Scope.PORTAL_ADMIN).get("/settings"), 403, "permission")
+
+    answer = program(User.objects.create_superuser("alice"), Scope.PORTAL_READ).get("/settings")
+
+    found = {row["name"]: row for row in answer.json()["results"]}
+    assert list(found) == re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert found["OIDC_CLIENT_SECRET"]["value"] == "set"
+    assert "a-client-secret" not in answer.content.decode()

@@ -21,7 +21,6 @@ def test_the_front_page_says_how_to_connect(client, settings):
     assert 'href="/account/"' in page
     assert 'href="/docs/quickstart/"' in page
     assert 'href="/health"' in page
-    assert 'href="/leaks"' in page
 
 
 def test_pages_hold_no_script_and_no_style_of_their_own(client):

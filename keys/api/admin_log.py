@@ -1,0 +1,48 @@
+"""What administrators did to users, and to what users own: Django's own log, as the admin pages show it."""
+
+import django_filters
+from django.contrib.admin.models import LogEntry
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys.api.callers import sees
+from keys.api.pages import TimeFilter
+
+
+class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]
+    actor = django_filters.CharFilter(field_name="user__username", label="Who did it.")
+    since = TimeFilter(field_name="action_time", lookup_expr="gte", label="From then on.")
+    until = TimeFilter(field_name="action_time", lookup_expr="lt", label="Before then.")
+
+
+class AdminLogSerializer(serializers.Serializer[LogEntry]):
+    at = serializers.DateTimeField(source="action_time")
+    actor = serializers.CharField(source="user.username")
+    kind = serializers.CharField(
+        source="content_type.name", allow_null=True, help_text="Of what it is about."
+    )
+    about = serializers.CharField(source="object_repr")
+    details = serializers.SerializerMethodField()
+
+    def get_details(self, entry: LogEntry) -> str:
+        return entry.get_change_message() or entry.get_action_flag_display()
+
+
+class AdminLog(GenericAPIView[LogEntry]):
+    rules = {"GET": sees("keys.view_keyevent", own=False)}
+    queryset = LogEntry.objects.select_related("user", "content_type")
+    serializer_class = AdminLogSerializer
+    filterset_class = AdminLogFilters
+
+    @extend_schema(
+        operation_id="admin_log_list",
+        summary="What administrators did to users and owners, newest first",
+        tags=["users"],
+        responses={200: AdminLogSerializer(many=True)},
+    )
+    def get(self, request: Request) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
