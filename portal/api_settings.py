@@ -17,7 +17,7 @@ from portal.settings_page import all_in_force
 class SettingSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     value = serializers.CharField(help_text="Of a secret: set or not set.")
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]
         choices=["environment", "running instance", "default"],
         help_text="Where the value comes from.",
     )
