@@ -3,10 +3,12 @@
 SCREENSHOTS=folder also keeps pictures of the main pages there (`make screenshots`: docs/screenshots).
 """
 
+import json
 import os
 import re
 import secrets
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import mlflow
 import pytest
@@ -35,10 +37,13 @@ MAIN = {
 }
 # Addresses that are no page a person looks at, and those that another test looks at.
 ELSEWHERE = re.compile(
-    r"admin$|account$|docs$"  # redirects to the same with a slash
+    r"admin$|account$|docs$|api/v1/docs$"  # redirects to the same with a slash
     r"|.*(/export/|download\\\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
+    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<"
+    # Steps of signing in: tests/browser/test_sign_in.py goes through them.
+    r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
 )
 
@@ -49,7 +54,7 @@ def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> lis
         route = before + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
             found += addresses(pattern.url_patterns, route)
-        elif route.startswith(("admin", "account", "docs")) or route == "":
+        elif route.startswith(("admin", "account", "docs", "leaks", "api/v1/docs")) or route == "":
             found.append(re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route))
     return found
 
@@ -84,6 +89,7 @@ def places(busy) -> dict[str, str]:
     request_id = refused.headers["X-Request-ID"]
     [call] = busy.calls(request_id=request_id)
     [[key_id, user_id]] = busy.sql("select id, owner_id from keys_apikey where public_id = %s", issued["id"])
+    invitation = json.loads(busy.manage("invite_user", "--user", "dana", "--json").stdout)
     [[row, *_]] = busy.sql("select id from proxy_registration where operation = 'model-versions.create'")[:1]
     return {
         "boss": boss.cookie,
@@ -91,6 +97,8 @@ def places(busy) -> dict[str, str]:
         "key": key_id,
         "key_id": issued["id"],
         "user": user_id,
+        "invited": busy.sql("select id from keys_user where username = 'dana'")[0][0],
+        "invitation": urlsplit(invitation["link"]).path,
         "call": call["id"],
         "request_id": request_id,
         "registration": row,
@@ -119,6 +127,12 @@ PAGES: dict[str, tuple[str, str]] = {
     "docs/": ("/docs/", ""),
     "docs/<slug:slug>/": ("/docs/quickstart/", ""),
     "docs/operations/": ("/docs/operations/", ""),
+    "leaks": ("/leaks", ""),
+    "api/v1/docs/": ("/api/v1/docs/", "boss"),
+    "account/login/": ("/account/login/", ""),
+    "account/password/reset/": ("/account/password/reset/", ""),
+    "account/invitation/": ("{invitation}", ""),
+    "account/2fa/": ("/account/2fa/", "boss"),
     "account/": ("/account/", "boss"),
     "account/keys/issue/": ("/account/keys/issue/", "bob"),
     "account/keys/<str:public_id>/": ("/account/keys/{key_id}/", "boss"),
@@ -130,6 +144,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/registrations/": ("/account/registrations/", "boss"),
     "account/registrations/model/": ("/account/registrations/model/?name={model}", "boss"),
     "admin/": ("/admin/", "boss"),
+    "admin/settings/": ("/admin/settings/", "boss"),
+    "admin/admin/logentry/": ("/admin/admin/logentry/", "boss"),
     "admin/try/<int:pk>/": ("/admin/try/{key}/", "boss"),
     "admin/incident/<int:pk>/": ("/admin/incident/{key}/", "boss"),
     "admin/proxy/owner/": ("/admin/proxy/owner/", "boss"),
@@ -149,6 +165,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/keys/user/add/": ("/admin/keys/user/add/", "boss"),
     "admin/keys/user/<path:object_id>/change/": ("/admin/keys/user/{user}/change/", "boss"),
     "admin/keys/user/<id>/password/": ("/admin/keys/user/{user}/password/", "boss"),
+    "admin/keys/user/<int:pk>/invite/": ("/admin/keys/user/{user}/invite/", "boss"),
+    "admin/keys/user/<int:pk>/withdraw/": ("/admin/keys/user/{invited}/withdraw/", "boss"),
     "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "boss"),
     "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "boss"),
     "admin/keys/apikey/": ("/admin/keys/apikey/", "boss"),
