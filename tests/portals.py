@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,10 +147,20 @@ def wait_for(look: Any, good: Any = bool, *, seconds: float = 10.0) -> Any:
         time.sleep(0.02)
 
 
-def create_database() -> str:
+def create_database(template: str = "template1") -> str:
     name = f"portal_{secrets.token_hex(4)}"
     with psycopg.connect(POSTGRES.url("postgres"), autocommit=True) as connection:
-        connection.execute(f'create database "{name}"')
+        connection.execute(f'create database "{name}" template "{template}"')
+    return name
+
+
+@cache
+def migrated_database() -> str:
+    """Made once in a run; each portal's own is a copy of it."""
+    name = create_database()
+    environment = {**os.environ, "DATABASE_URL": POSTGRES.url(name)}
+    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
     return name
 
 
@@ -158,8 +169,7 @@ def portal(
     *, mlflow_url: str, database: str | None = None, config: str = "portal.server", **settings: str
 ) -> Iterator[Portal]:
     """A portal in front of `mlflow_url`; further settings as environment variables."""
-    migrate = database is None
-    database = database or create_database()
+    database = database or create_database(migrated_database())
     port = free_port()
     folder = RUN_DIR / f"portal-{port}"
     folder.mkdir(mode=0o700)
@@ -172,11 +182,6 @@ def portal(
         "PUBLIC_URL": f"http://127.0.0.1:{port}",
         **settings,
     }
-    manage = [sys.executable, str(ROOT / "manage.py")]
-    if migrate:
-        subprocess.run(
-            [*manage, "migrate", "--verbosity", "0"], env=environment, cwd=ROOT, check=True, timeout=60
-        )
     arguments = ["--config", f"python:{config}", "portal.wsgi:application"]
     with gunicorn(*arguments, port=port, database=database, environment=environment) as running:
         yield running
