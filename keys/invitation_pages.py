@@ -153,9 +153,13 @@ def link(request: HttpRequest, secret: str) -> HttpResponse:
     address has nothing to leak. Opening uses nothing up: mail programs open links, too."""
     found = invitations.of_secret(secret)
     if reason := invitations.ended(found):
-        return refused(request, reason)
-    request.session[SESSION_NAME] = found.pk if found else None
-    return unreferred(redirect("invitation"))
+        answer = refused(request, reason)
+    else:
+        request.session[SESSION_NAME] = found.pk if found else None
+        answer = redirect("invitation")
+    # Only for this address: a browser posts a form of such a page with `Origin: null`, which CSRF refuses.
+    answer["Referrer-Policy"] = "no-referrer"
+    return unstored(answer)
 
 
 @sensitive_post_parameters("password", "again")
@@ -174,18 +178,17 @@ def accept(request: HttpRequest) -> HttpResponse:
         accepted.append(invitations.accept(invitation=found, password=password, address=address))
 
     if not is_done(form, act):
-        return unreferred(render(request, "keys/invitation.html", {"form": form, "person": found.user}))
+        return unstored(render(request, "keys/invitation.html", {"form": form, "person": found.user}))
     request.session.flush()
-    return unreferred(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))
+    return unstored(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))
 
 
 def refused(request: HttpRequest, reason: str) -> HttpResponse:
     words = {"words": invitations.ENDED[reason]}
-    return unreferred(render(request, "keys/invitation_ended.html", words, status=404))
+    return unstored(render(request, "keys/invitation_ended.html", words, status=404))
 
 
-def unreferred(response: HttpResponse) -> HttpResponse:
-    response["Referrer-Policy"] = "no-referrer"
+def unstored(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     return response
 

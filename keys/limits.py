@@ -10,7 +10,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -222,9 +222,7 @@ class Used:
 
 def used(key: ApiKey) -> Used:
     """What the key has used now, for pages: one query."""
-    calls, size = month_so_far([key.pk]).get(key.pk, (0, 0))
-    if counted := counters().read_month(month_name(key)):
-        calls, size = max(calls, counted[0]), max(size, counted[1])
+    requests, size = months([key])[key.pk]
     limit = per_minute(key)
 
     def minute(*, is_transfer: bool) -> Use:
@@ -234,9 +232,23 @@ def used(key: ApiKey) -> Used:
     return Used(
         minute=minute(is_transfer=False),
         transfers=minute(is_transfer=True),
-        month_requests=Use(used=calls, limit=key.monthly_requests),
-        month_bytes=Use(used=size, limit=key.monthly_bytes),
+        month_requests=requests,
+        month_bytes=size,
     )
+
+
+def months(keys: Collection[ApiKey]) -> dict[int, tuple[Use, Use]]:
+    """The calls and bytes of the calendar month as the limits count them, by key: one query."""
+    logged, found = month_so_far(key.pk for key in keys), {}
+    for key in keys:
+        calls, size = logged.get(key.pk, (0, 0))
+        if counted := counters().read_month(month_name(key)):
+            calls, size = max(calls, counted[0]), max(size, counted[1])
+        found[key.pk] = (
+            Use(used=calls, limit=key.monthly_requests),
+            Use(used=size, limit=key.monthly_bytes),
+        )
+    return found
 
 
 def is_shared() -> bool | None:

@@ -170,7 +170,7 @@ def chart(steps: list[Step], period: Period) -> dict[str, Any]:
 
 def keys(start: datetime.datetime, figures: list[Figure]) -> dict[str, Any]:
     working = ApiKey.objects.active()
-    active = ApiKey.objects.used_since(start).count()
+    active = working.used_since(start).count()
     figures.append(Figure(label="Active keys", value=active, note=f"of {working.count():,} that work"))
     return {
         "has_keys": ApiKey.objects.exists(),

@@ -241,10 +241,14 @@ class Run:
         watchdog.remove(path)
         stack.callback(path.unlink, missing_ok=True)
         without_password = embedded.without_password(database_url)
-        instance.write_private(
-            path,
-            {"url": self.url, "pid": os.getpid(), "database_url": without_password, "mlflow_url": mlflow_url},
-        )
+        content = {
+            "url": self.url,
+            "public_url": self.environment["PUBLIC_URL"],
+            "pid": os.getpid(),
+            "database_url": without_password,
+            "mlflow_url": mlflow_url,
+        }
+        instance.write_private(path, content)
 
     def wait_for_mlflow(self, step: said.Step) -> None:
         """Wait for this run's MLflow; one that does not come up is reported, and the portal goes on."""

@@ -131,7 +131,9 @@ SELF_SERVICE_DAYS = number("SELF_SERVICE_DAYS", 90, least=1, most=3650)
 SELF_SERVICE_PRESET = choice("SELF_SERVICE_PRESET", "contributor", "reader", "contributor", "full")
 
 _own_url = f"http://{f'[{HOST}]' if ':' in HOST else HOST}:{PORT}"
-PUBLIC_URL = http_url("PUBLIC_URL", _own_url)
+# A command beside `make run` prints the addresses of that one, whose PORT it was not told.
+_running_url = "" if sys.argv[1:2] == ["up"] else _running.get("public_url") or _running.get("url", "")
+PUBLIC_URL = http_url("PUBLIC_URL", _running_url or _own_url)
 _public = urlsplit(PUBLIC_URL)
 for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_URL)):
     if _url and place(_url) in (place(PUBLIC_URL), place(_own_url)):

@@ -57,10 +57,15 @@ ADD_ATTEMPTS = """
     INSERT INTO proxy_keylessattempt AS attempt (hour, reason, network, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (hour, reason, network) DO UPDATE SET count = attempt.count + excluded.count
 """
+# `{1}` says whether the key was rotated since: a use is noted late, and then it was of the secret before.
 NOTE_USE = """
     UPDATE keys_apikey SET {0}_at = %(at)s, {0}_address = %(address)s, {0}_client = %(client)s
-    WHERE id = %(key)s AND ({0}_at IS NULL OR {0}_at < %(at)s)
+    WHERE id = %(key)s AND ({0}_at IS NULL OR {0}_at < %(at)s) AND {1}
+    EXISTS (SELECT FROM keys_keyevent WHERE key_id = %(key)s AND kind = 'rotated' AND at > %(at)s)
 """
+LAST, PREVIOUS = NOTE_USE.format("last_used", "NOT"), NOTE_USE.format("previous_used", "NOT")
+# Only if that secret was kept for a while, else there is nothing to say of it.
+BEFORE_ROTATION = NOTE_USE.format("previous_used", "previous_ends_at IS NOT NULL AND")
 
 
 class Writer(threading.Thread):
@@ -75,7 +80,8 @@ class Writer(threading.Thread):
         self.is_waiting = False  # for PostgreSQL, most likely
         self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
         self.days: set[datetime.date] = set()
-        self.noted: dict[tuple[int, bool], float] = {}
+        self.uses: dict[tuple[int, bool], Row] = {}  # to be noted
+        self.noted: dict[tuple[int, bool], float] = {}  # when last, on the monotonic clock
         self.networks = networks.Known()
         cache.hearers.append(self.hear)
 
@@ -112,6 +118,7 @@ class Writer(threading.Thread):
             self.keep_partitions()
         for segment in self.calls.waiting():
             self.drain(segment)
+        self.note_uses(now)
         if self.attempts.counts:
             self.write_attempts()
         if now >= self.scan:
@@ -163,7 +170,9 @@ class Writer(threading.Thread):
             batch.rejected += self.store_singly(segment, piece, batch)
         self.networks.add(batch.places)
         self.reject(batch.rejected)
-        self.note_uses(batch)
+        for name, row in batch.uses.items():
+            if name not in self.uses or self.uses[name].at < row.at:
+                self.uses[name] = row
 
     def claim(self, segment: Segment, piece: Piece) -> None:
         names = {"name": segment.name, "start": segment.taken, "end": piece.end}
@@ -210,16 +219,19 @@ class Writer(threading.Thread):
             for is_previous in (False, True):
                 self.noted.pop((int(name), is_previous), None)
 
-    def note_uses(self, batch: Batch) -> None:
-        """When, from where and with what a key was last used, at most once a minute for each process."""
-        now = time.monotonic()
-        for (key_id, is_previous), row in batch.uses.items():
-            if now - self.noted.get((key_id, is_previous), float("-inf")) < USE_NOTED_SECONDS:
+    def note_uses(self, now: float) -> None:
+        """When, from where and with what keys were last used: at most once a minute for each, and the last
+        use of a burst when the minute is over or the process ends."""
+        for name, row in list(self.uses.items()):
+            if not self.leaving.is_set() and now - self.noted.get(name, float("-inf")) < USE_NOTED_SECONDS:
                 continue
-            self.noted[key_id, is_previous] = now
-            query = NOTE_USE.format("previous_used" if is_previous else "last_used")
+            key_id, is_previous = name
             values = {"at": row.at, "address": row.address, "client": row.client, "key": key_id}
-            self.connected().execute(query, values)
+            written = self.connected().execute(PREVIOUS if is_previous else LAST, values).rowcount
+            if not written and not is_previous:
+                self.connected().execute(BEFORE_ROTATION, values)
+            del self.uses[name]
+            self.noted[name] = now
 
     def write_attempts(self) -> None:
         counts = self.attempts.take()

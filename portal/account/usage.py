@@ -93,20 +93,10 @@ class Limited:
 
 def limited(user: User) -> list[Limited]:
     """Their working keys that have a monthly limit; two queries."""
-    keys = (
-        user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")[:MOST_KEYS]
-    )
-    month = timezone.now().astimezone(datetime.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    totals = CallTotal.objects.filter(user=user).by_day().between(month, None).grouped("key")
-    used = {row["key"]: (row["calls"], row["bytes_in"] + row["bytes_out"]) for row in totals}
-    found = []
-    for key in keys:
-        calls, size = used.get(key.pk, (0, 0))
-        requests = limits.Use(used=calls, limit=key.monthly_requests)
-        found.append(
-            Limited(key=key, requests=requests, bytes=limits.Use(used=size, limit=key.monthly_bytes))
-        )
-    return found
+    keys = user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")
+    shown = list(keys[:MOST_KEYS])
+    used = limits.months(shown)
+    return [Limited(key=key, requests=used[key.pk][0], bytes=used[key.pk][1]) for key in shown]
 
 
 @login_required

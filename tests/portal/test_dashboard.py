@@ -87,6 +87,9 @@ def test_keys_are_counted_and_listed_by_what_they_need(alice, key):
     old = actions.issue(owner=key.owner, name="forgotten")[0]
     ApiKey.objects.filter(pk=old.pk).update(created_at=timezone.now() - 200 * DAY)
     ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now())
+    revoked = actions.issue(owner=key.owner, name="used, then revoked")[0]
+    actions.revoke(key=revoked)
+    ApiKey.objects.filter(pk=revoked.pk).update(last_used_at=timezone.now())
     start = timezone.now().replace(minute=0, second=0, microsecond=0)
     for used, calls in ((key, 5), (soon, 50)):
         CallTotal.objects.create(

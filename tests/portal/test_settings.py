@@ -1,5 +1,6 @@
 """A wrong value stops the start with one clear line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -118,6 +119,30 @@ def test_each_way_to_start_stops_with_the_same_line(command, tmp_path):
     assert result.returncode != 0
     assert "PORT: “http” is not a whole number from 1 to 65535" in result.stderr.splitlines()
     assert "Traceback" not in result.stderr + result.stdout
+
+
+@pytest.mark.parametrize(
+    ("told", "given", "printed"),
+    [
+        ({"url": "http://127.0.0.1:9321"}, {}, "http://127.0.0.1:9321"),
+        (
+            {"url": "http://127.0.0.1:9321", "public_url": "https://registry.example"},
+            {},
+            "https://registry.example",
+        ),
+        (
+            {"url": "http://127.0.0.1:9321"},
+            {"PUBLIC_URL": "https://set.example"},
+            "https://set.example",
+        ),
+        ({}, {"PORT": "9322"}, "http://127.0.0.1:9322"),
+    ],
+)
+def test_commands_print_the_addresses_of_the_portal_that_runs(told, given, printed, tmp_path):
+    (tmp_path / "portal.json").write_text(json.dumps(told))
+    result = start(tmp_path, "-c", "from portal import settings; print(settings.PUBLIC_URL)", **given)
+
+    assert (result.stdout.strip(), result.stderr) == (printed, "")
 
 
 def test_the_portal_is_told_by_its_public_address_too(tmp_path):

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db.models import Count, Sum
 
+from keys import actions
 from keys.authentication import Caller
 from proxy import batches, spool, usage, usage_writer
 from proxy.calls import LATENCIES_MS, Cursor, percentile
@@ -251,6 +252,36 @@ def test_the_last_use_of_a_key_is_noted(writer, alice):
     alice.refresh_from_db()
     assert (alice.last_used_at, alice.last_used_address) == (NOON, "192.0.2.1")
     assert (alice.last_used_client, alice.previous_used_at) == ("mlflow-python-client/3.17.2", None)
+
+
+@pytest.mark.parametrize("end", ["a minute has passed", "the process ends"])
+def test_the_last_use_of_a_burst_is_noted_too(end, writer, alice):
+    for number in range(3):
+        passage(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
+        writer.turn()
+    if end == "the process ends":
+        writer.leaving.set()
+    else:
+        writer.noted = {name: at - usage_writer.USE_NOTED_SECONDS for name, at in writer.noted.items()}
+    writer.turn()
+
+    alice.refresh_from_db()
+    assert alice.last_used_at == NOON + datetime.timedelta(seconds=10)
+    assert writer.uses == {}
+
+
+@pytest.mark.parametrize("overlap", ["24h", "now"])
+def test_a_use_noted_after_a_rotation_is_of_the_secret_before(overlap, writer, alice):
+    for number in range(2):
+        passage(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
+        writer.turn()
+    actions.rotate(key=alice, overlap=overlap)
+    writer.leaving.set()
+    writer.turn()
+
+    alice.refresh_from_db()
+    kept = NOON + datetime.timedelta(seconds=5) if overlap == "24h" else None
+    assert (alice.last_used_at, alice.previous_used_at) == (None, kept)
 
 
 def test_postgresql_away_is_said_once_and_waited_for(writer, alice, caplog):

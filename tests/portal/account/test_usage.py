@@ -81,6 +81,7 @@ def test_the_page_adds_up_what_its_holder_used_and_reads_no_calls(dora, mallory)
 def test_monthly_limits_show_how_much_is_used(dora):
     actions.change(key=dora.key, monthly_requests=4, monthly_bytes=30_720)
     total(dora.key, calls=3)
+    total(dora.key, calls=50, status_class=4)  # refused: the limits do not count it, nor do the keys' pages
 
     [found] = limited(dora.user)
     assert (found.requests.used, found.requests.percent) == (3, 75)
