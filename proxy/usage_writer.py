@@ -20,7 +20,7 @@ from django.db import connection as django_connection
 from keys import cache
 from proxy import networks, partitions, spool, usage
 from proxy.attempts import Attempts
-from proxy.batches import Batch, decode, write
+from proxy.batches import Batch, Row, decode, write
 from proxy.partitions import Connection
 from proxy.spool import Piece, Segment, Spool
 

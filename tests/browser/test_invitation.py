@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-PASSWORD = "a phrase of eve's own"  # noqa: S105
+PASSWORD = "a phrase of eve's own"
 
 
 def fill(visit, password):
