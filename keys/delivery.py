@@ -46,6 +46,11 @@ TEXTS = {
         "one; if you know all networks that it is used from, have it limited to them.{more}",
     ),
 }
+OLD_SECRET = (
+    "had its old secret found in the open",
+    "Somebody reported that they found it{where}. It is the one from before the last rotation, which has ended: calls "
+    "with it are refused, and the key goes on. Look where it was left, and whether the new one lies there too.",
+)
 MANY_NETWORKS = " It is used from so many networks that you will not be told of further ones."
 
 
@@ -63,7 +68,7 @@ def words(alert: Alert) -> tuple[str, str]:
     """What happened, for a subject, and what to do."""
     from keys import alerts
 
-    what, advice = TEXTS[Alert.Kind(alert.kind)]
+    what, advice = OLD_SECRET if alert.detail.get("is_old") else TEXTS[Alert.Kind(alert.kind)]
     expires = alert.key.expires_at
     given = {
         "where": f" at {alert.detail['where']}" if alert.detail.get("where") else "",

@@ -42,7 +42,9 @@ def page(request: HttpRequest) -> HttpResponse:
     status = 200
     if form.is_bound and form.is_valid():
         try:
-            take(request, text=form.cleaned_data["key"], where=form.cleaned_data["where"])
+            address = address_of(request)
+            leaks.admit(address)
+            leaks.report(text=form.cleaned_data["key"], where=form.cleaned_data["where"], address=address)
         except Refusal as refusal:
             form.add_error("key", refusal.message)
             status = refusal.status
@@ -64,8 +66,9 @@ def page(request: HttpRequest) -> HttpResponse:
 def program(request: HttpRequest) -> HttpResponse:
     """`{"key": …, "where": …}`; 202 and thanks, real key or not."""
     try:
+        leaks.admit(address_of(request))
         content = read(request)
-        take(request, text=content["key"], where=content.get("where", ""))
+        leaks.report(text=content["key"], where=content.get("where", ""), address=address_of(request))
     except Refusal as refusal:
         return problem(request, refusal)
     return JsonResponse({"message": leaks.THANKS}, status=202)
@@ -74,7 +77,7 @@ def program(request: HttpRequest) -> HttpResponse:
 def read(request: HttpRequest) -> dict[str, Any]:
     try:
         content = json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: nested without end
         content = None
     is_object = isinstance(content, dict) and isinstance(content.get("key"), str)
     if not is_object or not isinstance(content.get("where", ""), str):
@@ -85,6 +88,5 @@ def read(request: HttpRequest) -> dict[str, Any]:
     return report
 
 
-def take(request: HttpRequest, *, text: str, where: str) -> None:
-    address = client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES)
-    leaks.report(text=text, where=where, address=address)
+def address_of(request: HttpRequest) -> str:
+    return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES)

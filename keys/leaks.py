@@ -9,7 +9,6 @@ import time
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from keys import actions, alerts, limits, tokens
@@ -27,14 +26,20 @@ FLOOR_SECONDS = 0.3  # that every report takes, real key or not
 THANKS = "Thank you. If this is a key of this registry, it has been paused and its owner is being told."
 
 
+def admit(address: str) -> None:
+    """Count a report, before any of it is read. Raises Refusal: 429 for too many."""
+    if not limits.counters().hit(f"leaks/{network_of(address)}", REPORTS_A_MINUTE):
+        raise too_many()
+
+
 def report(*, text: str, where: str = "", address: str = "") -> None:
     """Take a report: pause each real key in `text`, write it down, tell its owner and the admins.
 
-    Raises Refusal: 400 if there is no well-formed key in it, 429 for too many reports.
+    Raises Refusal: 400 if there is no well-formed key in it. What else goes wrong is logged and not said: it would
+    tell a real key from any other.
     """
     started = time.monotonic()
-    if not limits.counters().hit(f"leaks/{network_of(address)}", REPORTS_A_MINUTE):
-        raise too_many()
+    where = writable(where, 200)
     found = well_formed(text[:MOST_TEXT])
     if not found:
         raise invalid(
@@ -43,9 +48,17 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
             "Send the whole key, as you found it.",
         )
     digests = [digest for token in found for digest in tokens.digests(token, settings.KEY_PEPPERS)]
-    where = " ".join(tokens.hide(where).split())[:200]
-    for key in ApiKey.objects.with_owner().filter(Q(digest__in=digests) | Q(previous_digest__in=digests)):
-        shut(key, where=where, address=address or None)
+    for key in ApiKey.objects.with_owner().for_digests(digests):
+        is_old = key.digest not in digests and (
+            key.previous_ends_at is None or key.previous_ends_at <= timezone.now()
+        )
+        try:
+            if not is_old:
+                shut(key, where=where, address=address or None)
+            else:
+                note_old_secret(key, where=where, address=address or None)
+        except Exception:  # of one key; the others are shut all the same
+            logger.exception("found_key_not_shut", extra={"key_id": key.public_id})
     time.sleep(max(0.0, started + FLOOR_SECONDS - time.monotonic()))
 
 
@@ -61,6 +74,12 @@ def well_formed(text: str) -> list[tokens.Token]:
     return list(found.values())[:MOST_KEYS]
 
 
+def writable(text: str, length: int) -> str:
+    """Strangers' words on one line, without a key, and without what PostgreSQL does not take."""
+    shown = "".join(character if character.isprintable() else " " for character in tokens.hide(text))
+    return " ".join(shown.split())[:length]
+
+
 @transaction.atomic
 def shut(key: ApiKey, *, where: str, address: str | None) -> None:
     """A key of ours was found. Reported again, it is told again only if it had been resumed meanwhile."""
@@ -70,6 +89,18 @@ def shut(key: ApiKey, *, where: str, address: str | None) -> None:
     occasion = f"{key.paused_at or key.revoked_at:%Y-%m-%dT%H:%M:%S.%f}Z"
     if alerts.tell(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live):
         actions.record(key, KeyEvent.Kind.LEAKED, actor=None, address=address, where=where)
+
+
+@transaction.atomic
+def note_old_secret(key: ApiKey, *, where: str, address: str | None) -> None:
+    """A secret that a rotation ended was found: it opens nothing, so that nothing is shut. Told once a day."""
+    occasion = f"old secret {timezone.now():%Y-%m-%d}"
+    if alerts.tell(
+        kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=False, is_old=True
+    ):
+        actions.record(
+            key, KeyEvent.Kind.LEAKED, actor=None, address=address, where=where, found="the old secret"
+        )
 
 
 def too_many() -> Refusal:
@@ -93,7 +124,7 @@ def sound(key: ApiKey, *, address: str, client: str) -> None:
                     KeyEvent.Kind.CANARY,
                     actor=None,
                     address=address or None,
-                    client=tokens.hide(client)[:100],
+                    client=writable(client, 100),
                 )
     except (DatabaseError, InterfaceError):
         logger.exception("canary_not_written_down", extra={"key_id": key.public_id})

@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 MOST_RETRY_SECONDS = 30  # MLflow's client sleeps past its own patience if it is told more
 REFRESH_SECONDS = 10.0
+ENDED_A_MINUTE = 60  # calls with a secret of a key that has ended, in the log
 FORGET_SECONDS = 300.0  # after which a key that no longer calls is not refreshed any more
 CALLS, TRANSFERS = "calls", "transfers"
 
@@ -76,10 +77,9 @@ def admit(caller: Caller, *, is_transfer: bool) -> Admission | None:
 
 
 def has_room(caller: Caller) -> bool:
-    """Whether a call with a real secret that has ended gets a row in the log: counted like any other, so that
-    whoever goes on with such a secret cannot fill it."""
-    name = minute_name(caller.key_id, is_transfer=False)
-    return counters().hit(name, per_minute(caller.key))
+    """Whether a call with a real secret that has ended gets a row in the log: counted apart, so that whoever goes on
+    with such a secret neither fills the log nor uses up what the key's other secret may do."""
+    return counters().hit(f"{caller.key_id}/ended", min(ENDED_A_MINUTE, per_minute(caller.key)))
 
 
 def per_minute(key: ApiKey | None) -> int:

@@ -191,7 +191,10 @@ def candidates(user: User, operation: Operation, address: str) -> Iterator[Calle
     try:
         keys = list(
             ApiKey.objects.active().filter(
-                owner=user, environment=ApiKey.Environment.LIVE, scopes__contains=list(operation.scopes)
+                owner=user,
+                environment=ApiKey.Environment.LIVE,
+                is_canary=False,
+                scopes__contains=list(operation.scopes),
             )
         )
     except (DatabaseError, InterfaceError) as error:

@@ -1,13 +1,15 @@
 """A key that was found is shut at once, a canary's use is told, and nobody learns from the answers which is which."""
 
+import json
 import re
 import time
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.test import Client
+from django.utils import timezone
 
-from keys import actions, leaks, tokens
+from keys import actions, delivery, leaks, tokens
 from keys.alert_models import Alert
 from keys.models import ApiKey
 from keys.refusals import Refusal
@@ -67,6 +69,20 @@ def test_the_secret_from_before_a_rotation_counts_too(found):
     assert ApiKey.objects.get(pk=key.pk).state == ApiKey.State.PAUSED
 
 
+def test_a_secret_that_a_rotation_ended_pauses_nothing_and_is_told_once_a_day(found):
+    key, secret = found
+    actions.rotate(key=key, overlap="24h")
+    ApiKey.objects.update(previous_ends_at=timezone.now())
+    for _ in range(3):
+        leaks.report(text=secret, where="a log", address=FREE)
+
+    assert ApiKey.objects.get(pk=key.pk).paused_at is None
+    assert events(key) == ["issued", "rotated", "leaked"]
+    [alert] = Alert.objects.all()
+    assert "the key goes on" in delivery.words(alert)[1]
+    assert "paused" not in delivery.words(alert)[1]
+
+
 def test_a_revoked_key_stays_revoked_and_is_told(found):
     key, secret = found
     actions.revoke(key=key)
@@ -105,6 +121,46 @@ def test_a_real_key_and_a_look_alike_get_the_same_answer_in_the_same_time(found,
     assert answers[0].content == answers[1].content
     assert found[1].encode() not in answers[0].content
     assert min(seconds) >= leaks.FLOOR_SECONDS
+
+
+@pytest.mark.parametrize("where", ["a\0b", "\ud800", "\x1b[2J", "\u202e"])
+def test_no_place_tells_a_real_key_from_a_look_alike(found, client, where):
+    body = {"key": found[1], "where": where}
+    answers = [
+        client.post(API, json.dumps(body | {"key": secret}), content_type="application/json")
+        for secret in (found[1], tokens.generate().secret)
+    ]
+
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert ApiKey.objects.get(pk=found[0].pk).paused_at
+    assert found[0].events.get(kind="leaked").detail["where"].isprintable()
+
+
+def test_a_key_that_cannot_be_shut_neither_shows_nor_stops_the_others(cast, monkeypatch, caplog):
+    made = [actions.issue(owner=cast["dora"], name=f"key {number}") for number in range(3)]
+    shut = leaks.shut
+
+    def failing(key: ApiKey, **given) -> None:
+        if key.pk == made[1][0].pk:
+            raise OperationalError("away")
+        shut(key, **given)
+
+    monkeypatch.setattr(leaks, "shut", failing)
+    leaks.report(text="\n".join(secret for _, secret in made), address=FREE)
+
+    assert ApiKey.objects.filter(paused_at__isnull=False).count() == 2
+    assert "found_key_not_shut" in caplog.messages
+
+
+def test_what_is_nested_without_end_is_no_report_and_counts_as_one(db, client):
+    answers = [
+        client.post(API, "[" * 60_000, content_type="application/json")
+        for _ in range(leaks.REPORTS_A_MINUTE + 1)
+    ]
+
+    assert {answer.status_code for answer in answers[:-1]} == {400}
+    assert answers[0].json()["reason"] == "bad_report"
+    assert answers[-1].status_code == 429
 
 
 def test_one_network_reports_only_so_often(db, client, monkeypatch):

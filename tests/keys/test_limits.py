@@ -100,6 +100,16 @@ def test_a_browser_has_the_default_limit_and_no_month(key, settings):
     assert "Your browser" in refused(caller).message
 
 
+def test_an_ended_secret_uses_up_nothing_of_the_keys_minute(key):
+    actions.change(key=key, requests_per_minute=100)
+    caller = Caller.by_key(ApiKey.objects.get())
+    room = [limits.has_room(caller) for _ in range(limits.ENDED_A_MINUTE + 40)]
+
+    assert room == [True] * limits.ENDED_A_MINUTE + [False] * 40
+    assert limits.used(key).minute.used == 0
+    assert limits.admit(caller, is_transfer=False)
+
+
 def test_a_month_that_is_used_up_is_refused_in_words(key):
     first = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     total(key, first, 199)

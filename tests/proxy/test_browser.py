@@ -304,6 +304,7 @@ def test_without_a_key_of_ones_own_nothing_is_written(bob, echo):
         ("expired", ["--expires-in", "90d"]),
         ("paused", []),
         ("revoked", []),
+        ("canary", ["--canary"]),
     ],
 )
 def test_a_browser_may_write_no_more_than_one_of_its_users_keys_could_from_there(
