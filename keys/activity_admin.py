@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -188,6 +188,12 @@ class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"title": "Users and owners", **(extra_context or {})}
+        return cast(HttpResponse, super().changelist_view(request, context))
 
     @admin.display(description="Time (UTC)")
     def time(self, entry: LogEntry) -> str:

@@ -171,15 +171,19 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:
-        if key.last_used_at is None:
+        if key.used_at is None:
             return "Never"
+        if key.last_used_at is None or key.used_at > key.last_used_at:
+            before = use(key.previous_used_at, key.previous_used_address, key.previous_used_client)
+            return f"{before}, with the secret before the last rotation"
         return use(key.last_used_at, key.last_used_address, key.last_used_client)
 
     @admin.display(description="Old secret")
     def old_secret(self, key: ApiKey) -> str:
         """The secret from before the last rotation: how long it works, and who has not changed over yet."""
         assert key.previous_ends_at is not None  # noqa: S101  shown only then
-        verb = "ends" if key.previous_ends_at > timezone.now() else "ended"
+        ends_at = min(key.previous_ends_at, key.revoked_at or key.previous_ends_at)
+        verb = "ends" if ends_at > timezone.now() else "ended"
         used_at = key.previous_used_at
         last_use = use(used_at, key.previous_used_address, key.previous_used_client)
         rotation = key.events.filter(kind=KeyEvent.Kind.ROTATED).first()
@@ -192,7 +196,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
             key.previous_prefix,
             key.previous_last4,
             verb,
-            moment(key.previous_ends_at),
+            moment(ends_at),
             last_use,
             f" ({since})" if used_at else "",
         )

@@ -45,7 +45,7 @@ def new_form_id() -> str:
     return secrets.token_urlsafe(16)
 
 
-def sentence(error: Exception) -> str:
+def sentence(error: Exception | str) -> str:
     """An action's own words as a sentence of a page."""
     text = str(error)
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
@@ -56,7 +56,10 @@ def checked(name: str, value: Any) -> Any:
     try:
         return actions.checked({name: value})[name]
     except actions.ActionError as error:
-        raise forms.ValidationError(sentence(error)) from None
+        text, own = str(error), f"{name.replace('_', ' ')}: "
+        if text.startswith(own):  # the API's name of the field; here it is called as the form calls it
+            text = f"{RightsForm.base_fields[name].label}: {text.removeprefix(own)}"
+        raise forms.ValidationError(sentence(text)) from None
 
 
 class RightsForm(forms.Form):

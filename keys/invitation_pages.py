@@ -91,6 +91,7 @@ def add(request: HttpRequest) -> HttpResponse:
     if form.cleaned_data["sign_in"] == "none":
         log(request, user, "Added, to hold keys.")
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
+    log(request, user, "Added, to sign in.")
     return invited(request, user)
 
 

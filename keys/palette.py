@@ -1,7 +1,9 @@
-"""The command palette: pages, keys and users by what is typed, for those who may see them."""
+"""The command palette: pages, keys, users and calls by what is typed, for those who may see them."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
@@ -17,6 +19,7 @@ from keys.models import ApiKey, User
 from keys.pages import may_see, offered
 
 MOST = 8  # of each sort
+REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 DEEDS = {
     "rights": "Change rights",
     "pause": "Pause",
@@ -42,10 +45,17 @@ def palette(request: HttpRequest) -> HttpResponse:
     if tokens.KEY_LIKE_PATTERN.search(text):
         hits = [*of_secret(request, text)]
     else:
-        hits = [*of_pages(request, text.lower()), *(found(request, text) if text else ())]
+        hits = [*of_call(request, text), *of_pages(request, text.lower()), *(found(request, text) if text else ())]
     response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
     response["Cache-Control"] = "no-store"
     return response
+
+
+def of_call(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """Where the usage log shows the call of a request id. Nothing is looked up for it here."""
+    if REQUEST_ID.fullmatch(text) and request.user.has_perm("proxy.view_call"):
+        link = f"{reverse('admin:proxy_call_changelist')}?{urlencode({'request_id': text})}"
+        yield Hit(title=text, kind="Call, in the usage log", link=link)
 
 
 def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:

@@ -52,8 +52,8 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
-    log(request, user, f"Deactivated; {amount(paused)} paused.")
-    return back(request, user, f"{user.username} is deactivated, and {amount(paused)} paused.")
+    log(request, user, f"Deactivated; {amount(paused)}.")
+    return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
 
 
 @permission_required(CHANGE, raise_exception=True)
@@ -82,7 +82,9 @@ def show(
 
 
 def amount(keys: list[ApiKey]) -> str:
-    return f"{len(keys)} key{' is' if len(keys) == 1 else 's are'}"
+    if not keys:
+        return "no key of theirs was working"
+    return f"{len(keys)} key{' is' if len(keys) == 1 else 's are'} paused"
 
 
 def log(request: HttpRequest, user: User, text: str) -> None:

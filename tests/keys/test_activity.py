@@ -130,7 +130,8 @@ class TestOfUsers:
 
         page = alice.get(OF_USERS).content.decode()
 
-        assert "Deactivated; 0 keys are paused. From 127.0.0.1." in page
+        assert "Users and owners |" in page
+        assert "Deactivated; no key of theirs was working. From 127.0.0.1." in page
         assert "Changed Groups." in page
         listed = alice.get(OF_USERS, {"who": "bo"}).context["cl"].result_list
         assert [entry.object_repr for entry in listed] == ["dora"]

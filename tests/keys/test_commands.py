@@ -38,9 +38,16 @@ def test_issuing_prints_the_key_alone_so_that_a_shell_can_take_it(run):
     key = ApiKey.objects.get()
     assert err == (
         f"Key {key.public_id} “training” of alice (does not expire). "
-        "It is shown only now; keep it where secrets are kept.\n"
+        "It is shown only now; keep it where secrets are kept. "
+        "There was no user alice before: one was made with it.\n"
     )
     assert secret not in err
+
+
+def test_the_success_line_says_that_the_user_was_made(run):
+    words = "There was no user alice before: one was made with it."
+    assert words in run("issue_key", "--user", "alice", "--name", "training")[1]
+    assert words not in run("issue_key", "--user", "alice", "--name", "other")[1]
 
 
 def test_issuing_prints_an_object_for_programs(run):

@@ -61,6 +61,26 @@ def test_it_says_until_when_the_old_secret_works_and_who_still_uses_it(bob, key)
     assert "</code> ended on " in bob.get(page_of(key)).content.decode()
 
 
+def test_after_a_rotation_the_last_use_is_the_old_secrets_until_the_new_one_is_used(bob, key):
+    before = timezone.now() - timedelta(hours=1)
+    ApiKey.objects.filter(pk=key.pk).update(last_used_at=before, last_used_address="192.0.2.9")
+    actions.rotate(key=key, overlap="7d")
+    words = f"{before:%Y-%m-%d %H:%M} UTC from 192.0.2.9, with the secret before the last rotation"
+
+    assert words in bob.get(page_of(key)).content.decode()
+    ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now())
+    assert words not in bob.get(page_of(key)).content.decode()
+
+
+def test_the_old_secret_of_a_revoked_key_has_ended_with_it(bob, key):
+    actions.rotate(key=key, overlap="7d")
+    actions.revoke(key=key)
+    page = bob.get(page_of(key)).content.decode()
+
+    assert f"</code> ended on {timezone.now():%Y-%m-%d}" in page
+    assert "ends on" not in page
+
+
 def test_it_tells_what_changed_from_what_to_what(cast, bob, key):
     actions.change(
         key=key,

@@ -42,11 +42,11 @@ class TestForms:
     @pytest.mark.parametrize(
         ("field", "text", "said"),
         [
-            ("requests_per_minute", "0", "whole number from 1 up"),
+            ("requests_per_minute", "0", "Calls a minute: a whole number from 1 up"),
             ("requests_per_minute", "-5", "whole number from 1 up"),
             ("requests_per_minute", "many", "Enter a whole number"),
             ("requests_per_minute", "9" * 30, "whole number"),
-            ("monthly_requests", "0", "whole number from 1 up"),
+            ("monthly_requests", "0", "Calls a month: a whole number from 1 up"),
             ("monthly_bytes", "ten", "is no amount of bytes; write 500M, 10G or 1.5T"),
             ("monthly_bytes", "0", "whole number from 1 up"),
             ("monthly_bytes", "999999999999P", "whole number from 1 up"),

@@ -29,6 +29,16 @@ def test_it_finds_pages_keys_and_users(cast, bob):
     assert "Nothing found." in found(bob, "no such thing")
 
 
+def test_it_leads_from_a_request_id_to_the_call_for_who_may_see_calls(cast):
+    name = f"req_{'0123456789abcdef' * 2}"
+    cast["charlie"].user_permissions.set(Permission.objects.filter(codename="view_user"))
+
+    assert f'href="/admin/proxy/call/?request_id={name}"' in found(signed_in(cast["alice"]), f" {name} ")
+    assert "proxy/call/?request_id" not in found(signed_in(cast["charlie"]), name)
+    for other in (name[:-1], f"{name}0", "req_", f"{name} x"):
+        assert "?request_id" not in found(signed_in(cast["alice"]), other)
+
+
 def test_without_text_it_shows_the_pages(bob):
     page = found(bob, "")
 
@@ -42,7 +52,8 @@ def test_it_shows_nothing_that_the_person_may_not_see(cast):
 
     assert "findable" not in found(charlie, "findable")
     assert "dora" not in found(charlie, "dora")
-    assert "/admin/" not in found(charlie, "")
+    assert "/admin/keys/" not in found(charlie, "")
+    assert "/admin/proxy/" not in found(charlie, "")
 
     cast["charlie"].user_permissions.set(Permission.objects.filter(codename="view_user"))
     charlie = signed_in(User.objects.get(username="charlie"))

@@ -50,6 +50,19 @@ def test_deactivating_pauses_every_key_that_works(cast, bob, dora):
     assert "Deactivated; 2 keys are paused." in LogEntry.objects.get().get_change_message()
 
 
+def test_the_page_that_asks_speaks_of_what_will_be(bob, dora):
+    asked = bob.get(page(dora, "deactivate")).content.decode()
+    assert "dora will no longer be able to sign in, and these keys will be paused." in asked
+
+    for key in dora.api_keys.active():
+        actions.pause(key=key)
+    without = bob.get(page(dora, "deactivate")).content.decode()
+    assert "dora will no longer be able to sign in.</strong>" in without
+    assert "these keys" not in without
+    done = bob.post(page(dora, "deactivate"), follow=True).content.decode()
+    assert "dora is deactivated, and no key of theirs was working." in done
+
+
 def test_their_sessions_end_at_once(cast, bob, dora):
     client = signed_in(cast["charlie"])
     assert client.get("/admin/").status_code == 200

@@ -68,6 +68,7 @@ class Command(BaseCommand):
             raise CommandError("give --preset or --scope, not both")
         name, expires_at = checked_name(options["name"]), expiry(options["expires_in"])
         monthly_bytes = size(options["monthly_bytes"])
+        is_new = not User.objects.filter(username=options["user"]).exists()
         try:
             key, secret = actions.issue(
                 owner=owner(options["user"]),
@@ -93,6 +94,7 @@ class Command(BaseCommand):
             f"Key {key.public_id} “{key.name}” of {key.owner.username} "
             f"({(key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC') or 'does not expire'}). "
             "It is shown only now; keep it where secrets are kept."
+            + (f" There was no user {key.owner.username} before: one was made with it." if is_new else "")
         )
 
 

@@ -33,8 +33,13 @@ class Command(BaseCommand):
             rows=model.objects.all(),
             narrow=lambda rows: listing_options.found(api.UsageFilters, rows, bounds),
         )
-        rows = [{name: exports.plain(value) for name, value in row.items()} for row in found]
+        rows = [{name: shown(value) for name, value in row.items()} for row in found]
         columns = (*(rows[0] if rows else SUMS),)
         listing_options.show(
             self, rows, options, fields=list(columns), columns=columns, empty="No calls in that time."
         )
+
+
+def shown(value: Any) -> Any:
+    """Sums of milliseconds carry the noise of floats."""
+    return round(value, 1) if isinstance(value, float) else exports.plain(value)
