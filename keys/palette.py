@@ -45,7 +45,11 @@ def palette(request: HttpRequest) -> HttpResponse:
     if tokens.KEY_LIKE_PATTERN.search(text):
         hits = [*of_secret(request, text)]
     else:
-        hits = [*of_call(request, text), *of_pages(request, text.lower()), *(found(request, text) if text else ())]
+        hits = [
+            *of_call(request, text),
+            *of_pages(request, text.lower()),
+            *(found(request, text) if text else ()),
+        ]
     response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
     response["Cache-Control"] = "no-store"
     return response
