@@ -100,7 +100,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if sociallogin.is_existing:
             return
         email = verified_email(claims)
-        users = list(User.objects.filter(email__iexact=email)[:2]) if email else []
+        users = of_address(email)
         if len(users) == 1:
             if not users[0].is_active:
                 raise refused(request, "This user is deactivated.")
@@ -111,7 +111,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if not settings.OIDC_CREATE_USERS:
             reason = "No user belongs to this identity."
             if not email:
-                reason += f" {settings.OIDC_NAME} gave no verified e-mail address to know you by."
+                reason += f" {settings.OIDC_NAME} gave no verified e-mail address, of plain ASCII, to know you by."
             raise refused(request, f"{reason} Ask an admin to invite you.")
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
@@ -145,7 +145,19 @@ def is_of_one_person(claims: dict[str, Any]) -> bool:
 
 
 def verified_email(claims: dict[str, Any]) -> str:
-    """The e-mail address if the provider says in so many words that it is verified; else ""."""
+    """The e-mail address if the provider says in so many words that it is verified; else "".
+
+    Nor one beyond ASCII: somebody else's looks the same, to people as to a database.
+    """
     given = of_claims(claims)
     email = given.get("email")
-    return email if isinstance(email, str) and given.get("email_verified") is True else ""
+    is_known = isinstance(email, str) and email.isascii() and given.get("email_verified") is True
+    return email if is_known else ""
+
+
+def of_address(email: str) -> list[User]:
+    """The users with this ASCII address. PostgreSQL only narrows them down: to it upper('ı') is 'I'."""
+    if not email:
+        return []
+    candidates = User.objects.filter(email__iexact=email)
+    return [user for user in candidates if user.email.isascii() and user.email.lower() == email.lower()]

@@ -6,6 +6,7 @@ A browser sends its cookies whoever made it call, so each request has to come fr
 is a stranger's file, which must not become a page of ours.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
@@ -76,6 +77,13 @@ CONTENT = frozenset(
         "artifacts.download",
     }
 )
+# Where a browser may put nothing but the pages' own files: what a caller uploaded would run there, or dress a page.
+# MLflow's pages fetch what they preview, and show images and media.
+LIVELY = frozenset(
+    "audioworklet embed fencedframe frame iframe manifest object paintworklet script serviceworker sharedworker "
+    "style worker xslt".split()
+)
+CODE = re.compile(r"\b(?:(?:x-)?(?:java|ecma|j|live)script\S*|css)\b", re.IGNORECASE)
 PAGE_SECONDS = 28 * 24 * 3600  # how long a browser may keep the pages' files; their names change with them
 OWN_PAGE = (
     "A signed-in browser's calls have to come from MLflow's own pages here, and browsers say where a call comes "
@@ -158,6 +166,16 @@ def check_source(request: HttpRequest) -> None:
         )
 
 
+def check_destination(request: HttpRequest, operation: Operation) -> None:
+    """Raise Refusal (403) for what would become a script, a style or a frame and is no file of MLflow's pages."""
+    destination = request.META.get("HTTP_SEC_FETCH_DEST", "").lower()
+    if destination in LIVELY and operation.name != "pages.file":
+        raise forbidden(
+            "not_for_pages",
+            f"What this answers is data; no page may take it as {destination}. Download it, or see its preview.",
+        )
+
+
 def origin(url: str) -> str:
     try:
         parts = urlsplit(url)
@@ -219,6 +237,8 @@ def protect(response: HttpResponseBase, operation: Operation) -> None:
     response["Content-Security-Policy"] = PAGE_POLICY if is_page else CONTENT_POLICY
     response["X-Content-Type-Options"] = "nosniff"
     response["Cross-Origin-Resource-Policy"] = "same-origin"
+    if not is_page and CODE.search(response.headers.get("Content-Type", "")):
+        response["Content-Type"] = "text/plain; charset=utf-8"
     is_file = is_good and operation.name == "pages.file"
     response["Cache-Control"] = f"private, max-age={PAGE_SECONDS}" if is_file else "private, no-store"
     if operation.name in CONTENT:

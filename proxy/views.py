@@ -116,6 +116,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         match = operations.match(request.method or "", path, by_browser=caller.key is None)
         self.passage.operation = match.operation.name
         self.passage.is_of_page = match.operation.name == "pages.file"
+        if caller.key is None:
+            browser.check_destination(request, match.operation)
         self.passage.thing = subjects.subject(match, query)
         if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()

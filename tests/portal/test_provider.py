@@ -22,6 +22,8 @@ PEOPLE = {
     "sub-silent": {"email": "carol@example.com"},
     "sub-shared": {"email": "shared@example.com", "email_verified": True},
     "sub-gone": {"email": "gone@example.com", "email_verified": True},
+    "sub-dotless": {"email": "m\u0131ke@g\u0131thub.example", "email_verified": True},
+    "sub-plain": {"email": "nick@github.example", "email_verified": True},
     "sub-preset": {},
     "sub-stranger": {"email": "eve@example.com", "email_verified": True, "preferred_username": "alice"},
     "sub-nobody": {"preferred_username": "root", "is_staff": True, "email": "bob@example.com"},
@@ -35,6 +37,8 @@ User.objects.create_user("dave", email="shared@example.com")
 User.objects.create_user("dora", email="shared@example.com")
 User.objects.create_user("gone", email="gone@example.com", is_active=False)
 User.objects.create_user("paul")
+User.objects.create_superuser("mike", email="mike@github.example")
+User.objects.create_superuser("nick", email="n\u0131ck@github.example")
 """
 
 
@@ -149,6 +153,8 @@ def test_a_subject_written_down_before_needs_no_address(closed):
         ("sub-unverified", "no verified e-mail"),
         ("sub-says-so-in-text", "no verified e-mail"),
         ("sub-silent", "no verified e-mail"),
+        ("sub-dotless", "no verified e-mail address, of plain ASCII"),  # to PostgreSQL's upper() it is mike's
+        ("sub-plain", "No user belongs"),  # nor is it nick's
         ("sub-shared", "More than one user"),
         ("sub-gone", "deactivated"),
         ("sub-stranger", "No user belongs"),
@@ -198,4 +204,13 @@ def test_with_creation_an_unverified_address_is_not_kept_and_links_nothing(opene
 
     [row] = opened.rows("select * from keys_user where username = %s", who(opened, browser))
     assert (row["is_staff"], row["email"]) == (False, "")
+
+
+def test_with_creation_an_address_like_anothers_is_not_kept_and_links_nothing(opened):
+    browser, _ = arrive(opened, "sub-dotless")
+
+    name = who(opened, browser)
+    [row] = opened.rows("select * from keys_user where username = %s", name)
+    assert name not in ("", "mike")
+    assert (row["is_superuser"], row["email"]) == (False, "")
     assert opened.sql("select count(*) from account_emailaddress where email ilike 'bob%%'") == [(0,)]

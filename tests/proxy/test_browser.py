@@ -413,6 +413,65 @@ def test_an_artifact_never_becomes_a_page(bob, echo, target, sent):
     assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
 
 
+UPLOADED = "/mlflow/get-artifact?path=x.mjs&run_uuid=0af1"
+DESTINATIONS = ("script", "style", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet")
+EMBEDDED = ("object", "embed", "frame", "iframe", "manifest", "xslt", "Script")
+
+
+@pytest.mark.parametrize("destination", [*DESTINATIONS, *EMBEDDED])
+def test_no_page_of_ours_takes_an_artifact_as_a_part_of_itself(bob, echo, echo_portal, destination):
+    """`script-src 'self'` lets the admin pages run what this origin serves."""
+    reply = bob.call("GET", UPLOADED, Sec_Fetch_Site="same-origin", Sec_Fetch_Dest=destination)
+
+    assert reply.status == 403
+    assert "no page may take it" in reply.json()["message"]
+    assert echo.received == []
+    [call] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
+    assert call["reason"] == "not_for_pages"
+
+
+@pytest.mark.parametrize("destination", ["empty", "image", "video", "audio", "document"])
+def test_artifacts_are_downloaded_and_previewed(bob, echo, destination):
+    echo.script = Script(body=b"1", headers=[("Content-Type", "image/png")])
+    reply = bob.call("GET", UPLOADED, Sec_Fetch_Site="same-origin", Sec_Fetch_Dest=destination)
+
+    assert (reply.status, reply.body, reply.headers["Content-Type"]) == (200, b"1", "image/png")
+
+
+@pytest.mark.parametrize("destination", ["script", "style", "worker"])
+def test_the_pages_own_files_are_parts_of_them(bob, echo, destination):
+    echo.script = Script(body=b"1", headers=[("Content-Type", "text/javascript; charset=utf-8")])
+    reply = bob.call("GET", "/mlflow/static-files/static/js/main.c2f5f8d4.js", Sec_Fetch_Dest=destination)
+
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "text/javascript; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "text/javascript",
+        "application/x-javascript; charset=utf-8",
+        "text/JavaScript1.5",
+        "application/ecmascript",
+        "text/jscript",
+        "text/livescript",
+        "text/css; charset=utf-8",
+    ],
+)
+def test_scripts_and_styles_that_were_uploaded_come_as_text(bob, echo, kind):
+    echo.script = Script(body=b"alert(1)", headers=[("Content-Type", kind)])
+    reply = bob.call("GET", UPLOADED)
+
+    assert (reply.status, reply.body) == (200, b"alert(1)")
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "text/csv", "text/markdown"])
+def test_other_files_keep_their_kind(bob, echo, kind):
+    echo.script = Script(body=b"1", headers=[("Content-Type", kind)])
+    assert bob.call("GET", UPLOADED).headers["Content-Type"] == kind
+
+
 def test_whatever_else_mlflow_answers_is_no_page_either(bob, echo):
     echo.script = Script(body=b"<script>1</script>", headers=[("Content-Type", "text/html")])
 
