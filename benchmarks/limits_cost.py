@@ -27,9 +27,18 @@ def main() -> int:
 
     names = [secrets.token_hex(8) for _ in range(100)]
     memory = Counters()
-    places = Places(most=28, most_each=14, most_transfers=21, most_transfers_each=10)
+    places = Places(
+        most=28,
+        most_each=14,
+        most_transfers=21,
+        most_transfers_each=10,
+        most_owners=14,
+        most_transfers_owners=10,
+    )
     print(f"  memory  {microseconds(lambda n: memory.hit(names[n % 100], 10**9), COUNT):7.1f} µs a call")
-    cost = microseconds(lambda n: places.take(names[n % 100], is_transfer=False).leave(), COUNT)
+    cost = microseconds(
+        lambda n: places.take(names[n % 100], owner=names[n % 100], is_transfer=False).leave(), COUNT
+    )
     print(f"  a place {cost:7.1f} µs a call")
     server = RedisServer()
     try:

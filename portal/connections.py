@@ -73,13 +73,21 @@ class PatientUnreader(SocketUnreader):  # type: ignore[misc]
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, PIECE)
         self.waited, self.count = 0.0, 0
+        self.until = float("inf")  # for the body that is being read, on the monotonic clock
 
     def chunk(self) -> bytes:
         started = time.monotonic()
+        patience = self.sock.gettimeout()
+        if self.until < float("inf"):
+            self.sock.settimeout(min(patience or 0.0, max(self.until - started, 0.001)))
         try:
             piece: bytes = self.sock.recv(self.mxchunk)
         except TimeoutError:
             raise too_slow() from None
+        finally:
+            self.sock.settimeout(patience)
+        if time.monotonic() >= self.until:
+            raise too_slow()
         self.waited += time.monotonic() - started
         self.count += len(piece)
         if self.waited > IDLE_SECONDS:
@@ -105,6 +113,15 @@ def too_slow() -> ConnectionResetError:
 class WholePieces(Body):  # type: ignore[misc]
     """gunicorn's own reads 1,024 bytes at a time and copies the rest each time: most of an upload's cost, paid
     with the interpreter's lock held."""
+
+    def __init__(self, reader: Any, unreader: PatientUnreader | None = None) -> None:
+        super().__init__(reader)
+        self.unreader = unreader
+
+    def end_at(self, until: float) -> None:
+        """Whatever has not come by then (monotonic clock) does not come."""
+        if self.unreader:
+            self.unreader.until = until
 
     def read(self, size: int | None = None) -> bytes:
         reader = self.reader
@@ -238,11 +255,12 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         conn.init()
         if not isinstance(conn.parser.unreader, PatientUnreader):
             conn.parser.unreader = PatientUnreader(conn.sock)
+        conn.parser.unreader.until = float("inf")
         conn.parser.unreader.unread(conn.take())
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        req.body = WholePieces(req.body.reader)
+        req.body = WholePieces(req.body.reader, conn.parser.unreader)
         return super().handle_request(req, conn)
 
     def handle_error(self, req: Any, client: socket.socket, address: Any, error: Exception) -> None:

@@ -111,7 +111,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if not settings.OIDC_CREATE_USERS:
             reason = "No user belongs to this identity."
             if not email:
-                reason += f" {settings.OIDC_NAME} gave no verified e-mail address, of plain ASCII, to know you by."
+                reason += f" {settings.OIDC_NAME} gave no verified address, of plain ASCII, to know you by."
             raise refused(request, f"{reason} Ask an admin to invite you.")
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:

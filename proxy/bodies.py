@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from keys.refusals import Refusal, invalid
 
 SMALL_BODY = 64 * 1024  # bytes; the server waits for so much without a thread (`portal.connections`)
+JSON_SECONDS = 60.0  # for a larger one that is read into memory, from when its call has a place
 
 
 class ClientGone(Exception):
@@ -29,6 +31,7 @@ class RequestBody:
         self.limit = limit
         self.count = 0
         self.before_piece: Callable[[], None] = lambda: None
+        self.until = float("inf")  # monotonic clock
         if limit and length is not None and length > limit:
             raise too_large(limit)
 
@@ -50,6 +53,16 @@ class RequestBody:
         if self.limit and self.count > self.limit:
             raise too_large(self.limit)
         return data
+
+    def within(self, seconds: float) -> None:
+        """From now on the body has so long until it must be whole."""
+        self.until = time.monotonic() + seconds
+        if hasattr(self._stream, "end_at"):  # our server's; another's is asked between two pieces
+            self._stream.end_at(self.until)
+
+    @property
+    def is_late(self) -> bool:
+        return time.monotonic() >= self.until
 
     def spoil(self) -> None:
         """Let nothing more be read from this connection. gunicorn takes chunks that broke for chunks that
@@ -81,10 +94,22 @@ def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
 
 
 def whole(body: RequestBody) -> "WholeBody":
-    """The body in memory, for what has to be read, and for chunks that MLflow's Flask routes would drop."""
+    """The body in memory, for what has to be read, and for chunks that MLflow's Flask routes would drop.
+
+    Raises Refusal (408) if it takes its time: a call's place is for calls, not for senders.
+    """
     pieces = []
-    while piece := body.read(64 * 1024):
-        pieces.append(piece)
+    body.within(JSON_SECONDS)
+    try:
+        while piece := body.read(64 * 1024):
+            pieces.append(piece)
+            if body.is_late and body.count != body.length:
+                body.spoil()
+                raise too_late()
+    except ClientGone:
+        if body.is_late:
+            raise too_late() from None
+        raise
     return WholeBody(b"".join(pieces))
 
 
@@ -94,6 +119,16 @@ class WholeBody:
     def __init__(self, content: bytes) -> None:
         self.content = content
         self.length = self.count = len(content)
+
+
+def too_late() -> Refusal:
+    return Refusal(
+        status=408,
+        error_code="REQUEST_TIMEOUT",
+        reason="body_too_slow",
+        message=f"The body did not come whole within {JSON_SECONDS:.0f} seconds. Send less at once, or over a "
+        "faster connection.",
+    )
 
 
 def too_large(limit: int) -> Refusal:

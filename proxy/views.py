@@ -147,9 +147,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     def admit(self, caller: Caller, *, is_transfer: bool) -> None:
         """Raises Refusal: 429 or 403 over a limit, 503 without a place."""
-        self.passage.place = places.take(
-            caller.key.public_id if caller.key else caller.user.public_id, is_transfer=is_transfer
-        )
+        owner = caller.user.public_id
+        name = caller.key.public_id if caller.key else owner
+        self.passage.place = places.take(name, owner=owner, is_transfer=is_transfer)
         self.passage.admission = limits.admit(caller, is_transfer=is_transfer)
 
     def authenticate(self, request: HttpRequest) -> Caller:

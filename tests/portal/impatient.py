@@ -2,8 +2,10 @@
 
 from portal import connections
 from portal.server import *  # noqa: F403
+from proxy import bodies
 
 connections.REQUEST_SECONDS = 1.0
 connections.IDLE_SECONDS = 1.0
 connections.LEAST_BYTES = 10_000
 connections.LINGER_SECONDS = 1.0
+bodies.JSON_SECONDS = 3.0

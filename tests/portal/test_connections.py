@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
@@ -16,6 +16,7 @@ from tests.proxy.test_bodies import one_answer
 from tests.proxy.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
 
 TARGET = f"/api/mlflow{ARTIFACT}"
+SEARCH = "/api/mlflow/api/2.0/mlflow/runs/search"
 SOON = 2.0  # seconds; alone it takes some milliseconds
 LIVE = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 LAST = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
@@ -101,6 +102,24 @@ class TestSlowSenders:
         again = lambda: echo_portal.request("PUT", TARGET, key=keys[0]["key"], body=b"x").status  # noqa: E731
         assert wait_for(again, lambda status: status == 200) == 200
 
+    def test_one_user_with_two_keys_leaves_others_their_places(self, echo, echo_portal):
+        first, second, others = (echo_portal.issue(name) for name in ("greedy", "greedy", "modest"))
+        slow = [
+            request("POST", SEARCH, key, "Content-Length: 200000") + b"{" + b" " * 70_000
+            for key in (first, second)
+        ]
+        asked = lambda key: echo_portal.request("GET", GET_EXPERIMENT, key=key["key"])  # noqa: E731
+        with opened(echo_portal, 14, slow[0]):
+            assert wait_for(lambda: asked(first).status == 503)
+            with opened(echo_portal, 14, slow[1]) as more:
+                for one in more:
+                    answer = one_answer(one)
+                    assert (answer.status, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+                    assert "14 calls of yours" in answer.json()["message"]
+                assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=others["key"]) < SOON
+                assert_well(echo_portal)
+        assert wait_for(lambda: asked(second).status == 200)
+
     def test_slow_readers_leave_others_their_places(self, echo, echo_portal):
         echo.script = Script(size=64 * 2**20)
         key = echo_portal.issue("alice", "--any-owner")
@@ -157,6 +176,29 @@ class TestImpatience:
         assert not echo.received
         [call] = impatient.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
         assert (call["status"], call["reason"]) == (499, "client_gone")
+
+    @pytest.mark.parametrize("framing", ["Content-Length: 10000000", "Transfer-Encoding: chunked"])
+    def test_a_body_of_json_that_takes_its_time_is_refused(self, framing, echo, impatient, echo_key):
+        """Fast enough for a transfer; a call's place is for calls."""
+        piece = b"x" * 5000 if "Length" in framing else b"1388\r\n" + b"x" * 5000 + b"\r\n"
+        done = threading.Event()
+        with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
+            connection.sendall(request("POST", SEARCH, echo_key, framing) + piece)
+
+            def crawl() -> None:
+                with suppress(OSError):
+                    while not done.wait(0.1):
+                        connection.sendall(piece)
+
+            started = time.monotonic()
+            threading.Thread(target=crawl, daemon=True).start()
+            answer = one_answer(connection)
+            done.set()
+        assert (answer.status, answer.json()["error_code"]) == (408, "REQUEST_TIMEOUT")
+        assert 2.5 < time.monotonic() - started < 15
+        assert echo.received == []
+        [call] = impatient.calls(request_id=answer.headers["X-Request-ID"])
+        assert (call["status"], call["reason"]) == (408, "body_too_slow")
 
     def test_a_download_that_nobody_reads_is_cut_off(self, echo, impatient, echo_key):
         echo.script = Script(size=256 * 2**20)

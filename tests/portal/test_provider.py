@@ -150,10 +150,10 @@ def test_a_subject_written_down_before_needs_no_address(closed):
 @pytest.mark.parametrize(
     ("sub", "words"),
     [
-        ("sub-unverified", "no verified e-mail"),
-        ("sub-says-so-in-text", "no verified e-mail"),
-        ("sub-silent", "no verified e-mail"),
-        ("sub-dotless", "no verified e-mail address, of plain ASCII"),  # to PostgreSQL's upper() it is mike's
+        ("sub-unverified", "no verified address"),
+        ("sub-says-so-in-text", "no verified address"),
+        ("sub-silent", "no verified address"),
+        ("sub-dotless", "no verified address, of plain ASCII"),  # to PostgreSQL's upper() it is mike's
         ("sub-plain", "No user belongs"),  # nor is it nick's
         ("sub-shared", "More than one user"),
         ("sub-gone", "deactivated"),
