@@ -80,8 +80,10 @@ CONTENT = frozenset(
 # Where a browser may put nothing but the pages' own files: what a caller uploaded would run there, or dress a page.
 # MLflow's pages fetch what they preview, and show images and media.
 LIVELY = frozenset(
-    "audioworklet embed fencedframe frame iframe manifest object paintworklet script serviceworker sharedworker "
-    "style worker xslt".split()
+    {
+        *("script", "worker", "sharedworker", "serviceworker", "audioworklet", "paintworklet", "xslt"),
+        *("style", "manifest", "object", "embed", "frame", "iframe", "fencedframe"),
+    }
 )
 CODE = re.compile(r"\b(?:(?:x-)?(?:java|ecma|j|live)script\S*|css)\b", re.IGNORECASE)
 PAGE_SECONDS = 28 * 24 * 3600  # how long a browser may keep the pages' files; their names change with them

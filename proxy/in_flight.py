@@ -2,8 +2,9 @@
 
 Counted for each process, since it is a process's threads that are shared out. Artifact transfers, which may be
 slow, get three quarters of the places, so that other calls find one however slow the transfers are; and no key gets
-more than half of either, nor a user more than half with all keys and the session. A transfer also goes slower while others call, since all threads of a process
-share one interpreter: at full speed it would take the lock from them again and again.
+more than half of either, nor a user more than half with all keys and the session. A transfer also goes slower while
+others call, since all threads of a process share one interpreter: at full speed it would take the lock from them
+again and again.
 """
 
 import threading
