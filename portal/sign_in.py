@@ -151,8 +151,9 @@ def verified_email(claims: dict[str, Any]) -> str:
     """
     given = of_claims(claims)
     email = given.get("email")
-    is_known = isinstance(email, str) and email.isascii() and given.get("email_verified") is True
-    return email if is_known else ""
+    if not isinstance(email, str) or given.get("email_verified") is not True:
+        return ""
+    return email if email.isascii() else ""
 
 
 def of_address(email: str) -> list[User]:
