@@ -36,13 +36,13 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
     parameter_name = "who"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[KeyEvent]) -> QuerySet[KeyEvent]:
-        text = (self.value() or "").strip()
+        text = (self.value() or "").replace("\0", "").strip()
         return queryset.filter(actor__username__icontains=text) if text else queryset
 
 
 class AdminFilter(WhoFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:  # type: ignore[override]
-        text = (self.value() or "").strip()
+        text = (self.value() or "").replace("\0", "").strip()
         return queryset.filter(user__username__icontains=text) if text else queryset
 
 

@@ -32,7 +32,7 @@ class OwnerFilter(TextFilter):  # type: ignore[misc]
     parameter_name = "owner_name"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
-        text = (self.value() or "").strip()
+        text = (self.value() or "").replace("\0", "").strip()
         return queryset.filter(owner__username__icontains=text) if text else queryset
 
 

@@ -109,6 +109,11 @@ def is_done(form: forms.Form, act: Callable[[], Any]) -> bool:
     return True
 
 
+def from_address(request: HttpRequest, name: str, default: str = "") -> str:
+    """What the address's query says, without NUL, which PostgreSQL does not take."""
+    return request.GET.get(name, default).replace("\0", "")
+
+
 def sent(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
 

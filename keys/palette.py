@@ -41,7 +41,7 @@ class Hit:
 @sensitive_variables("text")
 def palette(request: HttpRequest) -> HttpResponse:
     """What is found, as a fragment. By POST, because whole keys are pasted here; the answer repeats none."""
-    text = request.POST.get("text", "").strip()
+    text = request.POST.get("text", "").replace("\0", "").strip()
     if tokens.KEY_LIKE_PATTERN.search(text):
         hits = [*of_secret(request, text)]
     else:

@@ -22,6 +22,8 @@ CHECKSUM_LENGTH = 6
 KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
 # Looks like someone's attempt at a key, whole or not; used where a key must not pass unseen (query strings).
 KEY_LIKE_PATTERN = re.compile(r"hk_(?:live|test)_[0-9A-Za-z]{8,}")
+ANY_KEY = re.compile(f"(?=({KEY_PATTERN.pattern}))")  # though one begins within another
+NO_PART_OF_KEY = re.compile(r"[^0-9A-Za-z_]+")
 # What else in a path opens a door: the link of an invitation, and of a forgotten password.
 LINK_PATTERN = re.compile(r"hki_[0-9A-Za-z]{8,}|(?<=password/reset/key/)[^/\s]+")
 
@@ -96,13 +98,27 @@ def parse(text: str) -> Token:
 def hide(text: str) -> str:
     """`text` with everything that looks like a key replaced: people paste keys into paths and client names.
 
-    A key that shows only after percent-decoding, once or twice, is hidden too; the text is then decoded.
+    A key that shows only after percent-decoding, once or twice, is hidden too; the text is then decoded. Of a text
+    in which a whole key is broken by blanks, control characters or signs, nothing is left.
     """
+    if holds_broken_key(text):
+        return "hk_(hidden)"
     if "%" in text:
         for decoded in (once := unquote(text), unquote(once)):
             if len(KEY_LIKE_PATTERN.findall(decoded)) > len(KEY_LIKE_PATTERN.findall(text)):
                 text = decoded
     return LINK_PATTERN.sub("(hidden)", KEY_LIKE_PATTERN.sub("hk_(hidden)", text))
+
+
+def holds_broken_key(text: str) -> bool:
+    """Whether a key stands in the text once everything is taken out of it that no key holds. Only the checksum
+    tells one from words."""
+    once = unquote(text) if "%" in text else text
+    for decoded in {text, once, unquote(once)}:
+        for match in ANY_KEY.finditer(NO_PART_OF_KEY.sub("", KEY_PATTERN.sub("", decoded))):
+            if checksum(match[1][:-CHECKSUM_LENGTH]) == match[1][-CHECKSUM_LENGTH:]:
+                return True
+    return False
 
 
 def digest(token: Token, pepper: str) -> str:

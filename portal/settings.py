@@ -248,7 +248,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["keys.api.callers.Allowed"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["keys.api.bodies.Json"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "keys.api.bodies.JsonAlways",
     "DEFAULT_FILTER_BACKENDS": ["keys.api.pages.KnownFilters"],
     "DEFAULT_PAGINATION_CLASS": "keys.api.pages.Pages",

@@ -17,7 +17,7 @@ from portal.documents import inline
 
 ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 # Names of what is never shown. Of any other value, what has a user and a password in it is not shown either.
-SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|REDIS_URL|SMTP_URL")
+SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|REDIS_URL|SMTP_URL|WEBHOOK_URL")
 CREDENTIALS = re.compile(r"://[^/\s]*@")
 FROM_FILES = ("SECRET_KEY", "KEY_PEPPERS", "DATABASE_URL", "MLFLOW_URL")  # what `make run` keeps in DATA_DIR
 

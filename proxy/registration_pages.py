@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from keys.models import ApiKey
-from keys.pages import page
+from keys.pages import from_address, page
 from proxy import exports, story, verification
 from proxy.calls import EPOCH, Call
 from proxy.filters import RegistrationFilter
@@ -113,7 +113,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @require_safe
 def model(request: HttpRequest) -> HttpResponseBase:
     """The story of a model: under all its names, through all its lives."""
-    name, environment = request.GET.get("name", ""), request.GET.get("environment", "live")
+    name, environment = from_address(request, "name"), from_address(request, "environment", "live")
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
     told = Registration.objects.of_model(environment, name).with_people()

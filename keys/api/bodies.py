@@ -2,9 +2,14 @@
 
 from typing import Any
 
+from rest_framework.exceptions import ParseError
 from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+
+MOST_DEPTH = 20  # of lists and objects in each other; no call needs more than three
+TOO_DEEP = "The JSON is nested too deep. Send a plain object."
 
 
 class JsonAlways(BaseContentNegotiation):
@@ -16,6 +21,32 @@ class JsonAlways(BaseContentNegotiation):
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:
         renderer: BaseRenderer = renderers[0]
         return renderer, renderer.media_type
+
+
+class Json(JSONParser):
+    """JSON that ends: what is nested too deep is the caller's mistake."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            content = super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise ParseError(TOO_DEEP) from error
+        if is_deeper(content, MOST_DEPTH):
+            raise ParseError(TOO_DEEP)
+        return content
+
+
+def is_deeper(content: Any, depth: int) -> bool:
+    """Whether lists and objects stand in each other more often than that."""
+    level = [content]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def is_json(content_type: str) -> bool:

@@ -11,7 +11,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from keys import tokens
 from keys.models import ApiKey
-from keys.pages import sent
+from keys.pages import from_address, sent
 from keys.scopes import in_words
 from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
@@ -46,7 +46,7 @@ def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
         chosen["show"] = show
         status_class = {"refused": 4, "failed": 5}.get(show)
         calls = calls.of_class(status_class) if status_class else calls.filter(status__lt=400)
-    if public_id := request.GET.get("key", ""):
+    if public_id := from_address(request, "key"):
         chosen["key"] = public_id
         calls = calls.filter(key__in=ApiKey.objects.filter(owner=holder(request), public_id=public_id))
     return calls, chosen

@@ -39,6 +39,18 @@ def test_it_leads_from_a_request_id_to_the_call_for_who_may_see_calls(cast):
         assert "?request_id" not in found(signed_in(cast["alice"]), other)
 
 
+def test_what_postgresql_cannot_hold_is_looked_for_without_it(cast, bob):
+    key = key_of(cast["dora"], name="findable")
+
+    assert page_of(key) in found(bob, "find\0able")
+    assert "Nothing found." not in found(bob, "\0")
+
+
+@pytest.mark.parametrize("path", ["keys/apikey/?owner_name=", "keys/keyevent/?who=", "admin/logentry/?who="])
+def test_the_lists_filters_look_without_it_too(alice, path):
+    assert alice.get(f"/admin/{path}%00").status_code == 200
+
+
 def test_without_text_it_shows_the_pages(bob):
     page = found(bob, "")
 

@@ -93,6 +93,30 @@ def test_a_key_is_taken_whole_and_as_it_is(change):
             tokens.parse(change(secret))
 
 
+@pytest.mark.parametrize("gap", [" ", "%20", "\0", "%00", "%2500", "\n", "\u200b", "\xc2\xa0", "+", '" "'])
+@given(secret=KEY, place=st.integers(1, 39))
+def test_a_broken_key_is_hidden_with_all_that_stands_around_it(gap, secret, place):
+    for text in (
+        f"/mlflow/{secret[:place]}{gap}{secret[place:]}/runs",
+        f"{secret[:place]}{gap}{secret[place:]} {secret}",
+        f"not hk_live_ and thirty words of text, {secret[:place]}{gap}{secret[place:]}",
+    ):
+        assert tokens.hide(text) == "hk_(hidden)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["one starts with hk_live_ or hk_test_ and has 32 letters and digits after it", "/mlflow/hk live", ""],
+)
+def test_words_about_keys_stay(text):
+    assert tokens.hide(text) == text
+
+
+@given(KEY)
+def test_beside_a_whole_key_words_stay(secret):
+    assert tokens.hide(f"Bearer {secret}, see /a b") == "Bearer hk_(hidden), see /a b"
+
+
 @given(KEY)
 def test_no_way_to_print_a_token_shows_the_secret(secret):
     token = tokens.parse(secret)

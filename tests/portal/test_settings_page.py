@@ -21,6 +21,7 @@ SECRETS = {
     "KEY_PEPPERS": ["a-pepper-for-the-keys-that-is-long"],
     "DATABASE_URL": "postgresql://portal:database-password@db/portal",
     "REDIS_URL": "redis://:redis-password@redis",
+    "ALERT_WEBHOOK_URL": "https://chat.example/hooks/webhook-credential",
     "SMTP_URL": "smtp://mail:mail-password@mail",
     "MLFLOW_AUTHORIZATION": "Bearer upstream-credential",
     "OIDC_CLIENT_SECRET": "a-client-secret",

@@ -107,6 +107,17 @@ class TestIssue:
     def test_needs_an_object_of_json(self, alice, body):
         assert alice("POST", "/keys", body).status_code == 400
 
+    @pytest.mark.parametrize(
+        "body",
+        ["[" * 60_000, '{"user": ' * 6000, "[" * 3000 + "]" * 3000, '{"name":' + "[" * 900 + "]" * 900 + "}"],
+    )
+    @pytest.mark.parametrize("path", ["/keys", "/introspect"])
+    def test_needs_json_that_ends(self, cast, path, body):
+        caller = program(cast["alice"], Scope.PORTAL_ADMIN, Scope.PORTAL_INTROSPECT)
+
+        answer = refused(caller("POST", path, body), 400, "bad_request")
+        assert "nested too deep" in answer["detail"]
+
     def test_needs_a_body_of_json(self, alice):
         answer = Client(headers={"Authorization": f"Bearer {alice.secret}"}).post(
             f"{API}/keys", {"user": "dora"}

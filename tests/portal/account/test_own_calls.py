@@ -66,6 +66,13 @@ def test_the_log_is_filtered_by_answer_and_key(dora):
     assert ids(dora.client.get(CALLS, {"show": "sideways", "key": "key_unknown"})) == []
 
 
+def test_a_filter_that_postgresql_cannot_hold_finds_without_it(dora):
+    call(dora.key, 7)
+
+    assert ids(dora.client.get(CALLS, {"key": f"{dora.key.public_id}\0"})) == ids(dora.client.get(CALLS))
+    assert dora.client.get(f"{CALLS}download.csv", {"key": "\0x"}).status_code == 200
+
+
 def test_anothers_key_in_the_filter_finds_nothing(dora, mallory):
     assert ids(dora.client.get(CALLS, {"key": mallory.key.public_id})) == []
 

@@ -120,6 +120,13 @@ def test_a_model_that_one_has_nothing_to_do_with_is_not_there(dora, mallory, nam
     assert story(dora, "dora-model", "test").status_code == 404
 
 
+@pytest.mark.parametrize("name", ["\0", "no\0such"])
+def test_a_name_that_postgresql_cannot_hold_is_not_there(dora, name):
+    assert dora.client.get(LEDGER, {"name": name}).status_code == 200
+    assert story(dora, name).status_code == 404
+    assert story(dora, "name", environment=name).status_code == 404
+
+
 def test_text_of_callers_is_shown_as_text(dora):
     row(dora.key, "registered-models.create", "<script>alert(1)</script>", tags={"<b>": "<i>"})
 
