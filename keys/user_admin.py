@@ -119,6 +119,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             context["chart"] = chart(user.call_totals)
         if user:
             context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
+            has_factors = Authenticator.objects.filter(user=user).exists()
+            context["may_remove_factors"] = self.is_superuser(request) and has_factors
             context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 

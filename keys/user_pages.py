@@ -1,5 +1,8 @@
 """The admin's pages that shut a user out and let one in again."""
 
+from typing import cast
+
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.decorators import permission_required
@@ -73,6 +76,25 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, user, f"{user.username} may sign in again.{still}")
 
 
+@permission_required(CHANGE, raise_exception=True)
+def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
+    """For who lost phone and recovery codes: without second factors the password alone signs in. Superusers do it,
+    since whoever may remove them and make a sign-in link has the account."""
+    user = user_of(request, pk)
+    if not cast(User, request.user).is_superuser:
+        raise PermissionDenied
+    factors = Authenticator.objects.filter(user=user)
+    if request.method != "POST":
+        return show(
+            request, "remove_factors.html", "Remove second factors", forms.Form(), user, has=factors.exists()
+        )
+    removed, _ = factors.delete()
+    if not removed:
+        return back(request, user, f"{user.username} has no second factor.", messages.INFO)
+    log(request, user, "Second factors removed.")
+    return back(request, user, f"The second factors of {user.username} are removed.")
+
+
 def show(
     request: HttpRequest, template: str, title: str, form: forms.Form, user: User, **context: object
 ) -> HttpResponse:
@@ -98,4 +120,4 @@ def back(request: HttpRequest, user: User, text: str, level: int = messages.SUCC
     return redirect("admin:keys_user_change", user.pk)
 
 
-USER_PAGES = {"deactivate": deactivate, "reactivate": reactivate}
+USER_PAGES = {"deactivate": deactivate, "reactivate": reactivate, "remove_factors": remove_factors}

@@ -151,8 +151,7 @@ class Run:
 
     def portal_environment(self, keys: dict[str, str], database_url: str, mlflow_url: str) -> dict[str, str]:
         """What the portal's processes get: this process's environment and where everything is."""
-        return {
-            **os.environ,
+        own = {
             "PUBLIC_URL": os.environ.get("PUBLIC_URL") or self.url,
             **keys,
             "DATABASE_URL": database_url,
@@ -162,8 +161,10 @@ class Run:
             "PORT": str(settings.PORT),
             "WORKERS": str(settings.WORKERS),
             "THREADS": str(settings.THREADS),
-            "PYTHONUNBUFFERED": "1",
         }
+        # For the page of settings in force: what the operator did not set.
+        names = ",".join(name for name in own if not os.environ.get(name))
+        return {**os.environ, **own, "SET_BY_MAKE_RUN": names, "PYTHONUNBUFFERED": "1"}
 
     def prepare(self, watchdog: Watchdog) -> None:
         """Migrate; at the first run make the admin and the first key."""

@@ -65,7 +65,13 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
-STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"])
+# What needs no running portal; the last reads what commands and their options mean.
+_asks_help = sys.argv[1:2] == ["help"] or any(word in ("--help", "-h") for word in sys.argv[1:3])
+STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"]) or _asks_help
+_NOWHERE = (
+    f"not set, and no portal runs on {DATA_DIR}; set DATA_DIR to that of the running one, or set it, or start "
+    "everything with `make run`"
+)
 _secrets, _running = local("secrets.json"), local("portal.json")
 
 DEBUG = flag("DEBUG")
@@ -82,24 +88,22 @@ if STARTS_UP and not (SECRET_KEY and KEY_PEPPERS):
     # `up` makes and keeps the real ones before anything is signed or stored with these.
     SECRET_KEY, KEY_PEPPERS = secrets.token_urlsafe(50), [secrets.token_urlsafe(32)]
 if not SECRET_KEY:
-    raise wrong("SECRET_KEY", "not set. Set a long random text, or start everything with `make run`")
+    raise wrong("SECRET_KEY", f"{_NOWHERE}. It is a long random text")
 if not KEY_PEPPERS:
-    raise wrong("KEY_PEPPERS", "not set. Set at least one long random text, or start with `make run`")
+    raise wrong("KEY_PEPPERS", f"{_NOWHERE}. It is at least one long random text")
 if any(len(pepper) < 32 for pepper in KEY_PEPPERS):
     raise wrong("KEY_PEPPERS", "each pepper needs at least 32 characters")
 
 DATABASE_URL = text("DATABASE_URL", _running.get("database_url", ""))
 if not DATABASE_URL and not STARTS_UP:
-    raise wrong(
-        "DATABASE_URL", f"not set, and no portal runs on {DATA_DIR}. Set it, or start with `make run`"
-    )
+    raise wrong("DATABASE_URL", _NOWHERE)
 DATABASES = {
     "default": database(DATABASE_URL) if DATABASE_URL else {"ENGINE": "django.db.backends.dummy"},
 }
 
 MLFLOW_URL = http_url("MLFLOW_URL", _running.get("mlflow_url", ""))
 if not MLFLOW_URL and not STARTS_UP:
-    raise wrong("MLFLOW_URL", f"not set, and no portal runs on {DATA_DIR}. Set it, or start with `make run`")
+    raise wrong("MLFLOW_URL", _NOWHERE)
 MLFLOW_TEST_URL = http_url("MLFLOW_TEST_URL")
 MLFLOW_API = choice("MLFLOW_API", "api", "api", "ajax-api")
 MLFLOW_STATIC_PREFIX = text("MLFLOW_STATIC_PREFIX").rstrip("/")

@@ -5,6 +5,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -14,6 +15,7 @@ from django.views.decorators.http import require_safe
 from keys.models import User
 from keys.pages import page
 from portal.documents import inline
+from portal.look import environment
 
 ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 # Names of what is never shown. Of any other value, what has a user and a password in it is not shown either.
@@ -42,7 +44,7 @@ def all_in_force() -> list[InForce]:
 
 
 def one(*, name: str, default: str, meaning: str) -> InForce:
-    value = getattr(settings, name, os.environ.get(name, ""))
+    value = getattr(settings, name, os.environ.get(name, "")) or otherwise(name)
     text = shown(value)
     is_secret = bool(SECRET.search(name) or CREDENTIALS.search(text))
     if is_secret:
@@ -51,7 +53,16 @@ def one(*, name: str, default: str, meaning: str) -> InForce:
     return InForce(name=name, value=text, source=source(name, value), is_secret=is_secret, **known)
 
 
+def otherwise(name: str) -> Any:
+    """What is in force where a setting that is empty means another's part."""
+    if name == "MLFLOW_HOST_HEADER":
+        return urlsplit(settings.MLFLOW_URL).netloc
+    return environment(None)[0] if name == "ENVIRONMENT_NAME" else getattr(settings, name, "")
+
+
 def source(name: str, value: Any) -> str:
+    if name in os.environ.get("SET_BY_MAKE_RUN", "").split(","):  # by `portal.run`
+        return "set by make run"
     if os.environ.get(name, "").strip():
         return "environment"
     return "running instance" if name in FROM_FILES and value else "default"

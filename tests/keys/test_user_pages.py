@@ -1,8 +1,10 @@
 """Deactivating a user pauses their keys at once; reactivating says what stays paused."""
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
+from django.core.management import CommandError, call_command
 
 from keys import actions
 from keys.actions import ActionError
@@ -163,3 +165,43 @@ def test_the_list_counts_keys_in_as_many_queries_for_1000_users_as_for_10(cast, 
         counts.append(queries(lambda: alice.get(USERS)))
 
     assert counts[0] == counts[1]
+
+
+class TestRemovingSecondFactors:
+    """For who lost phone and recovery codes."""
+
+    @pytest.fixture
+    def dora(self, dora):
+        Authenticator.objects.create(user=dora, type="totp", data={"secret": "x"})
+        Authenticator.objects.create(user=dora, type="recovery_codes", data={"seed": "x"})
+        return dora
+
+    def test_a_superuser_removes_them_by_post_and_it_is_recorded(self, cast, dora):
+        alice = signed_in(cast["alice"])
+        link = page(dora, "remove_factors")
+        assert link in alice.get(f"{USERS}{dora.pk}/change/").content.decode()
+
+        assert "will end" in alice.get(link).content.decode()
+        assert Authenticator.objects.filter(user=dora).count() == 2
+        done = alice.post(link, follow=True).content.decode()
+
+        assert "The second factors of dora are removed." in done
+        assert not Authenticator.objects.filter(user=dora).exists()
+        assert "Second factors removed. From 127.0.0.1." in LogEntry.objects.get().get_change_message()
+        assert link not in alice.get(f"{USERS}{dora.pk}/change/").content.decode()
+
+    def test_nobody_else_does(self, cast, bob, dora):
+        link = page(dora, "remove_factors")
+
+        assert link not in bob.get(f"{USERS}{dora.pk}/change/").content.decode()
+        for client in (bob, signed_in(cast["charlie"])):
+            assert client.post(link).status_code == 403
+        assert Authenticator.objects.filter(user=dora).count() == 2
+
+    def test_a_command_does_when_no_superuser_can(self, dora, capsys):
+        for words in ("second factors are removed", "no second factor"):
+            call_command("remove_second_factors", "--user", "dora")
+            assert words in capsys.readouterr().out
+        assert not Authenticator.objects.filter(user=dora).exists()
+        with pytest.raises(CommandError, match="no user “nobody”"):
+            call_command("remove_second_factors", "--user", "nobody")

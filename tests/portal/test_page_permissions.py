@@ -77,6 +77,7 @@ ROWS: dict[str, Row] = {
         },
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
+    "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
     **record("keys/keyevent", **{"export/": LIST}),
     **record("admin/logentry"),
     "admin/health/": READ,

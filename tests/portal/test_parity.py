@@ -65,6 +65,11 @@ CAPABILITIES = {
     "let a user in again": Can(
         web="admin:keys_user_reactivate", api="users_reactivate", command="deactivate_user"
     ),
+    "help who lost phone and recovery codes": Can(
+        web="admin:keys_user_remove_factors",
+        command="remove_second_factors",
+        because="A key that is stolen must not open its user's account.",
+    ),
     "see owners": Can(
         web="admin:proxy_owner_changelist admin:proxy_owner_change admin:proxy_owner_history",
         api="owners_list",

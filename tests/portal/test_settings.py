@@ -110,6 +110,20 @@ def test_a_wrong_value_is_one_clear_line(name, value, words, tmp_path):
     assert "pa55word" not in line
 
 
+@pytest.mark.parametrize("command", [("--help",), ("issue_key", "--help"), ("help", "issue_key")])
+def test_help_needs_no_settings(command, tmp_path):
+    result = start(tmp_path, "manage.py", *command, **dict.fromkeys(GOOD))
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "issue_key" in result.stdout
+
+
+def test_without_settings_the_line_names_the_folder_that_was_looked_in(tmp_path):
+    result = start(tmp_path, "manage.py", "list_keys", **dict.fromkeys(GOOD))
+
+    assert f"no portal runs on {tmp_path}; set DATA_DIR to that of the running one, or" in result.stderr
+
+
 @pytest.mark.parametrize(
     "command", [("manage.py", "check"), ("-m", "gunicorn", "--config", "python:portal.server")]
 )

@@ -100,3 +100,22 @@ def test_the_api_tells_superusers_the_same_and_nobody_else(monkeypatch):
     assert list(found) == re.findall(r"^\| `([A-Z_]+)` \|", DOCUMENT.read_text(), re.MULTILINE)
     assert found["OIDC_CLIENT_SECRET"]["value"] == "set"
     assert "a-client-secret" not in answer.content.decode()
+
+
+def test_what_make_run_sets_is_not_said_to_be_the_operators(alice, monkeypatch):
+    monkeypatch.setenv("PORT", "9321")
+    monkeypatch.setenv("THREADS", "7")
+    monkeypatch.setenv("SET_BY_MAKE_RUN", "PORT,DATA_DIR")
+
+    found = listed(alice)
+    assert (found["PORT"].source, found["THREADS"].source) == ("set by make run", "environment")
+
+
+def test_what_follows_from_another_setting_is_shown_as_it_is_in_force(alice, settings):
+    settings.MLFLOW_URL, settings.MLFLOW_HOST_HEADER = "http://mlflow.internal:5000", ""
+    settings.PUBLIC_URL, settings.ENVIRONMENT_NAME = "https://registry.example", ""
+
+    found = listed(alice)
+    assert found["MLFLOW_HOST_HEADER"].value == "mlflow.internal:5000"
+    assert found["ENVIRONMENT_NAME"].value == "registry.example"
+    assert (found["ENVIRONMENT_NAME"].source, found["DEBUG"].value) == ("default", "false")
