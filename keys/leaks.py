@@ -6,6 +6,7 @@ takes the same time.
 
 import logging
 import time
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 MOST_KEYS = 20  # of one report
 MOST_TEXT = 100_000  # characters
 REPORTS_A_MINUTE = 10  # from one network
+MOST_ALARMS = 10  # of one canary in an hour, each of another network
 FLOOR_SECONDS = 0.3  # that every report takes, real key or not
 THANKS = "Thank you. If this is a key of this registry, it has been paused and its owner is being told."
 
@@ -114,17 +116,23 @@ def too_many() -> Refusal:
 
 
 def sound(key: ApiKey, *, address: str, client: str) -> None:
-    """A canary was used: told and written down once an hour for each network. The caller is not to notice."""
-    occasion = f"{network_of(address)} {timezone.now():%Y-%m-%dT%H}"
+    """A canary was used: told and written down once an hour for each network, of many networks once for all further
+    ones. The caller is not to notice."""
+    hour = f"{timezone.now():%Y-%m-%dT%H}"
+    occasion = f"{network_of(address)} {hour}"
+    told = Alert.objects.filter(key=key, kind=Alert.Kind.CANARY, occasion__endswith=hour)
     try:
         with transaction.atomic():
-            if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, address=address):
-                actions.record(
-                    key,
-                    KeyEvent.Kind.CANARY,
-                    actor=None,
-                    address=address or None,
-                    client=writable(client, 100),
-                )
+            is_one_more = told.count() >= MOST_ALARMS and not told.filter(occasion=occasion).exists()
+            detail: dict[str, Any] = {"address": address}
+            if is_one_more:
+                occasion, detail = f"further {hour}", {"address": "many networks", "calls": 0}
+            if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, **detail):
+                client = writable(client, 100)
+                actions.record(key, KeyEvent.Kind.CANARY, actor=None, address=address or None, client=client)
+            if is_one_more:
+                alert = told.select_for_update().get(occasion=occasion)
+                alert.detail["calls"] += 1
+                alert.save(update_fields=["detail"])
     except (DatabaseError, InterfaceError):
         logger.exception("canary_not_written_down", extra={"key_id": key.public_id})

@@ -233,3 +233,15 @@ def test_a_canary_is_refused_like_a_key_that_nobody_knows_and_its_use_is_told(ec
     assert [(str(row["address"]), row["detail"]["client"]) for row in told] == [("127.0.0.1", "curl/8")]
     assert wait_for(lambda: canary["id"] in echo_portal.log.read_text())
     assert canary["key"] not in echo_portal.log.read_text()
+
+
+def test_a_canary_used_from_everywhere_raises_few_alarms_and_counts_the_rest(cast):
+    canary, _ = actions.issue(owner=cast["dora"], name="laid out", is_canary=True)
+    for number in range(leaks.MOST_ALARMS + 20):
+        leaks.sound(canary, address=f"10.0.{number}.1", client="curl")
+    leaks.sound(canary, address="10.0.0.2", client="curl")  # a network that was told of
+
+    assert events(canary).count("canary_used") == Alert.objects.count() == leaks.MOST_ALARMS + 1
+    folded = Alert.objects.get(occasion__startswith="further")
+    assert folded.detail["calls"] == 20
+    assert "from many networks" in delivery.words(folded)[1]
