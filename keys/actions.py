@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
@@ -243,11 +245,19 @@ def deactivate(
     if user.is_active:
         user.is_active = False
         user.save(update_fields=["is_active"])
+    end_sessions(user)
     words = f"The account was deactivated{f': {reason}' if reason else ''}"
     return [
         pause(key=key, reason=words, actor=actor, address=address, via=via)
         for key in user.api_keys.active_but_for_owner().order_by("pk")
     ]
+
+
+def end_sessions(user: User) -> None:
+    """For good: a reactivation does not bring them back. Those of the last hours, as they are not named by user."""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.get_decoded().get(SESSION_KEY) == str(user.pk):
+            session.delete()
 
 
 @transaction.atomic

@@ -20,6 +20,8 @@ ENDED = {
     "accepted": "This link was used already. Sign in with the password that was set, or ask for a new link.",
     "withdrawn": "This link was withdrawn, or replaced by a newer one. Use the newest, or ask for another.",
     "expired": "This link has expired: it works for seven days. Ask for a new one.",
+    "rights": "This user has got rights since this link was made: only a superuser's link sets their password now. "
+    "Ask one for a new link.",
     "deactivated": "This user is deactivated. Ask the people who run this registry.",
 }
 
@@ -87,7 +89,10 @@ def ended(invitation: Invitation | None) -> str:
         return "withdrawn"
     if invitation.expires_at <= timezone.now():
         return "expired"
-    return "" if invitation.user.is_active else "deactivated"
+    if not invitation.user.is_active:
+        return "deactivated"
+    maker = invitation.created_by  # None: the command line
+    return "rights" if maker and not maker.is_superuser and invitation.user.has_rights() else ""
 
 
 def of_secret(secret: str) -> Invitation | None:

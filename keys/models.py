@@ -62,6 +62,10 @@ class User(AbstractUser):
             )
         ]
 
+    def has_rights(self) -> bool:
+        """Whether the user is more than a holder of keys."""
+        return self.is_staff or self.is_superuser or self.groups.exists() or self.user_permissions.exists()
+
 
 UNUSED = datetime.timedelta(days=90)  # after which a key counts as forgotten
 

@@ -17,7 +17,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
-from keys import groups, invitation_pages, user_pages
+from keys import groups, invitation_pages, invitations, user_pages
 from keys.columns import ApiKeyInline, badge, timed
 from keys.key_page import chart
 from keys.models import ApiKey, User
@@ -54,11 +54,6 @@ class PermissionsField(forms.ModelMultipleChoiceField):
         return PERMISSIONS[cast(Permission, obj).codename]
 
 
-def has_rights(user: User) -> bool:
-    """Whether the user is more than a holder of keys."""
-    return user.is_staff or user.is_superuser or user.groups.exists() or user.user_permissions.exists()
-
-
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     """Users are deactivated, never deleted: their keys and calls stay in the records."""
@@ -82,7 +77,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
         """Only superusers change those with rights of their own: whoever sets a password there has them."""
         if not super().has_change_permission(request, obj):
             return False
-        return obj is None or self.is_superuser(request) or not has_rights(obj)
+        return obj is None or self.is_superuser(request) or not obj.has_rights()
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return False
@@ -100,6 +95,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             for name, view in (user_pages.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
         return [*own, *super().get_urls()]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if {*form.changed_data} & {*RAISING}:
+            invitations.withdraw(user=form.instance)  # made for one with other rights
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None

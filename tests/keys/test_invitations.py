@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission
 from django.core import mail
 from django.core.management import call_command
 from django.db import IntegrityError, transaction
@@ -14,6 +15,7 @@ from django.utils import timezone
 
 from keys import invitations
 from keys.actions import ActionError
+from keys.groups import KEY_ADMINS
 from keys.models import Invitation, User
 from keys.tokens import hide
 from tests.keys.people import USERS
@@ -100,6 +102,45 @@ def test_a_link_that_has_ended_is_refused(link, end, words, when):
     assert answer.status_code == 404
     assert words in answer.content.decode()
     assert not eve().has_usable_password()
+
+
+RIGHTS = [
+    lambda user: User.objects.filter(pk=user.pk).update(is_staff=True),
+    lambda user: User.objects.filter(pk=user.pk).update(is_superuser=True),
+    lambda user: user.groups.add(Group.objects.get(name=KEY_ADMINS)),
+    lambda user: user.user_permissions.add(Permission.objects.get(codename="add_apikey")),
+]
+
+
+@pytest.fixture
+def keeper(db) -> User:
+    """Who may invite those without rights."""
+    user = User.objects.create_user("keeper", is_staff=True)
+    user.groups.add(Group.objects.get(name=KEY_ADMINS))
+    return user
+
+
+@pytest.mark.parametrize("raise_", RIGHTS, ids=["staff", "superuser", "a group", "a permission"])
+def test_a_key_admins_link_sets_no_password_of_who_has_got_rights_since(keeper, raise_):
+    made, secret = invitations.invite(user=invitations.add_user(name="eve"), actor=keeper)
+    raise_(eve())
+
+    assert "got rights" in Client().get(f"{ACCEPT}{secret}/").content.decode()
+    with pytest.raises(ActionError, match="only a superuser's link"):
+        invitations.accept(invitation=made, password=PASSWORD)
+    assert not eve().has_usable_password()
+
+
+@pytest.mark.parametrize("raise_", RIGHTS, ids=["staff", "superuser", "a group", "a permission"])
+@pytest.mark.parametrize("who", ["a superuser", "the command line"])
+def test_a_superusers_link_sets_everybodys(keeper, raise_, who):
+    User.objects.filter(pk=keeper.pk).update(is_superuser=True)
+    actor = User.objects.get(pk=keeper.pk) if who == "a superuser" else None
+    made, _ = invitations.invite(user=invitations.add_user(name="eve"), actor=actor)
+    raise_(eve())
+
+    invitations.accept(invitation=made, password=PASSWORD)
+    assert eve().check_password(PASSWORD)
 
 
 def test_a_made_up_link_is_refused_and_so_is_the_page_without_one(db):

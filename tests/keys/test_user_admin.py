@@ -3,6 +3,7 @@
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
+from keys import invitations
 from keys.models import User
 from tests.keys.people import (
     KEYS,
@@ -51,9 +52,12 @@ class TestUsers:
             "api_keys-INITIAL_FORMS": "0",
         }
 
+        made, _ = invitations.invite(user=cast["charlie"], actor=cast["alice"])
         alice.post(f"{USERS}{cast['charlie'].pk}/change/", answers)
 
         assert list(cast["charlie"].user_permissions.all()) == [permission]
+        made.refresh_from_db()
+        assert made.withdrawn_at, "a link made for one with other rights"
 
     def test_a_new_user_needs_no_password(self, alice):
         alice.post(f"{USERS}add/", {"name": "nightly-job", "sign_in": "none"})

@@ -3,6 +3,8 @@ import re
 import pytest
 from django.test import Client
 
+from keys import actions
+from keys.models import User
 from tests.browser.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -114,6 +116,17 @@ def test_the_sessions_of_a_deactivated_user_end(client, bob):
     assert client.get("/account/2fa/").status_code == 302
     assert sign_in(client)["Location"] == "/account/inactive/"
     assert client.get("/account/2fa/").status_code == 302
+
+
+def test_the_sessions_of_a_deactivated_user_do_not_come_back(client, bob):
+    other = Client()
+    other.force_login(User.objects.create_user("carol"))
+    client.force_login(bob)
+    actions.deactivate(user=bob)
+    actions.reactivate(user=bob)
+
+    assert client.get("/account/2fa/").status_code == 302
+    assert other.get("/account/2fa/").status_code == 200
 
 
 def test_a_new_password_ends_the_other_sessions(client, bob):
