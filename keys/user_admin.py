@@ -68,10 +68,14 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     ordering = ["username"]
     filter_horizontal = []
     fieldsets = [
-        (None, {"fields": ["username", "public_id", "password"]}),
+        (None, {"fields": ["username", "public_id", "password_is"]}),
         ("Account", {"fields": ["account", *RAISING]}),
     ]
-    readonly_fields = ["public_id", "account"]  # deactivating has a page of its own: it pauses keys
+    readonly_fields = [
+        "public_id",
+        "password_is",
+        "account",
+    ]  # deactivating has a page of its own: it pauses keys
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Only superusers change those with rights of their own: whoever sets a password there has them."""
@@ -121,6 +125,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
             has_factors = Authenticator.objects.filter(user=user).exists()
             context["may_remove_factors"] = self.is_superuser(request) and has_factors
+            context["may_change"] = self.has_change_permission(request, user)
             context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -162,6 +167,11 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     )
     def account(self, user: User) -> str:
         return "active" if user.is_active else "deactivated"
+
+    @admin.display(description="Password")
+    def password_is(self, user: User) -> str:
+        """Nothing of how it is stored: that helps nobody but who guesses it."""
+        return "set" if user.has_usable_password() else "not set"
 
     @admin.display(description="Keys", ordering="keys_held")
     def key_count(self, user: User) -> int:

@@ -1,5 +1,7 @@
 """Users in the admin pages: who may raise whom, and what their page shows."""
 
+import re
+
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
@@ -73,3 +75,14 @@ class TestUsers:
         assert 'name="public_id"' not in page
         assert key.masked in page
         assert f'href="{KEYS}{key.pk}/change/"' in page
+
+
+def test_the_page_says_whether_there_is_a_password_and_nothing_of_how_it_is_stored(cast, alice):
+    dora = cast["dora"]
+    for password, words in (("a phrase of dora's", "set"), (None, "not set")):
+        dora.set_password(password)
+        dora.save()
+        page = alice.get(f"{USERS}{dora.pk}/change/").content.decode()
+
+        assert re.search(rf">\s*{words}\s*<", page)
+        assert not re.search("salt|algorithm|pbkdf2|argon2|scrypt|bcrypt", page)
