@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak format lock clean api
+.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak screenshots format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -58,6 +58,10 @@ soak: .venv/dev.stamp
 # The first byte of every admin page with a million calls and 10,000 keys (ROWS=… for another number). Three minutes.
 pages: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.pages
+
+# Pictures of the main pages, into docs/screenshots; while it is at it, what the suite looks for on every page.
+screenshots: .venv/dev.stamp
+	SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser/test_every_page.py
 
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
