@@ -45,15 +45,16 @@ class Portal:
     log: Path
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [sys.executable, str(ROOT / "manage.py"), *arguments],
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
             text=True,
-            check=check,
             timeout=60,
         )
+        assert not (check and done.returncode), f"{arguments[:1]} failed:\n{done.stderr}"
+        return done
 
     def issue(self, user: str = "alice", *options: str) -> dict[str, Any]:
         result = self.manage("issue_key", "--user", user, "--name", "test", "--json", *options)

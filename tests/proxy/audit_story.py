@@ -87,14 +87,16 @@ def totals(first: ApiKey, second: ApiKey, now: datetime.datetime) -> None:
         start = hour - datetime.timedelta(hours=ago)
         for status_class, calls in ((2, 40 + ago % 24), (4, ago % 5), (5, ago % 2)):
             latencies = [0] * 6 + [calls] + [0] * 9
-            HourTotal.objects.create(
+            HourTotal.objects.update_or_create(
                 start=start,
                 status_class=status_class,
-                calls=calls,
-                bytes_in=calls * 10_000,
-                bytes_out=calls * 2_000_000,
-                duration_ms=calls * 70,
-                latencies=latencies,
+                defaults={
+                    "calls": calls,
+                    "bytes_in": calls * 10_000,
+                    "bytes_out": calls * 2_000_000,
+                    "duration_ms": calls * 70,
+                    "latencies": latencies,
+                },
             )
     for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
         for key, calls in ((first, 400), (second, 90)):
@@ -103,4 +105,6 @@ def totals(first: ApiKey, second: ApiKey, now: datetime.datetime) -> None:
                 latencies=[0] * 16,
             )  # fmt: skip
     for reason, network, count in (("unknown_key", "198.51.100.0/24", 41), ("no_key", "203.0.113.0/24", 7)):
-        KeylessAttempt.objects.create(hour=hour, reason=reason, network=network, count=count)
+        KeylessAttempt.objects.update_or_create(
+            hour=hour, reason=reason, network=network, defaults={"count": count}
+        )
