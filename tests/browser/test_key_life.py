@@ -125,7 +125,7 @@ def test_try_a_call(visit, web_portal, echo):
     page.get_by_text("This call would be refused: 403 PERMISSION_DENIED").wait_for()
     page.get_by_text("needs the scope tracking:delete").wait_for()
     assert page.get_by_label("Body").input_value() == '{"name": "fraud"}'
-    assert echo.received == []
+    assert [call.target for call in echo.received if call.target != "/health"] == []  # the dashboard asks
 
 
 def test_a_pasted_key_finds_its_page_and_stays_out_of_addresses(visit, web_portal):
