@@ -36,6 +36,8 @@ MAIN = {
     "docs/<slug:slug>/",
     "account/login/",
 }
+# What cannot be mended from here: Swagger UI puts a button into a line that is itself one.
+KNOWN = {("api/v1/docs/", "nested-interactive")}
 # Addresses that are no page a person looks at, and those that another test looks at.
 ELSEWHERE = re.compile(
     r"admin$|account$|docs$|api/v1/docs$"  # redirects to the same with a slash
@@ -216,7 +218,7 @@ def look(window: Visit, axe: Axe, address: str, path: str, scheme: str) -> list[
     page.wait_for_load_state("networkidle")
     keep(window, address, scheme, "wide")
     for finding in axe.run(page).response["violations"]:
-        if finding["impact"] in ("serious", "critical"):
+        if finding["impact"] in ("serious", "critical") and (address, finding["id"]) not in KNOWN:
             places_of_it = [node["target"] for node in finding["nodes"]]
             wrong.append(f"{path} ({scheme}): {finding['id']} at {places_of_it}")
     page.set_viewport_size(NARROW)

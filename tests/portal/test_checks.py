@@ -91,7 +91,7 @@ def test_what_does_not_fit_is_said_in_one_line(changes, name, words, set_all):
     "command", [("manage.py", "check"), ("-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi")]
 )
 def test_an_error_stops_each_way_to_start(command, tmp_path):
-    result = start(tmp_path, *command, DEBUG="true", PUBLIC_URL="https://registry.example")
+    result = start(tmp_path, *command, DEBUG="true", HOST="0.0.0.0", PUBLIC_URL="http://127.0.0.1:8000")
 
     assert result.returncode != 0
     assert "DEBUG shows settings and code" in result.stderr
