@@ -43,7 +43,7 @@ def test_postgresql_becomes_read_only(switch, alice, start_portal):
         assert wait_for(lambda: switch.rows("show default_transaction_read_only") == [("on",)])
         during = [call(portal, alice, what) for what in (READ, WRITE) * 3]
         refused = portal.request("POST", MODELS, key=alice, body={"name": "read-only"})
-        page = portal.request("GET", "/admin/login/")
+        page = portal.request("GET", "/account/login/")
     finally:
         with psycopg.connect(switch.url, autocommit=True) as connection:
             connection.execute("set default_transaction_read_only = off")
