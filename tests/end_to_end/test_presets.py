@@ -60,7 +60,9 @@ def made(mlflow_portal, keys):
 
 @pytest.mark.parametrize("preset", Preset)
 def test_one_operation_of_each_scope(mlflow_portal, keys, made, preset):
-    assert set(made) == set(Scope)
+    assert set(made) == {
+        scope for scope in Scope if not scope.startswith("portal:")
+    }  # those are not MLflow's
     for scope, (method, path, body) in made.items():
         reply = mlflow_portal.request(method, path, key=keys[preset], body=body)
 

@@ -110,7 +110,7 @@ class TestSlowSenders:
         ]
         asked = lambda key: echo_portal.request("GET", GET_EXPERIMENT, key=key["key"])  # noqa: E731
         with opened(echo_portal, 14, slow[0]):
-            assert wait_for(lambda: asked(first).status == 503)
+            assert wait_for(lambda: asked(first).status == 503, seconds=30)
             with opened(echo_portal, 14, slow[1]) as more:
                 for one in more:
                     answer = one_answer(one)
@@ -118,13 +118,13 @@ class TestSlowSenders:
                     assert "14 calls of yours" in answer.json()["message"]
                 assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=others["key"]) < SOON
                 assert_well(echo_portal)
-        assert wait_for(lambda: asked(second).status == 200)
+        assert wait_for(lambda: asked(second).status == 200, seconds=30)
 
     def test_slow_readers_leave_others_their_places(self, echo, echo_portal):
         echo.script = Script(size=64 * 2**20)
         key = echo_portal.issue("alice", "--any-owner")
         with opened(echo_portal, 10, request("GET", TARGET, key)):
-            assert wait_for(lambda: len(echo.arriving) == 10)
+            assert wait_for(lambda: len(echo.arriving) == 10, seconds=30)
             assert echo_portal.request("GET", TARGET, key=key["key"]).status == 503
             echo.script = None
             assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=key["key"]) < SOON

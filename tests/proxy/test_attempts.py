@@ -100,7 +100,8 @@ def test_a_call_with_a_key_that_has_ended_is_its_holders_to_look_up(echo, echo_p
         for _ in range(3)
     ]
 
-    rows = echo_portal.calls(at_least=2, reason="revoked_key")
+    [[key_id]] = echo_portal.sql("select id from keys_apikey where public_id = %s", issued["id"])
+    rows = echo_portal.calls(at_least=2, reason="revoked_key", key_id=key_id)
 
     assert [row["request_id"] for row in rows] == [reply.headers["X-Request-ID"] for reply in replies[:2]]
     [[used]] = echo_portal.sql("select last_used_at from keys_apikey where public_id = %s", issued["id"])

@@ -291,7 +291,7 @@ def test_connections_that_postgresql_closed_meanwhile_do_not_refuse_a_write(echo
 def test_registrations_over_several_processes_make_one_chain(echo, echo_portal, echo_key):
     echo.script = version_answer("many")
     before = echo_portal.sql("select coalesce(max(sequence), 0) from proxy_registration")[0][0]
-    with portal(mlflow_url=echo.url, database=echo_portal.database, WORKERS="2", THREADS="8") as other:
+    with portal(mlflow_url=echo.url, database=echo_portal.database, WORKERS="2", THREADS="32") as other:
 
         def register(number: int) -> int:
             target = other if number % 2 else echo_portal
