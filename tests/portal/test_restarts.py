@@ -53,7 +53,9 @@ class Part:
 @pytest.fixture
 def part(tmp_path: Path) -> Iterator[Part]:
     with Watchdog(label="test") as watchdog:
-        yield Part(watchdog, tmp_path)
+        made = Part(watchdog, tmp_path)
+        yield made
+        made.child.stop()
 
 
 def test_a_part_that_runs_is_left_alone(part: Part) -> None:
