@@ -167,10 +167,10 @@ class Invite(OneUser):
         return once(request, act)
 
     def get_changeable(self, user_id: str) -> User:
-        """The user; staff only for superusers, as in the admin pages."""
+        """The user; who is more than a holder only for superusers, as in the admin pages."""
         user = self.get_user(user_id)
-        if (user.is_staff or user.is_superuser) and not user_of(self.request).is_superuser:
-            raise forbidden("permission", "Only a superuser changes staff.")
+        if user.has_rights() and not user_of(self.request).is_superuser:
+            raise forbidden("permission", "Only a superuser changes those who have rights of their own.")
         return user
 
 

@@ -1,39 +1,37 @@
 """What the commands about one key share: finding it by its id, and saying what became of it."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from keys import actions, tokens
 from keys.api.serializers import described
 from keys.models import ApiKey
 
 
-class OneKeyCommand(BaseCommand):
-    """Does one thing to a key; asked again, it says that it was done already."""
-
-    def act(self, key: ApiKey, options: dict[str, Any]) -> tuple[ApiKey, str]:
-        """The key as it is then, and in words what was done. Raises actions.ActionError."""
-        raise NotImplementedError
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-    def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            key, done = self.act(key_of(options["key_id"]), options)
-        except actions.ActionError as error:
-            raise CommandError(f"{options['key_id']}: {error}") from None
-        if options["json"]:
-            self.stdout.write(json.dumps(described(key)))
-            return
-        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}.")
+def add_key(parser: CommandParser) -> None:
+    parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def add_reason(parser: CommandParser) -> None:
     parser.add_argument("--reason", default="", help="why, for those who read the key's history")
+
+
+def done_to(options: dict[str, Any], act: Callable[[ApiKey], tuple[ApiKey, str]]) -> str:
+    """Do it to the key that the options name; what the command prints.
+
+    `act` gives the key as it is then, and in words what was done. Raises CommandError.
+    """
+    try:
+        key, done = act(key_of(options["key_id"]))
+    except actions.ActionError as error:
+        raise CommandError(f"{options['key_id']}: {error}") from None
+    if options["json"]:
+        return json.dumps(described(key))
+    return f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}."
 
 
 def key_of(public_id: str) -> ApiKey:

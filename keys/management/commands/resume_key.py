@@ -2,15 +2,23 @@
 
 from typing import Any
 
+from django.core.management.base import BaseCommand, CommandParser
+
 from keys import actions
-from keys.management.one_key import OneKeyCommand
+from keys.management.one_key import add_key, done_to
 from keys.models import ApiKey
 
 
-class Command(OneKeyCommand):
+class Command(BaseCommand):
     help = "Let a paused API key work again."
 
-    def act(self, key: ApiKey, options: dict[str, Any]) -> tuple[ApiKey, str]:
-        was_paused = key.paused_at
-        key = actions.resume(key=key)
-        return key, "is resumed" if was_paused else "was not paused"
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_key(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        def act(key: ApiKey) -> tuple[ApiKey, str]:
+            was_paused = key.paused_at
+            key = actions.resume(key=key)
+            return key, "is resumed" if was_paused else "was not paused"
+
+        self.stdout.write(done_to(options, act))

@@ -4,9 +4,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from keys import actions
+from keys.groups import AUDITORS
 from keys.models import User
 from keys.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
@@ -215,4 +217,7 @@ class TestInviting:
 
     def test_of_staff_is_for_superusers(self, cast, bob, dora):
         refused(bob.post(f"/users/{cast['alice'].public_id}/invite"), 403, "permission")
+        cast["dora"].groups.set(Group.objects.filter(name=AUDITORS))
+        for act in ("invite", "withdraw-invitation", "deactivate", "reactivate"):
+            refused(bob.post(f"/users/{cast['dora'].public_id}/{act}"), 403, "permission")
         refused(dora.post(f"/users/{cast['dora'].public_id}/invite"), 403, "permission")
