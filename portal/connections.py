@@ -362,9 +362,16 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """All is done in the other."""
 
     def close_idle(self) -> None:
-        """Before the end: connections on which no request is arriving."""
+        """Before the end: connections whose next request is not arriving. Their first one still is: who has only
+        just been let in has asked already, or is about to."""
         for conn in [conn for conn in self.waiting if not conn.received]:
-            self.drop(conn)
+            self.on_readable(conn, conn.sock)  # what has come meanwhile is heard
+            if conn.initialized and conn in self.waiting and not conn.received:
+                self.drop(conn)
+
+    def has_newcomers(self) -> bool:
+        """Whether somebody's first request has not come yet."""
+        return any(not conn.initialized for conn in self.waiting)
 
     def make_room(self, count: int = 16) -> None:
         """Of those that wait the oldest go: connections that end, then idle ones, then slow requests."""

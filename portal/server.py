@@ -44,12 +44,13 @@ class Worker(PatientWorker):
         super().__init__(*arguments, **options)
         self.serving: dict[Any, socket.socket] = {}
 
-    def handle_request(self, req: Any, conn: Any) -> Any:
+    def enqueue_req(self, conn: Any) -> None:
         self.serving[conn] = conn.sock
-        try:
-            return super().handle_request(req, conn)
-        finally:
-            self.serving.pop(conn, None)
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Any, future: Any) -> None:
+        self.serving.pop(conn, None)
+        super().finish_request(conn, future)
 
     def run(self) -> None:
         wake = self.method_queue
@@ -70,10 +71,13 @@ class Worker(PatientWorker):
     def drain(self) -> None:
         """Until what runs now has ended, or DRAIN_SECONDS are over."""
         self.alive = False
-        end = time.monotonic() + settings.DRAIN_SECONDS
-        running = set(self.serving)
+        now = time.monotonic()
+        end, first_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
         self.close_idle()
-        while (not running.isdisjoint(self.serving) or self.is_behind()) and time.monotonic() < end:
+        running = set(self.serving)
+        while (now := time.monotonic()) < end and (
+            self.has_to_serve(running) or (self.has_newcomers() and now < first_end)
+        ):
             self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
         self.set_accept_enabled(False)
         # Whoever was let in last still hears that the portal stops.
@@ -81,9 +85,9 @@ class Worker(PatientWorker):
         while self.nr_conns > 0 and time.monotonic() < end:
             self.turn(accept=False, seconds=POLL_SECONDS)
 
-    def is_behind(self) -> bool:
-        """Whether connections wait for a thread."""
-        return bool(self.tpool._work_queue.qsize())
+    def has_to_serve(self, running: set[Any]) -> bool:
+        """Whether one of these runs yet; any other too, if only this worker ends: nobody tells it to come again."""
+        return not (running if draining.has_begun() else self.serving.keys()).isdisjoint(self.serving)
 
     def leave(self) -> None:
         """Cut off what is left, see to it that all is written down, and be gone."""

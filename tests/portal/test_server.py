@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from tests.echo import Script
@@ -151,3 +152,20 @@ def test_workers_that_are_replaced_refuse_nobody(echo, stoppable):
 
 def asked(running: Portal, key: dict) -> Reply:
     return running.request("GET", GET_EXPERIMENT, key=key["key"])
+
+
+def test_who_was_let_in_and_has_not_asked_yet_is_answered_by_a_worker_that_ends(stoppable):
+    kept = request("GET", GET_EXPERIMENT, None).replace(b"Connection: close\r\n", b"")
+    with (
+        stoppable() as (running, key),
+        connected(running, kept) as idle,
+        connected(running, b"") as new,
+    ):
+        assert idle.recv(4096)
+        worker = psutil.Process(running.process.pid).children()[0]
+        assert wait_for(lambda: new.getsockname() in {end.raddr for end in worker.net_connections()})
+        stop(running, signal.SIGHUP)
+        rest(idle)  # it is closed: the end has begun
+
+        new.sendall(request("GET", GET_EXPERIMENT, key))
+        assert parsed(rest(new)).status == 200

@@ -31,3 +31,9 @@ for (const element of document.querySelectorAll(`a:not([href]), span[${CSS.escap
     element.click();
   });
 }
+
+// On a page that loads slowly the browser gives the focus where `autofocus` says, and loses it again when Alpine
+// shows or hides what is around it.
+window.addEventListener("load", () => {
+  if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
+});
