@@ -1,14 +1,16 @@
 # Everything here needs only Python 3.11 or newer, git and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+JOBS ?= 2
 
 .PHONY: run test lint audit bench chaos fuzz fairness scale pages soak screenshots format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
 
+# JOBS processes share the files of tests, each with a PostgreSQL and an MLflow of its own.
 test: .venv/dev.stamp
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # mypy reads Django's settings, which want these to be set; nothing is connected to.
 lint: export SECRET_KEY = lint

@@ -10,6 +10,7 @@ from proxy import incident_pages, pages
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("favicon.ico", views.icon),
     path("account", RedirectView.as_view(pattern_name="account")),
     path("account/connection/<str:public_id>", use.connection, name="key-connection"),
     path("account/invitation/", invitation_pages.accept, name="invitation"),

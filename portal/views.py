@@ -6,9 +6,15 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.templatetags.static import static
 
 from keys.refusals import Refusal, unavailable
 from proxy.answers import ERROR_CODES, refuse
+
+
+def icon(request: HttpRequest) -> HttpResponse:
+    """Where browsers look for one by themselves: on answers that are no pages of ours."""
+    return redirect(static("portal/icon.svg"))
 
 
 def home(request: HttpRequest) -> HttpResponse:

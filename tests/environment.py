@@ -4,9 +4,13 @@ import os
 import secrets
 import shutil
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pytest_django import DjangoDbBlocker
+from pytest_django.plugin import blocking_manager_key
 
 RUN_DIR = Path(tempfile.mkdtemp(prefix="hokusai-tests-"))
 
@@ -41,6 +45,17 @@ os.environ["DATABASE_URL"] = POSTGRES.url("portal")
 
 
 _keys_left: list[str] = []
+_blocker: DjangoDbBlocker
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _blocker
+    _blocker = config.stash[blocking_manager_key]
+
+
+def database_is_allowed() -> AbstractContextManager[None]:
+    """Whatever the test: what it does is meant for a portal's database, not for the tests' own."""
+    return _blocker.unblock()
 
 
 @pytest.hookimpl(trylast=True)
@@ -49,8 +64,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     POSTGRES.stop()  # which writes everything down
     _keys_left.extend(keys_left_in(RUN_DIR))
     _keys_left.extend(keys_left_in(session.config._tmp_path_factory.getbasetemp()))
+    if hasattr(session.config, "workeroutput"):  # one of the run's processes, which tells the first
+        session.config.workeroutput["keys_left"] = _keys_left
     if _keys_left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_testnodedown(node: Any, error: object) -> None:
+    _keys_left.extend(getattr(node, "workeroutput", {}).get("keys_left", []))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -69,21 +90,21 @@ REAL_PARTS = {
     "a real browser": {"chromium"},
 }
 MARKERS = {"postgresql": "real PostgreSQL", "mlflow": "a real MLflow server", "browser": "a real browser"}
-_parts: dict[str, set[str]] = {}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     fixtures = set(getattr(item, "fixturenames", ()))
-    _parts[item.nodeid] = {part for part, names in REAL_PARTS.items() if names & fixtures} | {
-        part for marker, part in MARKERS.items() if item.get_closest_marker(marker)
-    }
+    parts = {part for part, names in REAL_PARTS.items() if names & fixtures}
+    parts |= {part for marker, part in MARKERS.items() if item.get_closest_marker(marker)}
+    item.user_properties.append(("real parts", sorted(parts)))  # reports carry them from process to process
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """How many tests ran against real parts; a mock would have been easier to pass."""
-    passed = {report.nodeid for report in terminalreporter.stats.get("passed", ())}
+    used = [
+        parts for report in terminalreporter.stats.get("passed", ()) for _, parts in report.user_properties
+    ]
     for part in REAL_PARTS:
-        count = sum(part in _parts.get(nodeid, ()) for nodeid in passed)
-        terminalreporter.write_line(f"{count} passed against {part}")
+        terminalreporter.write_line(f"{sum(part in parts for parts in used)} passed against {part}")
     for left in _keys_left:
         terminalreporter.write_line(f"FAILED: a key was left in {left}")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.portals import Portal, portal
 
@@ -65,8 +65,11 @@ class Visit:
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on(
             "console",
-            lambda line: self.errors.append(line.text) if line.type in ("error", "warning") else None,
+            lambda line: self.note_line(line) if line.type in ("error", "warning") else None,
         )
+
+    def note_line(self, line: ConsoleMessage) -> None:
+        self.errors.append(f"{line.text} ({line.location['url']})")
 
     def note_request(self, url: str) -> None:
         if not url.startswith((f"{self.origin}/", "data:", "blob:")):

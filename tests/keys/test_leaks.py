@@ -103,7 +103,9 @@ def mistyped(secret: str) -> str:
     return secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
 
-@pytest.mark.parametrize("text", ["", "nothing", "hk_live_short", mistyped(tokens.generate().secret)])
+@pytest.mark.parametrize(
+    "text", ["", "nothing", "hk_live_short", pytest.param(mistyped(tokens.generate().secret), id="mistyped")]
+)
 def test_without_a_well_formed_key_there_is_nothing_to_report(db, text):
     with pytest.raises(Refusal) as raised:
         leaks.report(text=text, address=FREE)

@@ -268,7 +268,7 @@ def test_a_wrong_prefix_names_the_right_one(mlflow_portal, full, path):
         ("https://me:secret@registry.example", "would send that in place of your key"),
         ("https://registry.example/mlflow/#/experiments/0", "Use https://registry.example/mlflow."),
         ("https://registry.example//api/mlflow", "Use https://registry.example/api/mlflow."),
-        (f"https://registry.example/?k={tokens.generate().secret}", "holds an API key"),
+        pytest.param(f"https://registry.example/?k={tokens.generate().secret}", "holds an API key", id="key"),
     ],
 )
 def test_an_address_that_is_none(url, words):

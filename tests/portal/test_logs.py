@@ -46,7 +46,9 @@ def test_a_key_in_a_traceback_is_hidden(form):
 
 @pytest.mark.parametrize("form", [Json, Text])
 @pytest.mark.parametrize(
-    "value", [KEY, [KEY], {"a": {"b": (KEY,)}}, {KEY: 1}, ValueError(KEY), quote(KEY), ENCODED]
+    "value",
+    [KEY, [KEY], {"a": {"b": (KEY,)}}, {KEY: 1}, ValueError(KEY), quote(KEY), ENCODED],
+    ids=["text", "list", "deep", "name", "error", "quoted", "encoded"],
 )
 def test_a_key_in_a_field_is_hidden(form, value):
     text = line("event", form=form, found=value, stack_info=KEY)

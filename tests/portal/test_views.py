@@ -2,6 +2,7 @@
 
 import pytest
 from django.db import InterfaceError, OperationalError
+from django.templatetags.static import static
 from django.test import Client, RequestFactory
 
 from keys.models import User
@@ -21,6 +22,10 @@ def test_the_front_page_says_how_to_connect(client, settings):
     assert 'href="/account/"' in page
     assert 'href="/docs/quickstart/"' in page
     assert 'href="/health"' in page
+
+
+def test_browsers_find_an_icon_where_they_look_by_themselves(client):
+    assert client.get("/favicon.ico")["Location"] == static("portal/icon.svg")
 
 
 def test_pages_hold_no_script_and_no_style_of_their_own(client):
