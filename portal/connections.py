@@ -3,8 +3,9 @@
 gunicorn's threaded worker gives a connection a thread as soon as it is there, and the thread waits for the
 request's head as long as that takes. Here the loop that watches all connections reads the head, and a small body
 with it, and only a request that can be served gets a thread. Large bodies are read by the thread that forwards
-them; who sends or reads them too slowly is cut off. A connection that ends is not waited for by anybody either:
-the loop discards what still comes for a while, so that the other side can read its answer (RFC 9112 §9.6).
+them; who sends or reads them too slowly is cut off. What the reader of an answer of our own does not take at once
+the loop sends when it does. A connection that ends is not waited for by anybody either: the loop discards what still
+comes for a while, so that the other side can read its answer (RFC 9112 §9.6).
 """
 
 import contextlib
@@ -19,27 +20,24 @@ import time
 from functools import partial
 from typing import Any
 
-from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import (
     ExpectationFailed,
     LimitRequestHeaders,
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from portal import patience
+from portal.patience import PIECE, PatientSocket, PatientUnreader, WholePieces
 from proxy.bodies import SMALL_BODY
 
 MOST_HEAD = 64 * 1024  # bytes
 REQUEST_SECONDS = 30.0  # from a request's first byte until its head, and its small body, have come
 KEPT_SECONDS = 75.0  # for the next request; a load balancer's usual 60 and more
-IDLE_SECONDS = 60.0  # without a byte of a transfer, either way
-LEAST_BYTES = 60 * 1024  # that a sender has to send in IDLE_SECONDS of waiting for it: 1 KiB/s
 LINGER_SECONDS, LINGER_BYTES = 5.0, 16 * 2**20
 SWEEP_SECONDS = 1.0
-MOST_WAITING_BYTES = 64 * 2**20  # held for all connections that wait
-PIECE = 64 * 1024  # bytes read at once
+MOST_WAITING_BYTES = 64 * 2**20  # held for all connections that wait, and again for all that are slow to read
 MOST_FILES = 65_536
 
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
@@ -54,91 +52,6 @@ STATUS_OF = {
 }
 
 
-class PatientSocket(socket.socket):
-    """A socket that waits, but not for ever, once it has a thread."""
-
-    def setblocking(self, flag: bool) -> None:
-        self.settimeout(IDLE_SECONDS if flag else 0.0)
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        try:
-            super().sendall(data, flags)
-        except TimeoutError:  # IDLE_SECONDS for all of it: some 1 KiB/s for the pieces that we send
-            raise ConnectionResetError(errno.ECONNRESET, "the reader is too slow") from None
-
-
-class PatientUnreader(SocketUnreader):  # type: ignore[misc]
-    """What a thread reads from. Time counts only while it waits for the sender."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock, PIECE)
-        self.waited, self.count = 0.0, 0
-        self.until = float("inf")  # for the body that is being read, on the monotonic clock
-
-    def chunk(self) -> bytes:
-        started = time.monotonic()
-        patience = self.sock.gettimeout()
-        if self.until < float("inf"):
-            self.sock.settimeout(min(patience or 0.0, max(self.until - started, 0.001)))
-        try:
-            piece: bytes = self.sock.recv(self.mxchunk)
-        except TimeoutError:
-            raise too_slow() from None
-        finally:
-            self.sock.settimeout(patience)
-        if time.monotonic() >= self.until:
-            raise too_slow()
-        self.waited += time.monotonic() - started
-        self.count += len(piece)
-        if self.waited > IDLE_SECONDS:
-            if self.count < LEAST_BYTES:
-                raise too_slow()
-            self.waited, self.count = 0.0, 0
-        return piece
-
-    def some(self, most: int) -> bytes:
-        """Up to `most` bytes, from what was read already or as they come."""
-        held = self.buf.tell()
-        piece: bytes = self.take_buffered() if held else self.chunk()
-        if len(piece) > most:
-            self.unread(piece[most:])
-            piece = piece[:most]
-        return piece
-
-
-def too_slow() -> ConnectionResetError:
-    return ConnectionResetError(errno.ECONNRESET, "the sender is too slow")
-
-
-class WholePieces(Body):  # type: ignore[misc]
-    """gunicorn's own reads 1,024 bytes at a time and copies the rest each time: most of an upload's cost, paid
-    with the interpreter's lock held."""
-
-    def __init__(self, reader: Any, unreader: PatientUnreader | None = None) -> None:
-        super().__init__(reader)
-        self.unreader = unreader
-
-    def end_at(self, until: float) -> None:
-        """Whatever has not come by then (monotonic clock) does not come."""
-        if self.unreader:
-            self.unreader.until = until
-
-    def read(self, size: int | None = None) -> bytes:
-        reader = self.reader
-        if self.buf.tell():
-            return bytes(super().read(size))
-        if isinstance(reader, ChunkedReader):
-            return bytes(reader.read(self.getsize(size)))
-        if not isinstance(reader, LengthReader):
-            return bytes(super().read(size))
-        pieces, wanted = [], min(self.getsize(size), reader.length)
-        while wanted and (piece := reader.unreader.some(wanted)):
-            pieces.append(piece)
-            wanted -= len(piece)
-            reader.length -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
 class Connection(TConn):  # type: ignore[misc]
     """A connection and what has come of its next request."""
 
@@ -149,6 +62,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.looked_at = 0  # bytes in which no head ends
         self.whole = 0  # bytes after which the request can be served; 0: not known yet
         self.discarded = 0
+        self.keepalive = False  # whether it goes on when all is sent
+        self.left = 0  # bytes that were not sent when that was last looked at
 
     def begin(self, received: bytes = b"") -> None:
         """The next request's turn."""
@@ -195,6 +110,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.waiting: dict[Connection, float] = {}  # until when; idle between requests, or a request arriving
+        self.sending: dict[Connection, float] = {}  # until when some of it has to be sent
         self.lingering: dict[Connection, float] = {}
         self.held = 0  # bytes received of requests that wait
         self.swept = 0.0
@@ -261,7 +177,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
         req.body = WholePieces(req.body.reader, conn.parser.unreader)
-        return super().handle_request(req, conn)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock.end_answer()
 
     def handle_error(self, req: Any, client: socket.socket, address: Any, error: Exception) -> None:
         """Bytes that are not HTTP get the same form of answer as everything else."""
@@ -288,10 +207,35 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
 
     def finish_request(self, conn: Connection, future: Any) -> None:
         try:
-            keepalive = not future.cancelled() and future.result()
+            conn.keepalive = not future.cancelled() and future.result()
         except Exception:
-            keepalive = False
-        if not (keepalive and self.alive):
+            conn.keepalive = False
+        if conn.sock.unsent:
+            self.send_later(conn)
+        else:
+            self.go_on(conn)
+
+    def send_later(self, conn: Connection) -> None:
+        conn.sock.setblocking(False)
+        conn.left = len(conn.sock.unsent)
+        self.sending[conn] = time.monotonic() + patience.IDLE_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
+        while sum(len(conn.sock.unsent) for conn in self.sending) > MOST_WAITING_BYTES:
+            self.drop(next(iter(self.sending)))
+
+    def on_writable(self, conn: Connection, sock: PatientSocket) -> None:
+        try:
+            sock.send_what_goes()
+        except OSError:
+            self.drop(conn)
+            return
+        if not sock.unsent:
+            self.forget(conn)
+            self.go_on(conn)
+
+    def go_on(self, conn: Connection) -> None:
+        """The answer has gone: to the next request, or to the end."""
+        if not (conn.keepalive and self.alive):
             self.linger(conn)
             return
         conn.begin(conn.parser.unreader.take_buffered())
@@ -326,6 +270,7 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         """The loop no longer watches this connection."""
         if self.waiting.pop(conn, None) is not None:
             self.held -= len(conn.received)
+        self.sending.pop(conn, None)
         self.lingering.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
@@ -352,6 +297,11 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         self.swept = now
         for conn in [conn for conn, until in self.lingering.items() if until < now]:
             self.drop(conn)
+        for conn in [conn for conn, until in self.sending.items() if until < now]:
+            if conn.left - len(conn.sock.unsent) < patience.LEAST_BYTES:
+                self.drop(conn)
+            else:
+                conn.left, self.sending[conn] = len(conn.sock.unsent), now + patience.IDLE_SECONDS
         for conn in [conn for conn, until in self.waiting.items() if until < now]:
             if conn.received:
                 self.answer(conn, 408, "Request Timeout", "The request did not come whole in time.")
@@ -374,10 +324,10 @@ class PatientWorker(ThreadWorker):  # type: ignore[misc]
         return any(not conn.initialized for conn in self.waiting)
 
     def make_room(self, count: int = 16) -> None:
-        """Of those that wait the oldest go: connections that end, then idle ones, then slow requests."""
+        """Of those that wait the oldest go: connections that end, idle ones, slow requests, slow readers."""
         idle = [conn for conn in self.waiting if not conn.received]
         slow = [conn for conn in self.waiting if conn.received]
-        for conn in [*self.lingering, *idle, *slow][:count]:
+        for conn in [*self.lingering, *idle, *slow, *self.sending][:count]:
             self.drop(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:

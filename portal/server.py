@@ -23,6 +23,10 @@ from gunicorn.glogging import Logger
 METRICS = settings.DATA_DIR / "metrics" / str(settings.PORT)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
 
+from portal import metric_files  # noqa: E402
+
+metric_files.keep_room()
+
 from portal import checks  # noqa: E402
 from portal.connections import KEPT_SECONDS, PatientWorker  # noqa: E402
 from proxy import draining  # noqa: E402
@@ -74,7 +78,7 @@ class Worker(PatientWorker):
         now = time.monotonic()
         end, first_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
         self.close_idle()
-        running = set(self.serving)
+        running = {*self.serving, *self.sending}
         while (now := time.monotonic()) < end and (
             self.has_to_serve(running) or (self.has_newcomers() and now < first_end)
         ):
@@ -87,7 +91,8 @@ class Worker(PatientWorker):
 
     def has_to_serve(self, running: set[Any]) -> bool:
         """Whether one of these runs yet; any other too, if only this worker ends: nobody tells it to come again."""
-        return not (running if draining.has_begun() else self.serving.keys()).isdisjoint(self.serving)
+        busy = {*self.serving, *self.sending}
+        return bool(busy & running if draining.has_begun() else busy)
 
     def leave(self) -> None:
         """Cut off what is left, see to it that all is written down, and be gone."""
@@ -97,7 +102,7 @@ class Worker(PatientWorker):
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for conn in [*self.waiting, *self.lingering]:
+        for conn in [*self.waiting, *self.sending, *self.lingering]:
             self.drop(conn)
         end = time.monotonic() + CUT_SECONDS
         while self.nr_conns > 0 and time.monotonic() < end:
@@ -140,8 +145,6 @@ def on_starting(arbiter: Any) -> None:
 
 def when_ready(arbiter: Any) -> None:
     """All workers hear at once that the portal stops; one that is only replaced does not say so."""
-    from portal import metric_files
-
     metric_files.begin(METRICS)
 
     def stop() -> None:
@@ -152,8 +155,6 @@ def when_ready(arbiter: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    from portal import metric_files
-
     metric_files.bury(METRICS, worker.pid)
 
 
@@ -188,6 +189,7 @@ worker_connections = 2000
 limit_request_line = 8190  # bytes
 limit_request_fields = 100
 control_socket_disable = True
+sendfile = False  # it would wait for the reader in ways of its own
 # A header with an underscore is not the one with a hyphen; WSGI cannot tell them apart.
 header_map = "drop"
 forwarder_headers = ""

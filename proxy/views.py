@@ -150,6 +150,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         owner = caller.user.public_id
         name = caller.key.public_id if caller.key else owner
         self.passage.place = places.take(name, owner=owner, is_transfer=is_transfer)
+        connection = self.request.environ.get("gunicorn.socket")
+        if hasattr(connection, "wait_for_reader"):  # our server's
+            connection.wait_for_reader()
         self.passage.admission = limits.admit(caller, is_transfer=is_transfer)
 
     def authenticate(self, request: HttpRequest) -> Caller:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+import psutil
 import pytest
 
-from portal import connections
-from portal.connections import Connection, PatientSocket, PatientUnreader, WholePieces
+from portal import patience
+from portal.connections import Connection
+from portal.patience import PatientSocket, PatientUnreader, WholePieces
 from tests.echo import Script
 from tests.portals import Portal, parsed, portal, wait_for
 from tests.proxy.test_bodies import one_answer
@@ -135,6 +137,60 @@ class TestSlowSenders:
         with opened(echo_portal, 30, LAST) as left_open:
             assert all(one_answer(one).status == 200 for one in left_open)
             assert_well(echo_portal)
+
+
+BUNDLE = "/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js"
+
+
+@contextmanager
+def not_reading(running: Portal, count: int, start: bytes) -> Iterator[list[socket.socket]]:
+    """So many connections that take a few kilobytes and read none of them."""
+    with ExitStack() as stack:
+        made = []
+        for _ in range(count):
+            connection = stack.enter_context(socket.socket())
+            connection.settimeout(20)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", running.port))
+            connection.sendall(start)
+            made.append(connection)
+        yield made
+
+
+def connection_of(running: Portal, connection: socket.socket) -> list:
+    """The portal's end of it, while it has one."""
+    [worker] = psutil.Process(running.process.pid).children()
+    return [end for end in worker.net_connections() if end.raddr == connection.getsockname()]
+
+
+@pytest.mark.postgresql
+class TestSlowReaders:
+    @pytest.mark.parametrize("path", [BUNDLE, "/api/v1/schema/", "/docs/errors/"])
+    def test_files_and_pages_that_nobody_reads_hold_no_thread(self, path, echo, echo_portal, echo_key):
+        asks = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        last = asks.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+        whole = echo_portal.request("GET", path).body
+        with not_reading(echo_portal, 50, asks + asks + last) as waiting:
+            assert_well(echo_portal)
+            assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=echo_key["key"]) < SOON
+            received = everything(waiting[7])
+        assert received.count(b"HTTP/1.1 200 OK") == 3
+        if path == BUNDLE:
+            assert received.count(whole) == 3
+        assert "Traceback" not in echo_portal.log.read_text()
+
+    def test_a_file_that_nobody_reads_is_given_up(self, impatient):
+        asks = f"GET {BUNDLE} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        with not_reading(impatient, 1, asks * 4) as [waiting]:
+            assert wait_for(lambda: connection_of(impatient, waiting))
+            assert wait_for(lambda: not connection_of(impatient, waiting))
+
+
+def everything(connection: socket.socket) -> bytes:
+    received = b""
+    while piece := connection.recv(2**20):
+        received += piece
+    return received
 
 
 @pytest.fixture(scope="module")
@@ -263,12 +319,46 @@ class TestPieces:
         patient.close()
 
     def test_a_socket_with_a_thread_waits_for_so_long(self, pair, monkeypatch):
-        monkeypatch.setattr(connections, "IDLE_SECONDS", 0.05)
+        monkeypatch.setattr(patience, "IDLE_SECONDS", 0.05)
         pair[1].setblocking(True)
         with pytest.raises(ConnectionResetError, match="sender is too slow"):
             PatientUnreader(pair[1]).chunk()
+        pair[1].wait_for_reader()
         with pytest.raises(ConnectionResetError, match="reader is too slow"):
             pair[1].sendall(bytes(50_000_000))
+
+    def test_an_answer_of_our_own_is_kept_for_its_reader(self, pair):
+        near, patient = pair
+        patient.setblocking(True)
+        patient.sendall(b"a" * 2_000_000)
+        patient.sendall(b"b" * 1_000_000)
+        assert len(patient.unsent) > 2_000_000
+
+        received = b""
+        while len(received) < 3_000_000:
+            received += near.recv(2**20)
+            patient.send_what_goes()
+        assert received == b"a" * 2_000_000 + b"b" * 1_000_000
+
+    def test_few_threads_wait_for_the_reader_of_a_long_one(self, pair, monkeypatch):
+        near, patient = pair
+        monkeypatch.setattr(patience, "long_answers", threading.BoundedSemaphore(1))
+        monkeypatch.setattr(patience, "TURN_SECONDS", 0.01)
+        patient.setblocking(True)
+        whole = patience.MOST_UNSENT + 1_000_000
+        reading = threading.Thread(target=everything, args=(near,))
+        reading.start()
+        patient.sendall(bytes(whole))
+        patient.shutdown(socket.SHUT_WR)
+        reading.join()
+
+        other, far = socket.socketpair()
+        second = PatientSocket(fileno=far.detach())
+        second.setblocking(True)
+        with other, second, pytest.raises(ConnectionResetError, match="too many long answers"):
+            second.sendall(bytes(whole))
+        patient.end_answer()
+        assert patience.long_answers.acquire(timeout=0)
 
     def test_a_body_is_read_to_its_length_and_no_further(self, pair):
         from gunicorn.http.body import LengthReader

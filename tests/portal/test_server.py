@@ -133,7 +133,7 @@ def test_without_a_running_call_it_is_gone_at_once(stoppable):
         started = time.monotonic()
         stop(running)
         assert running.process.wait(10) == 0
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 10  # and not DRAIN_SECONDS
 
 
 def test_workers_that_are_replaced_refuse_nobody(echo, stoppable):
