@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
@@ -28,16 +29,16 @@ class RoomyDict(MmapedDict):
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         if not read_mode and not has_room(filename):
-            self._f, self._fname, self._capacity = None, filename, ROOM
+            self._f: Any = None
+            self._fname, self._capacity = filename, ROOM
             self._m = mmap.mmap(-1, ROOM)
             self._used, self._positions = 8, {}
             return
         super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        if (
-            self._used + len(key.encode()) + 64 > self._capacity
-        ):  # its length, padding, value and time: up to 32
+        most = len(key.encode()) + 64  # with its length, padding, value and time
+        if self._used + most > self._capacity:
             self.grow()
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
@@ -45,7 +46,7 @@ class RoomyDict(MmapedDict):
         capacity = self._capacity * 2
         if self._f:
             with contextlib.suppress(OSError):
-                os.posix_fallocate(self._f.fileno(), 0, capacity)
+                take_room(self._f, capacity)
                 self._m, self._capacity = mmap.mmap(self._f.fileno(), capacity), capacity
                 return
         memory = mmap.mmap(-1, capacity)
@@ -53,11 +54,19 @@ class RoomyDict(MmapedDict):
         self._m, self._capacity, self._f = memory, capacity, None
 
 
+def take_room(file: BinaryIO, size: int) -> None:
+    """Make the file so long, of bytes that are really there. Raises OSError."""
+    missing = size - os.fstat(file.fileno()).st_size
+    if missing > 0:
+        file.write(bytes(missing))
+        file.flush()
+
+
 def has_room(filename: str) -> bool:
     """Whether the file is there with its room, or could be made so."""
     try:
         with open(filename, "ab") as file:
-            os.posix_fallocate(file.fileno(), 0, max(ROOM, os.fstat(file.fileno()).st_size))
+            take_room(file, ROOM)
     except OSError:
         return False
     return True
@@ -65,7 +74,7 @@ def has_room(filename: str) -> bool:
 
 def keep_room() -> None:
     """From now on prometheus_client's files are such; to be called before anything is counted."""
-    values.MmapedDict = RoomyDict  # type: ignore[misc]
+    values.MmapedDict = RoomyDict  # type: ignore[attr-defined]
 
 
 def begin(folder: Path) -> None:
