@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 
 import psycopg
 import pytest
@@ -105,15 +104,3 @@ def test_postgresql_has_no_connections_left(switch, alice, start_portal):
 
 def pids(connections: list[psycopg.Connection]) -> list[int]:
     return [connection.info.backend_pid for connection in connections]
-
-
-def test_the_clock_is_moved(monkeypatch):
-    """Minutes, patience and the breaker go by the monotonic clock; a call's time is the wall's when it came."""
-    from keys.windows import Windows
-
-    windows = Windows()
-    assert [windows.hit("key", 2) for _ in range(3)] == [True, True, False]
-    for hours in (-24, 24):
-        moved = time.time() + hours * 3600
-        monkeypatch.setattr(time, "time", lambda moved=moved: moved)
-        assert not windows.hit("key", 2)
