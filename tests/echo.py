@@ -6,6 +6,7 @@ import json
 import random
 import socket
 import threading
+import time
 import zlib
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,7 +47,8 @@ class Script:
     """What to answer instead of the echo.
 
     `raw` goes out as it is, before the connection is closed; `size` is the length in bytes of a generated
-    body; `hang` keeps the answer back until it is set, `barrier` until all its parties wait.
+    body, with `pause` seconds before each piece of it; `hang` keeps the answer back until it is set, `barrier`
+    until all its parties wait. With `only` it is for targets with that in them; others are echoed.
     """
 
     status: int = 200
@@ -54,6 +56,8 @@ class Script:
     body: bytes = b""
     raw: bytes | None = None
     size: int = 0
+    pause: float = 0.0
+    only: str = ""
     hang: threading.Event | None = None
     barrier: threading.Barrier | None = None
 
@@ -122,7 +126,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, received: Received) -> None:
         script = self.server.script
-        if script is None:
+        if script is None or script.only not in received.target:
             self.echo(received)
             return
         if script.barrier is not None:
@@ -161,6 +165,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(script.body)
         left = script.size
         while left:
+            if script.pause:
+                time.sleep(script.pause)
             left -= self.wfile.write(BLOCK[: min(left, len(BLOCK))])
 
     def log_message(self, *arguments: object) -> None:

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -134,6 +135,15 @@ def workers(portal: Portal) -> set[int]:
     return {child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE}
 
 
+def group_runs(leader: int) -> bool:
+    """Whether a process of the leader's group is left; one that ended and was not collected does not count."""
+    for process in psutil.process_iter(["status"]):
+        with contextlib.suppress(OSError):
+            if os.getpgid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
 class Switch:
     """A PostgreSQL of its own that can be stopped and started; its address stays."""
 
@@ -156,6 +166,15 @@ class Switch:
         if self.server is not None:
             self.server.stop()
             self.server = None
+
+    def kill(self) -> None:
+        """kill -9 of its first process, as by the kernel without memory; the others notice and end by themselves."""
+        assert self.server is not None
+        leader = self.server.child.process
+        leader.kill()
+        leader.wait(30)
+        assert wait_for(lambda: not group_runs(leader.pid), seconds=30), "PostgreSQL's processes outlive it"
+        self.stop()
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with contextlib.closing(psycopg.connect(self.url, autocommit=True)) as connection:

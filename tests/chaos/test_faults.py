@@ -2,17 +2,12 @@
 
 import contextlib
 import os
-import socket
-import struct
-import time
 
-import psutil
 import psycopg
 import pytest
 
 from tests.chaos.callers import READ, WRITE
 from tests.portals import Portal, Reply, wait_for
-from tests.proxy.test_forwarding import ARTIFACT, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -109,46 +104,3 @@ def test_postgresql_has_no_connections_left(switch, alice, start_portal):
 
 def pids(connections: list[psycopg.Connection]) -> list[int]:
     return [connection.info.backend_pid for connection in connections]
-
-
-def test_two_hundred_uploads_are_cut_off_midway(echo, echo_portal):
-    """Twenty at a time, of two keys, so that each finds a place; the suite cuts off sixty."""
-    count, size = 200 if WHOLE else 60, 2**30
-    keys = [echo_portal.issue(f"uploader{number}", "--any-owner") for number in range(2)]
-    uploads = lambda seen: [one for one in seen if one.method == "PUT"]  # noqa: E731
-    worker = psutil.Process(echo_portal.process.pid).children()[0]
-    echo_portal.request("GET", "/health")
-    before = worker.memory_info().rss
-    reset = struct.pack("ii", 1, 0)
-    for start in range(0, count, 20):
-        connections = []
-        for number in range(start, start + 20):
-            connection = socket.create_connection(("127.0.0.1", echo_portal.port), timeout=20)
-            head = request("PUT", f"/api/mlflow{ARTIFACT}", keys[number % 2], f"Content-Length: {size}")
-            connection.sendall(head + bytes(2**18))
-            connections.append(connection)
-        wait_for(lambda: len(uploads(echo.arriving)) >= start + 20, seconds=5)  # noqa: B023
-        for connection in connections:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-            connection.close()
-        assert wait_for(lambda: len(uploads(echo.broken)) == len(uploads(echo.arriving)))
-
-    assert len(uploads(echo.arriving)) >= count // 2, "too few of them had begun"
-    assert uploads(echo.received) == [], "half an upload was taken for a whole one"
-    for key in keys:
-        again = lambda: echo_portal.request("PUT", f"/api/mlflow{ARTIFACT}", key=key["key"], body=b"x").status  # noqa: B023, E731
-        assert wait_for(again, lambda status: status == 200) == 200
-    assert worker.memory_info().rss - before < 64 * 2**20
-    assert "Traceback" not in echo_portal.log.read_text()
-
-
-def test_the_clock_is_moved(monkeypatch):
-    """Minutes, patience and the breaker go by the monotonic clock; a call's time is the wall's when it came."""
-    from keys.windows import Windows
-
-    windows = Windows()
-    assert [windows.hit("key", 2) for _ in range(3)] == [True, True, False]
-    for hours in (-24, 24):
-        moved = time.time() + hours * 3600
-        monkeypatch.setattr(time, "time", lambda moved=moved: moved)
-        assert not windows.hit("key", 2)

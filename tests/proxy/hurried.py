@@ -1,0 +1,11 @@
+"""The portal's server with little patience for MLflow: `gunicorn --config python:tests.proxy.hurried`."""
+
+from typing import Any
+
+from portal.server import *  # noqa: F403
+
+
+def post_worker_init(worker: Any) -> None:
+    from proxy import upstream
+
+    upstream.IDLE_TIMEOUT = 2.0
