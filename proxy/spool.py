@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 HEADER = b"%020d\n"  # up to which byte the segment has been taken over
@@ -48,10 +49,10 @@ class Segment:
         return self.path.stem
 
     @classmethod
-    def create(cls, folder: Path) -> "Segment":
+    def create(cls, folder: Path, name: str) -> "Segment":
         """A new, empty segment, locked before anyone else can see it. Raises OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{secrets.token_hex(16)}.new"
+        path = folder / f"{name}.new"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +102,8 @@ class Segment:
         content = os.pread(self.descriptor, min(limit, size - start), start)
         end = content.rfind(b"\n") + 1
         if not end:
-            return Piece(records=[], end=size, damaged=1 if start + len(content) < size else 0)
+            end = start + len(content) if content else size
+            return Piece(records=[], end=end, damaged=1 if end < size else 0)
         records, damaged = [], 0
         for line in content[: end - 1].split(b"\n"):
             record = line[9:]
@@ -138,23 +140,28 @@ class Spool:
         self.lock = threading.Lock()
         self.segments: list[Segment] = []
         self.pid = os.getpid()
+        self.begin()
 
+    def begin(self) -> None:
+
+        self.writer, self.number = secrets.token_hex(16), 0  # what its segments' names say
     def append(self, record: bytes) -> None:
         """The record is safe from this process's death when this returns. Raises OSError."""
         with self.lock:
             self.renounce_after_fork()
             if not self.segments or self.segments[-1].size >= ROLL_BYTES:
-                self.segments.append(Segment.create(self.folder))
+                self.number += 1
+                self.segments.append(Segment.create(self.folder, f"{self.writer}-{self.number:07d}"))
             self.segments[-1].append(record)
 
     def renounce_after_fork(self) -> None:
         """What was inherited is the parent's."""
         if self.pid != os.getpid():
-            self.pid = os.getpid()
             for segment in self.segments:
                 segment.close()
             self.segments = []
 
+            self.begin()
     def waiting(self) -> list[Segment]:
         """Segments with records to take over, oldest first. Those that are done and no longer grow go."""
         with self.lock:
@@ -173,10 +180,15 @@ class Spool:
             self.segments = []
 
     def orphans(self) -> Iterator[Segment]:
-        """The segments of processes that are gone, each locked, for the caller to close or remove."""
-        own = {segment.path for segment in self.segments}
-        for path in sorted(self.folder.glob("*.log")):
-            if path not in own and (segment := Segment.adopt(path)):
+        """The segments of processes that are gone, each locked, for the caller to close or remove.
+
+        One process's in their order, for a correction may stand in a later one than its call: none while another
+        adopts an earlier one.
+        """
+        for _, paths in groupby(sorted(self.folder.glob("*.log")), key=writer_of):
+            for path in paths:
+                if (segment := Segment.adopt(path)) is None:
+                    break
                 yield segment
         for path in self.folder.glob("*.new"):
             with suppress(FileNotFoundError):
@@ -185,6 +197,11 @@ class Spool:
 
 
 @dataclass(frozen=True, kw_only=True)
+def writer_of(path: Path) -> str:
+    """What the names of one process's segments have in common."""
+    return path.stem.partition("-")[0]
+
+
 class Backlog:
     """What has not been taken over yet, by all processes of this machine: how many records, and the first
     record of each segment that has any."""

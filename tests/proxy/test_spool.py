@@ -154,6 +154,23 @@ def test_a_damaged_record_is_counted_and_the_others_are_read(folder):
 
 FULL = """
 import resource, sys
+def test_a_damaged_stretch_without_lines_hides_nothing_after_it(folder):
+    own = Spool(folder)
+    for record in (b"x" * 5000, b"last"):
+        own.append(record)
+    [segment] = own.segments
+    os.pwrite(segment.descriptor, bytes(4900), START)
+
+    pieces, position = [], START
+    while position < segment.size:
+        pieces.append(segment.read(position, 1000))
+        position = pieces[-1].end
+
+    assert [record for piece in pieces for record in piece.records] == [b"last"]
+    assert sum(piece.damaged for piece in pieces) == len(pieces)
+    own.close()
+
+
 from pathlib import Path
 from proxy.spool import Spool
 own = Spool(Path(sys.argv[1]))
@@ -200,6 +217,49 @@ def test_only_one_adopts(folder):
 
 def test_a_child_leaves_its_parents_segment_alone(folder):
     own = Spool(folder)
+def left_behind(own: Spool) -> None:
+    """As if its process were gone."""
+    for segment in own.segments:
+        segment.close()
+    own.segments = []
+
+
+def test_one_processs_segments_are_adopted_in_the_order_they_were_written(folder, monkeypatch):
+    monkeypatch.setattr(spool, "ROLL_BYTES", 1)
+    writers = [Spool(folder) for _ in range(3)]
+    for number in range(12):
+        for name, own in enumerate(writers):
+            own.append(b"%d %d" % (name, number))
+    for own in writers:
+        left_behind(own)
+    old = Segment.create(folder, "f" * 32)  # as they were named before
+    old.append(b"old 0")
+    old.close()
+
+    found = [record.split() for record in adopted(folder)]
+
+    for name in (b"0", b"1", b"2"):
+        assert [int(number) for writer, number in found if writer == name] == list(range(12))
+    assert [b"old", b"0"] in found
+
+
+def test_while_one_adopts_nobody_adopts_what_was_written_after(folder, monkeypatch):
+    monkeypatch.setattr(spool, "ROLL_BYTES", 1)
+    own, other = Spool(folder), Spool(folder)
+    own.writer, other.writer = "a", "b"
+    for number in range(3):
+        own.append(b"%d" % number)
+    left_behind(own)
+    other.append(b"other")
+    left_behind(other)
+
+    first = next(Spool(folder).orphans())
+
+    assert adopted(folder) == [b"other"]
+    first.close()
+    assert adopted(folder) == [b"0", b"1", b"2"]
+
+
     own.append(b"parent's")
     [segment] = own.segments
     if (child := os.fork()) == 0:
