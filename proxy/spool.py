@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 HEADER = b"%020d\n"  # up to which byte the segment has been taken over
 START = len(HEADER % 0)  # bytes; where the first record stands
@@ -139,12 +140,12 @@ class Spool:
         self.folder = folder
         self.lock = threading.Lock()
         self.segments: list[Segment] = []
-        self.pid = os.getpid()
         self.begin()
 
     def begin(self) -> None:
-
+        self.pid = os.getpid()
         self.writer, self.number = secrets.token_hex(16), 0  # what its segments' names say
+
     def append(self, record: bytes) -> None:
         """The record is safe from this process's death when this returns. Raises OSError."""
         with self.lock:
@@ -160,8 +161,8 @@ class Spool:
             for segment in self.segments:
                 segment.close()
             self.segments = []
-
             self.begin()
+
     def waiting(self) -> list[Segment]:
         """Segments with records to take over, oldest first. Those that are done and no longer grow go."""
         with self.lock:
@@ -196,12 +197,12 @@ class Spool:
                     path.unlink()
 
 
-@dataclass(frozen=True, kw_only=True)
 def writer_of(path: Path) -> str:
     """What the names of one process's segments have in common."""
     return path.stem.partition("-")[0]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Backlog:
     """What has not been taken over yet, by all processes of this machine: how many records, and the first
     record of each segment that has any."""
@@ -210,14 +211,56 @@ class Backlog:
     firsts: list[bytes]
 
 
-def backlog(folder: Path) -> Backlog:
-    count, firsts = 0, []
-    for path in folder.glob("*.log"):
-        with suppress(OSError, ValueError), path.open("rb") as file:
-            file.seek(int(file.read(START) or START))
-            if first := file.readline()[9:-1]:
-                firsts.append(first)
-                count += 1
-            while content := file.read(2**20):
-                count += content.count(b"\n")
-    return Backlog(count=count, firsts=firsts)
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Whole lines of a segment, from byte `start` to byte `end`."""
+
+    start: int
+    end: int
+    lines: int
+
+
+class Count:
+    """Counts what waits. What it has counted it does not read again, however much waits and however often it is
+    asked. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.known: dict[Path, Stretch] = {}
+
+    def backlog(self, folder: Path) -> Backlog:
+        firsts, known = [], {}
+        with self.lock:
+            for path in folder.glob("*.log"):
+                with suppress(OSError, ValueError), path.open("rb") as file:
+                    taken = int(file.read(START) or START)
+                    known[path] = waiting(file, taken, before=self.known.get(path))
+                    file.seek(taken)
+                    if known[path].lines:
+                        firsts.append(file.readline()[9:-1])
+            self.known = known
+        return Backlog(count=sum(stretch.lines for stretch in known.values()), firsts=firsts)
+
+
+def waiting(file: BinaryIO, taken: int, *, before: Stretch | None) -> Stretch:
+    """The lines from byte `taken` on, by way of what was counted before."""
+    size = os.fstat(file.fileno()).st_size
+    if before is None or not before.start <= taken <= before.end <= size:
+        before = Stretch(start=taken, end=taken, lines=0)
+    gone, more = lines(file, before.start, taken), lines(file, before.end, size)
+    return Stretch(start=taken, end=more.end, lines=before.lines - gone.lines + more.lines)
+
+
+def lines(file: BinaryIO, start: int, end: int) -> Stretch:
+    """Those that are whole; the last one may still be being written."""
+    count, place, last = 0, start, start
+    file.seek(start)
+    while place < end and (content := file.read(min(2**20, end - place))):
+        count += content.count(b"\n")
+        if after := content.rfind(b"\n") + 1:
+            last = place + after
+        place += len(content)
+    return Stretch(start=start, end=last, lines=count)
+
+
+backlog = Count().backlog
