@@ -4,7 +4,7 @@ import datetime
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser
-from django.db.models import Count, Max
+from django.db.models import Count, Max, Sum
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -17,10 +17,13 @@ MOST = 10
 
 
 def of_last_day(key: ApiKey) -> dict[str, Any]:
-    """The last 24 hours: `calls`, and the `callers` (address, client, how often, last) with most of them."""
-    calls = key.calls.filter(at__gte=timezone.now() - DAY).order_by()
+    """The last 24 hours and what is left of the hour before: `calls`, from the totals, and from the log, since
+    totals do not tell them, the `callers` (address, client, how often, last) with most of them."""
+    since = (timezone.now() - DAY).replace(minute=0, second=0, microsecond=0)
+    calls = key.calls.between(since, None).order_by()
     callers = calls.values("address", "client").annotate(times=Count("id"), last=Max("at")).order_by("-times")
-    return {"calls": calls.count(), "callers": list(callers[:MOST])}
+    total = key.call_totals.by_hour().between(since, None).aggregate(calls=Sum("calls", default=0))
+    return {"calls": total["calls"], "callers": list(callers[:MOST])}
 
 
 @require_safe

@@ -20,16 +20,35 @@ NEEDED = frozenset({"mlflow", "postgresql"})
 
 Check = dict[str, Any]
 
+_complete: tuple[Any, ...] | None = None  # `applied_migrations` when none was pending
+
 
 def postgresql() -> Check:
     """Can PostgreSQL be asked, and is it as the code expects it?"""
     started = time.perf_counter()
     try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        pending = pending_migrations()
     except (DatabaseError, InterfaceError):
         return check(started, problem="PostgreSQL cannot be reached")
-    return check(started, problem=f"{len(pending)} migrations are pending" if pending else "")
+    return check(started, problem=f"{pending} migrations are pending" if pending else "")
+
+
+def pending_migrations() -> int:
+    """How many. Once there is none, that is looked into again only if PostgreSQL's list of them has changed."""
+    global _complete
+    if _complete is not None and applied_migrations() == _complete:
+        return 0
+    executor = MigrationExecutor(connection)
+    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _complete = None if pending else applied_migrations()
+    return pending
+
+
+def applied_migrations() -> tuple[Any, ...] | None:
+    """How many there are, and the last one's number, which is never given again."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), max(id) FROM django_migrations")
+        return cursor.fetchone()
 
 
 def mlflow() -> Check:

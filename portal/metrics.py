@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the numbers of all the server's processes, and how spool and ledger stand."""
+"""`/metrics` for Prometheus: the numbers of all the server's processes, and how spool, ledger and outbox stand."""
 
 import fcntl
 import ipaddress
@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from keys import tasks
 from keys.addresses import client_address
 from keys.refusals import forbidden
 from portal.metric_files import locked
@@ -78,11 +79,19 @@ class State:
             "hokusai_spool_oldest_seconds", "How long the oldest of them waits.", value=spool.oldest_seconds
         )
         try:
-            pending = Registration.objects.pending().count()
+            pending, outbox = Registration.objects.pending().count(), tasks.state()
         except (DatabaseError, InterfaceError):
             yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=0)
             return
         yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=1)
         yield GaugeMetricFamily(
             "hokusai_registrations_pending", "Ledger rows whose outcome is not known yet.", value=pending
+        )
+        yield GaugeMetricFamily(
+            "hokusai_alerts_oldest_seconds",
+            "How long the oldest undelivered alert waits.",
+            value=outbox.oldest_seconds,
+        )
+        yield GaugeMetricFamily(
+            "hokusai_alerts_failed", "Deliveries of alerts that were given up.", value=outbox.failed
         )

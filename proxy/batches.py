@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import logging
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from proxy import networks
 from proxy.calls import LATENCIES_MS
 from proxy.partitions import Connection
 from proxy.usage import CALL, moment
+
+logger = logging.getLogger(__name__)
 
 UNAUTHENTICATED = 401  # with a secret that has ended: no use of the key
 
@@ -210,6 +213,7 @@ def add_correction(
     request_id, at, reason, bytes_out, duration_ms = correction
     found: Any = cursor.execute(CORRECT, [reason, bytes_out, duration_ms, request_id, at]).fetchone()
     if found is None:
+        logger.warning("correction_without_call", extra={"request_id": request_id})
         return
     hour = at.replace(minute=0, second=0, microsecond=0)
     key_id, user_id, operation, status = found

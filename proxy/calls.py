@@ -43,15 +43,10 @@ class CallQuerySet(models.QuerySet["Call"]):
 
     def top_objects(self, kind: str, count: int = 10) -> list[dict[str, Any]]:
         """The runs, registered models, … named most often. Reads the log itself: bound it in time first."""
-        return self.filter(object_kind=kind).exclude(object_name="").counted("object_name", count)
-
-    def top_reasons(self, count: int = 10) -> list[dict[str, Any]]:
-        """Why the portal refused, most often first. Reads the log itself: bound it in time first."""
-        return self.exclude(reason="").counted("reason", count)
-
-    def counted(self, field: str, count: int) -> list[dict[str, Any]]:
-        counts = self.order_by().values(field).annotate(calls=Count("id")).order_by("-calls", field)
-        return [dict(row) for row in counts[:count]]
+        named = self.filter(object_kind=kind).exclude(object_name="").order_by().values("object_name")
+        return [
+            dict(row) for row in named.annotate(calls=Count("id")).order_by("-calls", "object_name")[:count]
+        ]
 
     def with_request_id(self, request_id: str) -> "Call | None":
         """The call of this id. Looks at the latest days first, as `page` does."""

@@ -103,13 +103,15 @@ def opened(row: Registration) -> Registration:
 
 
 def insert(row: Registration) -> None:
-    """Once more if PostgreSQL was restarted: the connections that were kept until then are dead."""
+    """Once more, for PostgreSQL may have been restarted: the connections that were kept until then are dead. One
+    that lives is kept, since it may hold the call's turn."""
     try:
         row.save(force_insert=True)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block:
             raise
-        turns.connect_afresh()
+        if not connection.is_usable():
+            turns.connect_afresh()
         if not Registration.objects.filter(request_id=row.request_id).exists():
             row.save(force_insert=True)
 

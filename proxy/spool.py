@@ -17,7 +17,9 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import BinaryIO
 
 HEADER = b"%020d\n"  # up to which byte the segment has been taken over
 START = len(HEADER % 0)  # bytes; where the first record stands
@@ -48,10 +50,10 @@ class Segment:
         return self.path.stem
 
     @classmethod
-    def create(cls, folder: Path) -> "Segment":
+    def create(cls, folder: Path, name: str) -> "Segment":
         """A new, empty segment, locked before anyone else can see it. Raises OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"{secrets.token_hex(16)}.new"
+        path = folder / f"{name}.new"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -101,7 +103,8 @@ class Segment:
         content = os.pread(self.descriptor, min(limit, size - start), start)
         end = content.rfind(b"\n") + 1
         if not end:
-            return Piece(records=[], end=size, damaged=1 if start + len(content) < size else 0)
+            end = start + len(content) if content else size
+            return Piece(records=[], end=end, damaged=1 if end < size else 0)
         records, damaged = [], 0
         for line in content[: end - 1].split(b"\n"):
             record = line[9:]
@@ -137,23 +140,28 @@ class Spool:
         self.folder = folder
         self.lock = threading.Lock()
         self.segments: list[Segment] = []
+        self.begin()
+
+    def begin(self) -> None:
         self.pid = os.getpid()
+        self.writer, self.number = secrets.token_hex(16), 0  # what its segments' names say
 
     def append(self, record: bytes) -> None:
         """The record is safe from this process's death when this returns. Raises OSError."""
         with self.lock:
             self.renounce_after_fork()
             if not self.segments or self.segments[-1].size >= ROLL_BYTES:
-                self.segments.append(Segment.create(self.folder))
+                self.number += 1
+                self.segments.append(Segment.create(self.folder, f"{self.writer}-{self.number:07d}"))
             self.segments[-1].append(record)
 
     def renounce_after_fork(self) -> None:
         """What was inherited is the parent's."""
         if self.pid != os.getpid():
-            self.pid = os.getpid()
             for segment in self.segments:
                 segment.close()
             self.segments = []
+            self.begin()
 
     def waiting(self) -> list[Segment]:
         """Segments with records to take over, oldest first. Those that are done and no longer grow go."""
@@ -173,15 +181,25 @@ class Spool:
             self.segments = []
 
     def orphans(self) -> Iterator[Segment]:
-        """The segments of processes that are gone, each locked, for the caller to close or remove."""
-        own = {segment.path for segment in self.segments}
-        for path in sorted(self.folder.glob("*.log")):
-            if path not in own and (segment := Segment.adopt(path)):
+        """The segments of processes that are gone, each locked, for the caller to close or remove.
+
+        One process's in their order, for a correction may stand in a later one than its call: none while another
+        adopts an earlier one.
+        """
+        for _, paths in groupby(sorted(self.folder.glob("*.log")), key=writer_of):
+            for path in paths:
+                if (segment := Segment.adopt(path)) is None:
+                    break
                 yield segment
         for path in self.folder.glob("*.new"):
             with suppress(FileNotFoundError):
                 if time.time() - path.stat().st_mtime > STALE_SECONDS:
                     path.unlink()
+
+
+def writer_of(path: Path) -> str:
+    """What the names of one process's segments have in common."""
+    return path.stem.partition("-")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,14 +211,56 @@ class Backlog:
     firsts: list[bytes]
 
 
-def backlog(folder: Path) -> Backlog:
-    count, firsts = 0, []
-    for path in folder.glob("*.log"):
-        with suppress(OSError, ValueError), path.open("rb") as file:
-            file.seek(int(file.read(START) or START))
-            if first := file.readline()[9:-1]:
-                firsts.append(first)
-                count += 1
-            while content := file.read(2**20):
-                count += content.count(b"\n")
-    return Backlog(count=count, firsts=firsts)
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Whole lines of a segment, from byte `start` to byte `end`."""
+
+    start: int
+    end: int
+    lines: int
+
+
+class Count:
+    """Counts what waits. What it has counted it does not read again, however much waits and however often it is
+    asked. Thread-safe."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.known: dict[Path, Stretch] = {}
+
+    def backlog(self, folder: Path) -> Backlog:
+        firsts, known = [], {}
+        with self.lock:
+            for path in folder.glob("*.log"):
+                with suppress(OSError, ValueError), path.open("rb") as file:
+                    taken = int(file.read(START) or START)
+                    known[path] = waiting(file, taken, before=self.known.get(path))
+                    file.seek(taken)
+                    if known[path].lines:
+                        firsts.append(file.readline()[9:-1])
+            self.known = known
+        return Backlog(count=sum(stretch.lines for stretch in known.values()), firsts=firsts)
+
+
+def waiting(file: BinaryIO, taken: int, *, before: Stretch | None) -> Stretch:
+    """The lines from byte `taken` on, by way of what was counted before."""
+    size = os.fstat(file.fileno()).st_size
+    if before is None or not before.start <= taken <= before.end <= size:
+        before = Stretch(start=taken, end=taken, lines=0)
+    gone, more = lines(file, before.start, taken), lines(file, before.end, size)
+    return Stretch(start=taken, end=more.end, lines=before.lines - gone.lines + more.lines)
+
+
+def lines(file: BinaryIO, start: int, end: int) -> Stretch:
+    """Those that are whole; the last one may still be being written."""
+    count, place, last = 0, start, start
+    file.seek(start)
+    while place < end and (content := file.read(min(2**20, end - place))):
+        count += content.count(b"\n")
+        if after := content.rfind(b"\n") + 1:
+            last = place + after
+        place += len(content)
+    return Stretch(start=start, end=last, lines=count)
+
+
+backlog = Count().backlog

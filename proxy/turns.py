@@ -75,6 +75,7 @@ def take(lock: int) -> None:
         is_taken = wait_for(lock)
     except (DatabaseError, InterfaceError) as error:
         logger.warning("turn_not_taken", exc_info=error, extra={"error": type(error).__name__})
+        discard()
         raise unavailable(
             "database_unavailable", "The registry cannot be written just now. Try again in a few seconds."
         ) from error
@@ -112,14 +113,26 @@ def ensure_connected() -> None:
 
 def connect_afresh() -> None:
     """Throw away the connections that were kept: after a restart of PostgreSQL they are dead."""
-    connection.close()
+    discard()
     if (pool := getattr(connection, "pool", None)) is not None:
         pool.check()
+
+
+def discard() -> None:
+    """End this thread's session and with it the turns it may hold: the pool would hand them on with it."""
+    if connection.in_atomic_block:
+        return
+    if connection.connection is not None:
+        connection.connection.close()
+    connection.close()
 
 
 def give_back(locks: Sequence[int]) -> None:
     if not locks:
         return
-    with suppress(DatabaseError, InterfaceError), connection.cursor() as cursor:
-        for lock in locks:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SPACE, lock])
+    try:
+        with connection.cursor() as cursor:
+            for lock in locks:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SPACE, lock])
+    except (DatabaseError, InterfaceError):
+        discard()

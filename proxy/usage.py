@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from django.conf import settings
+from prometheus_client import Counter
 
 from keys.authentication import Caller
 from keys.limits import Admission
@@ -27,6 +28,9 @@ CALL, CORRECTION = "call", "correction"  # what a record in the spool is
 RECENT_SECONDS = 300.0
 OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
 FOLDER = settings.DATA_DIR / "spool"
+LOST = Counter(
+    "hokusai_calls_lost", "Calls that could not be written down, and are missing in the usage log."
+)
 
 ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, without line breaks
 
@@ -187,6 +191,7 @@ def keep(record: list[Any]) -> None:
         calls.append(ENCODER.encode(record).encode())
     except OSError as error:
         losses.count, losses.last = losses.count + 1, time.monotonic()
+        LOST.inc()
         logger.error("call_not_recorded", extra={"request_id": record[1], "error": error.strerror})
 
 

@@ -158,6 +158,7 @@ class Writer(threading.Thread):
         if piece.damaged:
             logger.error("spool_damaged", extra={"segment": segment.name, "lines": piece.damaged})
         if not piece.records:
+            self.claim(segment, piece)
             return
         connection, batch = self.connected(), decode(piece.records)
         self.make_days({row.at.date() for row in batch.rows.values()})

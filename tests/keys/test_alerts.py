@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import hmac
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -12,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiosmtpd.controller import Controller
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from keys import actions, alerts, delivery, tokens
+from keys import actions, alerts, delivery, tasks, tokens
 from keys.alert_models import Alert
 from keys.models import ApiKey
 from portal.embedded import free_port
@@ -161,7 +162,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def outbox(running):
+def outbox(running, *, code=0):
     log = running.log.with_name("alerts.log")
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -172,7 +173,7 @@ def outbox(running):
         yield process, log
     finally:
         process.terminate()
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(20) == code, log.read_text()
 
 
 def test_a_found_key_is_told_by_mail_and_webhook_though_both_fail_at_first(echo, echo_portal):
@@ -222,6 +223,53 @@ def test_a_found_key_is_told_by_mail_and_webhook_though_both_fail_at_first(echo,
     assert len(receiver.posts) == 2
 
 
+class Hanging(Receiver):
+    """Does not answer its first post until the test is over."""
+
+    def do_POST(self) -> None:
+        if self.server.hangs:
+            self.server.hangs = False
+            self.server.over.wait()
+            return
+        super().do_POST()
+
+
+@pytest.fixture
+def hanging():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hanging)
+    server.posts, server.hangs, server.over = [(None, None)], True, threading.Event()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+def test_what_a_killed_process_was_delivering_is_delivered_by_the_next(hanging, echo, echo_portal):
+    settings = {
+        "ALERT_WEBHOOK_URL": f"http://127.0.0.1:{hanging.server_port}/hook",
+        "ALERT_WEBHOOK_SECRET": SECRET,
+    }
+    issued = echo_portal.issue("killed")
+    with portal(mlflow_url=echo.url, database=echo_portal.database, **settings) as running:
+        running.request("POST", "/api/v1/leaks", body={"key": issued["key"], "where": "a wiki"})
+        with outbox(running, code=-signal.SIGKILL) as (process, _):
+            assert wait_for(lambda: not hanging.hangs, seconds=20)
+            process.kill()
+        begun = "select id from procrastinate_jobs where status = 'doing'"
+        assert running.sql(begun)
+        running.sql("update procrastinate_workers set last_heartbeat = now() - interval '1 minute'")
+        with outbox(running) as (_, log):
+            assert wait_for(lambda: len(hanging.posts) == 2, seconds=20), log.read_text()
+            assert wait_for(lambda: not running.sql(begun))
+
+
+def test_what_others_left_is_looked_for_every_minute():
+    periodic = tasks.app.periodic_registry.periodic_tasks
+
+    assert periodic["alerts.take_up", ""].cron == "* * * * *"
+
+
 def test_what_is_rolled_back_is_never_delivered(key, settings):
     settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9"
 
@@ -233,3 +281,22 @@ def test_what_is_rolled_back_is_never_delivered(key, settings):
     with pytest.raises(ZeroDivisionError):
         transaction.atomic(fail)()
     assert (ProcrastinateJob.objects.count(), Alert.objects.count()) == (0, 0)
+
+
+def test_how_the_outbox_does_is_told_by_its_oldest_alert_and_what_was_given_up(key, settings):
+    assert tasks.state() == tasks.State(oldest_seconds=0, failed=0)
+    settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9"
+    for occasion in ("delivered", "given up", "old", "young"):
+        alerts.tell(kind=Alert.Kind.UNUSED, key=key, occasion=occasion)
+    Alert.objects.exclude(occasion="young").update(at=timezone.now() - datetime.timedelta(hours=1))
+    Alert.objects.filter(occasion__in=["delivered", "given up"]).update(at=timezone.now() - DAY)
+    given_up, delivered = (Alert.objects.get(occasion=name).pk for name in ("given up", "delivered"))
+    with connection.cursor() as cursor:
+        update = "update procrastinate_jobs set status = %s where args = %s"
+        cursor.execute(update, ["failed", json.dumps({"alert_id": given_up})])
+        cursor.execute(update, ["succeeded", json.dumps({"alert_id": delivered})])
+
+    outbox = tasks.state()
+
+    assert 3600 <= outbox.oldest_seconds < 3700
+    assert outbox.failed == 1

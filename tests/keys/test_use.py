@@ -9,11 +9,22 @@ from django.utils import timezone
 
 from keys import actions, use
 from keys.models import ApiKey, User
+from proxy.calls import LATENCIES_MS
+from proxy.models import CallTotal
 from tests.keys.people import call, key_of, page_of, signed_in
 
 
 def asked(client: Client, key: ApiKey):
     return client.get(f"/account/connection/{key.public_id}")
+
+
+def total(key: ApiKey, calls: int, *, hours_ago: int = 0) -> None:
+    """Of an hour, as the log's writer writes it down."""
+    start = timezone.now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
+    latencies = [calls] + [0] * len(LATENCIES_MS)
+    CallTotal.objects.create(
+        span="hour", start=start, key=key, user=key.owner, status_class=2, calls=calls, latencies=latencies
+    )
 
 
 @pytest.fixture
@@ -79,15 +90,25 @@ def test_the_last_day_is_told_by_address_and_client(key):
 
     last_day = use.of_last_day(key)
 
-    assert last_day["calls"] == 3
     assert [(row["address"], row["client"], row["times"]) for row in last_day["callers"]] == [
         ("192.0.2.1", "a/1", 2),
         ("192.0.2.2", "a/1", 1),
     ]
 
 
+def test_how_many_they_were_is_read_from_the_totals(key, monkeypatch):
+    now = timezone.now()
+    monkeypatch.setattr(timezone, "now", lambda: now)
+    for hours_ago, calls in ((0, 1), (7, 20), (24, 300), (25, 4000)):
+        total(key, calls, hours_ago=hours_ago)
+    total(key_of(key.owner), 50_000)
+
+    assert use.of_last_day(key) == {"calls": 321, "callers": []}
+
+
 def test_who_revokes_a_key_sees_who_used_it(cast, alice, key):
     call(key, 1, address="192.0.2.1", client="<mlflow>/3")
+    total(key, 1)
 
     page = alice.get(page_of(key, "revoke")).content.decode()
 

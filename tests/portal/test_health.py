@@ -3,8 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
+from portal import health
 from portal.embedded import free_port
 from tests.echo import Script
 from tests.portals import Portal, create_database, portal
@@ -123,3 +125,15 @@ def test_a_database_that_is_not_migrated_is_not_ready(echo_server):
 
     assert reply.status == 503
     assert "migrations are pending" in reply.json()["checks"]["postgresql"]["problem"]
+
+
+@pytest.mark.django_db
+def test_that_no_migration_is_pending_is_one_query_until_one_is(monkeypatch, django_assert_num_queries):
+    monkeypatch.setattr(health, "_complete", None)
+    assert health.postgresql()["status"] == "ok"
+    with django_assert_num_queries(1):
+        assert health.postgresql()["status"] == "ok"
+
+    MigrationRecorder.Migration.objects.latest("id").delete()
+
+    assert "1 migrations are pending" in health.postgresql()["problem"]

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import random
 import time
 
@@ -232,6 +233,48 @@ def test_an_answer_cut_off_after_its_record_is_corrected(is_late, writer, alice)
     )
 
 
+def test_a_correction_in_a_dead_processs_later_segment_finds_its_call(writer, alice, monkeypatch):
+    monkeypatch.setattr(spool, "ROLL_BYTES", 1)
+    calls = [passage(alice, number, bytes_out=0) for number in range(8)]
+    for call in calls:
+        call.record(bytes_out=5000)
+    for call in calls:
+        call.bytes_out, call.reason = 1200, "cut_off"
+        call.record()
+    for segment in writer.calls.segments:
+        segment.close()
+    writer.calls.segments = []
+
+    writer.turn()
+
+    assert set(Call.objects.values_list("bytes_out", "reason")) == {(1200, "cut_off")}
+    assert CallTotal.objects.by_day().sums()["bytes_out"] == 8 * 1200
+
+
+def test_a_correction_that_finds_no_call_is_said(writer, alice, caplog):
+    usage.keep([usage.CORRECTION, "req_none", NOON.timestamp(), "cut_off", -10, 1.0])
+    writer.turn()
+
+    [said] = [record for record in caplog.records if record.message == "correction_without_call"]
+    assert said.request_id == "req_none"
+
+
+@pytest.mark.parametrize("damage", [b"\0", b"\n"])
+def test_a_damaged_stretch_larger_than_a_batch_stops_nothing(damage, writer, alice, monkeypatch):
+    monkeypatch.setattr(usage_writer, "BATCH_BYTES", 500)
+    for number in range(12):
+        passage(alice, number).record()
+    [segment] = writer.calls.segments
+    ends = [place for place, byte in enumerate(segment.path.read_bytes()) if byte == ord("\n")]
+    os.pwrite(segment.descriptor, damage * (ends[10] - ends[1] - 1), ends[1] + 1)  # the first is the head's
+    writer.turn()
+    writer.retry = 0
+    passage(alice, 12).record()
+    writer.turn()
+
+    assert [name[-2:] for name in ids()] == ["00", "0a", "0b", "0c"]
+
+
 def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
     from proxy.ownership import Thing
 
@@ -391,7 +434,6 @@ def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
 
     models = [(row["object_name"], row["calls"]) for row in calls.top_objects("registered_model")]
     assert models == [("fraud", 3), ("churn", 1)]
-    assert calls.top_reasons(1) == [{"reason": "not_owner", "calls": 2}]
     assert {call.reason for call in calls.about("registered_model", "fraud").failed()} == {"not_owner"}
     assert calls.of_class(5).get().reason == "upstream_broken"
     totals = CallTotal.objects.by_day()

@@ -1,6 +1,7 @@
 """Records on disk: whole or not there, whoever is killed, whatever the disk says."""
 
 import os
+import re
 import resource
 import signal
 import stat
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -152,6 +154,23 @@ def test_a_damaged_record_is_counted_and_the_others_are_read(folder):
     own.close()
 
 
+def test_a_damaged_stretch_without_lines_hides_nothing_after_it(folder):
+    own = Spool(folder)
+    for record in (b"x" * 5000, b"last"):
+        own.append(record)
+    [segment] = own.segments
+    os.pwrite(segment.descriptor, bytes(4900), START)
+
+    pieces, position = [], START
+    while position < segment.size:
+        pieces.append(segment.read(position, 1000))
+        position = pieces[-1].end
+
+    assert [record for piece in pieces for record in piece.records] == [b"last"]
+    assert sum(piece.damaged for piece in pieces) == len(pieces)
+    own.close()
+
+
 FULL = """
 import resource, sys
 from pathlib import Path
@@ -198,6 +217,49 @@ def test_only_one_adopts(folder):
     first[0].remove()
 
 
+def left_behind(own: Spool) -> None:
+    """As if its process were gone."""
+    for segment in own.segments:
+        segment.close()
+    own.segments = []
+
+
+def test_one_processs_segments_are_adopted_in_the_order_they_were_written(folder, monkeypatch):
+    monkeypatch.setattr(spool, "ROLL_BYTES", 1)
+    writers = [Spool(folder) for _ in range(3)]
+    for number in range(12):
+        for name, own in enumerate(writers):
+            own.append(b"%d %d" % (name, number))
+    for own in writers:
+        left_behind(own)
+    old = Segment.create(folder, "f" * 32)  # as they were named before
+    old.append(b"old 0")
+    old.close()
+
+    found = [record.split() for record in adopted(folder)]
+
+    for name in (b"0", b"1", b"2"):
+        assert [int(number) for writer, number in found if writer == name] == list(range(12))
+    assert [b"old", b"0"] in found
+
+
+def test_while_one_adopts_nobody_adopts_what_was_written_after(folder, monkeypatch):
+    monkeypatch.setattr(spool, "ROLL_BYTES", 1)
+    own, other = Spool(folder), Spool(folder)
+    own.writer, other.writer = "a", "b"
+    for number in range(3):
+        own.append(b"%d" % number)
+    left_behind(own)
+    other.append(b"other")
+    left_behind(other)
+
+    first = next(Spool(folder).orphans())
+
+    assert adopted(folder) == [b"other"]
+    first.close()
+    assert adopted(folder) == [b"0", b"1", b"2"]
+
+
 def test_a_child_leaves_its_parents_segment_alone(folder):
     own = Spool(folder)
     own.append(b"parent's")
@@ -227,6 +289,47 @@ def test_the_backlog_is_what_has_not_been_taken_over(folder):
     for one in (own, other):
         one.close()
     assert backlog(folder / "none").count == 0
+
+
+def bytes_read() -> int:
+    """By this thread, ever."""
+    return int(re.search(r"rchar: (\d+)", Path("/proc/thread-self/io").read_text())[1])
+
+
+def test_what_has_been_counted_is_not_read_again(folder):
+    own, count = Spool(folder), spool.Count()
+    for number in range(2000):
+        own.append(b"%d " % number + b"x" * 500)
+    assert count.backlog(folder).count == 2000
+    [segment] = own.waiting()
+    before = bytes_read()
+
+    own.append(b"more")
+    assert count.backlog(folder).count == 2001
+    segment.take(segment.read(START, 5000).end)
+    found = count.backlog(folder)
+
+    assert (found.count, found.firsts[0].split()[0]) == (1992, b"9")
+    assert bytes_read() - before < 100_000
+    segment.take(segment.size)
+    assert count.backlog(folder).count == 0
+    own.close()
+    assert count.backlog(folder).count == 0
+    assert count.known == {}
+
+
+@pytest.mark.parametrize("written", [b"12", b"12345678 half"])
+def test_a_record_that_is_still_being_written_is_counted_when_it_is_whole(folder, written):
+    own, count = Spool(folder), spool.Count()
+    own.append(b"first")
+    [segment] = own.segments
+    os.pwrite(segment.descriptor, written, segment.size)
+    assert count.backlog(folder) == spool.Backlog(count=1, firsts=[b"first"])
+
+    own.append(b"second")
+
+    assert count.backlog(folder).count == 2
+    own.close()
 
 
 def test_a_record_costs_little(folder):

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import re
 import shutil
 import signal
 from pathlib import Path
@@ -188,6 +189,7 @@ def test_a_disk_that_takes_nothing_stops_no_call_and_is_seen(echo, echo_server):
         # MLflow's stand-in is no MLflow; what counts here is the spool.
         assert health.json()["checks"]["spool"]["status"] == "degraded"
         assert health.json()["status"] != "ok"
+        assert re.search(rb"^hokusai_calls_lost_total [1-9]", running.request("GET", "/metrics").body, re.M)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,7 +13,7 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
 from keys import alerts
-from keys.tasks import QUEUE
+from keys.tasks import QUEUE, take_up_stalled
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ async def work() -> None:
     connector = PsycopgConnector(kwargs=parameters, min_size=1, max_size=4)
     with app.replace_connector(connector) as running:
         async with running.open_async():
+            await take_up_stalled(running.job_manager)
             await running.run_worker_async(
                 queues=[QUEUE], name="alerts", delete_jobs="successful", fetch_job_polling_interval=2.0
             )
