@@ -114,6 +114,7 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
         (["--user", "alice", "--name", "x" * 101], "--name: give the key a name of 1 to 100 characters"),
         (["--user", "a b", "--name", "x"], "--user: up to 150 letters"),
         (["--user", "", "--name", "x"], "--user: up to 150 letters"),
+        (["--user", "usr_0123456789abcdef", "--name", "x"], "--user: A user's name does not begin with usr_"),
         (["--user", "alice", "--name", "x", "--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--user", "alice", "--name", "x", "--expires-in", "0d"], "--expires-in: “0d” is no time"),
         (["--user", "alice", "--name", "x", "--expires-in", "-1d"], "--expires-in"),
@@ -144,6 +145,15 @@ def test_what_cannot_be_issued_is_said_in_one_line(options, problem):
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not ApiKey.objects.exists()
+    assert not User.objects.exists()
+
+
+def test_the_user_is_named_by_name_or_id(run):
+    public_id = issue(run)["user_id"]
+
+    issued = issue(run, user=public_id, name="other")
+    assert (issued["user"], User.objects.count()) == ("alice", 1)
+    assert len(json.loads(run("list_keys", "--user", public_id, "--json")[0])) == 2
 
 
 def test_a_deactivated_user_gets_no_key(run):

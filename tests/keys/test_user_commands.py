@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from allauth.socialaccount.models import SocialAccount
+from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -36,6 +38,36 @@ def test_a_user_is_shut_out_with_all_keys_and_let_in_again(cast, run):
     assert not User.objects.get(username="dora").is_active
     undone = json.loads(run("deactivate_user", cast["dora"].public_id, "--undo", "--json"))
     assert (undone["is_active"], [key["state"] for key in undone["paused"]]) == (True, ["paused"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list_keys", "--user"),
+        ("invite_user", "--user"),
+        ("remove_second_factors", "--user"),
+        ("link_identity", "--subject", "sub-1", "--user"),
+        ("blast_radius", "--since", "1h", "--user"),
+    ],
+)
+def test_every_command_takes_a_users_name_or_id(cast, run, command):
+    for text in ("dora", cast["dora"].public_id):
+        SocialAccount.objects.all().delete()
+        assert run(*command, text)
+    if command[0] == "invite_user":  # makes who is not there
+        return
+    for text in ("nobody", "usr_0123456789abcdef"):
+        with pytest.raises(CommandError, match=f"there is no user “{text}”; manage.py list_users"):
+            run(*command, text)
+
+
+def test_nobody_is_called_as_ids_are(cast):
+    with pytest.raises(CommandError, match="A user's name does not begin with usr_"):
+        call_command("invite_user", "--user", "usr_0123456789abcdef")
+    cast["dora"].username = "usr_dora"
+    with pytest.raises(ValidationError, match="does not begin with usr_"):
+        cast["dora"].full_clean()
+    assert User.objects.count() == len(cast)
 
 
 def test_the_last_superuser_stays(cast):

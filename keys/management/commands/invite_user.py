@@ -8,19 +8,21 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import invitations
 from keys.actions import ActionError
 from keys.invitation_pages import address_of, mailed
-from keys.models import User
+from keys.management.one_user import found
 
 
 class Command(BaseCommand):
     help = "Make a link with which a user (made if there is none of that name) sets a password; printed once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the user's name")
+        parser.add_argument(
+            "--user", required=True, help="name or id (usr_…); made if there is none of that name"
+        )
         parser.add_argument("--email", default="", help="a new user's address; the link is mailed there, too")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(username=options["user"]).first()
+        user = found(options["user"])
         if user and options["email"] and user.email != options["email"]:
             raise CommandError("--email is for new users; change this one's address in the admin pages")
         try:

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.serializers import described
+from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey
 from keys.tables import show
 
@@ -15,7 +16,7 @@ class Command(BaseCommand):
     help = "List API keys: masked, with owner, state, dates and last use."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", help="only the keys of this user")
+        parser.add_argument("--user", help=f"only the keys of this user: {NAME_OR_ID}")
         parser.add_argument("--state", choices=ApiKey.State.values, help="only keys in this state")
         parser.add_argument("--find", metavar="TEXT", help="only keys whose name, owner, id or ends match")
         parser.add_argument("--json", action="store_true", help="print a JSON list")
@@ -23,7 +24,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         keys = ApiKey.objects.with_owner()
         if options["user"]:
-            keys = keys.filter(owner__username=options["user"])
+            keys = keys.filter(owner=user_of(options["user"]))
         if options["state"]:
             keys = keys.in_state(options["state"])
         if options["find"]:
