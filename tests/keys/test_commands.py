@@ -77,11 +77,13 @@ def test_every_right_can_be_given(run):
         *("--scope", "registry:read", "--scope", "tracking:read"),
         *("--network", "10.0.0.0/8", "--network", "2001:db8::/32"),
         *("--pattern", "alice-*", "--any-owner", "--environment", "test"),
+        *("--purpose", " the night's training, on node 7 "),
     )
 
     assert issued["scopes"] == ["tracking:read", "registry:read"]
     assert issued["networks"] == ["10.0.0.0/8", "2001:db8::/32"]
     assert (issued["patterns"], issued["any_owner"]) == (["alice-*"], True)
+    assert issued["purpose"] == "the night's training, on node 7"
     assert issued["key"].startswith("hk_test_")
 
 
@@ -112,6 +114,7 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
     [
         (["--user", "alice", "--name", " "], "--name: give the key a name of 1 to 100 characters"),
         (["--user", "alice", "--name", "x" * 101], "--name: give the key a name of 1 to 100 characters"),
+        (["--user", "alice", "--name", "x", "--purpose", "x" * 501], "--purpose: at most 500 characters"),
         (["--user", "a b", "--name", "x"], "--user: up to 150 letters"),
         (["--user", "", "--name", "x"], "--user: up to 150 letters"),
         (["--user", "usr_0123456789abcdef", "--name", "x"], "--user: A user's name does not begin with usr_"),

@@ -24,6 +24,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--name", required=True, help="what the key is called, such as 'nightly training'"
         )
+        parser.add_argument("--purpose", default="", help="who uses it, where and for what")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
             "--preset",
@@ -91,6 +92,7 @@ def issued(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
     key, secret = actions.issue(
         owner=user,
         name=checked_name(options["name"]),
+        purpose=checked_purpose(options["purpose"]),
         environment=options["environment"],
         scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
         networks=options["network"],
@@ -125,6 +127,13 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name) <= 100:
         raise CommandError("--name: give the key a name of 1 to 100 characters")
     return name
+
+
+def checked_purpose(purpose: str) -> str:
+    purpose = purpose.strip()
+    if len(purpose) > 500:
+        raise CommandError("--purpose: at most 500 characters")
+    return purpose
 
 
 def expiry(text: str | None) -> datetime.datetime | None:
