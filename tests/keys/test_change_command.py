@@ -53,7 +53,9 @@ def test_only_what_is_given_is_changed(cast, run):
     ("options", "problem"),
     [
         ([], "give what is to be changed"),
-        (["--network", "here"], "--networks: “here” is no network"),
+        (["--network", "here"], "--network: “here” is no network"),
+        (["--scope", "registry:read", "--scope", "all"], '--scope: "all" is not a valid choice'),
+        (["--pattern", "x" * 257], "--pattern: Ensure this field has no more than 256 characters"),
         (["--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--preset", "full", "--scope", "registry:read"], "not both"),
         (["--monthly-bytes", "lots"], "--monthly-bytes: “lots” is no amount"),
