@@ -2,10 +2,11 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
 from keys import tokens
 from keys.models import ApiKey, User
@@ -198,6 +199,29 @@ def test_keys_are_listed_for_programs_and_by_user(run):
     [listed] = json.loads(out)
     assert (listed["user"], listed["state"]) == ("bob", "active")
     assert "key" not in listed
+
+
+def test_keys_are_listed_by_what_the_page_filters_by(run):
+    issue(run, "--environment", "test", "--expires-in", "40d", name="short")
+    issue(run, "--expires-in", "5d", name="shorter")
+    issue(run, name="forgotten")
+    issue(run, name="used")
+    ApiKey.objects.filter(name__in=["forgotten", "used"]).update(created_at=now() - timedelta(days=100))
+    ApiKey.objects.filter(name="used").update(last_used_at=now() - timedelta(days=50))
+
+    def names(*options: str) -> list[str]:
+        return sorted(key["name"] for key in json.loads(run("list_keys", "--json", *options)[0]))
+
+    assert names("--environment", "test") == ["short"]
+    assert names("--expiring", "7d") == ["shorter"]
+    assert names("--expiring", "60d") == ["short", "shorter"]
+    assert names("--unused") == ["forgotten"]
+    assert names("--unused", "30d") == ["forgotten", "used"]
+    assert names("--unused", "--environment", "test") == []
+    assert run("list_keys", "--expiring", "1h")[0] == "No such keys.\n"
+    for option in ("--expiring", "--unused"):
+        with pytest.raises(CommandError, match=f"{option}: “soon” is no time"):
+            run("list_keys", option, "soon")
 
 
 def test_an_empty_list_says_what_to_do(run):

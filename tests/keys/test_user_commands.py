@@ -29,6 +29,15 @@ def test_users_are_listed(cast, run):
     assert (found["name"], found["id"], found["is_staff"]) == ("dora", cast["dora"].public_id, False)
 
 
+def test_users_are_found_by_what_the_page_searches(cast, run):
+    User.objects.filter(username="dora").update(email="d.smith@example.com")
+
+    for text in ("DOR", cast["dora"].public_id, cast["dora"].public_id[4:], "smith@"):
+        [found] = json.loads(run("list_users", "--find", text, "--json"))
+        assert found["name"] == "dora"
+    assert run("list_users", "--find", "nobody") == "No such users.\n"
+
+
 def test_a_user_is_shut_out_with_all_keys_and_let_in_again(cast, run):
     key = key_of(cast["dora"])
 
