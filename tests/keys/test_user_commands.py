@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.core.exceptions import ValidationError
 from django.core.management import CommandError, call_command
@@ -68,6 +69,17 @@ def test_every_command_takes_a_users_name_or_id(cast, run, command):
     for text in ("nobody", "usr_0123456789abcdef"):
         with pytest.raises(CommandError, match=f"there is no user “{text}”; manage.py list_users"):
             run(*command, text)
+
+
+def test_programs_read_what_was_done_to_a_user(cast, run):
+    who = {"user": "dora", "user_id": cast["dora"].public_id}
+    Authenticator.objects.create(user=cast["dora"], type="totp", data={"secret": "x"})
+
+    linked = json.loads(run("link_identity", "--user", "dora", "--subject", "sub-1", "--json"))
+    assert linked == {**who, "subject": "sub-1"}
+    for removed in (1, 0):
+        shown = json.loads(run("remove_second_factors", "--user", "dora", "--json"))
+        assert shown == {**who, "removed": removed}
 
 
 def test_nobody_is_called_as_ids_are(cast):

@@ -236,6 +236,11 @@ def options(can: Can):
         yield name, given
 
 
+def taken(command: str) -> set[str]:
+    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
 def test_every_page_and_field_is_in_the_table_or_another():
     assert pages() == table("web") | {*OTHER.split()}
     assert table("web") & {*OTHER.split()} == set()
@@ -252,8 +257,12 @@ def test_every_command_is_in_the_table():
 @pytest.mark.parametrize("name", CAPABILITIES)
 def test_commands_take_the_options_that_the_table_names(name):
     for command, given in options(CAPABILITIES[name]):
-        parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
-        assert {*given} <= {option for action in parser._actions for option in action.option_strings}
+        assert {*given} <= taken(command)
+
+
+def test_programs_read_every_command_but_those_that_start_or_print_files():
+    without = {command for command in commands() if "--json" not in taken(command)}
+    assert without == {"up", "mlflow_table", "leak_patterns"}
 
 
 @pytest.mark.parametrize("name", CAPABILITIES)

@@ -1,5 +1,7 @@
 """`manage.py link_identity`: say beforehand who an identity of the provider is."""
 
+import json
+
 from allauth.socialaccount.models import SocialAccount
 from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
@@ -15,6 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help=NAME_OR_ID)
         parser.add_argument("--subject", required=True, help="the provider's `sub`")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *, user: str, subject: str, **options: object) -> None:
         found = user_of(user)
@@ -23,4 +26,8 @@ class Command(BaseCommand):
                 SocialAccount.objects.create(user=found, provider=PROVIDER_ID, uid=subject)
         except IntegrityError:
             raise CommandError("This identity is linked already.") from None
+        if options["json"]:
+            shown = {"user": found.username, "user_id": found.public_id, "subject": subject}
+            self.stdout.write(json.dumps(shown))
+            return
         self.stdout.write(f"{subject} signs in as {found.username}.")
