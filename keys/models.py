@@ -7,6 +7,7 @@ import pgtrigger
 from django.contrib.auth.models import AbstractUser
 from django.contrib.auth.models import UserManager as DjangoUserManager
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -17,11 +18,7 @@ from keys.scopes import DEFAULT_PRESET, Scope
 PUBLIC_ID_LENGTH = 16
 CHANNEL = "hokusai_changes"  # PostgreSQL's NOTIFY; keys.cache listens
 
-LIMITS = (
-    "requests_per_minute",
-    "monthly_requests",
-    "monthly_bytes",
-)  # fields of a key; None: default or none
+LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 
 
 def new_user_id() -> str:
@@ -39,8 +36,7 @@ def default_scopes() -> list[str]:
 class UserManager(DjangoUserManager["User"]):
     def named(self, text: str) -> "User":
         """The user of this id (`usr_…`), or of this name. Raises User.DoesNotExist."""
-        by_id = self.filter(public_id=text).first()
-        return by_id or self.get(username=text)
+        return self.filter(public_id=text).first() or self.get(username=text)
 
 
 class User(AbstractUser):
@@ -61,6 +57,13 @@ class User(AbstractUser):
                 func=f"PERFORM pg_notify('{CHANNEL}', 'user:' || NEW.id); RETURN NEW;",
             )
         ]
+
+    def clean(self) -> None:
+        super().clean()
+        if self.username.startswith("usr_"):
+            raise ValidationError(
+                {"username": "A user's name does not begin with usr_: that is how ids begin."}
+            )
 
     def has_rights(self) -> bool:
         """Whether the user is more than a holder of keys."""

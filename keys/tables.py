@@ -1,17 +1,41 @@
 """Lists as the commands print them, for people and for programs."""
 
+import datetime
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys import times
 
 
 def add_limit(parser: CommandParser) -> None:
     parser.add_argument(
         "--limit", type=int, default=100, metavar="N", help="the newest N (default 100); 0 for all"
     )
+
+
+def add_span(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        help="from then on: 2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago",
+    )
+    parser.add_argument("--until", metavar="TIME", help="before then")
+
+
+def span(options: dict[str, Any]) -> dict[str, datetime.datetime]:
+    """`since` and `until`, those that were given. Raises CommandError."""
+    found = {}
+    for name in ("since", "until"):
+        if options[name]:
+            try:
+                found[name] = times.ago(options[name])
+            except ValueError as error:
+                raise CommandError(f"--{name}: {error}") from None
+    return found
 
 
 def limited(rows: Iterable[Any], limit: int) -> Iterable[Any]:

@@ -5,6 +5,7 @@ $DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` a
 """
 
 import json
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -65,9 +66,13 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
-# What needs no running portal; the last reads what commands and their options mean.
+# What needs no running portal; the last two read what commands and their options mean.
 _asks_help = sys.argv[1:2] == ["help"] or any(word in ("--help", "-h") for word in sys.argv[1:3])
-STARTS_UP = sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"]) or _asks_help
+# Django answers a shell that asks, and ends; a server that has the variable by mistake is no manage.py.
+_completes = "DJANGO_AUTO_COMPLETE" in os.environ and Path(sys.argv[0]).name == "manage.py"
+STARTS_UP = (
+    sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"]) or _asks_help or _completes
+)
 _NOWHERE = (
     f"not set, and no portal runs on {DATA_DIR}; set DATA_DIR to that of the running one, or set it, or start "
     "everything with `make run`"

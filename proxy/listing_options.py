@@ -8,19 +8,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.models import QuerySet
 
 from keys import tables
-from keys.times import ago
 from proxy import exports
-
-TIME = "2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago"
 
 
 def add(parser: CommandParser, **filters: str) -> None:
     """The filters by name with their help, and the forms."""
     for name, words in filters.items():
         parser.add_argument(f"--{name.replace('_', '-')}", help=words)
-    parser.add_argument("--since", metavar="TIME", help=f"from then on: {TIME}")
-    parser.add_argument("--until", metavar="TIME", help="before then")
-    parser.add_argument("--limit", type=int, default=100, metavar="N", help="the newest N (100); 0 for all")
+    tables.add_span(parser)
+    tables.add_limit(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
     form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
@@ -28,14 +24,7 @@ def add(parser: CommandParser, **filters: str) -> None:
 
 def moments(options: dict[str, Any]) -> dict[str, str]:
     """`since` and `until` as the filters take them."""
-    found = {}
-    for name in ("since", "until"):
-        if options[name]:
-            try:
-                found[name] = ago(options[name]).isoformat()
-            except ValueError as error:
-                raise CommandError(f"--{name}: {error}") from None
-    return found
+    return {name: at.isoformat() for name, at in tables.span(options).items()}
 
 
 def found(filters: Any, rows: QuerySet[Any], options: dict[str, Any]) -> Any:

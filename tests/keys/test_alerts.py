@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from aiosmtpd.controller import Controller
+from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
@@ -44,6 +45,16 @@ def told() -> list[tuple[str, str]]:
 
 def test_nothing_is_told_of_keys_that_are_well(key):
     assert alerts.look() == 0
+
+
+def test_the_command_looks_once_and_says_how_many_are_new(key, capsys):
+    aged(key, expires_at=timezone.now() + DAY / 2)
+    call_command("alerts", "--look", "--json")
+    call_command("alerts", "--look")
+
+    assert capsys.readouterr().out.splitlines() == ['{"alerts": 1}', "0 new alerts"]
+    with pytest.raises(CommandError, match="--json goes with --look"):
+        call_command("alerts", "--json")
 
 
 @pytest.mark.parametrize(("left", "days"), [(13.9, 14), (7, 7), (6.5, 7), (0.9, 1), (0.01, 1)])

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from keys import actions
 from keys.models import ApiKey
 from tests.keys.people import key_of
 
@@ -49,11 +50,51 @@ def test_only_what_is_given_is_changed(cast, run):
     assert "dora" in run("list_events", "--kind", "issued")
 
 
+def test_events_are_filtered_as_by_the_page(cast, run):
+    key = key_of(cast["dora"])
+    actions.pause(key=key, actor=cast["bob"])
+
+    def kinds(*options: str) -> list[str]:
+        return [event["kind"] for event in json.loads(run("list_events", "--json", *options))]
+
+    assert kinds("--actor", "bob") == kinds("--actor", cast["bob"].public_id) == ["paused"]
+    assert kinds("--since", "1h") == kinds("--until", "2999-01-01") == ["paused", "issued"]
+    assert kinds("--until", "1h") == kinds("--since", "2999-01-01") == []
+    assert run("list_events", "--actor", "charlie") == "No such events.\n"
+
+
+def test_events_are_exported_as_by_the_page(cast, run, alice):
+    key = key_of(cast["dora"], name="=cmd()")
+    actions.pause(key=key, actor=cast["bob"])
+
+    exported = alice.get("/admin/keys/keyevent/export/").getvalue().decode()
+    assert run("list_events", "--csv") == exported
+    assert run("list_events", "--csv", "--limit", "1").splitlines() == exported.splitlines()[:2]
+    assert run("list_events", "--csv", "--kind", "issued").splitlines()[1:] == exported.splitlines()[2:]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--since", "soon"], "--since: “soon” is no time"),
+        (["--until", "soon"], "--until: “soon” is no time"),
+        (["--actor", "nobody"], "there is no user “nobody”"),
+        (["--key", "key_x"], "there is no key “key_x”"),
+        (["--csv", "--json"], "not allowed with argument"),
+    ],
+)
+def test_events_that_cannot_be_listed_are_said_so_in_one_line(db, options, problem):
+    with pytest.raises(CommandError, match=problem):
+        call_command("list_events", *options)
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
         ([], "give what is to be changed"),
-        (["--network", "here"], "--networks: “here” is no network"),
+        (["--network", "here"], "--network: “here” is no network"),
+        (["--scope", "registry:read", "--scope", "all"], '--scope: "all" is not a valid choice'),
+        (["--pattern", "x" * 257], "--pattern: Ensure this field has no more than 256 characters"),
         (["--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--preset", "full", "--scope", "registry:read"], "not both"),
         (["--monthly-bytes", "lots"], "--monthly-bytes: “lots” is no amount"),

@@ -2,10 +2,11 @@
 
 import json
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils.timezone import now
 
 from keys import tokens
 from keys.models import ApiKey, User
@@ -77,11 +78,13 @@ def test_every_right_can_be_given(run):
         *("--scope", "registry:read", "--scope", "tracking:read"),
         *("--network", "10.0.0.0/8", "--network", "2001:db8::/32"),
         *("--pattern", "alice-*", "--any-owner", "--environment", "test"),
+        *("--purpose", " the night's training, on node 7 "),
     )
 
     assert issued["scopes"] == ["tracking:read", "registry:read"]
     assert issued["networks"] == ["10.0.0.0/8", "2001:db8::/32"]
     assert (issued["patterns"], issued["any_owner"]) == (["alice-*"], True)
+    assert issued["purpose"] == "the night's training, on node 7"
     assert issued["key"].startswith("hk_test_")
 
 
@@ -112,8 +115,10 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
     [
         (["--user", "alice", "--name", " "], "--name: give the key a name of 1 to 100 characters"),
         (["--user", "alice", "--name", "x" * 101], "--name: give the key a name of 1 to 100 characters"),
+        (["--user", "alice", "--name", "x", "--purpose", "x" * 501], "--purpose: at most 500 characters"),
         (["--user", "a b", "--name", "x"], "--user: up to 150 letters"),
         (["--user", "", "--name", "x"], "--user: up to 150 letters"),
+        (["--user", "usr_0123456789abcdef", "--name", "x"], "--user: A user's name does not begin with usr_"),
         (["--user", "alice", "--name", "x", "--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--user", "alice", "--name", "x", "--expires-in", "0d"], "--expires-in: “0d” is no time"),
         (["--user", "alice", "--name", "x", "--expires-in", "-1d"], "--expires-in"),
@@ -144,6 +149,15 @@ def test_what_cannot_be_issued_is_said_in_one_line(options, problem):
     assert problem in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not ApiKey.objects.exists()
+    assert not User.objects.exists()
+
+
+def test_the_user_is_named_by_name_or_id(run):
+    public_id = issue(run)["user_id"]
+
+    issued = issue(run, user=public_id, name="other")
+    assert (issued["user"], User.objects.count()) == ("alice", 1)
+    assert len(json.loads(run("list_keys", "--user", public_id, "--json")[0])) == 2
 
 
 def test_a_deactivated_user_gets_no_key(run):
@@ -185,6 +199,29 @@ def test_keys_are_listed_for_programs_and_by_user(run):
     [listed] = json.loads(out)
     assert (listed["user"], listed["state"]) == ("bob", "active")
     assert "key" not in listed
+
+
+def test_keys_are_listed_by_what_the_page_filters_by(run):
+    issue(run, "--environment", "test", "--expires-in", "40d", name="short")
+    issue(run, "--expires-in", "5d", name="shorter")
+    issue(run, name="forgotten")
+    issue(run, name="used")
+    ApiKey.objects.filter(name__in=["forgotten", "used"]).update(created_at=now() - timedelta(days=100))
+    ApiKey.objects.filter(name="used").update(last_used_at=now() - timedelta(days=50))
+
+    def names(*options: str) -> list[str]:
+        return sorted(key["name"] for key in json.loads(run("list_keys", "--json", *options)[0]))
+
+    assert names("--environment", "test") == ["short"]
+    assert names("--expiring", "7d") == ["shorter"]
+    assert names("--expiring", "60d") == ["short", "shorter"]
+    assert names("--unused") == ["forgotten"]
+    assert names("--unused", "30d") == ["forgotten", "used"]
+    assert names("--unused", "--environment", "test") == []
+    assert run("list_keys", "--expiring", "1h")[0] == "No such keys.\n"
+    for option in ("--expiring", "--unused"):
+        with pytest.raises(CommandError, match=f"{option}: “soon” is no time"):
+            run("list_keys", option, "soon")
 
 
 def test_an_empty_list_says_what_to_do(run):

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.core import mail
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
@@ -271,6 +271,28 @@ class TestTheCommand:
         assert LINK.search(shown["link"])
         assert (shown["user"], shown["mailed"]) == ("eve", False)
         assert eve().email == "eve@example.com"
+
+    def test_ends_the_open_link(self, db, client, capsys):
+        call_command("invite_user", "--user", "eve")
+        link = LINK.search(capsys.readouterr().out)[0]
+        for words in ("The link of eve no longer works.", "eve has no open link."):
+            call_command("invite_user", "--user", "eve", "--withdraw")
+            assert capsys.readouterr().out == f"{words}\n"
+        assert "This link was withdrawn" in client.get(link).content.decode()
+
+        call_command("invite_user", "--user", eve().public_id, "--withdraw", "--json")
+        shown = {"user": "eve", "user_id": eve().public_id, "withdrawn": False}
+        assert json.loads(capsys.readouterr().out) == shown
+
+    def test_makes_nobody_to_end_a_link(self, db):
+        with pytest.raises(CommandError, match="there is no user “eve”"):
+            call_command("invite_user", "--user", "eve", "--withdraw")
+        assert not User.objects.exists()
+
+    def test_says_that_an_address_is_given_once(self, cast):
+        with pytest.raises(CommandError, match=r"“dora” is there already.*Leave --email out"):
+            call_command("invite_user", "--user", "dora", "--email", "dora@example.com")
+        assert not Invitation.objects.exists()
 
 
 class TestConstraints:

@@ -1,23 +1,26 @@
 """What one of the web, the API and the commands can do, the others can too, or this says why not.
 
-A page, an address of the API or a command that is not in this table fails here: whoever adds one decides what the
-other two are to do.
+A page, a field that a page edits, an address of the API or a command that is not in this table fails here: whoever
+adds one decides what the other two are to do.
 """
 
+import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
+from django.contrib import admin
+from django.core.management import get_commands, load_command_class
+from django.http import HttpRequest
 from django.urls import get_resolver
 
+from keys.models import User
 from portal.api_schema import schema
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Can:
-    """What can be done, by URL names of pages, operations of the API, and commands. `because`: why one lacks it."""
+    """What can be done, by URL names of pages (`name.field` for what the page's form edits), operations of the API, and
+    commands with the options that it takes. `because`: why one lacks it."""
 
     web: str = ""
     api: str = ""
@@ -39,10 +42,20 @@ CAPABILITIES = {
     "resume a key": Can(web=f"{KEY}resume", api="keys_resume", command="resume_key"),
     "revoke a key": Can(web=f"{KEY}revoke account-revoke", api="keys_revoke", command="revoke_key"),
     "see what happened to keys": Can(
-        web="admin:keys_keyevent_changelist admin:keys_keyevent_change admin:keys_keyevent_export "
+        web="admin:keys_keyevent_changelist admin:keys_keyevent_change "
         f"admin:keys_keyevent_history {KEY}history",
         api="events_list keys_events",
         command="list_events",
+    ),
+    "export what happened to keys": Can(
+        web="admin:keys_keyevent_export",
+        command="list_events --csv",
+        because="Programs read the list, page by page: it has more than the file.",
+    ),
+    "report a key that was found": Can(
+        web="report-leak",
+        api="api/v1/leaks",
+        because="Who finds one has no account here, and no shell; who has a shell revokes the key.",
     ),
     "try a call": Can(web="try-call", api="keys_try", command="may"),
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
@@ -56,14 +69,31 @@ CAPABILITIES = {
     "withdraw an invitation": Can(
         web="admin:keys_user_withdraw",
         api="users_withdraw_invitation",
-        command="invite_user",  # a new link ends the one before
+        command="invite_user --withdraw",
     ),
-    "add a user": Can(web="admin:keys_user_add", api="users_add", command="issue_key"),
+    "add a user": Can(web="admin:keys_user_add", api="users_add", command="issue_key invite_user"),
+    "rename a user": Can(
+        web="admin:keys_user_change.username",
+        because="Programs know users by their ids, which stay (docs/staff.md).",
+    ),
+    "give a user rights in the portal": Can(
+        web="admin:keys_user_change.is_staff admin:keys_user_change.is_superuser "
+        "admin:keys_user_change.groups admin:keys_user_change.user_permissions",
+        because="A superuser who is signed in, and is named for it: no key, no script (docs/staff.md).",
+    ),
+    "set a user's password": Can(
+        web="admin:auth_user_password_change",
+        because="Programs make a link, with which the user alone knows the password (docs/staff.md).",
+    ),
+    "say who an identity of the provider is": Can(
+        command="link_identity",
+        because="Whoever links an identity to a user can be that user; a verified address links by itself.",
+    ),
     "shut a user out": Can(
         web="admin:keys_user_deactivate", api="users_deactivate", command="deactivate_user"
     ),
     "let a user in again": Can(
-        web="admin:keys_user_reactivate", api="users_reactivate", command="deactivate_user"
+        web="admin:keys_user_reactivate", api="users_reactivate", command="deactivate_user --undo"
     ),
     "help who lost phone and recovery codes": Can(
         web="admin:keys_user_remove_factors",
@@ -86,7 +116,7 @@ CAPABILITIES = {
         command="list_calls",
     ),
     "export calls": Can(
-        web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls"
+        web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls --csv"
     ),
     "see usage": Can(web="admin:index account-usage", api="usage", command="usage"),
     "see registrations": Can(
@@ -98,7 +128,7 @@ CAPABILITIES = {
     "export registrations": Can(
         web="admin:proxy_registration_export account-registrations-download",
         api="registrations_export",
-        command="list_registrations",
+        command="list_registrations --csv",
     ),
     "check the ledger": Can(
         api="ledger_head ledger_verify",
@@ -119,81 +149,120 @@ CAPABILITIES = {
         api="settings",
         because="A command would tell its own environment, which need not be the running portal's.",
     ),
+    "settle the ledger with MLflow": Can(
+        command="reconcile",
+        because="It reads the whole of MLflow, and what to import or write off is decided by who runs both.",
+    ),
     "run the portal": Can(
-        command="up partitions reconcile mlflow_table link_identity alerts leak_patterns",
+        command="up partitions mlflow_table alerts leak_patterns",
         because="For the machine that it runs on, and who runs it.",
     ),
 }
-# Not about keys, users or records: signing in and one's own password, documents, and what Django's admin brings
-# along and the portal closes (nobody adds, deletes or edits by the generic forms).
-OTHER_PAGES = (
-    "account_",
-    "mfa_",
-    "openid_connect_",
-    "socialaccount_",
-    "docs",
-    "home",
-    "admin:auth_user_password",
-)
-OTHER_NAMES = {
-    "admin:login", "admin:logout", "admin:password_change", "admin:password_change_done", "admin:autocomplete",
-    "admin:jsi18n", "admin:admin_logentry_add",
-    "admin:view_on_site", "admin:app_list", "admin:search", "invitation", "invitation-link",
-}  # fmt: skip
-CLOSED = ("_delete",)
-NEVER_ADDED = {
-    f"admin:{name}_add" for name in ("proxy_owner", "proxy_registration", "proxy_call", "keys_keyevent")
-}
+# Not about keys, users or records: signing in and what is one's own there, documents, MLflow's addresses, what machines
+# ask about the portal, and what Django's admin brings along and the portal closes (nobody adds, deletes or edits by the
+# generic forms).
+OTHER = """
+    account_login account_logout account_inactive account_signup account_reauthenticate account_change_password
+    account_set_password account_reset_password account_reset_password_done account_reset_password_from_key
+    account_reset_password_from_key_done invitation invitation-link
+    socialaccount_login_error socialaccount_login_cancelled openid_connect_login openid_connect_callback
+    mfa_index mfa_authenticate mfa_reauthenticate mfa_activate_totp mfa_deactivate_totp
+    mfa_view_recovery_codes mfa_generate_recovery_codes mfa_download_recovery_codes
+    mfa_list_webauthn mfa_add_webauthn mfa_reauthenticate_webauthn mfa_remove_webauthn mfa_edit_webauthn
+    mfa_login_webauthn
+    home docs docs-operations docs-page
+    mlflow api-mlflow metrics health health-live health-ready health-mlflow
+    admin:login admin:logout admin:password_change admin:password_change_done admin:autocomplete admin:jsi18n
+    admin:view_on_site admin:app_list admin:search
+    admin:proxy_owner_add admin:proxy_registration_add admin:proxy_call_add admin:keys_keyevent_add
+    admin:admin_logentry_add
+    admin:proxy_owner_delete admin:proxy_registration_delete admin:proxy_call_delete admin:keys_keyevent_delete
+    admin:admin_logentry_delete admin:keys_user_delete admin:keys_apikey_delete
+"""
+OTHER_OPERATIONS = {"api/v1", "api/v1/schema", "api/v1/docs"}  # what the API says of itself
+API = "api/v1/"
 
 
-def pages(resolver=None, prefix: str = "", space: str = ""):
-    """The names of all pages under /admin/ and /account/."""
+def addresses(resolver=None, prefix: str = "", space: str = ""):
+    """Every address of the portal, with its name, if it has one."""
     for pattern in (resolver or get_resolver()).url_patterns:
         path = prefix + str(pattern.pattern)
         if hasattr(pattern, "url_patterns"):
-            yield from pages(pattern, path, pattern.namespace or space)
-        elif path.startswith(("admin", "account")) and pattern.name:
-            yield f"{space}:{pattern.name}" if space else pattern.name
+            yield from addresses(pattern, path, pattern.namespace or space)
+        else:
+            yield path, pattern.name and (f"{space}:{pattern.name}" if space else pattern.name)
 
 
-def is_other(name: str) -> bool:
-    return name.startswith(OTHER_PAGES) or name in OTHER_NAMES or name in NEVER_ADDED or name.endswith(CLOSED)
+def pages() -> set[str]:
+    return {name for path, name in addresses() if name and not path.startswith(API)} | edited()
+
+
+def edited() -> set[str]:
+    """The fields that a superuser edits by the admin's generic forms."""
+    request = HttpRequest()
+    request.user = User(is_staff=True, is_superuser=True)
+    return {
+        f"admin:{model._meta.app_label}_{model._meta.model_name}_change.{name}"
+        for model, pages in admin.site._registry.items()
+        if pages.has_change_permission(request)
+        for name, field in pages.get_form(request, model(), change=True).base_fields.items()
+        if not field.disabled
+    }
+
+
+def operations() -> set[str]:
+    """Those of the schema by their ids, addresses beside it as they are."""
+    paths = schema()["paths"]
+    described = {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+    there = {
+        re.sub(r"<str:(\w+)>", r"{\1}", path).rstrip("/") for path, _ in addresses() if path.startswith(API)
+    }
+    return described | (there - {path.strip("/") for path in paths})
+
+
+def commands() -> set[str]:
+    """The portal's own."""
+    return {name for name, app in get_commands().items() if app in ("keys", "proxy", "portal")}
 
 
 def table(side: str) -> set[str]:
     return {name for can in CAPABILITIES.values() for name in getattr(can, side).split()}
 
 
-def operations() -> set[str]:
-    return {
-        operation["operationId"] for methods in schema()["paths"].values() for operation in methods.values()
-    }
+def options(can: Can):
+    """What the row asks of commands: each with the options that follow it."""
+    for command in re.findall(r"\w+(?: --\S+)*", can.command):
+        name, *given = command.split()
+        yield name, given
 
 
-def commands() -> set[str]:
-    return {
-        file.stem
-        for package in ("keys", "proxy", "portal")
-        for file in (ROOT / package / "management" / "commands").glob("[a-z]*.py")
-    }
+def taken(command: str) -> set[str]:
+    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
+    return {option for action in parser._actions for option in action.option_strings}
 
 
-def test_every_page_is_in_the_table():
-    assert {name for name in pages() if not is_other(name)} - table("web") == set()
+def test_every_page_and_field_is_in_the_table_or_another():
+    assert pages() == table("web") | {*OTHER.split()}
+    assert table("web") & {*OTHER.split()} == set()
 
 
 def test_every_operation_of_the_api_is_in_the_table():
-    assert operations() - table("api") == set()
+    assert operations() == table("api") | OTHER_OPERATIONS
 
 
 def test_every_command_is_in_the_table():
-    assert commands() - table("command") == set()
+    assert commands() == {name for can in CAPABILITIES.values() for name, _ in options(can)}
 
 
-def test_the_table_names_nothing_that_is_not_there():
-    assert table("api") - operations() == set()
-    assert table("command") - commands() == set()
-    assert table("web") - set(pages()) <= {"settings-in-force"}
+@pytest.mark.parametrize("name", CAPABILITIES)
+def test_commands_take_the_options_that_the_table_names(name):
+    for command, given in options(CAPABILITIES[name]):
+        assert {*given} <= taken(command)
+
+
+def test_programs_read_every_command_but_those_that_start_or_print_files():
+    without = {command for command in commands() if "--json" not in taken(command)}
+    assert without == {"up", "mlflow_table", "leak_patterns"}
 
 
 @pytest.mark.parametrize("name", CAPABILITIES)

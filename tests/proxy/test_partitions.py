@@ -1,6 +1,7 @@
 """The log's partitions: made ahead, found by the clock that calls come with, dropped when their time is over."""
 
 import datetime
+import json
 from contextlib import closing
 
 import psycopg
@@ -168,6 +169,8 @@ def test_the_command_says_what_it_did(capsys):
     call_command("partitions")
 
     assert "7 days ahead" in capsys.readouterr().out
+    call_command("partitions", "--json")
+    assert json.loads(capsys.readouterr().out) == {"days_ahead": 7, "made": 0, "dropped": 0}
 
 
 @pytest.mark.parametrize("status", [0, 99, 600])

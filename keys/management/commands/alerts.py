@@ -1,12 +1,13 @@
 """Deliver what waits in the outbox, and look around every ten minutes, until it is stopped."""
 
 import asyncio
+import json
 import logging
 import time
 from typing import Any
 
 import psycopg
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from procrastinate import PsycopgConnector
 from procrastinate.contrib.django import app
@@ -27,11 +28,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--look", action="store_true", help="look around once, now, and end")
+        parser.add_argument("--json", action="store_true", help="with --look: print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["look"]:
-            self.stdout.write(f"{alerts.look()} new alerts")
+            new = alerts.look()
+            self.stdout.write(json.dumps({"alerts": new}) if options["json"] else f"{new} new alerts")
             return
+        if options["json"]:
+            raise CommandError("--json goes with --look: what waits is delivered without a word")
         while True:
             try:
                 asyncio.run(work())

@@ -10,6 +10,8 @@ from keys.api.serializers import ChangeSerializer, described
 from keys.management.one_key import key_of
 from keys.scopes import Preset
 
+SINGULAR = {"scopes": "scope", "networks": "network", "patterns": "pattern"}  # given once for each
+
 
 class Command(BaseCommand):
     help = "Change an API key. Only what is given is changed, and holds everywhere within a second."
@@ -43,8 +45,7 @@ class Command(BaseCommand):
         key = key_of(options["key_id"])
         sent = ChangeSerializer(data=asked(options))
         if not sent.is_valid():
-            name, errors = next(iter(sent.errors.items()))
-            raise CommandError(f"--{name.replace('_', '-')}: {errors[0]}")
+            raise CommandError(problem(sent.errors))
         if not sent.validated_data:
             raise CommandError("give what is to be changed; change_key --help lists it")
         try:
@@ -77,6 +78,14 @@ def asked(options: dict[str, Any]) -> dict[str, Any]:
         if (text := options[name]) is not None:
             changes[name] = None if text == none else size(text) if name == "monthly_bytes" else text
     return changes
+
+
+def problem(errors: Any) -> str:
+    """The first one, with the option that it is about. A list's errors are by the number of the value, if of one."""
+    name, found = next(iter(errors.items()))
+    if isinstance(found, dict):
+        found = next(iter(found.values()))
+    return f"--{SINGULAR.get(name, name).replace('_', '-')}: {found[0]}"
 
 
 def size(text: str) -> int:

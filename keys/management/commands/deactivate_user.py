@@ -7,20 +7,20 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
 from keys.api.serializers import described
-from keys.models import User
+from keys.management.one_user import NAME_OR_ID, user_of
 
 
 class Command(BaseCommand):
     help = "Shut a user out and pause all their keys; --undo lets one in again, the keys staying paused."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", metavar="USER", help="name or id (usr_…), as list_users shows it")
+        parser.add_argument("user", metavar="USER", help=NAME_OR_ID)
         parser.add_argument("--reason", default="", help="why, for those who read the keys' history")
         parser.add_argument("--undo", action="store_true", help="let the user in again")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = user_named(options["user"])
+        user = user_of(options["user"])
         try:
             if options["undo"]:
                 keys = actions.reactivate(user=user)
@@ -39,10 +39,3 @@ class Command(BaseCommand):
         done = "may sign in again; still paused" if options["undo"] else "is deactivated; paused"
         names = ", ".join(f"{key.public_id} “{key.name}”" for key in keys) or "no key"
         self.stdout.write(f"{user.username} {done}: {names}.")
-
-
-def user_named(text: str) -> User:
-    try:
-        return User.objects.named(text)
-    except User.DoesNotExist:
-        raise CommandError(f"there is no user “{text}”; manage.py list_users shows them all") from None

@@ -8,21 +8,31 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import invitations
 from keys.actions import ActionError
 from keys.invitation_pages import address_of, mailed
-from keys.models import User
+from keys.management.one_user import found, user_of
 
 
 class Command(BaseCommand):
     help = "Make a link with which a user (made if there is none of that name) sets a password; printed once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the user's name")
-        parser.add_argument("--email", default="", help="a new user's address; the link is mailed there, too")
+        parser.add_argument(
+            "--user", required=True, help="name or id (usr_…); made if there is none of that name"
+        )
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--email", default="", help="a new user's address; the link is mailed there, too")
+        form.add_argument("--withdraw", action="store_true", help="make none, and end the one that is open")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(username=options["user"]).first()
+        if options["withdraw"]:
+            self.stdout.write(withdrawn(options))
+            return
+        user = found(options["user"])
         if user and options["email"] and user.email != options["email"]:
-            raise CommandError("--email is for new users; change this one's address in the admin pages")
+            raise CommandError(
+                f"--email: “{user.username}” is there already, and a user's address is given once, when the user is "
+                "made. Leave --email out, and send the link yourself"
+            )
         try:
             user = user or invitations.add_user(name=options["user"], email=options["email"])
             made, secret = invitations.invite(user=user)
@@ -35,3 +45,14 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**shown, "expires_at": made.expires_at.isoformat()}))
             return
         self.stdout.write(f"{link}\nWorks once, until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
+
+
+def withdrawn(options: dict[str, Any]) -> str:
+    """End the user's open link; what the command prints."""
+    user = user_of(options["user"])
+    was_open = invitations.withdraw(user=user)
+    if options["json"]:
+        return json.dumps({"user": user.username, "user_id": user.public_id, "withdrawn": was_open})
+    return (
+        f"The link of {user.username} no longer works." if was_open else f"{user.username} has no open link."
+    )

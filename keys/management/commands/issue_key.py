@@ -6,10 +6,12 @@ import re
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 from django.utils import timezone
 
 from keys import actions, invitations, sizes, times
 from keys.api.serializers import described
+from keys.management.one_user import found
 from keys.models import ApiKey, User
 from keys.scopes import DEFAULT_PRESET, Preset, Scope
 
@@ -18,10 +20,11 @@ class Command(BaseCommand):
     help = "Issue an API key (and make its user if there is none of that name) and print it once."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the name of the user who will own the key")
+        parser.add_argument("--user", required=True, help="name or id (usr_…) of who will own the key")
         parser.add_argument(
             "--name", required=True, help="what the key is called, such as 'nightly training'"
         )
+        parser.add_argument("--purpose", default="", help="who uses it, where and for what")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
             "--preset",
@@ -66,24 +69,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["preset"] and options["scope"]:
             raise CommandError("give --preset or --scope, not both")
-        name, expires_at = checked_name(options["name"]), expiry(options["expires_in"])
-        monthly_bytes = size(options["monthly_bytes"])
-        is_new = not User.objects.filter(username=options["user"]).exists()
         try:
-            key, secret = actions.issue(
-                owner=owner(options["user"]),
-                name=name,
-                environment=options["environment"],
-                scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
-                networks=options["network"],
-                patterns=options["pattern"],
-                any_owner=options["any_owner"],
-                requests_per_minute=options["requests_per_minute"],
-                monthly_requests=options["monthly_requests"],
-                monthly_bytes=monthly_bytes,
-                expires_at=expires_at,
-                is_canary=options["canary"],
-            )
+            key, secret, is_new = issued(options)
         except actions.ActionError as error:
             raise CommandError(str(error)) from None
         if options["json"]:
@@ -98,19 +85,41 @@ class Command(BaseCommand):
         )
 
 
-def owner(username: str) -> User:
-    """The user of that name, made without a password if there is none."""
-    if not re.fullmatch(r"[\w.@+-]{1,150}", username):
+@transaction.atomic
+def issued(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
+    """The key, its secret, and whether its user was made with it: both are made, or neither."""
+    user, is_new = owner(options["user"])
+    key, secret = actions.issue(
+        owner=user,
+        name=checked_name(options["name"]),
+        purpose=checked_purpose(options["purpose"]),
+        environment=options["environment"],
+        scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
+        networks=options["network"],
+        patterns=options["pattern"],
+        any_owner=options["any_owner"],
+        requests_per_minute=options["requests_per_minute"],
+        monthly_requests=options["monthly_requests"],
+        monthly_bytes=size(options["monthly_bytes"]),
+        expires_at=expiry(options["expires_in"]),
+        is_canary=options["canary"],
+    )
+    return key, secret, is_new
+
+
+def owner(text: str) -> tuple[User, bool]:
+    """The user of this name or id, made without a password if there is none of that name, and whether it was."""
+    if not re.fullmatch(r"[\w.@+-]{1,150}", text):
         raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
-    user = User.objects.filter(username=username).first()
+    user = found(text)
     if user is None:
         try:
-            user = invitations.add_user(name=username)
+            return invitations.add_user(name=text), True
         except actions.ActionError as error:
             raise CommandError(f"--user: {error}") from None
     if not user.is_active:
-        raise CommandError(f"--user: the account “{username}” is deactivated; activate it in /admin/ first")
-    return user
+        raise CommandError(f"--user: the account “{text}” is deactivated; activate it in /admin/ first")
+    return user, False
 
 
 def checked_name(name: str) -> str:
@@ -118,6 +127,13 @@ def checked_name(name: str) -> str:
     if not 1 <= len(name) <= 100:
         raise CommandError("--name: give the key a name of 1 to 100 characters")
     return name
+
+
+def checked_purpose(purpose: str) -> str:
+    purpose = purpose.strip()
+    if len(purpose) > 500:
+        raise CommandError("--purpose: at most 500 characters")
+    return purpose
 
 
 def expiry(text: str | None) -> datetime.datetime | None:

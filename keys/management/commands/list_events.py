@@ -1,13 +1,16 @@
 """List what happened to API keys."""
 
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from keys.activity_admin import written
 from keys.api.serializers import ActivitySerializer
 from keys.management.one_key import key_of
-from keys.models import KeyEvent
-from keys.tables import add_limit, limited, show
+from keys.management.one_user import NAME_OR_ID, user_of
+from keys.models import KeyEvent, KeyEventQuerySet
+from keys.tables import add_limit, add_span, limited, show, span
 
 COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")
 
@@ -18,16 +21,43 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--key", metavar="KEY_ID", help="only of this key")
         parser.add_argument("--kind", choices=KeyEvent.Kind.values)
+        parser.add_argument("--actor", metavar="USER", help=f"only what this user did: {NAME_OR_ID}")
+        add_span(parser)
         add_limit(parser)
-        parser.add_argument("--json", action="store_true", help="print a JSON list, all columns")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
+        form.add_argument("--csv", action="store_true", help="print comma-separated values, as the page does")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        events = KeyEvent.objects.select_related("key__owner", "actor").order_by("-pk")
-        if options["key"]:
-            events = events.filter(key=key_of(options["key"]))
-        if options["kind"]:
-            events = events.filter(kind=options["kind"])
+        events = wanted(options)
+        if options["csv"]:
+            self.export(events, options["limit"])
+            return
         rows = (
             dict(ActivitySerializer(event).data) for event in limited(events.iterator(1000), options["limit"])
         )
-        show(self, COLUMNS, rows, as_json=options["json"], empty="Nothing happened yet.")
+        show(self, COLUMNS, rows, as_json=options["json"], empty="No such events.")
+
+    def export(self, events: KeyEventQuerySet, limit: int) -> None:
+        """As it comes, however many there are."""
+        with suppress(BrokenPipeError):  # | head
+            for line in limited(written(events), limit and limit + 1):  # and the line of names
+                self.stdout.write(line, ending="")
+            self.stdout.flush()
+
+
+def wanted(options: dict[str, Any]) -> KeyEventQuerySet:
+    """Newest first."""
+    events = KeyEvent.objects.with_people().order_by("-pk")
+    if options["key"]:
+        events = events.filter(key=key_of(options["key"]))
+    if options["kind"]:
+        events = events.filter(kind=options["kind"])
+    if options["actor"]:
+        events = events.filter(actor=user_of(options["actor"]))
+    bounds = span(options)
+    if "since" in bounds:
+        events = events.filter(at__gte=bounds["since"])
+    if "until" in bounds:
+        events = events.filter(at__lt=bounds["until"])
+    return events

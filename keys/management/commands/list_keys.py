@@ -1,34 +1,68 @@
 """List API keys, never their secrets."""
 
+import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys import times
 from keys.api.serializers import described
-from keys.models import ApiKey
+from keys.management.one_user import NAME_OR_ID, user_of
+from keys.models import UNUSED, ApiKey, ApiKeyQuerySet
 from keys.tables import show
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
+FILTERS = ("user", "state", "environment", "expiring", "unused", "find")
 
 
 class Command(BaseCommand):
     help = "List API keys: masked, with owner, state, dates and last use."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", help="only the keys of this user")
+        parser.add_argument("--user", help=f"only the keys of this user: {NAME_OR_ID}")
         parser.add_argument("--state", choices=ApiKey.State.values, help="only keys in this state")
+        parser.add_argument("--environment", choices=ApiKey.Environment.values)
+        parser.add_argument(
+            "--expiring",
+            metavar="TIME",
+            help="only keys that work now and will not after that time, such as 30d",
+        )
+        parser.add_argument(
+            "--unused",
+            metavar="TIME",
+            nargs="?",
+            const=f"{UNUSED.days}d",
+            help=f"only keys that work and have not been used for so long; without TIME: {UNUSED.days}d",
+        )
         parser.add_argument("--find", metavar="TEXT", help="only keys whose name, owner, id or ends match")
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        keys = ApiKey.objects.with_owner()
-        if options["user"]:
-            keys = keys.filter(owner__username=options["user"])
-        if options["state"]:
-            keys = keys.in_state(options["state"])
-        if options["find"]:
-            keys = keys.matching(options["find"])
         empty = "No such keys."
-        if not (options["user"] or options["state"] or options["find"]):
+        if not any(options[name] for name in FILTERS):
             empty = "No keys yet. Issue one: manage.py issue_key --user NAME --name LABEL"
-        show(self, COLUMNS, map(described, keys), as_json=options["json"], empty=empty)
+        show(self, COLUMNS, map(described, wanted(options)), as_json=options["json"], empty=empty)
+
+
+def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
+    keys = ApiKey.objects.with_owner()
+    if options["user"]:
+        keys = keys.filter(owner=user_of(options["user"]))
+    if options["state"]:
+        keys = keys.in_state(options["state"])
+    if options["environment"]:
+        keys = keys.filter(environment=options["environment"])
+    if options["expiring"]:
+        keys = keys.expiring(lasting(options, "expiring"))
+    if options["unused"]:
+        keys = keys.unused(lasting(options, "unused"))
+    if options["find"]:
+        keys = keys.matching(options["find"])
+    return keys
+
+
+def lasting(options: dict[str, Any], name: str) -> datetime.timedelta:
+    try:
+        return times.lasting(options[name])
+    except ValueError as error:
+        raise CommandError(f"--{name}: {error}") from None

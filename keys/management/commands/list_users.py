@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from keys.api.people import UserFilters
 from keys.api.serializers import UserSerializer
 from keys.models import User
 from keys.tables import show
@@ -15,12 +16,12 @@ class Command(BaseCommand):
     help = "List users: who holds keys, who is staff, who is deactivated."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--find", metavar="TEXT", help="only users whose name holds this")
+        parser.add_argument("--find", metavar="TEXT", help="only users whose name, id or address holds this")
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
         users = User.objects.order_by("username")
         if options["find"]:
-            users = users.filter(username__icontains=options["find"])
+            users = UserFilters({"q": options["find"]}, users).qs
         rows = (dict(UserSerializer(user).data) for user in users)
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such users.")

@@ -1,11 +1,12 @@
 """`manage.py remove_second_factors`: for who lost phone and recovery codes, when no superuser can help."""
 
+import json
 from typing import Any
 
 from allauth.mfa.models import Authenticator
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from keys.models import User
+from keys.management.one_user import NAME_OR_ID, user_of
 
 
 class Command(BaseCommand):
@@ -14,12 +15,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the user's name")
+        parser.add_argument("--user", required=True, help=NAME_OR_ID)
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        user = User.objects.filter(username=options["user"]).first()
-        if user is None:
-            raise CommandError(f"There is no user “{options['user']}”.")
+        user = user_of(options["user"])
         removed, _ = Authenticator.objects.filter(user=user).delete()
+        if options["json"]:
+            shown = {"user": user.username, "user_id": user.public_id, "removed": removed}
+            self.stdout.write(json.dumps(shown))
+            return
         words = "second factors are removed" if removed else "account has no second factor"
         self.stdout.write(f"{user.username}'s {words}.")

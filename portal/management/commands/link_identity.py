@@ -1,11 +1,13 @@
 """`manage.py link_identity`: say beforehand who an identity of the provider is."""
 
+import json
+
 from allauth.socialaccount.models import SocialAccount
 from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
 
-from keys.models import User
+from keys.management.one_user import NAME_OR_ID, user_of
 from portal.sign_in import PROVIDER_ID
 
 
@@ -13,16 +15,19 @@ class Command(BaseCommand):
     help = "Link an identity of the OpenID Connect provider (OIDC_ISSUER) to a user, by its subject."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="the user's name")
+        parser.add_argument("--user", required=True, help=NAME_OR_ID)
         parser.add_argument("--subject", required=True, help="the provider's `sub`")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *, user: str, subject: str, **options: object) -> None:
-        found = User.objects.filter(username=user).first()
-        if found is None:
-            raise CommandError(f"There is no user “{user}”.")
+        found = user_of(user)
         try:
             with transaction.atomic():
                 SocialAccount.objects.create(user=found, provider=PROVIDER_ID, uid=subject)
         except IntegrityError:
             raise CommandError("This identity is linked already.") from None
-        self.stdout.write(f"{subject} signs in as {user}.")
+        if options["json"]:
+            shown = {"user": found.username, "user_id": found.public_id, "subject": subject}
+            self.stdout.write(json.dumps(shown))
+            return
+        self.stdout.write(f"{subject} signs in as {found.username}.")

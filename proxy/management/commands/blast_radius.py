@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import times
 from keys.management.one_key import key_of
-from keys.models import User
+from keys.management.one_user import NAME_OR_ID, user_of
 from proxy import incident
 from proxy.exports import cell
 from proxy.incident import Touch
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
         whose.add_argument("--key", metavar="KEY_ID", help="key_…, as list_keys shows it")
-        whose.add_argument("--user", metavar="NAME")
+        whose.add_argument("--user", help=NAME_OR_ID)
         add_since(parser)
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
@@ -71,13 +71,6 @@ def moment(text: str) -> datetime.datetime:
         return times.ago(text)
     except ValueError as error:
         raise CommandError(f"--since: {error}") from None
-
-
-def user_of(name: str) -> User:
-    try:
-        return User.objects.get(username=name)
-    except User.DoesNotExist:
-        raise CommandError(f"there is no user “{name}”") from None
 
 
 def described(touch: Touch) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.management.commands.deactivate_user import user_named
+from keys.management.one_user import user_of
 from proxy import actions
 from proxy.models import Owner
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        giver, taker = user_named(options["giver"]), user_named(options["taker"])
+        giver, taker = user_of(options["giver"]), user_of(options["taker"])
         if giver == taker:
             raise CommandError("the giver and the taker are the same user")
         if not taker.is_active:

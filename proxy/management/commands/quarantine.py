@@ -8,12 +8,13 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management.one_key import key_of
+from keys.management.one_user import user_of
 from keys.models import ApiKey
 from keys.refusals import Refusal
 from proxy import incident, registry
 from proxy.attribution import QUARANTINE_TAG
 from proxy.incident import Mark
-from proxy.management.commands.blast_radius import add_since, moment, user_of
+from proxy.management.commands.blast_radius import add_since, moment
 
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 
@@ -30,8 +31,8 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", help="the tag's value; default: since today's date")
         parser.add_argument(
             "--by",
-            metavar="NAME",
-            help="the user who orders this, for the ledger; default: the command alone",
+            metavar="USER",
+            help="name or id (usr_…) of who orders this, for the ledger; default: the command alone",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON list")
 
