@@ -48,7 +48,8 @@ def applied_migrations() -> tuple[Any, ...] | None:
     """How many there are, and the last one's number, which is never given again."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), max(id) FROM django_migrations")
-        return cursor.fetchone()
+        applied: tuple[Any, ...] | None = cursor.fetchone()
+    return applied
 
 
 def mlflow() -> Check:
