@@ -191,7 +191,7 @@ def migrated_database() -> str:
     name = create_database()
     environment = {**os.environ, "DATABASE_URL": POSTGRES.url(name)}
     command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=60)
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=200)
     return name
 
 
