@@ -4,7 +4,6 @@ from typing import Any
 
 import django_filters
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
@@ -14,8 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import actions, authentication, invitations
+from keys.admin_log import log
 from keys.api import serializers
-from keys.api.callers import Rule, address_of, does, key_of, made_by, sees, user_of, within
+from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.invitation_pages import address_of as address_of_link
 from keys.invitation_pages import mailed
@@ -95,19 +95,10 @@ class Users(GenericAPIView[User]):
 
         def act() -> Response:
             user = invitations.add_user(name=name, email=email)
-            logged(request, user, "Added.")
+            log(user, "Added.", **made_by(request))
             return Response(serializers.UserSerializer(user).data, status=201)
 
         return once(request, transaction.atomic(act))
-
-
-def logged(request: Request, user: User, text: str) -> None:
-    """Into Django's own log of what admins did, as the pages do: the user's page shows it as its history."""
-    via = key_of(request)
-    words = f"{text} From {address_of(request) or 'an unknown address'}{f', with {via.public_id}' if via else ''}."
-    LogEntry.objects.log_actions(
-        user_of(request).pk, [user], CHANGE, change_message=words, single_object=True
-    )
 
 
 def one_user(users: "QuerySet[User]", user_id: str) -> User:
@@ -153,7 +144,7 @@ class Invite(OneUser):
 
         def act() -> Response:
             made, secret = invitations.invite(user=user, actor=user_of(request))
-            logged(request, user, "Invited.")
+            log(user, "Invited.", **made_by(request))
             link = address_of_link(secret)
             answer = {
                 "user": serializers.UserSerializer(user).data,
@@ -190,7 +181,7 @@ class Withdraw(Invite):
         def act() -> Response:
             withdrawn = invitations.withdraw(user=user)
             if withdrawn:
-                logged(request, user, "Sign-in link withdrawn.")
+                log(user, "Sign-in link withdrawn.", **made_by(request))
             return Response({"withdrawn": withdrawn})
 
         return once(request, act)
@@ -217,7 +208,7 @@ class Deactivate(Invite):
 
         def act() -> Response:
             keys = actions.deactivate(user=user, **sent.validated_data, **made_by(request))
-            logged(request, user, f"Deactivated; {len(keys)} keys are paused.")
+            log(user, f"Deactivated; {len(keys)} keys are paused.", **made_by(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))
@@ -244,7 +235,7 @@ class Reactivate(Deactivate):
 
         def act() -> Response:
             keys = actions.reactivate(user=user)
-            logged(request, user, "Reactivated.")
+            log(user, "Reactivated.", **made_by(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))

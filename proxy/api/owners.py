@@ -11,7 +11,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import does, sees, within
+from keys.api.callers import does, made_by, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.problems import bad_value
@@ -107,7 +107,7 @@ class HandOver(GenericAPIView[User]):
             raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
 
         def act() -> Response:
-            return Response({"objects": actions.hand_over(giver=giver, taker=taker)})
+            return Response({"objects": actions.hand_over(giver=giver, taker=taker, **made_by(request))})
 
         return once(request, transaction.atomic(act))
 
@@ -141,6 +141,7 @@ class Share(GenericAPIView[Owner]):
         sent.is_valid(raise_exception=True)
 
         def act() -> Response:
-            return Response(SharedSerializer(actions.mark_shared(**sent.validated_data)).data)
+            owner = actions.mark_shared(**sent.validated_data, **made_by(request))
+            return Response(SharedSerializer(owner).data)
 
         return once(request, transaction.atomic(act))
