@@ -22,6 +22,7 @@ from keys.models import Invitation, User
 from keys.pages import is_done, made_by, page, sent
 from keys.user_pages import CHANGE, back, user_of
 
+ADD = "keys.add_user"
 SESSION_NAME = "invitation"  # its number, not its secret
 
 
@@ -77,7 +78,7 @@ class PasswordForm(forms.Form):
         return answers
 
 
-@permission_required("keys.add_user", raise_exception=True)
+@permission_required(ADD, raise_exception=True)
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
     """Add a user: the form, and in the answer to its POST the link, this once."""

@@ -17,6 +17,7 @@ from keys.models import ApiKey, User
 from keys.pages import is_done, made_by, page, sent
 
 CHANGE = "keys.change_user"
+SEE = ("keys.view_user", CHANGE)  # one of them
 SHOWN = 20  # keys on a page that lists them
 
 

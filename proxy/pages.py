@@ -18,6 +18,7 @@ from proxy.ownership import IN_WORDS
 from proxy.simulator import Verdict, simulate
 
 CHANGE = "proxy.change_owner"
+SEE = ("proxy.view_owner", CHANGE)  # one of them
 
 
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:

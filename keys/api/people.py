@@ -17,11 +17,12 @@ from keys.admin_log import log
 from keys.api import serializers
 from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
+from keys.invitation_pages import ADD, mailed
 from keys.invitation_pages import address_of as address_of_link
-from keys.invitation_pages import mailed
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
+from keys.user_pages import CHANGE, SEE
 
 
 class Me(GenericAPIView[User]):
@@ -61,7 +62,7 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Users(GenericAPIView[User]):
-    rules = {"GET": sees("keys.view_user"), "POST": does("keys.add_user")}
+    rules = {"GET": sees(SEE), "POST": does(ADD)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
@@ -109,7 +110,7 @@ def one_user(users: "QuerySet[User]", user_id: str) -> User:
 
 
 class OneUser(GenericAPIView[User]):
-    rules = {"GET": sees("keys.view_user")}
+    rules = {"GET": sees(SEE)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filter_backends = ()
@@ -127,7 +128,7 @@ class Invite(OneUser):
     """The link is as good as a password until it is used."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does("keys.change_user")}
+    rules = {"POST": does(CHANGE)}
 
     @extend_schema(
         operation_id="users_invite",
@@ -191,7 +192,7 @@ class Deactivate(Invite):
     """Only superusers deactivate staff, as in the admin pages."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does("keys.change_user")}
+    rules = {"POST": does(CHANGE)}
 
     @extend_schema(
         operation_id="users_deactivate",

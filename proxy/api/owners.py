@@ -20,6 +20,7 @@ from keys.models import ApiKey, User
 from proxy import actions
 from proxy.messages import CANONICAL_INTEGER
 from proxy.models import Owner
+from proxy.pages import CHANGE, SEE
 
 
 def by_user(user: User) -> Q:
@@ -51,7 +52,7 @@ class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Owners(GenericAPIView[Owner]):
-    rules = {"GET": sees("proxy.view_owner")}
+    rules = {"GET": sees(SEE)}
     queryset = Owner.objects.select_related("user")
     serializer_class = OwnerSerializer
     filterset_class = OwnerFilters
@@ -88,7 +89,7 @@ class HandedOverSerializer(serializers.Serializer[Any]):
 
 
 class HandOver(GenericAPIView[User]):
-    rules = {"POST": does("proxy.change_owner")}
+    rules = {"POST": does(CHANGE)}
     serializer_class = HandOverSerializer
 
     @extend_schema(
@@ -126,7 +127,7 @@ class SharedSerializer(serializers.Serializer[Owner]):
 
 
 class Share(GenericAPIView[Owner]):
-    rules = {"POST": does("proxy.change_owner")}
+    rules = {"POST": does(CHANGE)}
     serializer_class = ShareSerializer
 
     @extend_schema(
