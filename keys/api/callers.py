@@ -35,7 +35,8 @@ class Rule:
     """Who may do something.
 
     `scopes`: a key needs one of them; none: any key will do. `permissions`: what staff need for everybody's
-    rows, as the pages have it. `own`: others may for their own, which the view sees to (`within`). `by_session`: people may too.
+    rows, as the pages have it. `own`: others may for their own, which the view sees to (`within`). `by_session`:
+    people may too.
     """
 
     scopes: tuple[Scope, ...] = ()

@@ -89,13 +89,16 @@ class Keys(GenericAPIView[ApiKey]):
     )
     def post(self, request: Request) -> Response:
         """The secret is in this answer and nowhere else."""
+        return once(request, lambda: self.issued(request))
+
+    def issued(self, request: Request) -> Response:
         may_for_all = is_over_all(request, self.rules["POST"])
         if not may_for_all and not self_service.is_offered():
-            raise not_permitted(Keys.rules["POST"])
+            raise not_permitted(self.rules["POST"])
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         issue = actions.issue if may_for_all else issue_to_oneself
-        return once(request, lambda: shown(201, *issue(**sent.rights(), **made_by(request))))
+        return shown(201, *issue(**sent.rights(), **made_by(request)))
 
 
 def issue_to_oneself(
@@ -188,11 +191,11 @@ class Key(OneKey):
     )
     def patch(self, request: Request, key_id: str) -> Response:
         """Only what is sent is changed."""
-        sent = serializers.ChangeSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
 
         def act() -> Response:
             key = self.get_key(key_id, locked=True)
+            sent = serializers.ChangeSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
             actions.change(key=key, **sent.validated_data, **made_by(request))
             return self.answered(key_id)
 
@@ -211,11 +214,10 @@ class KeyAct(Key):
     sent_class: type[Serializer[Any]] = serializers.ReasonSerializer
 
     def act(self, request: Request, key_id: str, action: Any) -> Response:
-        sent = self.sent_class(data=request.data)
-        sent.is_valid(raise_exception=True)
-
         def done() -> Response:
             key = self.get_key(key_id, locked=True)
+            sent = self.sent_class(data=request.data)
+            sent.is_valid(raise_exception=True)
             return self.done(action(key=key, **sent.validated_data, **made_by(request)))
 
         return once(request, transaction.atomic(done))

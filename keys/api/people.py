@@ -90,12 +90,11 @@ class Users(GenericAPIView[User]):
     )
     def post(self, request: Request) -> Response:
         """Without a password: it holds keys, and signs in once somebody invites it."""
-        sent = serializers.NewUserSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-        name, email = sent.validated_data["name"], sent.validated_data["email"]
 
         def act() -> Response:
-            user = invitations.add_user(name=name, email=email)
+            sent = serializers.NewUserSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
+            user = invitations.add_user(**sent.validated_data)
             log(user, "Added.", **made_by(request))
             return Response(serializers.UserSerializer(user).data, status=201)
 
@@ -141,9 +140,9 @@ class Invite(OneUser):
     def post(self, request: Request, user_id: str) -> Response:
         """It works once, for a week; older links end."""
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             made, secret = invitations.invite(user=user, actor=user_of(request))
             log(user, "Invited.", **made_by(request))
             link = address_of_link(secret)
@@ -177,9 +176,9 @@ class Withdraw(Invite):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             withdrawn = invitations.withdraw(user=user)
             if withdrawn:
                 log(user, "Sign-in link withdrawn.", **made_by(request))
@@ -204,10 +203,10 @@ class Deactivate(Invite):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        sent = serializers.ReasonSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
 
         def act() -> Response:
+            sent = serializers.ReasonSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
             keys = actions.deactivate(user=user, **sent.validated_data, **made_by(request))
             log(user, f"Deactivated; {len(keys)} keys are paused.", **made_by(request))
             return self.answered(user, keys)
@@ -232,9 +231,9 @@ class Reactivate(Deactivate):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             keys = actions.reactivate(user=user)
             log(user, "Reactivated.", **made_by(request))
             return self.answered(user, keys)

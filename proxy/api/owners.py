@@ -101,13 +101,13 @@ class HandOver(GenericAPIView[User]):
     )
     def post(self, request: Request, user_id: str) -> Response:
         giver = one_user(User.objects.all(), user_id)
-        sent = HandOverSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-        taker = sent.validated_data["to"]
-        if giver == taker:
-            raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
 
         def act() -> Response:
+            sent = HandOverSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
+            taker = sent.validated_data["to"]
+            if giver == taker:
+                raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
             return Response({"objects": actions.hand_over(giver=giver, taker=taker, **made_by(request))})
 
         return once(request, transaction.atomic(act))
@@ -138,10 +138,9 @@ class Share(GenericAPIView[Owner]):
         responses={200: SharedSerializer},
     )
     def post(self, request: Request) -> Response:
-        sent = ShareSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-
         def act() -> Response:
+            sent = ShareSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
             owner = actions.mark_shared(**sent.validated_data, **made_by(request))
             return Response(SharedSerializer(owner).data)
 

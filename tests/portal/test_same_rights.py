@@ -41,7 +41,7 @@ PAIRS = [
     Both("/admin/keys/keyevent/", "/events", "{key}"),
     Both("/admin/admin/logentry/", "/admin-log"),
     Both("/admin/keys/apikey/add/", "/keys", method="POST"),
-    Both(f"{KEY}pause/", "/keys/{key}/pause", method="POST"),
+    *(Both(f"{KEY}{act}/", f"/keys/{{key}}/{act}", method="POST") for act in ("pause", "rotate", "revoke")),
     Both("/admin/keys/user/", "/users", "{user}"),
     Both("/admin/keys/user/add/", "/users", method="POST"),
     Both("/admin/keys/user/{owner}/deactivate/", "/users/{user}/deactivate", method="POST"),
