@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils.functional import SimpleLazyObject
 from rest_framework import authentication as framework
+from rest_framework.metadata import BaseMetadata
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -73,6 +74,13 @@ class KeyAuthentication(framework.BaseAuthentication):
         return cast(User, owner), caller
 
 
+class Methods(BaseMetadata):
+    """What an address takes, for anybody, as its schema is: the header `Allow` says the same."""
+
+    def determine_metadata(self, request: Request, view: "APIView") -> dict[str, list[str]]:
+        return {"methods": view.allowed_methods}
+
+
 class Allowed(BasePermission):
     """What the view's `rules` say for the method; without a rule it is refused."""
 
@@ -80,6 +88,8 @@ class Allowed(BasePermission):
         rule: Rule | None = getattr(view, "rules", {}).get(
             "GET" if request.method == "HEAD" else request.method
         )
+        if request.method == "OPTIONS":
+            return True
         if rule is None:
             return request.method not in view.allowed_methods  # which is answered with 405
         if request.auth is None and not request.user.is_authenticated:

@@ -284,6 +284,12 @@ def usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow) -
     columns = {column: name for group in by for column, name in GROUPS[group].items()}
     if not columns:
         sums = totals.sums()
-        return [{name: sums[name] for name in ("calls", "bytes_in", "bytes_out", "duration_ms")}]
+        names = ("calls", "bytes_in", "bytes_out", "duration_ms")
+        return [{name: rounded(sums[name]) for name in names}]
     grouped = totals.grouped(*columns)[: MOST_ROWS + 1]
-    return [{columns.get(name, name): value for name, value in row.items()} for row in grouped]
+    return [{columns.get(name, name): rounded(value) for name, value in row.items()} for row in grouped]
+
+
+def rounded(value: Any) -> Any:
+    """Sums of milliseconds carry the noise of floats."""
+    return round(value, 3) if isinstance(value, float) else value
