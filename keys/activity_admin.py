@@ -19,6 +19,7 @@ from keys.columns import badge, happening, lines
 from keys.models import KeyEvent
 from keys.moments import exactly
 
+SEE = "keys.view_keyevent"
 COLOURS = {
     "Issued": "success",
     "Changed": "info",
@@ -184,7 +185,7 @@ class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
         """Who may see what was done to keys."""
-        return request.user.has_perm("keys.view_keyevent")
+        return request.user.has_perm(SEE)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)

@@ -17,10 +17,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from keys import invitations
+from keys.admin_log import log
 from keys.models import Invitation, User
 from keys.pages import is_done, made_by, page, sent
-from keys.user_pages import CHANGE, back, log, user_of
+from keys.user_pages import CHANGE, back, user_of
 
+ADD = "keys.add_user"
 SESSION_NAME = "invitation"  # its number, not its secret
 
 
@@ -76,7 +78,7 @@ class PasswordForm(forms.Form):
         return answers
 
 
-@permission_required("keys.add_user", raise_exception=True)
+@permission_required(ADD, raise_exception=True)
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
     """Add a user: the form, and in the answer to its POST the link, this once."""
@@ -89,9 +91,9 @@ def add(request: HttpRequest) -> HttpResponse:
         return page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
     user = made["user"]
     if form.cleaned_data["sign_in"] == "none":
-        log(request, user, "Added, to hold keys.")
+        log(user, "Added, to hold keys.", **made_by(request))
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
-    log(request, user, "Added, to sign in.")
+    log(user, "Added, to sign in.", **made_by(request))
     return invited(request, user)
 
 
@@ -118,7 +120,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
         )
     if not invitations.withdraw(user=user):
         return back(request, user, "There is no open link.")
-    log(request, user, "Sign-in link withdrawn.")
+    log(user, "Sign-in link withdrawn.", **made_by(request))
     return back(request, user, "The link is withdrawn. It no longer works.")
 
 
@@ -127,7 +129,7 @@ def invited(request: HttpRequest, user: User) -> HttpResponse:
     """Make the link and show it, this once; mail it too if there is mail and an address."""
     made, secret = invitations.invite(user=user, actor=cast(User, request.user))
     link = address_of(secret)
-    log(request, user, "Sign-in link made.")
+    log(user, "Sign-in link made.", **made_by(request))
     context = {"person": user, "link": link, "invitation": made, "is_mailed": mailed(user, link)}
     return page(request, "admin/keys/user/invited.html", model=User, title="Sign-in link", **context)
 

@@ -10,11 +10,11 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from keys import leaks
 from keys.addresses import client_address
-from keys.api.problems import problem
+from keys.api.problems import bad_method, problem
 from keys.refusals import Refusal, invalid
 
 
@@ -62,10 +62,11 @@ def page(request: HttpRequest) -> HttpResponse:
 @never_cache
 @sensitive_post_parameters()
 @sensitive_variables("content")
-@require_POST
 def program(request: HttpRequest) -> HttpResponse:
     """`{"key": …, "where": …}`; 202 and thanks, real key or not."""
     try:
+        if request.method != "POST":
+            raise bad_method("Report a key that you found by POST.", "POST")
         leaks.admit(address_of(request))
         content = read(request)
         leaks.report(text=content["key"], where=content.get("where", ""), address=address_of(request))

@@ -352,6 +352,7 @@ class IdempotentRequest(models.Model):
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
     status = models.PositiveSmallIntegerField(default=0)
     answer: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
+    headers: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(default=dict)
     at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

@@ -27,13 +27,14 @@ from keys.models import ApiKey, User
 REMEMBERED_FORMS = 100
 SESSION_NAME = "issued_forms"
 LIST = "admin:keys_apikey_changelist"
-CHANGE = "keys.change_apikey"
+SEE = ("keys.view_apikey", "keys.change_apikey")  # one of them
+ADD, CHANGE = "keys.add_apikey", "keys.change_apikey"
 # A new secret is as good as a new key: who may not issue keys may not get one by rotating either.
 PERMISSIONS = {
     "rights": (CHANGE,),
     "pause": (CHANGE,),
     "resume": (CHANGE,),
-    "rotate": (CHANGE, "keys.add_apikey"),
+    "rotate": (CHANGE, ADD),
     "revoke": (CHANGE,),
 }
 
@@ -64,7 +65,7 @@ def offered(request: HttpRequest, key: ApiKey) -> list[str]:
 
 
 def may_see(request: HttpRequest) -> bool:
-    return any(request.user.has_perm(f"keys.{act}_apikey") for act in ("view", "change"))
+    return any(request.user.has_perm(name) for name in SEE)
 
 
 def page(
@@ -118,7 +119,7 @@ def sent(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
 
 
-@permission_required("keys.add_apikey", raise_exception=True)
+@permission_required(ADD, raise_exception=True)
 def issue(request: HttpRequest) -> HttpResponse:
     """Issue a key: the form, and in the answer to its POST the secret, this once."""
     form, made = IssueForm(sent(request)), Once(request)

@@ -12,10 +12,12 @@ from django.shortcuts import get_object_or_404, redirect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import actions
+from keys.admin_log import log
 from keys.models import ApiKey, User
 from keys.pages import is_done, made_by, page, sent
 
 CHANGE = "keys.change_user"
+SEE = ("keys.view_user", CHANGE)  # one of them
 SHOWN = 20  # keys on a page that lists them
 
 
@@ -55,7 +57,7 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
-    log(request, user, f"Deactivated; {amount(paused)}.")
+    log(user, f"Deactivated; {amount(paused)}.", **made_by(request))
     return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
 
 
@@ -70,7 +72,7 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
         keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "reactivate.html", "Reactivate a user", form, user, **context)
-    log(request, user, "Reactivated.")
+    log(user, "Reactivated.", **made_by(request))
     names = ", ".join(f"“{key.name}”" for key in paused[:SHOWN])
     still = f" Still paused, to be resumed one by one: {names}." if paused else ""
     return back(request, user, f"{user.username} may sign in again.{still}")
@@ -91,7 +93,7 @@ def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
     removed, _ = factors.delete()
     if not removed:
         return back(request, user, f"{user.username} has no second factor.", messages.INFO)
-    log(request, user, "Second factors removed.")
+    log(user, "Second factors removed.", **made_by(request))
     return back(request, user, f"The second factors of {user.username} are removed.")
 
 
@@ -107,12 +109,6 @@ def amount(keys: list[ApiKey]) -> str:
     if not keys:
         return "no key of theirs was working"
     return f"{len(keys)} key{' is' if len(keys) == 1 else 's are'} paused"
-
-
-def log(request: HttpRequest, user: User, text: str) -> None:
-    """Into Django's own log of what admins did: the user's page shows it as its history."""
-    address = made_by(request)["address"] or "an unknown address"
-    admin.site.get_model_admin(User).log_change(request, user, f"{text} From {address}.")
 
 
 def back(request: HttpRequest, user: User, text: str, level: int = messages.SUCCESS) -> HttpResponse:

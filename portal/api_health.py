@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from keys.api.callers import sees
 from keys.models import ApiKey
 from portal import health
+from portal.dashboard import SEE_HEALTH
 from proxy.models import Registration
 
 
@@ -30,7 +31,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class Health(GenericAPIView[ApiKey]):
-    rules = {"GET": sees("keys.view_apikey", own=False)}
+    rules = {"GET": sees(SEE_HEALTH, own=False)}
     serializer_class = HealthSerializer
     filter_backends = ()
     pagination_class = None

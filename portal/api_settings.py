@@ -11,14 +11,14 @@ from rest_framework.response import Response
 from keys.api.callers import sees, user_of
 from keys.models import User
 from keys.refusals import forbidden
-from portal.settings_page import all_in_force
+from portal.settings_page import SOURCES, all_in_force
 
 
 class SettingSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     value = serializers.CharField(help_text="Of a secret: set or not set.")
     source = serializers.ChoiceField(  # type: ignore[assignment]
-        choices=["environment", "running instance", "default"],
+        choices=SOURCES,
         help_text="Where the value comes from.",
     )
     is_secret = serializers.BooleanField()

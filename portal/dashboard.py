@@ -18,6 +18,7 @@ from portal import health
 from proxy.calls import LATENCIES_MS, percentile
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 
+SEE_HEALTH = "proxy.view_calltotal"
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)
 CLASSES = {2: "2xx successful", 3: "3xx redirected", 4: "4xx refused", 5: "5xx failed"}
@@ -224,7 +225,7 @@ def attempts(start: datetime.datetime) -> list[dict[str, Any]]:
     return [dict(row) for row in rows[:LINES]]
 
 
-@permission_required("proxy.view_calltotal", raise_exception=True)
+@permission_required(SEE_HEALTH, raise_exception=True)
 @require_safe
 def wellness(request: HttpRequest) -> HttpResponse:
     """How MLflow, PostgreSQL and the spool do. Apart from the page, which shall not wait for an MLflow that hangs:

@@ -256,6 +256,7 @@ REST_FRAMEWORK: dict[str, Any] = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["keys.api.callers.Allowed"],
+    "DEFAULT_METADATA_CLASS": "keys.api.callers.Methods",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["keys.api.bodies.Json"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "keys.api.bodies.JsonAlways",

@@ -21,6 +21,8 @@ ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+
 # Names of what is never shown. Of any other value, what has a user and a password in it is not shown either.
 SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|REDIS_URL|SMTP_URL|WEBHOOK_URL")
 CREDENTIALS = re.compile(r"://[^/\s]*@")
+SOURCES = ("set by make run", "environment", "running instance", "default")
+BY_MAKE_RUN, ENVIRONMENT, INSTANCE, DEFAULT = SOURCES  # where a value comes from
 FROM_FILES = ("SECRET_KEY", "KEY_PEPPERS", "DATABASE_URL", "MLFLOW_URL")  # what `make run` keeps in DATA_DIR
 
 
@@ -62,10 +64,10 @@ def otherwise(name: str) -> Any:
 
 def source(name: str, value: Any) -> str:
     if name in os.environ.get("SET_BY_MAKE_RUN", "").split(","):  # by `portal.run`
-        return "set by make run"
+        return BY_MAKE_RUN
     if os.environ.get(name, "").strip():
-        return "environment"
-    return "running instance" if name in FROM_FILES and value else "default"
+        return ENVIRONMENT
+    return INSTANCE if name in FROM_FILES and value else DEFAULT
 
 
 def shown(value: Any) -> str:

@@ -35,6 +35,7 @@ urlpatterns = [
     path("metrics", metrics.metrics, name="metrics"),
     path("leaks", leak_pages.page, name="report-leak"),
     path("api/v1/leaks", leak_pages.program),
+    path("api/v1/leaks/", leak_pages.program),
     path("api/v1/", include("portal.api")),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),

@@ -1,7 +1,10 @@
 """What is written about owners when something was created, renamed, shared, deleted or handed over."""
 
+from typing import Any
+
 from django.db import IntegrityError, transaction
 
+from keys.admin_log import log
 from keys.authentication import Caller
 from keys.models import User
 from proxy.messages import Json, values
@@ -108,18 +111,33 @@ def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
     mark_shared(environment=caller.environment, experiment_id=experiment_id, is_shared=is_shared)
 
 
-def mark_shared(*, environment: str, experiment_id: str, is_shared: bool) -> Owner:
-    """Say whether anyone may create runs in an experiment, whoever owns it; nobody, if nothing is known."""
+@transaction.atomic
+def mark_shared(
+    *, environment: str, experiment_id: str, is_shared: bool, actor: User | None = None, **by: Any
+) -> Owner:
+    """Say whether anyone may create runs in an experiment, whoever owns it; nobody, if nothing is known.
+
+    `actor` with `address` and `via` is the administrator who says so, for the log of what they do.
+    """
     owner, _ = Owner.objects.update_or_create(
         environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
     )
+    if actor:
+        log(owner, "Shared." if is_shared else "No longer shared.", actor=actor, **by)
     return owner
 
 
-def hand_over(*, giver: User, taker: User) -> int:
+@transaction.atomic
+def hand_over(*, giver: User, taker: User, actor: User | None = None, **by: Any) -> int:
     """Make everything of `giver`'s `taker`'s; returns how many objects. The tags at MLflow still say who
-    created them."""
+    created them. `actor` with `address` and `via` is the administrator who does it."""
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
-    with transaction.atomic():
-        return Owner.objects.filter(user=giver).update(user=taker)
+    count = Owner.objects.filter(user=giver).update(user=taker)
+    if actor:
+        log(giver, f"Handed over {amount(count)} to {taker.username}.", actor=actor, **by)
+    return count
+
+
+def amount(count: int) -> str:
+    return f"{count:,} object{'' if count == 1 else 's'}"

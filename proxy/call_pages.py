@@ -16,7 +16,8 @@ from proxy.listing import Pages
 from proxy.models import Registration
 from proxy.routes import OPERATIONS
 
-may_see = permission_required("proxy.view_call", raise_exception=True)
+SEE = "proxy.view_call"
+may_see = permission_required(SEE, raise_exception=True)
 
 
 @may_see

@@ -143,7 +143,9 @@ def ordered(row: Call | Registration, fields: list[str], known: Row) -> Row:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it; times in ISO 8601 with their zone."""
+    """As JSON has it; times in ISO 8601 with their zone, milliseconds without the noise of floats."""
+    if isinstance(value, float):
+        return round(value, 3)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 

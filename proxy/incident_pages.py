@@ -15,7 +15,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from keys.models import ApiKey
 from keys.pages import CHANGE, key_of, made_by, may_see, page
 from keys.refusals import Refusal
-from proxy import incident, registry
+from proxy import incident, registration_pages, registry
 from proxy.exports import cell
 from proxy.incident import Mark, Touch
 
@@ -45,7 +45,7 @@ class QuarantineForm(SinceForm):
 
 def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     """What the key created or changed since then: as a table, as a file; and the quarantine of versions."""
-    if not may_see(request) or not request.user.has_perm("proxy.view_registration"):
+    if not may_see(request) or not request.user.has_perm(registration_pages.SEE):
         raise PermissionDenied
     key = key_of(pk)
     if request.method == "POST":

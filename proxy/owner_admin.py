@@ -83,7 +83,7 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Owner | None = None) -> bool:
-        return any(request.user.has_perm(f"proxy.{act}_owner") for act in ("view", "change"))
+        return any(request.user.has_perm(name) for name in pages.SEE)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

@@ -1,9 +1,8 @@
 """The admin's pages beside the lists: try a call, share an experiment, hand over what a user owns."""
 
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -19,6 +18,7 @@ from proxy.ownership import IN_WORDS
 from proxy.simulator import Verdict, simulate
 
 CHANGE = "proxy.change_owner"
+SEE = ("proxy.view_owner", CHANGE)  # one of them
 
 
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:
@@ -60,11 +60,12 @@ def share(request: HttpRequest) -> HttpResponse:
     if not form.is_bound or not form.is_valid():
         return page(request, "admin/proxy/share.html", model=Owner, title="Share an experiment", form=form)
     answers, is_shared = form.cleaned_data, form.cleaned_data["is_shared"] == "yes"
-    with transaction.atomic():
-        owner = actions.mark_shared(
-            environment=answers["environment"], experiment_id=answers["experiment_id"], is_shared=is_shared
-        )
-        log(request, owner, "Shared." if is_shared else "No longer shared.")
+    owner = actions.mark_shared(
+        environment=answers["environment"],
+        experiment_id=answers["experiment_id"],
+        is_shared=is_shared,
+        **made_by(request),
+    )
     who = "Anyone may create runs in it" if is_shared else "Only its owner may create runs in it"
     messages.success(request, f"{who} from now on.")
     return redirect("admin:proxy_owner_change", owner.pk)
@@ -84,10 +85,10 @@ def hand_over(request: HttpRequest) -> HttpResponse:
         return page(
             request, "admin/proxy/hand_over_confirm.html", model=Owner, title=title, form=form, **context
         )
-    with transaction.atomic():
-        count = actions.hand_over(giver=giver, taker=taker)
-        log(request, giver, f"Handed over {amount(count)} to {taker.username}.")
-    messages.success(request, f"{amount(count)} of {giver.username} now {verb(count)} to {taker.username}.")
+    count = actions.hand_over(giver=giver, taker=taker, **made_by(request))
+    messages.success(
+        request, f"{actions.amount(count)} of {giver.username} now {verb(count)} to {taker.username}."
+    )
     return redirect(f"{reverse('admin:proxy_owner_changelist')}?user__id__exact={taker.pk}")
 
 
@@ -97,15 +98,5 @@ def objects_of(user: User) -> list[tuple[str, int]]:
     return [(IN_WORDS.get(kind, kind), count) for kind, count in kinds]
 
 
-def amount(count: int) -> str:
-    return f"{count:,} object{'' if count == 1 else 's'}"
-
-
 def verb(count: int) -> str:
     return "belongs" if count == 1 else "belong"
-
-
-def log(request: HttpRequest, thing: Owner | User, text: str) -> None:
-    """Into Django's own log of what admins did: the thing's page shows it as its history."""
-    address = made_by(request)["address"] or "an unknown address"
-    admin.site.get_model_admin(type(thing)).log_change(request, thing, f"{text} From {address}.")

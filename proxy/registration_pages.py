@@ -20,7 +20,8 @@ from proxy.models import Registration, RegistrationQuerySet
 LOOK = 1000  # versions whose tags are looked at for one page
 STORY = 100  # happenings of a model on one page
 
-may_see = permission_required("proxy.view_registration", raise_exception=True)
+SEE = "proxy.view_registration"
+may_see = permission_required(SEE, raise_exception=True)
 
 
 @may_see

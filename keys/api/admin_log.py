@@ -8,6 +8,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from keys.activity_admin import SEE
 from keys.api.callers import sees
 from keys.api.pages import TimeFilter
 
@@ -32,7 +33,7 @@ class AdminLogSerializer(serializers.Serializer[LogEntry]):
 
 
 class AdminLog(GenericAPIView[LogEntry]):
-    rules = {"GET": sees("keys.view_keyevent", own=False)}
+    rules = {"GET": sees(SEE, own=False)}
     queryset = LogEntry.objects.select_related("user", "content_type")
     serializer_class = AdminLogSerializer
     filterset_class = AdminLogFilters

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.utils.functional import SimpleLazyObject
 from rest_framework import authentication as framework
+from rest_framework.metadata import BaseMetadata
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
@@ -19,13 +20,14 @@ from keys import authentication, limits
 from keys.addresses import client_address
 from keys.authentication import Caller
 from keys.models import ApiKey, User
-from keys.refusals import forbidden, unauthenticated
+from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
 
 if TYPE_CHECKING:  # the framework reads this file while it makes the class
     from rest_framework.views import APIView
 
 Rows = TypeVar("Rows", bound="QuerySet[Any]")
+Permission = str | tuple[str, ...]  # one, or several of which one is enough
 CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
 
 
@@ -34,20 +36,21 @@ class Rule:
     """Who may do something.
 
     `scopes`: a key needs one of them; none: any key will do. `permissions`: what staff need for everybody's
-    rows. `own`: others may for their own, which the view sees to (`within`). `by_session`: people may too.
+    rows, as the pages have it. `own`: others may for their own, which the view sees to (`within`). `by_session`:
+    people may too.
     """
 
     scopes: tuple[Scope, ...] = ()
-    permissions: tuple[str, ...] = ()
+    permissions: tuple[Permission, ...] = ()
     own: bool = False
     by_session: bool = True
 
 
-def sees(*permissions: str, own: bool = True) -> Rule:
+def sees(*permissions: Permission, own: bool = True) -> Rule:
     return Rule(scopes=(Scope.PORTAL_READ, Scope.PORTAL_ADMIN), permissions=permissions, own=own)
 
 
-def does(*permissions: str, own: bool = False) -> Rule:
+def does(*permissions: Permission, own: bool = False) -> Rule:
     return Rule(scopes=(Scope.PORTAL_ADMIN,), permissions=permissions, own=own)
 
 
@@ -71,6 +74,13 @@ class KeyAuthentication(framework.BaseAuthentication):
         return cast(User, owner), caller
 
 
+class Methods(BaseMetadata):
+    """What an address takes, for anybody, as its schema is: the header `Allow` says the same."""
+
+    def determine_metadata(self, request: Request, view: "APIView") -> dict[str, list[str]]:
+        return {"methods": view.allowed_methods}
+
+
 class Allowed(BasePermission):
     """What the view's `rules` say for the method; without a rule it is refused."""
 
@@ -78,6 +88,8 @@ class Allowed(BasePermission):
         rule: Rule | None = getattr(view, "rules", {}).get(
             "GET" if request.method == "HEAD" else request.method
         )
+        if request.method == "OPTIONS":
+            return True
         if rule is None:
             return request.method not in view.allowed_methods  # which is answered with 405
         if request.auth is None and not request.user.is_authenticated:
@@ -91,10 +103,17 @@ class Allowed(BasePermission):
         elif not rule.by_session:
             raise forbidden("scope", f"This is for programs: send a key with the scope {needed(rule)}.")
         if rule.permissions and not rule.own and not is_over_all(request, rule):
-            raise forbidden(
-                "permission", f"This needs staff with the permission {' and '.join(rule.permissions)}."
-            )
+            raise not_permitted(rule)
         return True
+
+
+def not_permitted(rule: Rule) -> Refusal:
+    names = " and ".join(" or ".join(either(permission)) for permission in rule.permissions)
+    return forbidden("permission", f"This needs staff with the permission {names}.")
+
+
+def either(permission: Permission) -> tuple[str, ...]:
+    return (permission,) if isinstance(permission, str) else permission
 
 
 def admit(request: Request) -> None:
@@ -139,7 +158,9 @@ def is_over_all(request: Request, rule: Rule) -> bool:
     """Whether the rule lets the caller at everybody's rows. Django's permissions count for staff only, as in
     the admin pages."""
     user = user_of(request)
-    return user.is_staff and user.has_perms(rule.permissions)
+    return user.is_staff and all(
+        any(user.has_perm(name) for name in either(permission)) for permission in rule.permissions
+    )
 
 
 def within(view: "APIView", rows: Rows, own: Callable[[User], Q]) -> Rows:

@@ -15,14 +15,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 
-from keys import actions, self_service
+from keys import actions, activity_admin, pages, self_service
 from keys.api import serializers
-from keys.api.callers import Rule, does, is_over_all, made_by, sees, within
+from keys.api.callers import Rule, does, is_over_all, made_by, not_permitted, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import Pages, TimeFilter
 from keys.api.problems import bad_value
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, User
-from keys.refusals import Refusal, forbidden
+from keys.refusals import Refusal
 from keys.scopes import preset_of
 
 Method = TypeVar("Method", bound=Callable[..., Response])
@@ -61,7 +61,7 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Keys(GenericAPIView[ApiKey]):
-    rules = {"GET": sees("keys.view_apikey"), "POST": does("keys.add_apikey", own=True)}
+    rules = {"GET": sees(pages.SEE), "POST": does(pages.ADD, own=True)}
     queryset = ApiKey.objects.with_owner()
     serializer_class = serializers.KeySerializer
     filterset_class = KeyFilters
@@ -89,17 +89,16 @@ class Keys(GenericAPIView[ApiKey]):
     )
     def post(self, request: Request) -> Response:
         """The secret is in this answer and nowhere else."""
+        return once(request, lambda: self.issued(request))
+
+    def issued(self, request: Request) -> Response:
         may_for_all = is_over_all(request, self.rules["POST"])
         if not may_for_all and not self_service.is_offered():
-            raise not_allowed()
+            raise not_permitted(self.rules["POST"])
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         issue = actions.issue if may_for_all else issue_to_oneself
-        return once(request, lambda: shown(201, *issue(**sent.rights(), **made_by(request))))
-
-
-def not_allowed() -> Refusal:
-    return forbidden("permission", "This needs staff with the permission keys.add_apikey.")
+        return shown(201, *issue(**sent.rights(), **made_by(request)))
 
 
 def issue_to_oneself(
@@ -113,7 +112,7 @@ def issue_to_oneself(
 ) -> tuple[ApiKey, str]:
     """What a holder may issue, where SELF_SERVICE lets holders: as on the account page, for nobody else."""
     if owner != actor:
-        raise not_allowed()
+        raise not_permitted(Keys.rules["POST"])
     preset = preset_of(scopes)
     if preset is None or expires_at is None:
         raise bad_value(
@@ -176,7 +175,7 @@ def check_if_match(request: Request, key: ApiKey) -> None:
 
 
 class Key(OneKey):
-    rules = {"GET": sees("keys.view_apikey"), "PATCH": does("keys.change_apikey")}
+    rules = {"GET": sees(pages.SEE), "PATCH": does(*pages.PERMISSIONS["rights"])}
 
     @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
     def get(self, request: Request, key_id: str) -> Response:
@@ -192,11 +191,11 @@ class Key(OneKey):
     )
     def patch(self, request: Request, key_id: str) -> Response:
         """Only what is sent is changed."""
-        sent = serializers.ChangeSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
 
         def act() -> Response:
             key = self.get_key(key_id, locked=True)
+            sent = serializers.ChangeSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
             actions.change(key=key, **sent.validated_data, **made_by(request))
             return self.answered(key_id)
 
@@ -215,11 +214,10 @@ class KeyAct(Key):
     sent_class: type[Serializer[Any]] = serializers.ReasonSerializer
 
     def act(self, request: Request, key_id: str, action: Any) -> Response:
-        sent = self.sent_class(data=request.data)
-        sent.is_valid(raise_exception=True)
-
         def done() -> Response:
             key = self.get_key(key_id, locked=True)
+            sent = self.sent_class(data=request.data)
+            sent.is_valid(raise_exception=True)
             return self.done(action(key=key, **sent.validated_data, **made_by(request)))
 
         return once(request, transaction.atomic(done))
@@ -241,7 +239,7 @@ def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Metho
 
 
 class Pause(KeyAct):
-    rules = {"POST": does("keys.change_apikey")}
+    rules = {"POST": does(*pages.PERMISSIONS["pause"])}
 
     @act_schema("pause", "Stop a key until it is resumed")
     def post(self, request: Request, key_id: str) -> Response:
@@ -249,7 +247,7 @@ class Pause(KeyAct):
 
 
 class Resume(KeyAct):
-    rules = {"POST": does("keys.change_apikey")}
+    rules = {"POST": does(*pages.PERMISSIONS["resume"])}
     sent_class = serializers.NothingSerializer
 
     @act_schema("resume", "Let a paused key work again", request=serializers.NothingSerializer)
@@ -260,7 +258,7 @@ class Resume(KeyAct):
 class Revoke(KeyAct):
     """End a key for good. A holder may end his own."""
 
-    rules = {"POST": does("keys.change_apikey", own=True)}
+    rules = {"POST": does(*pages.PERMISSIONS["revoke"], own=True)}
 
     @act_schema("revoke", "End a key for good")
     def post(self, request: Request, key_id: str) -> Response:
@@ -268,8 +266,7 @@ class Revoke(KeyAct):
 
 
 class Rotate(KeyAct):
-    # A new secret is as good as a new key: who may not issue keys may not get one by rotating either.
-    rules = {"POST": does("keys.change_apikey", "keys.add_apikey", own=True)}
+    rules = {"POST": does(*pages.PERMISSIONS["rotate"], own=True)}
     sent_class = serializers.RotateSerializer
 
     @act_schema(
@@ -288,7 +285,7 @@ class Rotate(KeyAct):
 
 
 class Events(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees("keys.view_apikey")}
+    rules = {"GET": sees(pages.SEE)}
     queryset = KeyEvent.objects.select_related("actor")
     serializer_class = serializers.EventSerializer
     filter_backends = ()
@@ -314,7 +311,7 @@ class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Activity(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees("keys.view_apikey")}
+    rules = {"GET": sees(activity_admin.SEE)}
     queryset = KeyEvent.objects.select_related("key__owner", "actor")
     serializer_class = serializers.ActivitySerializer
     filterset_class = EventFilters

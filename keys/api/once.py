@@ -28,6 +28,7 @@ IDEMPOTENCY = OpenApiParameter(
 )
 KEPT = datetime.timedelta(hours=24)
 PATIENCE = "10s"  # that the second of two at once waits for the first
+HEADERS = ("ETag", "Cache-Control")  # that belong to the answer
 SECRETS = ("key", "link")  # the fields that hold one
 SHOWN_ALREADY = (
     "This was done already, and its secret was shown then, once. If it is lost, rotate the key with the "
@@ -37,7 +38,10 @@ SHOWN_ALREADY = (
 
 def once(request: Request, act: Callable[[], Response]) -> Response:
     """What `act` answers; if the caller sent this Idempotency-Key before, what it answered then, but for the
-    secret. Only what was done is remembered: a refusal may be sent again and be judged anew."""
+    secret. Only what was done is remembered: a refusal may be sent again and be judged anew.
+
+    `act` checks what was sent, too: by now it may be what is no longer possible, such as an expiry that has passed.
+    """
     name = request.headers.get(HEADER)
     if name is None:
         return act()
@@ -65,7 +69,8 @@ def remembered(request: Request, name: str, act: Callable[[], Response]) -> Resp
         return again(row, fingerprint(request))
     response = act()
     row.status, row.answer = response.status_code, without_secret(response.data)
-    row.save(update_fields=["status", "answer"])
+    row.headers = {header: response[header] for header in HEADERS if header in response}
+    row.save(update_fields=["status", "answer", "headers"])
     return response
 
 
@@ -77,7 +82,7 @@ def again(row: IdempotentRequest, sent: str) -> Response:
             reason="idempotency_key_reused",
             message=f"This {HEADER} came with another request before. Take a new one for a new request.",
         )
-    return Response(row.answer, status=row.status, headers={"Idempotent-Replayed": "true"})
+    return Response(row.answer, status=row.status, headers={**row.headers, "Idempotent-Replayed": "true"})
 
 
 def caller_of(request: Request) -> str:

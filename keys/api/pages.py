@@ -22,7 +22,7 @@ PAGING = ("cursor", "size")
 
 
 class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
-    """A parameter that is none would list everything where the caller meant little: it is refused."""
+    """A parameter that is none or is empty, would list everything where the caller meant little: it is refused."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         paging = PAGING if view.pagination_class else ()  # type: ignore[attr-defined]
@@ -51,13 +51,15 @@ class TimeFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
-    """Raise Refusal for a query parameter that means nothing here, or comes twice."""
+    """Raise Refusal for a query parameter that means nothing here, is empty, or comes twice."""
     for name, values in request.query_params.lists():
         if name not in known:
             there_are = f"there are {', '.join(sorted(known))}" if known else "there are none here"
             raise bad_value(f"{name}: no such parameter; {there_are}", {name[:100]: ["No such parameter."]})
         if len(values) > 1:
             raise bad_value(f"{name}: given twice", {name: ["Give it once."]})
+        if not values[0].strip():
+            raise bad_value(f"{name}: empty; leave it out to mean any", {name: ["Give a value."]})
 
 
 def newest(rows: "QuerySet[Row]", size: int, after: str | None) -> "list[Row]":

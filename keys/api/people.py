@@ -4,7 +4,6 @@ from typing import Any
 
 import django_filters
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
@@ -14,14 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import actions, authentication, invitations
+from keys.admin_log import log
 from keys.api import serializers
-from keys.api.callers import Rule, address_of, does, key_of, made_by, sees, user_of, within
+from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
+from keys.invitation_pages import ADD, mailed
 from keys.invitation_pages import address_of as address_of_link
-from keys.invitation_pages import mailed
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
+from keys.user_pages import CHANGE, SEE
 
 
 class Me(GenericAPIView[User]):
@@ -61,7 +62,7 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Users(GenericAPIView[User]):
-    rules = {"GET": sees("keys.view_user"), "POST": does("keys.add_user")}
+    rules = {"GET": sees(SEE), "POST": does(ADD)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
@@ -89,25 +90,15 @@ class Users(GenericAPIView[User]):
     )
     def post(self, request: Request) -> Response:
         """Without a password: it holds keys, and signs in once somebody invites it."""
-        sent = serializers.NewUserSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-        name, email = sent.validated_data["name"], sent.validated_data["email"]
 
         def act() -> Response:
-            user = invitations.add_user(name=name, email=email)
-            logged(request, user, "Added.")
+            sent = serializers.NewUserSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
+            user = invitations.add_user(**sent.validated_data)
+            log(user, "Added.", **made_by(request))
             return Response(serializers.UserSerializer(user).data, status=201)
 
         return once(request, transaction.atomic(act))
-
-
-def logged(request: Request, user: User, text: str) -> None:
-    """Into Django's own log of what admins did, as the pages do: the user's page shows it as its history."""
-    via = key_of(request)
-    words = f"{text} From {address_of(request) or 'an unknown address'}{f', with {via.public_id}' if via else ''}."
-    LogEntry.objects.log_actions(
-        user_of(request).pk, [user], CHANGE, change_message=words, single_object=True
-    )
 
 
 def one_user(users: "QuerySet[User]", user_id: str) -> User:
@@ -118,7 +109,7 @@ def one_user(users: "QuerySet[User]", user_id: str) -> User:
 
 
 class OneUser(GenericAPIView[User]):
-    rules = {"GET": sees("keys.view_user")}
+    rules = {"GET": sees(SEE)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filter_backends = ()
@@ -136,7 +127,7 @@ class Invite(OneUser):
     """The link is as good as a password until it is used."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does("keys.change_user")}
+    rules = {"POST": does(CHANGE)}
 
     @extend_schema(
         operation_id="users_invite",
@@ -149,11 +140,11 @@ class Invite(OneUser):
     def post(self, request: Request, user_id: str) -> Response:
         """It works once, for a week; older links end."""
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             made, secret = invitations.invite(user=user, actor=user_of(request))
-            logged(request, user, "Invited.")
+            log(user, "Invited.", **made_by(request))
             link = address_of_link(secret)
             answer = {
                 "user": serializers.UserSerializer(user).data,
@@ -185,12 +176,12 @@ class Withdraw(Invite):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             withdrawn = invitations.withdraw(user=user)
             if withdrawn:
-                logged(request, user, "Sign-in link withdrawn.")
+                log(user, "Sign-in link withdrawn.", **made_by(request))
             return Response({"withdrawn": withdrawn})
 
         return once(request, act)
@@ -200,7 +191,7 @@ class Deactivate(Invite):
     """Only superusers deactivate staff, as in the admin pages."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does("keys.change_user")}
+    rules = {"POST": does(CHANGE)}
 
     @extend_schema(
         operation_id="users_deactivate",
@@ -212,12 +203,12 @@ class Deactivate(Invite):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        sent = serializers.ReasonSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
 
         def act() -> Response:
+            sent = serializers.ReasonSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
             keys = actions.deactivate(user=user, **sent.validated_data, **made_by(request))
-            logged(request, user, f"Deactivated; {len(keys)} keys are paused.")
+            log(user, f"Deactivated; {len(keys)} keys are paused.", **made_by(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))
@@ -240,11 +231,11 @@ class Reactivate(Deactivate):
     )
     def post(self, request: Request, user_id: str) -> Response:
         user = self.get_changeable(user_id)
-        serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
 
         def act() -> Response:
+            serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             keys = actions.reactivate(user=user)
-            logged(request, user, "Reactivated.")
+            log(user, "Reactivated.", **made_by(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))

@@ -9,7 +9,6 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
-from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from keys.actions import ActionError, NotAllowed
@@ -38,8 +37,8 @@ def request_id_of(request: HttpRequest) -> str:
 
 
 def problem(request: HttpRequest, refusal: Refusal) -> JsonResponse:
-    """A refusal where no view of the API is reached."""
-    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message)
+    more = {"errors": refusal.errors} if refusal.errors else {}
+    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
     response = JsonResponse(answer, status=refusal.status, content_type=CONTENT_TYPE, headers=refusal.headers)
     response["Cache-Control"] = "no-store"
     return response
@@ -111,9 +110,9 @@ def framework(error: exceptions.APIException) -> Refusal:
     message = words(error.detail)
     match error.status_code:
         case 403:
-            return forbidden("csrf", message)
+            return forbidden("csrf" if message.startswith("CSRF") else "forbidden", message)
         case 405:
-            return Refusal(status=405, error_code="METHOD_NOT_ALLOWED", reason="bad_method", message=message)
+            return bad_method(message)
         case 415:
             return Refusal(
                 status=415, error_code="UNSUPPORTED_MEDIA_TYPE", reason="bad_media_type", message=message
@@ -121,22 +120,28 @@ def framework(error: exceptions.APIException) -> Refusal:
     return invalid("bad_request", message)
 
 
+def bad_method(message: str, *allowed: str) -> Refusal:
+    """405; of a view of the framework's, that adds the methods itself."""
+    return Refusal(
+        status=405,
+        error_code="METHOD_NOT_ALLOWED",
+        reason="bad_method",
+        message=message,
+        headers={"Allow": ", ".join(allowed)} if allowed else {},
+    )
+
+
 def sentence(error: Exception) -> str:
     text = str(error)
     return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
-def handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    """Django REST framework's EXCEPTION_HANDLER."""
+def handler(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
+    """Django REST framework's EXCEPTION_HANDLER. Its answer is no `Response`, which a page would show as HTML."""
     refusal = refusal_of(error)
-    request = context["request"]
+    request: HttpRequest = context["request"]._request
     if refusal is None:
         return None
     set_rollback()
-    request._request.api_reason = refusal.reason
-    more = {"errors": refusal.errors} if refusal.errors else {}
-    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
-    headers = {**refusal.headers, "Cache-Control": "no-store"}
-    if isinstance(error, exceptions.MethodNotAllowed):
-        headers["Allow"] = ", ".join(context["view"].allowed_methods)
-    return Response(answer, status=refusal.status, headers=headers, content_type=CONTENT_TYPE)
+    request.api_reason = refusal.reason  # type: ignore[attr-defined]  # for the usage log
+    return problem(request, refusal)

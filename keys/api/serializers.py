@@ -131,7 +131,10 @@ class RightsSerializer(StrictSerializer):
         required=False, allow_null=True, help_text="null: it does not expire."
     )
     expires_in = serializers.CharField(
-        required=False, max_length=6, help_text="Instead of expires_at: 30m, 12h, 90d, 4w from now."
+        required=False,
+        max_length=6,
+        error_messages={"max_length": "At most 99999, and m, h, d or w: 30m, 12h, 90d or 4w."},
+        help_text="Instead of expires_at: 30m, 12h, 90d, 4w from now.",
     )
     preset = serializers.ChoiceField(
         choices=[preset.value for preset in Preset], required=False, help_text="Instead of scopes."

@@ -20,6 +20,7 @@ from keys.api.pages import TimeFilter, refuse_unknown
 from keys.api.problems import bad_value
 from keys.models import User
 from proxy import exports
+from proxy.call_pages import SEE
 from proxy.calls import Call, CallQuerySet, CallTotal, Cursor
 
 STATUS_CLASSES = [(str(first), f"{first}xx") for first in (2, 3, 4, 5)]
@@ -97,7 +98,7 @@ class CallSerializer(serializers.Serializer[Call]):
 
 
 class Calls(GenericAPIView[Call]):
-    rules = {"GET": sees("proxy.view_call")}
+    rules = {"GET": sees(SEE)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filterset_class = CallFilters
@@ -149,7 +150,7 @@ def form_of(request: Request) -> str:
 
 
 class OneCall(GenericAPIView[Call]):
-    rules = {"GET": sees("proxy.view_call")}
+    rules = {"GET": sees(SEE)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filter_backends = ()
@@ -240,7 +241,7 @@ class UsageSerializer(serializers.Serializer[Any]):
 class Usage(GenericAPIView[CallTotal]):
     """From the totals by day and by hour; the hours are kept for some days only."""
 
-    rules = {"GET": sees("proxy.view_call")}
+    rules = {"GET": sees(SEE)}
     queryset = CallTotal.objects.all()
     serializer_class = UsageSerializer
     filterset_class = UsageFilters
@@ -283,6 +284,12 @@ def usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow) -
     columns = {column: name for group in by for column, name in GROUPS[group].items()}
     if not columns:
         sums = totals.sums()
-        return [{name: sums[name] for name in ("calls", "bytes_in", "bytes_out", "duration_ms")}]
+        names = ("calls", "bytes_in", "bytes_out", "duration_ms")
+        return [{name: rounded(sums[name]) for name in names}]
     grouped = totals.grouped(*columns)[: MOST_ROWS + 1]
-    return [{columns.get(name, name): value for name, value in row.items()} for row in grouped]
+    return [{columns.get(name, name): rounded(value) for name, value in row.items()} for row in grouped]
+
+
+def rounded(value: Any) -> Any:
+    """Sums of milliseconds carry the noise of floats."""
+    return round(value, 3) if isinstance(value, float) else value

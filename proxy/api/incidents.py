@@ -9,6 +9,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from keys import pages
 from keys.api.callers import does, sees, user_of
 from keys.api.keys import one_of
 from keys.api.pages import refuse_unknown
@@ -16,7 +17,7 @@ from keys.api.problems import conflict
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey
 from keys.refusals import Refusal, unavailable
-from proxy import incident, registry
+from proxy import incident, registration_pages, registry
 
 
 class SinceSerializer(serializers.Serializer[Any]):
@@ -44,7 +45,7 @@ class TouchedSerializer(serializers.Serializer[Any]):
 
 
 class Touched(GenericAPIView[ApiKey]):
-    rules = {"GET": sees("keys.view_apikey", "proxy.view_registration", "proxy.view_call", own=False)}
+    rules = {"GET": sees(pages.SEE, registration_pages.SEE, own=False)}
     serializer_class = TouchedSerializer
     filter_backends = ()
     pagination_class = None
@@ -82,7 +83,7 @@ class MarksSerializer(serializers.Serializer[Any]):
 
 
 class Quarantine(GenericAPIView[ApiKey]):
-    rules = {"POST": does("keys.change_apikey")}
+    rules = {"POST": does(pages.CHANGE, registration_pages.SEE)}
     serializer_class = QuarantineSerializer
 
     @extend_schema(

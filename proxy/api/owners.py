@@ -11,7 +11,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import does, sees, within
+from keys.api.callers import does, made_by, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.problems import bad_value
@@ -20,6 +20,7 @@ from keys.models import ApiKey, User
 from proxy import actions
 from proxy.messages import CANONICAL_INTEGER
 from proxy.models import Owner
+from proxy.pages import CHANGE, SEE
 
 
 def by_user(user: User) -> Q:
@@ -51,7 +52,7 @@ class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Owners(GenericAPIView[Owner]):
-    rules = {"GET": sees("proxy.view_owner")}
+    rules = {"GET": sees(SEE)}
     queryset = Owner.objects.select_related("user")
     serializer_class = OwnerSerializer
     filterset_class = OwnerFilters
@@ -88,7 +89,7 @@ class HandedOverSerializer(serializers.Serializer[Any]):
 
 
 class HandOver(GenericAPIView[User]):
-    rules = {"POST": does("proxy.change_owner")}
+    rules = {"POST": does(CHANGE)}
     serializer_class = HandOverSerializer
 
     @extend_schema(
@@ -100,14 +101,14 @@ class HandOver(GenericAPIView[User]):
     )
     def post(self, request: Request, user_id: str) -> Response:
         giver = one_user(User.objects.all(), user_id)
-        sent = HandOverSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-        taker = sent.validated_data["to"]
-        if giver == taker:
-            raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
 
         def act() -> Response:
-            return Response({"objects": actions.hand_over(giver=giver, taker=taker)})
+            sent = HandOverSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
+            taker = sent.validated_data["to"]
+            if giver == taker:
+                raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
+            return Response({"objects": actions.hand_over(giver=giver, taker=taker, **made_by(request))})
 
         return once(request, transaction.atomic(act))
 
@@ -126,7 +127,7 @@ class SharedSerializer(serializers.Serializer[Owner]):
 
 
 class Share(GenericAPIView[Owner]):
-    rules = {"POST": does("proxy.change_owner")}
+    rules = {"POST": does(CHANGE)}
     serializer_class = ShareSerializer
 
     @extend_schema(
@@ -137,10 +138,10 @@ class Share(GenericAPIView[Owner]):
         responses={200: SharedSerializer},
     )
     def post(self, request: Request) -> Response:
-        sent = ShareSerializer(data=request.data)
-        sent.is_valid(raise_exception=True)
-
         def act() -> Response:
-            return Response(SharedSerializer(actions.mark_shared(**sent.validated_data)).data)
+            sent = ShareSerializer(data=request.data)
+            sent.is_valid(raise_exception=True)
+            owner = actions.mark_shared(**sent.validated_data, **made_by(request))
+            return Response(SharedSerializer(owner).data)
 
         return once(request, transaction.atomic(act))

@@ -21,6 +21,7 @@ from keys.models import ApiKey, User
 from proxy import compliance, exports, verification
 from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
 from proxy.models import Registration, RegistrationQuerySet
+from proxy.registration_pages import SEE
 from proxy.verification import Head
 
 
@@ -83,7 +84,7 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
 
 
 class Registrations(GenericAPIView[Registration]):
-    rules = {"GET": sees("proxy.view_registration")}
+    rules = {"GET": sees(SEE)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filterset_class = RegistrationFilters
@@ -133,7 +134,7 @@ class RegistrationExport(Registrations):
 
 
 class OneRegistration(GenericAPIView[Registration]):
-    rules = {"GET": sees("proxy.view_registration")}
+    rules = {"GET": sees(SEE)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filter_backends = ()
@@ -163,7 +164,7 @@ class LedgerSerializer(serializers.Serializer[Any]):
 
 
 class Ledger(GenericAPIView[Registration]):
-    rules = {"GET": sees("proxy.view_registration", own=False)}
+    rules = {"GET": sees(SEE, own=False)}
     serializer_class = LedgerSerializer
     filter_backends = ()
     pagination_class = None
@@ -192,7 +193,7 @@ class VerificationSerializer(serializers.Serializer[Any]):
 
 
 class Verification(GenericAPIView[Registration]):
-    rules = {"POST": sees("proxy.view_registration", own=False)}
+    rules = {"POST": sees(SEE, own=False)}
     serializer_class = VerifySerializer
 
     @extend_schema(

@@ -13,6 +13,7 @@ from keys.api.callers import sees, within
 from keys.api.keys import one_of, owned
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey
+from keys.pages import SEE
 from proxy.forms import METHODS
 from proxy.simulator import simulate
 
@@ -39,7 +40,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
 class Try(GenericAPIView[ApiKey]):
     """Nothing is sent to MLflow and nothing recorded of the call that is tried."""
 
-    rules = {"POST": sees("keys.view_apikey")}
+    rules = {"POST": sees(SEE)}
     serializer_class = TrySerializer
 
     @extend_schema(

@@ -29,7 +29,8 @@ Owner.objects.create(environment="live", kind="experiment", name="9", user=User.
 
 @pytest.fixture(scope="module")
 def api_portal(echo_server):
-    with portal(mlflow_url=echo_server.url, DEFAULT_REQUESTS_PER_MINUTE="1000000") as running:
+    given = {"DEFAULT_REQUESTS_PER_MINUTE": "1000000", "SET_BY_MAKE_RUN": "MLFLOW_URL"}
+    with portal(mlflow_url=echo_server.url, **given) as running:
         running.manage("shell", "-c", STAFF)
         yield running
 

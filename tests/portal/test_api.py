@@ -44,6 +44,38 @@ def test_the_answer_is_json_whatever_is_asked_for(client):
     assert answer["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    ("method", "address", "allowed"),
+    [
+        ("get", "/api/v1/leaks", "POST"),
+        ("options", "/api/v1/leaks/", "POST"),
+        ("post", "/api/v1/docs", "GET, HEAD, OPTIONS"),
+        ("delete", "/api/v1/schema", "GET, HEAD, OPTIONS"),
+        ("put", "/api/v1/keys", "GET, POST, HEAD, OPTIONS"),
+    ],
+)
+def test_another_method_is_a_problem_that_names_those_there_are(client, method, address, allowed):
+    answer = getattr(client, method)(address)
+
+    assert (answer.status_code, answer["Content-Type"]) == (405, "application/problem+json")
+    assert (answer.json()["reason"], answer.json()["request_id"]) == ("bad_method", answer["X-Request-ID"])
+    assert answer["Allow"] == allowed
+
+
+@pytest.mark.parametrize("address", ["/api/v1/keys", "/api/v1/keys/"])
+def test_the_methods_of_an_address_are_told_to_anybody(client, address):
+    answer = client.options(address)
+
+    assert (answer.status_code, answer["Allow"]) == (200, "GET, POST, HEAD, OPTIONS")
+    assert answer.json() == {"methods": ["GET", "POST", "HEAD", "OPTIONS"]}
+
+
+def test_a_found_key_is_reported_with_a_slash_too(client):
+    answer = client.post("/api/v1/leaks/", {"key": 1}, content_type="application/json")
+
+    assert (answer.status_code, answer.json()["reason"]) == (400, "bad_report")
+
+
 def test_the_schema_lists_every_address_for_anybody():
     described = json.loads(Client().get("/api/v1/schema/").content)
 

@@ -10,6 +10,7 @@ from django.test import Client
 
 from keys.models import User
 from keys.scopes import Scope
+from portal.api_schema import schema
 from tests.keys.api.callers import program, refused
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -119,3 +120,15 @@ def test_what_follows_from_another_setting_is_shown_as_it_is_in_force(alice, set
     assert found["MLFLOW_HOST_HEADER"].value == "mlflow.internal:5000"
     assert found["ENVIRONMENT_NAME"].value == "registry.example"
     assert (found["ENVIRONMENT_NAME"].source, found["DEBUG"].value) == ("default", "false")
+
+
+def test_the_api_says_whence_in_the_words_of_its_schema(monkeypatch):
+    monkeypatch.setenv("SET_BY_MAKE_RUN", "PORT,MLFLOW_URL")
+    row = schema()["components"]["schemas"]["Setting"]["properties"]["source"]
+    name = row.get("$ref", row.get("allOf", [{}])[0].get("$ref", "")).rpartition("/")[2]
+    words = (schema()["components"]["schemas"][name] if name else row)["enum"]
+
+    answer = program(User.objects.create_superuser("alice"), Scope.PORTAL_READ).get("/settings")
+
+    assert "set by make run" in words
+    assert {setting["source"] for setting in answer.json()["results"]} <= set(words)

@@ -83,6 +83,7 @@ class TestIssue:
             ({"networks": ["here"]}, "networks", "no network"),
             ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at", "past"),
             ({"expires_in": "soon"}, "expires_in", "no time"),
+            ({"expires_in": "999999d"}, "expires_in", "At most 99999, and m, h, d or w"),
             ({"expires_in": "1d", "expires_at": None}, "expires_in", "not both"),
             ({"environment": "prod"}, "environment", "prod"),
             ({"colour": "red"}, "colour", "No such field"),
@@ -239,6 +240,11 @@ class TestSessions:
         refused(client.post(f"{API}/keys", body, content_type="application/json"), 403, "csrf")
         assert not ApiKey.objects.exists()
 
+    def test_asking_for_the_methods_is_no_write(self, bob):
+        answer = bob("OPTIONS", "/keys")
+
+        assert (answer.status_code, answer["Allow"]) == (200, "GET, POST, HEAD, OPTIONS")
+
     def test_a_key_counts_and_not_the_session_beside_it(self, cast, dora):
         client = signed_in(cast["alice"], headers={"Authorization": f"Bearer {dora.secret}"})
 
@@ -366,7 +372,10 @@ class TestLists:
     def test_refuse_what_is_no_page(self, alice, query):
         refused(alice.get(f"/keys?{query}"), 400, "bad_value")
 
-    @pytest.mark.parametrize("query", ["ower=dora", "user=a&user=b", "state=alive", "expires_before=soon"])
+    @pytest.mark.parametrize(
+        "query",
+        ["ower=dora", "user=a&user=b", "state=alive", "expires_before=soon", "user=", "q=%20", "size="],
+    )
     def test_refuse_filters_that_would_not_filter(self, alice, query):
         refused(alice.get(f"/keys?{query}"), 400, "bad_value")
 

@@ -58,6 +58,62 @@ def test_the_order_of_fields_and_a_slash_make_no_other_request(alice):
     assert again["Idempotent-Replayed"] == "true"
 
 
+def later(monkeypatch, **passed: int) -> None:
+    now = timezone.now() + timedelta(**passed)
+    monkeypatch.setattr(timezone, "now", lambda: now)
+
+
+def replayed(first, second) -> None:
+    assert first.status_code in (200, 201), first.content
+    assert (second.status_code, second["Idempotent-Replayed"]) == (first.status_code, "true")
+    for header in ("ETag", "Cache-Control"):
+        assert second.get(header) == first.get(header)
+
+
+def test_an_expiry_that_has_passed_since_is_no_other_request(alice, monkeypatch):
+    body = {**NEW, "expires_at": (timezone.now() + timedelta(minutes=5)).isoformat()}
+    first = alice.post("/keys", body, Idempotency_Key="one")
+    later(monkeypatch, minutes=6)
+    second = alice.post("/keys", body, Idempotency_Key="one")
+
+    replayed(first, second)
+    assert second["ETag"]
+    assert second["Cache-Control"] == "no-store"
+    refused(
+        alice.post("/keys", {**body, "name": "other"}, Idempotency_Key="one"), 422, "idempotency_key_reused"
+    )
+    refused(alice.post("/keys", body, Idempotency_Key="two"), 400, "bad_value")
+
+
+def test_an_expiry_that_was_changed_and_has_passed_is_no_other_request(cast, alice, monkeypatch):
+    address = f"/keys/{key_of(cast['dora']).public_id}"
+    body = {"expires_at": (timezone.now() + timedelta(minutes=5)).isoformat()}
+    first = alice.patch(address, body, Idempotency_Key="one")
+    later(monkeypatch, minutes=6)
+
+    replayed(first, alice.patch(address, body, Idempotency_Key="one"))
+
+
+def test_an_owner_who_was_deactivated_since_makes_no_other_request(cast, alice):
+    first = alice.post("/keys", NEW, Idempotency_Key="one")
+    handed = alice.post(f"/users/{cast['bob'].public_id}/hand-over", {"to": "dora"}, Idempotency_Key="two")
+    alice.post(f"/users/{cast['dora'].public_id}/deactivate")
+
+    replayed(first, alice.post("/keys", NEW, Idempotency_Key="one"))
+    again = alice.post(f"/users/{cast['bob'].public_id}/hand-over", {"to": "dora"}, Idempotency_Key="two")
+    replayed(handed, again)
+
+
+def test_a_holders_key_is_told_after_self_service_has_ended_too(dora, settings):
+    settings.SELF_SERVICE = True
+    body = {"user": "dora", "name": "mine", "preset": "reader", "expires_in": "1d"}
+    first = dora.post("/keys", body, Idempotency_Key="one")
+    settings.SELF_SERVICE = False
+
+    replayed(first, dora.post("/keys", body, Idempotency_Key="one"))
+    refused(dora.post("/keys", body, Idempotency_Key="two"), 403, "permission")
+
+
 def test_names_are_each_callers_own(alice, bob):
     assert alice.post("/keys", NEW, Idempotency_Key="one").json()["key"]
     assert bob.post("/keys", NEW, Idempotency_Key="one").json()["key"]

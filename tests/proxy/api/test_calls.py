@@ -77,11 +77,18 @@ class TestCalls:
             "since=soon",
             "until=0001-01-01T00:00:00%2B12:00",
             "cursor=1",
+            "since=&user=",
             "nothing=1",
         ],
     )
     def test_refuse_what_does_not_filter(self, alice, query):
         refused(alice.get(f"/calls?{query}"), 400, "bad_value")
+
+    def test_tell_of_microseconds_and_no_noise_of_floats(self, cast, alice):
+        call(key_of(cast["dora"]), 1, duration_ms=796.8989999999999, upstream_ms=0.1 + 0.2)
+
+        [row] = alice.get("/calls").json()["results"]
+        assert (row["duration_ms"], row["upstream_ms"]) == (796.899, 0.3)
 
     def test_take_times_of_any_zone(self, cast, alice):
         record = call(key_of(cast["dora"]), 1)
@@ -180,6 +187,14 @@ class TestUsage:
         assert [row["calls"] for row in self.rows(alice, "?user=bob")] == [5]
         assert [row["calls"] for row in self.rows(alice, f"?key={doras.public_id}&operation=runs.get")] == [4]
 
+    def test_tells_of_microseconds_and_no_noise_of_floats(self, cast, alice):
+        total(key_of(cast["dora"]), 1), total(key_of(cast["bob"]), 1)
+        CallTotal.objects.filter(user=cast["dora"]).update(duration_ms=0.1)
+        CallTotal.objects.filter(user=cast["bob"]).update(duration_ms=0.2)
+
+        assert [row["duration_ms"] for row in self.rows(alice)] == [0.3]
+        assert [row["duration_ms"] for row in self.rows(alice, "?by=operation")] == [0.3]
+
     def test_by_model_is_counted_in_the_log(self, cast, alice, dora):
         for number, user in enumerate(["dora", "dora", "bob"]):
             call(key_of(cast[user]), number, object_kind="registered_model", object_name="fraud")
@@ -191,6 +206,7 @@ class TestUsage:
         "query",
         [
             "by=colour",
+            "by=",
             "by=day,hour",
             "by=model,key",
             "since=x",

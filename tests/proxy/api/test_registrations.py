@@ -169,6 +169,19 @@ class TestOwners:
         assert shared == {"experiment_id": "7", "environment": "live", "is_shared": True, "owner": "dora"}
         refused(alice.post("/experiments/share", {**body, "experiment_id": "x"}), 400, "bad_value")
 
+    def test_tell_who_handed_them_over_or_shared_them(self, cast, owned, alice):
+        alice.post(f"/users/{cast['dora'].public_id}/hand-over", {"to": "bob"})
+        for is_shared in (True, False):
+            alice.post("/experiments/share", {"experiment_id": "7", "is_shared": is_shared})
+
+        entries = alice.get("/admin-log").json()["results"]
+        by = f"From 127.0.0.1, with {alice.key.public_id}."
+        assert [(entry["actor"], entry["kind"], entry["details"]) for entry in entries] == [
+            ("alice", "owner", f"No longer shared. {by}"),
+            ("alice", "owner", f"Shared. {by}"),
+            ("alice", "user", f"Handed over 1 object to bob. {by}"),
+        ]
+
     def test_take_as_many_queries_for_30_as_for_3(self, alice):
         counts = []
         for rows in (3, 30):
