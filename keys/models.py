@@ -125,15 +125,20 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def expiring(self, within: datetime.timedelta) -> "ApiKeyQuerySet":
         """Keys that still work and will not after that time."""
-        return self.active().filter(expires_at__lte=timezone.now() + within)
+        return self.expiring_before(timezone.now() + within)
+
+    def expiring_before(self, end: datetime.datetime) -> "ApiKeyQuerySet":
+        return self.active().filter(expires_at__lte=end)
 
     def unused(self, since: datetime.timedelta = UNUSED) -> "ApiKeyQuerySet":
         """Keys that work, are older than that and have not been used for as long, by either secret."""
-        before = timezone.now() - since
+        return self.unused_since(timezone.now() - since)
+
+    def unused_since(self, start: datetime.datetime) -> "ApiKeyQuerySet":
         return self.active().filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=before),
-            Q(previous_used_at=None) | Q(previous_used_at__lt=before),
-            created_at__lt=before,
+            Q(last_used_at=None) | Q(last_used_at__lt=start),
+            Q(previous_used_at=None) | Q(previous_used_at__lt=start),
+            created_at__lt=start,
         )
 
 

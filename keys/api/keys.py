@@ -41,8 +41,10 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
     state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="in_state")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     q = django_filters.CharFilter(method="found", label="Part of name, owner, id, or a masked key.")
-    expires_before = TimeFilter(field_name="expires_at", lookup_expr="lt")
-    unused_since = TimeFilter(method="unused", label="Not used from then on.")
+    expires_before = TimeFilter(method="expiring", label="Works now, and expires by then.")
+    unused_since = TimeFilter(
+        method="unused", label="Works, is older than that, and was not used from then on."
+    )
 
     def of_user(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
         return keys.filter(Q(owner__username=value) | Q(owner__public_id=value))
@@ -53,11 +55,11 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
     def found(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
         return keys.matching(value)
 
+    def expiring(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
+        return keys.expiring_before(value)
+
     def unused(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
-        return keys.filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=value),
-            Q(previous_used_at=None) | Q(previous_used_at__lt=value),
-        )
+        return keys.unused_since(value)
 
 
 class Keys(GenericAPIView[ApiKey]):
@@ -308,6 +310,14 @@ class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
     actor = django_filters.CharFilter(field_name="actor__username", label="Who did it.")
     since = TimeFilter(field_name="at", lookup_expr="gte", label="From then on.")
     until = TimeFilter(field_name="at", lookup_expr="lt", label="Before then.")
+    q = django_filters.CharFilter(method="found", label="Part of the key's name, id or owner.")
+
+    def found(self, events: QuerySet[KeyEvent], name: str, value: str) -> QuerySet[KeyEvent]:
+        return events.filter(
+            Q(key__name__icontains=value)
+            | Q(key__public_id__icontains=value)
+            | Q(key__owner__username__icontains=value)
+        )
 
 
 class Activity(GenericAPIView[KeyEvent]):

@@ -46,6 +46,16 @@ class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
     name = django_filters.CharFilter(label="Its id; a registered model's name.")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     is_shared = django_filters.BooleanFilter()
+    owned = django_filters.ChoiceFilter(
+        choices=[("user", "By a user"), ("nobody", "By nobody")], method="of_anybody", label="By whom."
+    )
+    q = django_filters.CharFilter(method="found", label="Part of its name or id, or of its owner's name.")
+
+    def of_anybody(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
+        return rows.filter(user__isnull=value == "nobody")
+
+    def found(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
+        return rows.filter(Q(name__icontains=value) | Q(user__username__icontains=value))
 
     def of_user(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
         return rows.filter(user__in=User.objects.filter(Q(username=value) | Q(public_id=value)))

@@ -54,6 +54,10 @@ class TestUsers:
         assert [user["name"] for user in alice.get("/users?q=char").json()["results"]] == ["charlie"]
         staff = alice.get("/users?is_staff=false").json()["results"]
         assert [user["name"] for user in staff] == ["dora"]
+        cast["charlie"].groups.set(Group.objects.filter(name=AUDITORS))
+        for query, name in (("is_superuser=true", "alice"), (f"group={AUDITORS}", "charlie")):
+            assert [user["name"] for user in alice.get(f"/users?{query}").json()["results"]] == [name]
+        refused(alice.get("/users?group=Wheel"), 400, "bad_value")
 
     def test_others_are_not_there_for_who_may_not(self, cast, dora):
         assert dora.get(f"/users/{cast['dora'].public_id}").json()["name"] == "dora"

@@ -150,7 +150,10 @@ class TestOwners:
         assert [(thing["kind"], thing["user"]) for thing in found] == [("run", None), ("experiment", "dora")]
         assert [thing["name"] for thing in dora.get("/owners").json()["results"]] == ["7"]
         assert charlie.get("/owners").json()["results"] == []
-        assert [t["name"] for t in alice.get("/owners?kind=run&environment=live").json()["results"]] == ["r"]
+        for query in ("kind=run&environment=live", "owned=nobody", "q=R&kind=run"):
+            assert [t["name"] for t in alice.get(f"/owners?{query}").json()["results"]] == ["r"]
+        for query in ("owned=user", "q=dor"):
+            assert [t["name"] for t in alice.get(f"/owners?{query}").json()["results"]] == ["7"]
 
     def test_hand_over_what_they_own(self, cast, owned, alice, charlie):
         address = f"/users/{cast['dora'].public_id}/hand-over"
