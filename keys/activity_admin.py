@@ -1,20 +1,18 @@
 """What was done to keys, by whom and from where: for reading, by everybody who may see it."""
 
-import csv
-from collections.abc import Iterator
 from typing import Any, cast
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
+from keys import exports
 from keys.columns import badge, happening, lines
 from keys.models import KeyEvent
 from keys.moments import exactly
@@ -28,8 +26,24 @@ COLOURS = {
     "Rotated": "info",
     "Revoked": "danger",
 }
-CHUNK = 1000  # rows read at a time
-COLUMNS = ["at", "what", "key_id", "key", "owner", "who", "address", "details"]
+# Of the files.
+COLUMNS: exports.Columns = {
+    "at": lambda event: event.at.isoformat(timespec="seconds"),
+    "what": lambda event: event.kind,
+    "key_id": lambda event: event.key.public_id,
+    "key": lambda event: event.key.name,
+    "owner": lambda event: event.key.owner.username,
+    "who": lambda event: event.actor.username if event.actor else "",
+    "address": lambda event: event.address,
+    "details": lambda event: "; ".join(happening(event)),
+}
+LOG_COLUMNS: exports.Columns = {
+    "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
+    "who": lambda entry: entry.user.get_username(),
+    "about": lambda entry: entry.object_repr,
+    "kind": lambda entry: entry.content_type.name if entry.content_type else "",
+    "details": lambda entry: entry.get_change_message() or entry.get_action_flag_display(),
+}
 
 
 class WhoFilter(TextFilter):  # type: ignore[misc]
@@ -80,18 +94,7 @@ class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
         return lookup == "key__id__exact" or bool(super().lookup_allowed(lookup, value, request))
 
     def get_urls(self) -> list[URLPattern]:
-        export = self.admin_site.admin_view(self.export)
-        return [path("export/", export, name="keys_keyevent_export"), *super().get_urls()]
-
-    def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """What the list shows with these filters, whole, as CSV."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        events = self.get_changelist_instance(request).get_queryset(request)
-        response = StreamingHttpResponse(written(events), content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = 'attachment; filename="key-activity.csv"'
-        response["Cache-Control"] = "no-store"
-        return response
+        return [exports.export(self, "key-activity", COLUMNS), *super().get_urls()]
 
     @admin.display(description="Time (UTC)")
     def time(self, event: KeyEvent) -> str:
@@ -119,42 +122,6 @@ class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
         return format_html("<div>{}</div>", lines(happening(event)) or "-")  # one thing, on narrow screens
 
 
-class Echo:
-    """A file that gives back what is written to it."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def written(events: QuerySet[KeyEvent]) -> Iterator[str]:
-    """The rows in pages by keyset: a slow reader holds no transaction open."""
-    writer: Any = csv.writer(Echo())
-    yield writer.writerow(COLUMNS)
-    events, before = events.order_by("-pk"), 2**63 - 1
-    while page := list(events.filter(pk__lt=before)[:CHUNK]):
-        for event in page:
-            yield writer.writerow(row(event))
-        before = page[-1].pk
-
-
-def row(event: KeyEvent) -> list[str]:
-    return [
-        event.at.isoformat(timespec="seconds"),
-        event.kind,
-        event.key.public_id,
-        cell(event.key.name),
-        cell(event.key.owner.username),
-        cell(event.actor.username) if event.actor else "",
-        event.address or "",
-        cell("; ".join(happening(event))),
-    ]
-
-
-def cell(text: str) -> str:
-    """A text as a spreadsheet shows it and does not compute it: names are anybody's choice."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
-
-
 @admin.register(LogEntry)
 class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
     """What admins did to users, and to what users own: Django's own log, which the pages write."""
@@ -165,7 +132,7 @@ class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter_submit = True
     list_per_page = 50
     list_select_related = ["user", "content_type"]
-    list_before_template = "admin/keys/activity_tabs.html"
+    list_before_template = "admin/keys/keyevent/list_before.html"
     paginator = InfinitePaginator
     show_full_result_count = False
     sortable_by = ()
@@ -173,6 +140,9 @@ class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ["object_repr"]
     search_help_text = "Name of the user or object"
     fields = readonly_fields = list_display
+
+    def get_urls(self) -> list[URLPattern]:
+        return [exports.export(self, "admin-log", LOG_COLUMNS), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 
 from keys import activity_admin as activity_admin  # registers its pages
-from keys import key_page, pages, tokens
+from keys import exports, key_page, pages, tokens
 from keys import user_admin as user_admin  # registers its pages
 from keys.columns import (
     STATE_COLOURS,
@@ -30,6 +30,32 @@ from keys.columns import (
 from keys.filters import ExpiringFilter, OwnerFilter, StateFilter, UnusedFilter
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.scopes import in_words
+
+# Of the list as a file. `key`: masked, as everywhere.
+COLUMNS: exports.Columns = {
+    "id": lambda key: key.public_id,
+    "name": lambda key: key.name,
+    "key": lambda key: key.masked,
+    "owner": lambda key: key.owner.username,
+    "owner_id": lambda key: key.owner.public_id,
+    "state": lambda key: key.state,
+    "environment": lambda key: key.environment,
+    "scopes": lambda key: " ".join(key.scopes),
+    "any_owner": lambda key: key.any_owner,
+    "networks": lambda key: " ".join(key.networks),
+    "patterns": lambda key: " ".join(key.patterns),
+    "requests_per_minute": lambda key: key.requests_per_minute,
+    "monthly_requests": lambda key: key.monthly_requests,
+    "monthly_bytes": lambda key: key.monthly_bytes,
+    "purpose": lambda key: key.purpose,
+    "created_at": lambda key: key.created_at,
+    "created_by": lambda key: key.created_by.username if key.created_by else "",
+    "expires_at": lambda key: key.expires_at,
+    "last_used_at": lambda key: key.used_at,
+    "paused_at": lambda key: key.paused_at,
+    "revoked_at": lambda key: key.revoked_at,
+    "revoked_reason": lambda key: key.revoked_reason,
+}
 
 
 @admin.register(ApiKey)
@@ -48,6 +74,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
     list_filter_sheet = True
     list_select_related = ["owner", "created_by"]
     list_per_page = 50
+    list_before_template = "admin/list_before.html"
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
     search_help_text = "Name, owner, id, key or its ends"
 
@@ -75,6 +102,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         return [
             path("", self.list_view, name="keys_apikey_changelist"),
             path("find/", wrap(pages.find), name="keys_apikey_find"),
+            exports.export(self, "keys", COLUMNS),
             *own,
             *super().get_urls(),
         ]

@@ -2,12 +2,12 @@
 
 import datetime
 
-# Up to how many seconds a unit is used, its name, and how many seconds it has.
+# Below how many of it a unit is used, its name, and how many seconds it has.
 UNITS = (
-    (3600, "minute", 60),
-    (2 * 86_400, "hour", 3600),
-    (60 * 86_400, "day", 86_400),
-    (730 * 86_400, "month", 30 * 86_400),
+    (60, "minute", 60),
+    (48, "hour", 3600),
+    (121, "day", 86_400),
+    (24, "month", 30 * 86_400),
     (float("inf"), "year", 365 * 86_400),
 )
 
@@ -32,9 +32,9 @@ def ago(at: datetime.datetime, *, now: datetime.datetime | None = None) -> str:
 
 
 def lasting(seconds: float) -> str:
-    """In the unit that people use for so long: "59 minutes", "47 hours", "59 days"."""
-    name, size = next((name, size) for limit, name, size in UNITS if seconds < limit)
-    count = int(seconds // size)
+    """In the unit that people use for so long, rounded: "59 minutes", "47 hours", "90 days"."""
+    name, size = next((name, size) for limit, name, size in UNITS if round(seconds / size) < limit)
+    count = round(seconds / size)
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 

@@ -122,7 +122,8 @@ def sent(request: HttpRequest) -> Any:
 @permission_required(ADD, raise_exception=True)
 def issue(request: HttpRequest) -> HttpResponse:
     """Issue a key: the form, and in the answer to its POST the secret, this once."""
-    form, made = IssueForm(sent(request)), Once(request)
+    form = IssueForm(sent(request), initial={"owner": request.GET.get("owner")})  # a user's page links here
+    made = Once(request)
     if not is_done(form, lambda: made.make(form, lambda: actions.issue(**form.rights(), **made_by(request)))):
         return key_page(request, "issue.html", title="Issue a key", form=form)
     title = "Key issued" if made.token else "This key was issued already"

@@ -15,9 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminEmailInputWidget
 
-from keys import groups, invitation_pages, invitations, user_pages
+from keys import exports, groups, invitation_pages, invitations, user_pages
 from keys.columns import ApiKeyInline, badge, timed
 from keys.key_page import chart
 from keys.models import ApiKey, User
@@ -41,6 +41,25 @@ admin.site.unregister(Group)  # there are two, which `keys.groups` keeps as they
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
     admin.site.unregister(_model)  # django-allauth's: people look after their own on the account pages
 RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
+# Of the list as a file.
+COLUMNS: exports.Columns = {
+    "username": lambda user: user.username,
+    "id": lambda user: user.public_id,
+    "email": lambda user: user.email,
+    "account": lambda user: "active" if user.is_active else "deactivated",
+    "role": lambda user: role(user),
+    "groups": lambda user: "; ".join(sorted(group.name for group in user.groups.all())),
+    "permissions": lambda user: " ".join(sorted(each.codename for each in user.user_permissions.all())),
+    "keys": lambda user: user.keys_held,
+    "created_at": lambda user: user.date_joined,
+    "last_sign_in": lambda user: user.last_login,
+}
+
+
+def role(user: User) -> str:
+    if user.is_superuser:
+        return "superuser"
+    return "staff" if user.is_staff else "key holder"
 
 
 class GroupsField(forms.ModelMultipleChoiceField):
@@ -54,21 +73,38 @@ class PermissionsField(forms.ModelMultipleChoiceField):
         return PERMISSIONS[cast(Permission, obj).codename]
 
 
+class UserForm(UserChangeForm):  # type: ignore[misc]
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off"}),
+        help_text="Where alerts about their keys and links to a new password go. A provider's sign-in that has "
+        "verified this address is this user's.",
+    )
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"])
+        if email and User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError("Another user has this e-mail address.")
+        return email
+
+
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     """Users are deactivated, never deleted: their keys and calls stay in the records."""
 
-    form = UserChangeForm
+    form = UserForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ["username", "public_id", "account", "role", "key_count", "last_sign_in"]
+    list_display = ["username", "public_id", "address", "account", "role", "key_count", "last_sign_in"]
     list_filter = ["is_active", "is_staff", "is_superuser", "groups"]
     list_per_page = 50
+    list_before_template = "admin/list_before.html"
     search_fields = ["username", "public_id", "email"]
     search_help_text = "Name, id or address"
     ordering = ["username"]
     filter_horizontal = []
     fieldsets = [
-        (None, {"fields": ["username", "public_id", "password_is"]}),
+        (None, {"fields": ["username", "email", "public_id", "password_is"]}),
         ("Account", {"fields": ["account", *RAISING]}),
     ]
     readonly_fields = [
@@ -98,7 +134,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
             for name, view in (user_pages.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
-        return [*own, *super().get_urls()]
+        return [exports.export(self, "users", COLUMNS), *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -177,11 +213,13 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
     def key_count(self, user: User) -> int:
         return cast(int, user.keys_held)  # type: ignore[attr-defined]
 
+    @admin.display(description="E-mail", ordering="email")
+    def address(self, user: User) -> str:
+        return user.email
+
     @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
     def role(self, user: User) -> str:
-        if user.is_superuser:
-            return "superuser"
-        return "staff" if user.is_staff else "key holder"
+        return role(user)
 
     @admin.display(description="Last sign-in", ordering="last_login")
     def last_sign_in(self, user: User) -> str:

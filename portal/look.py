@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.urls import reverse_lazy
 
+from proxy.mlflow_pages import ROOT
+
 STATIC = "/static/portal"
 
 
@@ -83,6 +85,7 @@ UNFOLD: dict[str, Any] = {
                     ),
                     link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
                     link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
+                    {"title": "MLflow", "icon": "science", "link": ROOT},
                     link("Activity", "history", "admin:keys_keyevent_changelist", may_see("keys.keyevent")),
                     link(
                         "Settings in force",

@@ -51,7 +51,12 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return error(request, 403, "forbidden", "You may not do this here.")
+    return error(
+        request,
+        403,
+        "forbidden",
+        "You may not do this here. Ask a superuser of this portal for the right.",
+    )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -12,6 +12,9 @@ from typing import Any
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
+from keys.exports import Echo, in_pieces
+from keys.exports import cell as cell  # commands have these from here
+from keys.exports import plain as plain
 from keys.models import ApiKey, User
 from proxy import compliance
 from proxy.calls import Call, CallQuerySet
@@ -142,13 +145,6 @@ def ordered(row: Call | Registration, fields: list[str], known: Row) -> Row:
     return {name: plain(known[name] if name in known else getattr(row, name)) for name in fields}
 
 
-def plain(value: Any) -> Any:
-    """As JSON has it; times in ISO 8601 with their zone, milliseconds without the noise of floats."""
-    if isinstance(value, float):
-        return round(value, 3)
-    return value.isoformat() if hasattr(value, "isoformat") else value
-
-
 def csv_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
     """RFC 4180, with a line of names first."""
     line = csv.writer(Echo(), lineterminator="\r\n")
@@ -161,34 +157,6 @@ def json_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
     """One JSON object a line."""
     for row in rows:
         yield json.dumps({name: row[name] for name in fields}, ensure_ascii=False) + "\n"
-
-
-class Echo:
-    """A file for csv.writer, whose `writerow` then returns the line."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def cell(value: Any) -> str:
-    """A value as a spreadsheet shows it and does not compute it: callers choose names, tags and clients."""
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
-
-
-def in_pieces(lines: Iterable[str], *, size: int = 64 * 1024) -> Iterator[bytes]:
-    """A few large pieces in place of many small ones; the first is one line, so that it is there at once."""
-    piece: list[str] = []
-    length, wanted = 0, 1
-    for line in lines:
-        piece.append(line)
-        length += len(line)
-        if length >= wanted:
-            yield "".join(piece).encode()
-            piece, length, wanted = [], 0, size
-    yield "".join(piece).encode()
 
 
 def download(name: str, form: str, fields: list[str], rows: Iterable[Row]) -> StreamingHttpResponse:

@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from keys.exports import cell
 from keys.models import ApiKey
 from keys.pages import CHANGE, key_of, made_by, may_see, page
 from keys.refusals import Refusal
 from proxy import incident, registration_pages, registry
-from proxy.exports import cell
 from proxy.incident import Mark, Touch
 
 SHOWN = 500  # of what it touched; the file has all

@@ -13,11 +13,14 @@ PLACES = {
 }
 
 
-def address(kind: str, name: str, version: str = "", *, is_prompt: bool = False) -> str:
+def address(environment: str, kind: str, name: str, version: str = "", *, is_prompt: bool = False) -> str:
     """The path of MLflow's page about a thing (a model version's `name` is its model's), "" if there is none.
 
-    Without a version, that of a model version is its model's.
+    Without a version, that of a model version is its model's. The pages show the live registry alone: what is of
+    the test environment has none.
     """
+    if environment != "live":
+        return ""
     if kind == "model_version" and not version:
         kind = "registered_model"
     if is_prompt and kind in ("registered_model", "model_version"):

@@ -9,14 +9,30 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
-from keys.columns import badge, moment
-from proxy import pages
+from keys import exports
+from keys.columns import badge, moment, timed
+from proxy import mlflow_pages, pages
 from proxy.models import Owner
 from proxy.ownership import IN_WORDS
 from proxy.routes import OPERATIONS
+
+# Of the list as a file.
+COLUMNS: exports.Columns = {
+    "kind": lambda owner: owner.kind,
+    "name": lambda owner: owner.name,
+    "environment": lambda owner: owner.environment,
+    "owner": lambda owner: owner.user.username if owner.user else "",
+    "owner_id": lambda owner: owner.user.public_id if owner.user else "",
+    "is_shared": lambda owner: owner.is_shared,
+    "is_reserved": lambda owner: owner.is_reserved,
+    "created_at": lambda owner: owner.created_at,
+    "key": lambda owner: owner.key.name if owner.key else "",
+    "key_id": lambda owner: owner.key.public_id if owner.key else "",
+}
 
 
 def kinds() -> list[str]:
@@ -52,9 +68,9 @@ class NobodyFilter(admin.SimpleListFilter):
 
 @admin.register(Owner)
 class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
-    list_display = ["name", "kind_in_words", "owner", "mark", "environment", "created_on"]
+    list_display = ["name", "kind_in_words", "owner", "mark", "environment", "created_on", "in_mlflow"]
     list_filter = [KindFilter, NobodyFilter, "is_shared", "environment"]
-    list_select_related = ["user"]
+    list_select_related = ["user", "key"]
     list_before_template = "admin/proxy/owner/list_before.html"
     list_per_page = 50
     ordering = ["-pk"]
@@ -64,14 +80,14 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ["name", "user__username"]
     search_help_text = "Name, id or owner"
     fieldsets = [
-        (None, {"fields": ["name", "kind_in_words", "owner", "mark", "environment"]}),
+        (None, {"fields": ["name", "kind_in_words", "owner", "mark", "environment", "in_mlflow"]}),
         ("Created through the portal", {"fields": ["created", "key_name"]}),
     ]
-    readonly_fields = ["kind_in_words", "owner", "mark", "created", "key_name"]
+    readonly_fields = ["kind_in_words", "owner", "mark", "in_mlflow", "created", "key_name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Owner]:
         queryset: QuerySet[Owner] = super().get_queryset(request)
-        return queryset.select_related("user")
+        return queryset.select_related("user", "key")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -90,6 +106,7 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
         return [
             path("hand-over/", wrap(pages.hand_over), name="proxy_owner_hand_over"),
             path("share/", wrap(pages.share), name="proxy_owner_share"),
+            exports.export(self, "owners", COLUMNS),
             *super().get_urls(),
         ]
 
@@ -116,7 +133,12 @@ class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="Since")
     def created_on(self, owner: Owner) -> str:
-        return f"{owner.created_at:%Y-%m-%d}"
+        return timed(owner.created_at)
+
+    @admin.display(description="In MLflow")
+    def in_mlflow(self, owner: Owner) -> str:
+        where = mlflow_pages.address(owner.environment, owner.kind, owner.name)
+        return format_html('<a class="row-link" href="{}">Open</a>', where) if where else "-"
 
     @admin.display(description="Time")
     def created(self, owner: Owner) -> str:

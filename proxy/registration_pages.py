@@ -127,7 +127,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
         model=Registration,
         title="A model",
         name=name,
-        environment=environment,
+        registry=environment,  # `environment` is what unfold calls its badge
         shown=shown,
         happenings=story.happenings(shown.rows),
         versions=story.versions(told),

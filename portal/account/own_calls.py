@@ -17,7 +17,7 @@ from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
 from portal.explanations import explanations
 from proxy import exports
-from proxy.calls import CallQuerySet, Cursor
+from proxy.calls import EVERY_DAY, CallQuerySet, Cursor
 from proxy.models import Call, Registration
 from proxy.routes import OPERATIONS
 
@@ -60,7 +60,7 @@ def log(request: HttpRequest) -> HttpResponse:
         after = Cursor.parse(request.GET["after"]) if "after" in request.GET else None
     except (ValueError, OverflowError):
         after = None
-    found = calls.with_caller().page(after=after, size=SIZE)
+    found = calls.with_caller().page(after=after, size=SIZE, windows=EVERY_DAY)
     return page(
         request,
         "calls.html",

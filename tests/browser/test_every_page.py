@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern, URLResolver, get_resolver
 from mlflow import MlflowClient
+from playwright.sync_api import Page
 
 from tests.browser.conftest import Visit
 from tests.portals import Portal, portal, wait_for
@@ -92,6 +94,8 @@ def places(busy) -> dict[str, str]:
     request_id = refused.headers["X-Request-ID"]
     [call] = busy.calls(request_id=request_id)
     [[key_id, user_id]] = busy.sql("select id, owner_id from keys_apikey where public_id = %s", issued["id"])
+    ended = busy.issue("bob", "--name", "ended")["id"]
+    busy.manage("revoke_key", ended)
     invitation = json.loads(busy.manage("invite_user", "--user", "dana", "--json").stdout)
     [[row, *_]] = busy.sql("select id from proxy_registration where operation = 'model-versions.create'")[:1]
     return {
@@ -99,6 +103,7 @@ def places(busy) -> dict[str, str]:
         "bob": bob.cookie,
         "key": key_id,
         "key_id": issued["id"],
+        "ended": ended,
         "user": user_id,
         "invited": busy.sql("select id from keys_user where username = 'dana'")[0][0],
         "invitation": urlsplit(invitation["link"]).path,
@@ -183,6 +188,24 @@ PAGES: dict[str, tuple[str, str]] = {
 }
 
 
+def wrong_password(page: Page) -> None:
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill("not hers")
+    send_as_it_is(page)
+
+
+def send_as_it_is(page: Page) -> None:
+    page.eval_on_selector("main form", "form => { form.noValidate = true; form.requestSubmit(); }")
+
+
+# What pages show besides: where, as whom, and what is done there first.
+STATES: dict[str, tuple[str, str, Callable[[Page], None] | None]] = {
+    "a wrong password": ("/account/login/", "", wrong_password),
+    "a form's errors": ("/account/keys/issue/", "bob", send_as_it_is),
+    "a message": ("/account/keys/{ended}/revoke/", "bob", None),
+}
+
+
 def test_every_address_that_is_a_page_is_looked_at():
     pages = {found for found in addresses(get_resolver().url_patterns) if not ELSEWHERE.match(found)}
 
@@ -191,7 +214,7 @@ def test_every_address_that_is_a_page_is_looked_at():
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wrong_on_any_page(scheme, chromium, busy, places):
+def test_nothing_is_wrong_on_any_page(scheme, busy, places, chromium):
     wrong: list[str] = []
     axe = Axe()
     for who in ("", "bob", "boss"):
@@ -203,20 +226,32 @@ def test_nothing_is_wrong_on_any_page(scheme, chromium, busy, places):
         for address, (path, whose) in PAGES.items():
             if whose == who:
                 wrong += look(window, axe, address, path.format(**places), scheme)
+        for state, (path, whose, act) in STATES.items():
+            if whose == who:
+                wrong += look(window, axe, state, path.format(**places), scheme, act)
         wrong += [f"foreign request: {url}" for url in window.foreign] + window.errors
         context.close()
 
     assert not wrong, "\n".join(wrong)
 
 
-def look(window: Visit, axe: Axe, address: str, path: str, scheme: str) -> list[str]:
-    """What is wrong on this page."""
+def look(
+    window: Visit, axe: Axe, address: str, path: str, scheme: str, act: Callable[[Page], None] | None = None
+) -> list[str]:
+    """What is wrong on this page, once `act` has been done there."""
     page = window.page
     page.set_viewport_size(WIDE)
     answer = page.goto(window.origin + path)
     assert answer is not None
     wrong = [] if answer.status == 200 else [f"{path}: status {answer.status}"]
+    if act:
+        with page.expect_navigation():
+            act(page)
     page.wait_for_load_state("networkidle")
+    if address in STATES and not page.locator(".flash, .notice.danger, .errorlist").count():
+        wrong.append(f"{path}: nothing is said of {address}")
+    if address.startswith("admin/") and not page.get_by_text("local", exact=True).count():
+        wrong.append(f"{path}: does not say which portal this is")
     keep(window, address, scheme, "wide")
     for finding in axe.run(page).response["violations"]:
         if finding["impact"] in ("serious", "critical") and (address, finding["id"]) not in KNOWN:

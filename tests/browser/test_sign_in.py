@@ -95,7 +95,10 @@ def test_staff_set_up_an_app_before_any_admin_page_and_are_asked_for_its_code_ev
     first.page.locator("input[name=code]").fill(code(secret))
     first.follow("Activate", role="button")
     expect(first.page.get_by_label("Unused codes")).to_be_visible()
+    expect(first.page.get_by_role("button", name="Copy")).to_be_visible()
     first.page.get_by_label("I have saved").check()
+    first.follow("Back to Security")
+    assert first.page.url == f"{first.origin}/account/2fa/"
     first.goto("/admin/")
     expect(first.page).to_have_url(f"{first.origin}/admin/")
 

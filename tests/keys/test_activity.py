@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 
 from keys import actions
-from keys.activity_admin import CHUNK
+from keys.exports import CHUNK
 from keys.groups import AUDITORS
 from keys.models import KeyEvent, User
 from tests.keys.people import USERS, key_of, queries, signed_in
@@ -114,8 +114,8 @@ def test_it_takes_as_many_queries_for_1000_events_as_for_10(cast, alice):
     assert counts[0] == counts[1] == 3  # session, user, one page
 
 
-def exported(client, query=None) -> str:
-    response = client.get(EXPORT, query or {})
+def exported(client, query=None, *, address: str = EXPORT) -> str:
+    response = client.get(address, query or {})
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     return b"".join(response.streaming_content).decode()
 
@@ -146,6 +146,14 @@ class TestOfUsers:
 
         assert alice.post(f"{OF_USERS}{entry.pk}/change/", {"object_repr": "x"}).status_code == 403
         assert alice.post(f"{OF_USERS}{entry.pk}/delete/", {"post": "yes"}).status_code == 403
+
+    def test_it_is_to_be_had_as_a_file(self, cast, alice, bob):
+        bob.post(f"{USERS}{cast['dora'].pk}/deactivate/", {"reason": "left"})
+
+        [entry] = csv.DictReader(io.StringIO(exported(alice, address=f"{OF_USERS}export/")))
+
+        assert (entry["who"], entry["about"], entry["kind"]) == ("bob", "dora", "user")
+        assert entry["details"].startswith("Deactivated")
 
     def test_it_takes_as_many_queries_for_1000_entries_as_for_10(self, cast, alice):
         about = ContentType.objects.get_for_model(User)

@@ -16,6 +16,7 @@ from tests.keys.people import (
     ISSUE,
     KEYS,
     SECRET,
+    USERS,
     everything_stored,
     filled,
     key_of,
@@ -332,3 +333,12 @@ def test_the_form_takes_as_many_queries_for_1000_users_as_for_10(cast, alice):
         counts.append(queries(lambda: alice.get(ISSUE)))
 
     assert counts[0] == counts[1]
+
+
+def test_a_users_page_leads_to_the_form_with_the_owner_chosen(cast, alice):
+    dora = cast["dora"]
+    address = f"{ISSUE}?owner={dora.pk}"
+
+    assert f'href="{address}"' in alice.get(f"{USERS}{dora.pk}/change/").content.decode()
+    assert f'<option value="{dora.pk}" selected' in alice.get(address).content.decode()
+    assert alice.get(f"{ISSUE}?owner=nobody").status_code == 200

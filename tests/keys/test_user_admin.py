@@ -2,6 +2,7 @@
 
 import re
 
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.urls import reverse
 
@@ -86,3 +87,36 @@ def test_the_page_says_whether_there_is_a_password_and_nothing_of_how_it_is_stor
 
         assert re.search(rf">\s*{words}\s*<", page)
         assert not re.search("salt|algorithm|pbkdf2|argon2|scrypt|bcrypt", page)
+
+
+def test_an_e_mail_address_is_shown_changed_and_told(cast, alice):
+    dora, none = cast["dora"], {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
+    page = f"{USERS}{dora.pk}/change/"
+
+    alice.post(page, {"username": "dora", "email": "dora@example.org", **none})
+
+    assert User.objects.get(pk=dora.pk).email == "dora@example.org"
+    assert "dora@example.org" in alice.get(page).content.decode()
+    assert "dora@example.org" in alice.get(USERS).content.decode()
+    assert LogEntry.objects.get(object_id=dora.pk).get_change_message() == "Changed E-mail."
+
+
+def test_an_e_mail_address_of_another_is_refused(cast, alice):
+    User.objects.filter(pk=cast["charlie"].pk).update(email="Charlie@example.org")
+    answers = {"username": "dora", "email": "charlie@example.org"}
+
+    page = alice.post(f"{USERS}{cast['dora'].pk}/change/", answers).content.decode()
+
+    assert "Another user has this e-mail address." in page
+    assert User.objects.get(username="dora").email == ""
+
+
+def test_who_may_not_change_a_user_reads_the_address_and_sends_none(cast, bob):
+    User.objects.filter(pk=cast["alice"].pk).update(email="alice@example.org")
+    page = f"{USERS}{cast['alice'].pk}/change/"
+
+    shown = bob.get(page).content.decode()
+
+    assert "alice@example.org" in shown
+    assert 'name="email"' not in shown
+    assert bob.post(page, {"username": "alice", "email": "bob@example.org"}).status_code == 403

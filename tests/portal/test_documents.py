@@ -67,6 +67,7 @@ def test_the_operations_are_the_codes(client):
 
     for operation in OPERATIONS:
         assert f"{operation.method} {operation.path}" in page
+    assert "`" not in page
 
 
 @pytest.mark.parametrize(

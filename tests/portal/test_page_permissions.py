@@ -64,12 +64,13 @@ ROWS: dict[str, Row] = {
     "admin/<app_label>/": Row(VIEWERS, VIEWERS),
     "admin/(?P<url>.*)$": Row(NOBODY),
     "admin/try/<int:pk>/": Row(VIEWERS, VIEWERS),  # reads by POST
-    **record("keys/apikey", **{"add/": DO, "find/": LIST}),
+    **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST}),
     **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
     **record(
         "keys/user",
         **{
             "add/": DO,
+            "export/": LIST,
             "<path:object_id>/change/": Row(VIEWERS, KEEPERS),
             "<id>/password/": DO,
             "<int:pk>/invite/": DO,
@@ -79,7 +80,7 @@ ROWS: dict[str, Row] = {
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
     **record("keys/keyevent", **{"export/": LIST}),
-    **record("admin/logentry"),
+    **record("admin/logentry", **{"export/": LIST}),
     "admin/health/": READ,
     "admin/settings/": Row(SUPERUSERS),
     **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
@@ -87,7 +88,7 @@ ROWS: dict[str, Row] = {
         "proxy/registration",
         **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ, "model/": READ},
     ),
-    **record("proxy/owner", **{"hand-over/": DO, "share/": DO}),
+    **record("proxy/owner", **{"hand-over/": DO, "share/": DO, "export/": LIST}),
 }
 
 
@@ -153,6 +154,16 @@ def is_answered(client: Client, method: str, address: str) -> bool:
         return "login" not in response["Location"]
     assert response.status_code in (200, 400, 403, 404, 405), (method, address, response.status_code)
     return response.status_code in (200, 400)
+
+
+def test_auditors_get_every_export(people, numbers):
+    exports = [route for route in ROWS if route.endswith("export/")]
+
+    assert len(exports) == len(set(exports)) == 7
+    for route in exports:
+        answer = people["auditor"].get(f"/{route}")
+        assert answer["Content-Type"].startswith("text/csv"), route
+        assert len(b"".join(answer.streaming_content).splitlines()) > 1, route
 
 
 def test_every_address_of_the_admin_has_a_row():

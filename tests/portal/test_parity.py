@@ -31,7 +31,7 @@ class Can:
 KEY = "admin:keys_apikey_"
 CAPABILITIES = {
     "see and search keys": Can(
-        web=f"{KEY}changelist {KEY}change {KEY}find account account-key palette",
+        web=f"{KEY}changelist {KEY}export {KEY}change {KEY}find account account-key palette",
         api="keys_list keys_read",
         command="list_keys",
     ),
@@ -61,7 +61,7 @@ CAPABILITIES = {
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
     "quarantine versions": Can(web="incident", api="keys_quarantine", command="quarantine"),
     "see users": Can(
-        web="admin:keys_user_changelist admin:keys_user_change admin:keys_user_history",
+        web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",
         command="list_users",
     ),
@@ -101,7 +101,7 @@ CAPABILITIES = {
         because="A key that is stolen must not open its user's account.",
     ),
     "see owners": Can(
-        web="admin:proxy_owner_changelist admin:proxy_owner_change admin:proxy_owner_history",
+        web="admin:proxy_owner_changelist admin:proxy_owner_export admin:proxy_owner_change admin:proxy_owner_history",
         api="owners_list",
         because="A command would print millions of rows; hand_over --dry-run counts a user's.",
     ),
@@ -137,7 +137,8 @@ CAPABILITIES = {
     ),
     "see how the portal does": Can(web="admin:index admin-health", api="health", command="doctor"),
     "see what administrators did in the pages": Can(
-        web="admin:admin_logentry_changelist admin:admin_logentry_change admin:admin_logentry_history",
+        web="admin:admin_logentry_changelist admin:admin_logentry_export admin:admin_logentry_change "
+        "admin:admin_logentry_history",
         api="admin_log_list",
         because="Commands are called beside the database; what was done to keys is told by list_events.",
     ),

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from keys.exports import in_pieces
 from proxy import exports
 from proxy.models import Call, Registration
 from tests.keys.people import call
@@ -115,7 +116,7 @@ def test_a_spreadsheet_computes_nothing(key, first):
 def test_pieces_are_large_and_whole():
     lines = [f"{number}é\n" for number in range(1000)]
 
-    pieces = list(exports.in_pieces(lines, size=100))
+    pieces = list(in_pieces(lines, size=100))
 
     assert b"".join(pieces).decode() == "".join(lines)
     assert len(pieces) < 60

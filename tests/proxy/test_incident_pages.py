@@ -51,6 +51,12 @@ def test_it_shows_the_last_day_until_asked_for_more(alice, key):
     assert "This key still works." in day
 
 
+def test_it_leads_to_mlflows_pages(alice, key):
+    day = alice.get(page(key)).content.decode()
+
+    assert 'run <a class="text" href="/mlflow/#/runs/%3Drun%28%29">=run()</a>' in day
+
+
 def test_the_file_has_the_same_and_computes_nothing(alice, key):
     response = alice.get(page(key), {"since": since(24), "format": "csv"})
 

@@ -20,13 +20,17 @@ from proxy.mlflow_pages import address
     ],
 )
 def test_a_thing_has_the_address_that_mlflow_gives_it(thing, where):
-    assert address(*thing) == where
+    assert address("live", *thing) == where
 
 
 def test_a_prompt_has_a_page_of_its_own():
-    assert address("model_version", "greeting", "2", is_prompt=True) == "/mlflow/#/prompts/greeting"
+    assert address("live", "model_version", "greeting", "2", is_prompt=True) == "/mlflow/#/prompts/greeting"
+
+
+def test_what_is_of_the_test_environment_has_none():
+    assert address("test", "run", "0af1") == ""
 
 
 def test_templates_link_with_a_tag():
-    template = Template('{% load mlflow %}{% mlflow_page "run" name as where %}<a href="{{ where }}">')
+    template = Template('{% load mlflow %}{% mlflow_page "live" "run" name as where %}<a href="{{ where }}">')
     assert template.render(Context({"name": "0af1"})) == '<a href="/mlflow/#/runs/0af1">'

@@ -246,3 +246,12 @@ def test_nobody_changes_or_deletes_a_row(key, request, who):
             )
             assert answer.status_code in (302, 403, 405), path
     assert Registration.objects.values().get() == before
+
+
+def test_a_models_page_bears_the_badge_of_the_portal_and_not_of_the_registry(key, auditor):
+    row(key, "registered-models.create", "vision")
+
+    answer = auditor.get(f"{LEDGER}model/", {"name": "vision"})
+
+    assert answer.context["environment"] == ["local", "info"]
+    assert 'href="/mlflow/#/models/vision"' in answer.content.decode()

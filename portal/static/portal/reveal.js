@@ -51,5 +51,6 @@ const reveal = document.querySelector("[data-reveal]");
 if (reveal) {
   warnOfLeaving(reveal);
   forget(reveal);
-  poll(reveal.querySelector("[data-connection]"));
+  const line = reveal.querySelector("[data-connection]");
+  if (line) poll(line); // A canary waits for no call.
 }

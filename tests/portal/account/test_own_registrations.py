@@ -78,7 +78,7 @@ def test_the_ledger_asks_as_much_for_a_thousand_rows_as_for_ten(dora):
     fill(10)
     few = queries(lambda: dora.client.get(LEDGER))
     few_of_story = queries(lambda: story(dora, "dora-model"))
-    fill(300)
+    fill(990)
 
     assert queries(lambda: dora.client.get(LEDGER)) == few
     assert queries(lambda: story(dora, "dora-model")) == few_of_story
@@ -133,3 +133,14 @@ def test_text_of_callers_is_shown_as_text(dora):
     for response in (dora.client.get(LEDGER), story(dora, "<script>alert(1)</script>")):
         assert response.status_code == 200
         assert "<script>alert" not in text(response)
+
+
+@pytest.mark.parametrize("environment", ["live", "test"])
+def test_a_models_story_leads_to_mlflows_pages_which_show_the_live_registry(dora, environment):
+    row(dora.key, "model-versions.create", "fraud", version="1", run_id="a" * 32, environment=environment)
+
+    shown = story(dora, "fraud", environment).content.decode()
+
+    for where in (f"/mlflow/#/runs/{'a' * 32}", "/mlflow/#/models/fraud"):
+        assert (f'href="{where}"' in shown) == (environment == "live")
+    assert "a" * 32 in shown

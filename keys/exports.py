@@ -1,0 +1,91 @@
+"""The admin's lists as CSV, as their filters have them.
+
+Streamed, newest first, in pages by keyset rather than by one cursor on the server: memory stays the same however
+many there are, and a slow reader holds no transaction open.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+
+CHUNK = 1000  # rows read at a time
+
+Columns = dict[str, Callable[[Any], Any]]  # by name: of a row, the value
+
+
+def export(model_admin: "ModelAdmin[Any]", name: str, columns: Columns) -> URLPattern:
+    """Where a list is to be had as a file, for those who may see the list."""
+
+    def view(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        if not model_admin.has_view_permission(request):
+            raise PermissionDenied
+        try:
+            found = model_admin.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return redirect("../?e=1")  # as the list itself does
+        return download(name, columns, found)
+
+    of, wrap = model_admin.opts, model_admin.admin_site.admin_view
+    return path("export/", wrap(view), name=f"{of.app_label}_{of.model_name}_export")
+
+
+def download(name: str, columns: Columns, found: QuerySet[Any]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(in_pieces(lines(columns, found)), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def lines(columns: Columns, found: QuerySet[Any]) -> Iterator[str]:
+    """RFC 4180, with a line of names first."""
+    writer: Any = csv.writer(Echo(), lineterminator="\r\n")
+    yield writer.writerow(columns)
+    found, before = found.order_by("-pk"), 2**63 - 1
+    while page := list(found.filter(pk__lt=before)[:CHUNK]):
+        for row in page:
+            yield writer.writerow([cell(plain(value(row))) for value in columns.values()])
+        before = page[-1].pk
+
+
+class Echo:
+    """A file for csv.writer, whose `writerow` then returns the line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def plain(value: Any) -> Any:
+    """As JSON has it; times in ISO 8601 with their zone, milliseconds without the noise of floats."""
+    if isinstance(value, float):
+        return round(value, 3)
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+def cell(value: Any) -> str:
+    """A value as a spreadsheet shows it and does not compute it: callers choose names, tags and clients."""
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
+    text = "" if value is None else str(value)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+
+
+def in_pieces(lines: Iterable[str], *, size: int = 64 * 1024) -> Iterator[bytes]:
+    """A few large pieces in place of many small ones; the first is one line, so that it is there at once."""
+    piece: list[str] = []
+    length, wanted = 0, 1
+    for line in lines:
+        piece.append(line)
+        length += len(line)
+        if length >= wanted:
+            yield "".join(piece).encode()
+            piece, length, wanted = [], 0, size
+    yield "".join(piece).encode()
