@@ -17,11 +17,8 @@ from keys.scopes import DEFAULT_PRESET, Scope
 PUBLIC_ID_LENGTH = 16
 CHANNEL = "hokusai_changes"  # PostgreSQL's NOTIFY; keys.cache listens
 
-LIMITS = (
-    "requests_per_minute",
-    "monthly_requests",
-    "monthly_bytes",
-)  # fields of a key; None: default or none
+# Fields of a key; None: default or none.
+LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")
 
 
 def new_user_id() -> str:
@@ -127,11 +124,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def expiring_before(self, end: datetime.datetime) -> "ApiKeyQuerySet":
         return self.active().filter(expires_at__lte=end)
 
-    def unused(self, since: datetime.timedelta = UNUSED) -> "ApiKeyQuerySet":
-        """Keys that work, are older than that and have not been used for as long, by either secret."""
-        return self.unused_since(timezone.now() - since)
-
-    def unused_since(self, start: datetime.datetime) -> "ApiKeyQuerySet":
+    def unused(self, start: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        """Keys that work, are older than that and have not been used since, by either secret."""
+        start = start or timezone.now() - UNUSED
         return self.active().filter(
             Q(last_used_at=None) | Q(last_used_at__lt=start),
             Q(previous_used_at=None) | Q(previous_used_at__lt=start),
