@@ -130,11 +130,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def expiring_before(self, end: datetime.datetime) -> "ApiKeyQuerySet":
         return self.active().filter(expires_at__lte=end)
 
-    def unused(self, since: datetime.timedelta = UNUSED) -> "ApiKeyQuerySet":
-        """Keys that work, are older than that and have not been used for as long, by either secret."""
-        return self.unused_since(timezone.now() - since)
-
-    def unused_since(self, start: datetime.datetime) -> "ApiKeyQuerySet":
+    def unused(self, start: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        """Keys that work, are older than that and have not been used since, by either secret."""
+        start = start or timezone.now() - UNUSED
         return self.active().filter(
             Q(last_used_at=None) | Q(last_used_at__lt=start),
             Q(previous_used_at=None) | Q(previous_used_at__lt=start),
@@ -332,7 +330,7 @@ class KeyEvent(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     address = models.GenericIPAddressField(null=True)
-    detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
+    detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict, db_default={})
 
     objects = KeyEventQuerySet.as_manager()
 

@@ -59,7 +59,7 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
         return keys.expiring_before(value)
 
     def unused(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
-        return keys.unused_since(value)
+        return keys.unused(value)
 
 
 class Keys(GenericAPIView[ApiKey]):

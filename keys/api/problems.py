@@ -110,9 +110,9 @@ def framework(error: exceptions.APIException) -> Refusal:
     message = words(error.detail)
     match error.status_code:
         case 403:
-            return (
-                forbidden("csrf", message) if message.startswith("CSRF") else forbidden("permission", message)
-            )
+            if message.startswith("CSRF"):
+                return forbidden("csrf", message)
+            return forbidden("forbidden", message)
         case 405:
             return bad_method(message)
         case 415:

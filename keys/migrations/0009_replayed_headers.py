@@ -13,6 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='idempotentrequest',
             name='headers',
-            field=models.JSONField(default=dict),
+            # processes of the version before write rows without it
+            field=models.JSONField(db_default={}, default=dict),
         ),
     ]
