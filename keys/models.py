@@ -330,7 +330,7 @@ class KeyEvent(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     address = models.GenericIPAddressField(null=True)
-    detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict, db_default={})
+    detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
 
     objects = KeyEventQuerySet.as_manager()
 
@@ -355,7 +355,9 @@ class IdempotentRequest(models.Model):
     fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body.")
     status = models.PositiveSmallIntegerField(default=0)
     answer: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
-    headers: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(default=dict)
+    headers: "models.JSONField[dict[str, str], dict[str, str]]" = models.JSONField(
+        default=dict, db_default={}
+    )
     at = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

@@ -289,7 +289,7 @@ class TestTheCommand:
             call_command("invite_user", "--user", "eve", "--withdraw")
         assert not User.objects.exists()
 
-    def test_says_that_an_address_is_given_once(self, cast):
+    def test_gives_no_address_to_who_is_there(self, cast):
         with pytest.raises(CommandError, match=r"“dora” is there already.*Leave --email out"):
             call_command("invite_user", "--user", "dora", "--email", "dora@example.com")
         assert not Invitation.objects.exists()

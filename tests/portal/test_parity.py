@@ -76,6 +76,10 @@ CAPABILITIES = {
         web="admin:keys_user_change.username",
         because="Programs know users by their ids, which stay (docs/staff.md).",
     ),
+    "correct a user's address": Can(
+        web="admin:keys_user_change.email",
+        because="Links and alerts go there: a person who is signed in, and is named for it (docs/staff.md).",
+    ),
     "give a user rights in the portal": Can(
         web="admin:keys_user_change.is_staff admin:keys_user_change.is_superuser "
         "admin:keys_user_change.groups admin:keys_user_change.user_permissions",

@@ -30,8 +30,8 @@ class Command(BaseCommand):
         user = found(options["user"])
         if user and options["email"] and user.email != options["email"]:
             raise CommandError(
-                f"--email: “{user.username}” is there already, and a user's address is given once, when the user is "
-                "made. Leave --email out, and send the link yourself"
+                f"--email: “{user.username}” is there already, with another address or none. Leave --email out, and "
+                "send the link yourself; or correct the address on the user's admin page first"
             )
         try:
             user = user or invitations.add_user(name=options["user"], email=options["email"])

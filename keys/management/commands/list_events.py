@@ -5,8 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys import exports
-from keys.activity_admin import COLUMNS
+from keys import activity_admin, exports
 from keys.api.serializers import ActivitySerializer
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
@@ -42,7 +41,9 @@ class Command(BaseCommand):
     def export(self, events: KeyEventQuerySet, limit: int) -> None:
         """As it comes, however many there are."""
         with suppress(BrokenPipeError):  # | head
-            for line in limited(exports.lines(COLUMNS, events), limit and limit + 1):  # and the line of names
+            for line in limited(
+                exports.lines(activity_admin.COLUMNS, events), limit and limit + 1
+            ):  # and the line of names
                 self.stdout.write(line, ending="")
             self.stdout.flush()
 

@@ -4,6 +4,7 @@ import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from keys import times
 from keys.api.serializers import described
@@ -55,7 +56,7 @@ def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
     if options["expiring"]:
         keys = keys.expiring(lasting(options, "expiring"))
     if options["unused"]:
-        keys = keys.unused(lasting(options, "unused"))
+        keys = keys.unused(timezone.now() - lasting(options, "unused"))
     if options["find"]:
         keys = keys.matching(options["find"])
     return keys
