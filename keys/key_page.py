@@ -31,6 +31,8 @@ def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     }
     if request.user.has_perm("proxy.view_call"):
         context |= {"chart": chart(key.call_totals), "calls": key.calls.all().page(size=MOST_CALLS)}
+    if request.user.has_perm("proxy.view_registration"):
+        context["registrations"] = key.registrations.order_by("-pk")[:MOST_CALLS]
     return context
 
 

@@ -22,6 +22,7 @@ def test_an_invited_user_sets_a_password_and_lands_on_the_account_page(visit, we
     expect(window.page.get_by_text("too short")).to_be_visible()
     fill(window, PASSWORD)
     assert window.page.url == f"{window.origin}/account/"
+    expect(window.page.get_by_role("link", name="Read the quickstart")).to_be_visible()
 
     again = visit()
     again.goto("/account/login/")

@@ -7,11 +7,14 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from django.template.loader import render_to_string
 from mlflow import MlflowClient
 
+from keys import tokens
 from proxy import compliance
 from tests.portals import Portal
 
@@ -85,6 +88,22 @@ def test_the_quickstart_from_the_first_line_to_the_last(reader, mlflow_server):
     assert f"registered {name}, version {int(number) + 1}" in printed
 
     assert '"experiment_id": "0"' in reader.run(f"{connect}\n{curl}")
+
+
+def test_what_stands_beside_a_new_key_runs_as_it_is(reader):
+    key = SimpleNamespace(owner=SimpleNamespace(username="reader"), public_id="key_1")
+    known = {"key": key, "token": tokens.parse(reader.key), "public_url": reader.portal.url}
+    code = {
+        name: html.unescape(text)
+        for name, text in re.findall(
+            r'<pre id="([\w-]+)"[^>]*>(.*?)</pre>', render_to_string("keys/reveal.html", known), re.DOTALL
+        )
+    }
+
+    assert "Default" in reader.run(code["connect"])
+    assert "Default" in reader.run(f"python - <<'END'\n{code['connect-python']}\nEND")  # in no file
+    assert reader.key not in code["connect-ci"] + code["connect-job"]
+    assert set(yaml.safe_load(code["connect-job"])["env"]) == {"MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN"}
 
 
 def as_a_job(reader: Reader, workflow: dict) -> str:

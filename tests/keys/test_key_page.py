@@ -3,12 +3,14 @@
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey
 from keys.scopes import Preset
 from tests.keys.people import key_of, page_of, queries
+from tests.proxy.ledger_rows import row
 
 
 @pytest.fixture
@@ -113,3 +115,11 @@ def test_it_takes_as_many_queries_for_30_changes_as_for_3(cast, bob, key):
         counts.append(queries(lambda: bob.get(page_of(key))))
 
     assert counts[0] == counts[1]
+
+
+def test_it_has_the_latest_registrations_for_those_who_see_them(alice, bob, key):
+    made = row(key, "registered-models.create", "fraud")
+    address = f'href="{reverse("admin:proxy_registration_change", args=[made.pk])}"'
+
+    assert address in alice.get(page_of(key)).content.decode()
+    assert address not in bob.get(page_of(key)).content.decode()

@@ -1,4 +1,4 @@
-"""Who may open which of the admin's pages, and who may send to it. Each address of the admin has a row here."""
+"""Who may open which page, and who may send to it. Each address of the admin and the account pages has a row here."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from keys import actions
 from keys.groups import AUDITORS, KEY_ADMINS
 from keys.models import User
-from proxy.models import Owner, Registration
+from portal.account.urls import urlpatterns as account_addresses
+from proxy.models import Call, Owner, Registration
 from tests.keys.people import call, everything_stored
+from tests.proxy.ledger_rows import row
 
 PEOPLE = ("anonymous", "holder", "staff without rights", "auditor", "key admin", "superuser")
 ALL = frozenset(PEOPLE)
@@ -89,6 +91,33 @@ ROWS: dict[str, Row] = {
         **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ, "model/": READ},
     ),
     **record("proxy/owner", **{"hand-over/": DO, "share/": DO, "export/": LIST}),
+}
+
+SIGNED_IN = ALL - {"anonymous"}
+HOLDER = frozenset({"holder"})
+# Beside the admin: by address, with the holder's own key, call and model in it. Nobody else sees those, not even a
+# superuser: these pages are each person's own.
+OTHERS: dict[str, Row] = {
+    "/": Row(ALL, ALL),
+    "/docs/": Row(ALL, ALL),
+    "/docs/operations/": Row(ALL, ALL),
+    "/docs/quickstart/": Row(ALL, ALL),
+    "/leaks": Row(ALL, ALL),
+    "/api/v1/docs/": Row(ALL),
+    "/account/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/keys/{key}/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/rotate/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/revoke/": Row(HOLDER, HOLDER),
+    "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/usage/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/download.csv": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/{call}/": Row(HOLDER, HOLDER),
+    "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/registrations/download.csv": Row(SIGNED_IN, SIGNED_IN),
+    "/account/registrations/model/?name=fraud": Row(HOLDER, HOLDER),
+    "/account/2fa/": Row(SIGNED_IN),
 }
 
 
@@ -179,6 +208,34 @@ def test_each_page_answers_those_who_may(people, numbers, route):
     for method, may in (("get", row.get), ("post", row.post)):
         answered = {name for name, client in people.items() if is_answered(client, method, address)}
         assert answered == may, f"{method} {address}"
+
+
+def test_every_address_of_the_account_pages_has_a_row():
+    ours = [address.partition("?")[0] for address in OTHERS if address.startswith("/account/")]
+    names = {resolve(address.format(key="key_1", call="req_1")).url_name for address in ours}
+
+    assert {pattern.name for pattern in account_addresses} <= names
+
+
+@pytest.mark.parametrize("address", OTHERS)
+def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, settings, address):
+    settings.SELF_SERVICE = True
+    holder = User.objects.get(username="dora")
+    key = holder.api_keys.get()
+    row(key, "registered-models.create", "fraud")
+    where = address.format(key=key.public_id, call=Call.objects.get().request_id)
+    for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
+        answered = {name for name, client in people.items() if is_answered(client, method, where)}
+        assert answered == may, f"{method} {where}"
+
+
+def test_mlflows_pages_are_for_everybody_who_is_signed_in(people):
+    """Where a browser is sent that goes there; what MLflow then answers is not asked."""
+    browser = {"HTTP_ACCEPT": "text/html", "HTTP_SEC_FETCH_DEST": "document"}
+    sent_to = {name: client.get("/mlflow", **browser)["Location"] for name, client in people.items()}
+
+    assert {name for name, where in sent_to.items() if where == "/mlflow/"} == SIGNED_IN
+    assert sent_to["anonymous"].startswith("/account/login/")
 
 
 @pytest.mark.parametrize("name", ["staff without rights", "auditor"])
