@@ -44,6 +44,7 @@ LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re
 UNTOLD = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n")
 
+CR = 13
 BAD_REQUEST = (400, "Bad Request")
 STATUS_OF = {
     UnsupportedTransferCoding: (501, "Not Implemented"),
@@ -97,6 +98,8 @@ class Connection(TConn):  # type: ignore[misc]
             return 431, "Request Header Fields Too Large", "The request's headers are too large."
         if self.received[0] not in TOKEN:
             return 400, "Bad Request", "This is not HTTP; for https, use the address with TLS."
+        if (end := self.received.find(b"\n")) >= 0 and self.received[max(end - 1, 0)] != CR:
+            return 400, "Bad Request", "A line of the request does not end with CR LF."
         return None
 
     def take(self) -> bytes:

@@ -281,6 +281,34 @@ class TestOddConnections:
         reply = echo_portal.exchange(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 70_000)
         assert (reply.status, reply.json()["error_code"]) == (431, "INVALID_PARAMETER_VALUE")
 
+    @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\nHost: a\n\n", b"\nGET / HTTP/1.1\r\n"])
+    def test_lines_that_end_with_lf_alone_are_refused_at_once(self, head, echo_portal):
+        assert echo_portal.exchange(head).status == 400
+
+    @pytest.mark.parametrize(
+        "asked",
+        [
+            ["Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__"],
+            [
+                "Connection: Upgrade",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Version: 13",
+                "Sec-WebSocket-Key: AAAA",
+            ],
+        ],
+        ids=["h2c", "websocket"],
+    )
+    def test_nothing_is_upgraded_and_what_stands_behind_is_a_request_of_its_own(
+        self, asked, echo, echo_portal, echo_key
+    ):
+        key = [f"Authorization: Bearer {echo_key['key']}"]
+        head = [f"GET {GET_EXPERIMENT} HTTP/1.1", "Host: 127.0.0.1", *key, *asked, "", ""]
+        received = echo_portal.raw("\r\n".join(head).encode() + LAST)
+
+        assert received.count(b"HTTP/1.1 200 OK\r\n") == 2
+        assert b"HTTP/1.1 101" not in received
+        assert echo.requests[-1].values("Upgrade") == echo.requests[-1].values("HTTP2-Settings") == []
+
     def test_what_is_not_http_is_told_so_at_once(self, echo_portal):
         started = time.monotonic()
         reply = echo_portal.exchange(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
