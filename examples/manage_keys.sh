@@ -1,7 +1,7 @@
 #!/bin/sh
 # A key's life by the management API with curl alone: issue, look, rotate, revoke.
 #   PORTAL=https://HOST PORTAL_KEY=hk_live_… sh manage_keys.sh USER
-# PORTAL_KEY is a key with the scope portal:admin of a user who may issue keys.
+# PORTAL_KEY is a key with the scope portal:admin of a user who may issue keys. USER is there already.
 set -eu
 
 user=${1:?"whose key: sh manage_keys.sh USER"}

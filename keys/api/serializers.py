@@ -187,7 +187,7 @@ class IssueSerializer(RightsSerializer):
         try:
             owner = User.objects.named(value)
         except User.DoesNotExist:
-            raise serializers.ValidationError("There is no such user.") from None
+            raise serializers.ValidationError("There is no such user. POST /api/v1/users adds one.") from None
         if not owner.is_active:
             raise serializers.ValidationError("This account is deactivated.")
         return owner

@@ -307,7 +307,7 @@ class TestOddConnections:
 
         assert received.count(b"HTTP/1.1 200 OK\r\n") == 2
         assert b"HTTP/1.1 101" not in received
-        assert echo.requests[-1].values("Upgrade") == echo.requests[-1].values("HTTP2-Settings") == []
+        assert echo.received[-1].values("Upgrade") == echo.received[-1].values("HTTP2-Settings") == []
 
     def test_what_is_not_http_is_told_so_at_once(self, echo_portal):
         started = time.monotonic()

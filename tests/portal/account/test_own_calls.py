@@ -7,8 +7,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keys import actions
+from keys.models import User
 from portal.explanations import explanations
-from tests.keys.people import SECRET, call, everything_stored, queries
+from tests.keys.people import SECRET, call, everything_stored, queries, signed_in
 from tests.portal.account.test_urls import text
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -139,6 +140,15 @@ def test_the_registration_that_a_call_made_is_named(dora):
 
     assert "dora-model</a>: Model created (Done)" in shown
     assert "dora-model" not in text(dora.client.get(reverse("account-call", args=[dora.call.request_id])))
+
+
+def test_staff_who_see_everybodys_calls_are_led_there(dora, mallory):
+    admin = signed_in(User.objects.create_superuser("root"))
+    there = f"{reverse('admin:proxy_call_changelist')}?request_id={mallory.call.request_id}"
+    where = reverse("account-call", args=[mallory.call.request_id])
+
+    assert there in text(admin.get(where))
+    assert there not in text(dora.client.get(where))
 
 
 def test_anothers_id_and_an_unknown_one_are_answered_alike(dora, mallory):
