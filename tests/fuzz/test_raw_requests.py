@@ -332,5 +332,6 @@ def test_no_bytes_get_past_the_policy(echo_server: EchoServer, echo_portal: Port
     log = echo_portal.log.read_text()
     assert tracebacks(echo_portal) == []
     assert key["key"] not in log
-    assert answers.get(200, 0) > EXAMPLES // 20, "too little of it is HTTP"
+    assert sum(answers.values()) - answers.get(400, 0) > EXAMPLES // 3, "too little of it is HTTP"
+    assert answers.get(200, 0) > EXAMPLES // 60, "too little of it gets through"
     assert echo_portal.request("GET", "/health/live").status == 200
