@@ -10,7 +10,8 @@ run: .venv/embedded.stamp
 
 # JOBS processes share the files of tests, each with a PostgreSQL and an MLflow of its own.
 test: .venv/dev.stamp
-	@exec $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 # mypy reads Django's settings, which want these to be set; nothing is connected to.
 lint: export SECRET_KEY = lint

@@ -89,8 +89,8 @@ targets = st.one_of(
 )
 methods = st.sampled_from(
     [
-        b"GET",
-        b"POST",
+        *[b"GET"] * 6,
+        *[b"POST"] * 4,
         b"PUT",
         b"DELETE",
         b"PATCH",
@@ -332,6 +332,5 @@ def test_no_bytes_get_past_the_policy(echo_server: EchoServer, echo_portal: Port
     log = echo_portal.log.read_text()
     assert tracebacks(echo_portal) == []
     assert key["key"] not in log
-    assert sum(answers.values()) - answers.get(400, 0) > EXAMPLES // 3, "too little of it is HTTP"
-    assert answers.get(200, 0) > EXAMPLES // 60, "too little of it gets through"
+    assert answers.get(200, 0) > EXAMPLES // 20, "too little of it is HTTP"
     assert echo_portal.request("GET", "/health/live").status == 200

@@ -53,6 +53,7 @@ def test_three_processes_are_one_and_what_a_killed_one_counted_stays(echo, echo_
         wait_until(running, name, 70)
 
 
+@pytest.mark.alone
 def test_every_kind_of_call_is_counted_where_it_belongs(echo, echo_portal):
     key = echo_portal.issue("counted", "--any-owner", "--preset", "full")["key"]
     with portal(mlflow_url=echo.url, database=echo_portal.database) as running:
@@ -75,6 +76,7 @@ def test_every_kind_of_call_is_counted_where_it_belongs(echo, echo_portal):
     assert found["hokusai_key_lookups_total", "miss"] == 1
     assert found["hokusai_key_lookups_total", "hit"] == 2
     assert found["hokusai_postgresql_up",] == 1
+    assert found["hokusai_registrations_pending",] == 0
     assert {name[0] for name in found} >= {
         "hokusai_spool_calls",
         "hokusai_spool_oldest_seconds",

@@ -127,13 +127,14 @@ def test_what_takes_longer_is_cut_off_and_written_down(echo, stoppable):
     assert 0 < rows["artifacts.download"]["bytes_out"] < BIG
 
 
+@pytest.mark.alone
 def test_without_a_running_call_it_is_gone_at_once(stoppable):
     with stoppable() as (running, key), connected(running, request("GET", GET_EXPERIMENT, key)) as idle:
         assert idle.recv(4096)
         started = time.monotonic()
         stop(running)
         assert running.process.wait(10) == 0
-        assert time.monotonic() - started < 10  # and not DRAIN_SECONDS
+        assert time.monotonic() - started < 5
 
 
 def test_workers_that_are_replaced_refuse_nobody(echo, stoppable):
