@@ -134,7 +134,8 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
             path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
             for name, view in (user_pages.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
-        return [exports.export(self, "users", COLUMNS), *own, *super().get_urls()]
+        export = exports.export(self, "users", COLUMNS, "groups", "user_permissions")
+        return [export, *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

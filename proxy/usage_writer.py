@@ -26,7 +26,7 @@ from proxy.spool import Piece, Segment, Spool
 
 logger = logging.getLogger(__name__)
 
-INTERVAL = 0.25  # seconds between looks at the spool
+INTERVAL = 0.5  # seconds between looks at the spool
 RETRY_SECONDS = 0.5  # between attempts to reach PostgreSQL
 SCAN_SECONDS = 1.0  # between looks for segments of processes that are gone
 MAINTAIN_SECONDS = 3600.0

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +188,11 @@ def migrated_database() -> str:
     return name
 
 
+def new_folder(name: str) -> Path:
+    """An empty folder of this run's, which only we may enter."""
+    return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=RUN_DIR))
+
+
 @contextmanager
 def portal(
     *, mlflow_url: str, database: str | None = None, config: str = "portal.server", **settings: str
@@ -194,8 +200,7 @@ def portal(
     """A portal in front of `mlflow_url`; further settings as environment variables."""
     database = database or create_database(migrated_database())
     port = free_port()
-    folder = RUN_DIR / f"portal-{port}"
-    folder.mkdir(mode=0o700)
+    folder = new_folder("portal")
     environment = {
         **os.environ,
         "DATABASE_URL": POSTGRES.url(database),

@@ -16,12 +16,10 @@ if TYPE_CHECKING:
 def plain_portal(*, upstream: str) -> "Iterator[Portal]":
     """The plain portal in front of `upstream`, run by gunicorn as ours is."""
     # Here, because it starts PostgreSQL, for which gunicorn's own import of this module has no use.
-    from tests.portals import RUN_DIR, free_port, gunicorn
+    from tests.portals import free_port, gunicorn, new_folder
 
     port = free_port()
-    folder = RUN_DIR / f"plain-{port}"
-    folder.mkdir(mode=0o700)
-    environment = {**os.environ, "DATA_DIR": str(folder), "PLAIN_UPSTREAM": upstream}
+    environment = {**os.environ, "DATA_DIR": str(new_folder("plain")), "PLAIN_UPSTREAM": upstream}
     del environment["DJANGO_SETTINGS_MODULE"]
     arguments = ["--bind", f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "8"]
     arguments += ["--no-control-socket", "tests.proxy.plain:application()"]
