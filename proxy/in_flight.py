@@ -24,7 +24,7 @@ IN_FLIGHT = Gauge(
 GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
 MOST_RETRY_SECONDS = 30
 RECENT_SECONDS = 0.25  # for which a call makes others' transfers go slower
-PACE_SECONDS = 0.001  # for each piece (64 KiB) of all of a caller's transfers together: 64 MB/s
+TRANSFERS_SHARE = 0.1  # of one processor that all of a caller's transfers together may then have
 
 
 @dataclass(eq=False)
@@ -36,14 +36,17 @@ class Place:
     owner: str
     is_transfer: bool
     since: float = field(default_factory=time.monotonic)
+    spent: float | None = None  # seconds of a processor, by its thread until the last piece
 
     def leave(self) -> None:
         self.places.give_back(self)
 
     def give_way(self) -> None:
-        """Between two pieces of a transfer: wait a moment if others call."""
-        if self.is_transfer and self.places.others_call(self.name):
-            time.sleep(PACE_SECONDS * len(self.places.taken.get(self.name, ())))
+        """Between two pieces of a transfer: if others call, wait as long as what the last piece cost asks for."""
+        before, self.spent = self.spent, time.thread_time()
+        if self.is_transfer and before is not None and self.places.others_call(self.name):
+            cost = self.spent - before
+            time.sleep(cost * (1 / TRANSFERS_SHARE - 1) * len(self.places.taken.get(self.name, ())))
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Places for calls under way."""
 
+import itertools
 import threading
 
 import pytest
@@ -121,6 +122,8 @@ def test_many_threads_never_take_more_than_there_are():
 def test_transfers_go_slower_while_somebody_else_calls(places, monkeypatch):
     slept = []
     monkeypatch.setattr(in_flight.time, "sleep", slept.append)
+    clock = itertools.count(0.0, 0.002)
+    monkeypatch.setattr(in_flight.time, "thread_time", lambda: next(clock))
     transfer = take(places, "alice", is_transfer=True)
 
     transfer.give_way()
@@ -130,11 +133,15 @@ def test_transfers_go_slower_while_somebody_else_calls(places, monkeypatch):
     assert slept == [], "one's own calls, and others' transfers, do not count"
 
     call = take(places, "bob")
+    take(places, "alice", is_transfer=True).give_way()
+    assert slept == [], "nothing is known yet of what a piece of this one costs"
     transfer.give_way()
     take(places, "alice")
     transfer.give_way()
     call.give_way()
-    assert slept == [in_flight.PACE_SECONDS, 2 * in_flight.PACE_SECONDS]
+    assert slept == pytest.approx([9 * 0.004 * 2, 9 * 0.002 * 3]), (
+        "all of one's own get a tenth of a processor"
+    )
 
     monkeypatch.setattr(in_flight, "RECENT_SECONDS", 0.0)
     transfer.give_way()
