@@ -8,10 +8,11 @@ JOBS ?= 2
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
 
-# JOBS processes share the files of tests, each with a PostgreSQL and an MLflow of its own.
+# JOBS processes share the files of tests, each with a PostgreSQL and an MLflow of its own; then come those that want
+# the machine for themselves, whatever became of the others.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"; \
+	others=$$?; $(BIN)/python -m pytest -m alone && exit $$others
 
 # mypy reads Django's settings, which want these to be set; nothing is connected to.
 lint: export SECRET_KEY = lint

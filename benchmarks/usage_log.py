@@ -186,10 +186,8 @@ def judge(turns: list[Turn]) -> int:
     gain = statistics.median(turn.rates["without"] / turn.rates["with"] - 1 for turn in turns)
     print(f"usage log: calls a second over {CONNECTIONS} connections, median of {len(turns)} turns")
     for name in APPLICATIONS:
-        rate, cost = (
-            statistics.median(turn.rates[name] for turn in turns),
-            statistics.median(turn.costs[name] for turn in turns),
-        )
+        rate = statistics.median(turn.rates[name] for turn in turns)
+        cost = statistics.median(turn.costs[name] for turn in turns)
         print(f"  {name:8} {rate:7.0f} calls/s   {cost:.3f} ms CPU of the portal's a call")
     print(f"  turning it off gains {gain:+.1%} (median of the turns; allowed {ALLOWED:.0%})")
     return int(gain > ALLOWED)

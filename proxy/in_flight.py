@@ -24,7 +24,7 @@ IN_FLIGHT = Gauge(
 GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
 MOST_RETRY_SECONDS = 30
 RECENT_SECONDS = 0.25  # for which a call makes others' transfers go slower
-TRANSFERS_SHARE = 0.1  # of one processor that all of a caller's transfers together may then have
+TRANSFERS_SHARE = 0.1  # of one processor that a key's transfers may then have: less while it calls too
 
 
 @dataclass(eq=False)
@@ -42,7 +42,8 @@ class Place:
         self.places.give_back(self)
 
     def give_way(self) -> None:
-        """Between two pieces of a transfer: if others call, wait as long as what the last piece cost asks for."""
+        """Between two pieces of a transfer: if others call, wait nine times as long as the last one took of a
+        processor, once for each of the key's transfers and calls under way."""
         before, self.spent = self.spent, time.thread_time()
         if self.is_transfer and before is not None and self.places.others_call(self.name):
             cost = self.spent - before

@@ -139,9 +139,7 @@ def test_transfers_go_slower_while_somebody_else_calls(places, monkeypatch):
     take(places, "alice")
     transfer.give_way()
     call.give_way()
-    assert slept == pytest.approx([9 * 0.004 * 2, 9 * 0.002 * 3]), (
-        "all of one's own get a tenth of a processor"
-    )
+    assert slept == pytest.approx([9 * 0.004 * 2, 9 * 0.002 * 3]), "a tenth of a processor, shared"
 
     monkeypatch.setattr(in_flight, "RECENT_SECONDS", 0.0)
     transfer.give_way()
