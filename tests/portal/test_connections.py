@@ -375,11 +375,17 @@ class TestPieces:
         monkeypatch.setattr(patience, "TURN_SECONDS", 0.01)
         patient.setblocking(True)
         whole = patience.MOST_UNSENT + 1_000_000
-        reading = threading.Thread(target=everything, args=(near,))
+
+        def read_once_it_is_waited_for() -> None:
+            wait_for(lambda: patient.has_turn)  # a reader who is there at once may take all without a wait
+            everything(near)
+
+        reading = threading.Thread(target=read_once_it_is_waited_for)
         reading.start()
         patient.sendall(bytes(whole))
         patient.shutdown(socket.SHUT_WR)
         reading.join()
+        assert patient.has_turn
 
         other, far = socket.socketpair()
         second = PatientSocket(fileno=far.detach())
