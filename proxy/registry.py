@@ -25,7 +25,7 @@ Query = Sequence[tuple[str, str]]
 
 
 class RegistryError(Exception):
-    """MLflow cannot be asked, or did not answer as it should. The message is for the operator."""
+    """MLflow cannot be asked, or did not answer as it should. The message, a sentence or more, is for the operator."""
 
 
 class Registry:
@@ -53,10 +53,10 @@ class Registry:
             found = messages.decode(content)
         except Refusal as refusal:
             raise RegistryError(
-                f"MLflow answered {method} {path} with something that is not JSON"
+                f"MLflow answered {method} {path} with something that is not JSON."
             ) from refusal
         if answer.status >= 500 or answer.status in (401, 403, 407):
-            raise RegistryError(f"MLflow answered {method} {path} with status {answer.status}")
+            raise RegistryError(f"MLflow answered {method} {path} with status {answer.status}.")
         return answer.status, found
 
     def get(self, path: str, query: Query = ()) -> Json | None:
@@ -65,7 +65,7 @@ class Registry:
         if status in (400, 404):
             return None
         if status != 200:
-            raise RegistryError(f"MLflow answered GET {path} with status {status}")
+            raise RegistryError(f"MLflow answered GET {path} with status {status}.")
         return content
 
     def one(self, field: str, path: str, query: Query = ()) -> Json | None:
@@ -74,7 +74,7 @@ class Registry:
             return None
         thing = found.get(field)
         if not isinstance(thing, dict):
-            raise RegistryError(f"MLflow answered GET {path} without “{field}”")
+            raise RegistryError(f"MLflow answered GET {path} without “{field}”.")
         return thing
 
     def model(self, name: str) -> Json | None:
@@ -136,7 +136,7 @@ class Registry:
             limit = ("max_results", str(PAGE))
             status, content = self.ask("GET", f"{API}/{path}", [*asked, limit, *more])
             if status != 200:
-                raise RegistryError(f"MLflow refused {path}: {content.get('message', status)}")
+                raise RegistryError(f"MLflow refused {path} ({content.get('message', status)}).")
             yield from content.get(field, [])
             token = content.get("next_page_token") or ""
             if not token:

@@ -149,10 +149,7 @@ class OneKey(GenericAPIView[ApiKey]):
         keys = within(self, self.get_queryset(), owned)
         if locked:
             keys = keys.select_for_update(of=("self",))
-        key = one_of(keys, key_id)
-        if locked:
-            check_if_match(self.request, key)
-        return key
+        return one_of(keys, key_id)
 
 
 def one_of(keys: QuerySet[ApiKey], key_id: str) -> ApiKey:
@@ -178,6 +175,7 @@ def check_if_match(request: Request, key: ApiKey) -> None:
 
 class Key(OneKey):
     rules = {"GET": sees(pages.SEE), "PATCH": does(*pages.PERMISSIONS["rights"])}
+    sent_class: type[Serializer[Any]] = serializers.ChangeSerializer
 
     @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
     def get(self, request: Request, key_id: str) -> Response:
@@ -193,15 +191,20 @@ class Key(OneKey):
     )
     def patch(self, request: Request, key_id: str) -> Response:
         """Only what is sent is changed."""
+        return self.act(request, key_id, actions.change)
 
+    def act(self, request: Request, key_id: str, action: Any) -> Response:
         def act() -> Response:
             key = self.get_key(key_id, locked=True)
-            sent = serializers.ChangeSerializer(data=request.data)
+            sent = self.sent_class(data=request.data)
             sent.is_valid(raise_exception=True)
-            actions.change(key=key, **sent.validated_data, **made_by(request))
-            return self.answered(key_id)
+            check_if_match(request, key)  # only what would be done depends on it (RFC 9110, 13.2.1)
+            return self.done(action(key=key, **sent.validated_data, **made_by(request)))
 
         return once(request, transaction.atomic(act))
+
+    def done(self, result: Any) -> Response:
+        return self.answered(result.public_id)
 
     def answered(self, key_id: str) -> Response:
         key = self.queryset.get(public_id=key_id)
@@ -213,19 +216,7 @@ class KeyAct(Key):
 
     http_method_names = ["post", "options"]
     rules: dict[str, Rule] = {}
-    sent_class: type[Serializer[Any]] = serializers.ReasonSerializer
-
-    def act(self, request: Request, key_id: str, action: Any) -> Response:
-        def done() -> Response:
-            key = self.get_key(key_id, locked=True)
-            sent = self.sent_class(data=request.data)
-            sent.is_valid(raise_exception=True)
-            return self.done(action(key=key, **sent.validated_data, **made_by(request)))
-
-        return once(request, transaction.atomic(done))
-
-    def done(self, result: Any) -> Response:
-        return self.answered(result.public_id)
+    sent_class = serializers.ReasonSerializer
 
 
 def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Method]:

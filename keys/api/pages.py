@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+import django_filters
+from django import forms
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django_filters import rest_framework as filters
@@ -48,6 +50,21 @@ class TimeFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
     """A time in ISO 8601."""
 
     field_class = UtcField
+
+
+class TrueOrFalse(forms.Field):
+    """`true` or `false`; the framework would take anything else for "either"."""
+
+    def to_python(self, value: Any) -> bool | None:
+        if value in self.empty_values:
+            return None
+        if value not in ("true", "false"):
+            raise ValidationError("Send true or false.")
+        return bool(value == "true")
+
+
+class TrueOrFalseFilter(django_filters.BooleanFilter):  # type: ignore[misc]
+    field_class = TrueOrFalse
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:

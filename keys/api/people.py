@@ -17,6 +17,7 @@ from keys.admin_log import log
 from keys.api import serializers
 from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
+from keys.api.pages import TrueOrFalseFilter
 from keys.groups import GROUPS
 from keys.invitation_pages import ADD, mailed
 from keys.invitation_pages import address_of as address_of_link
@@ -53,9 +54,9 @@ def oneself(user: User) -> Q:
 
 class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
     q = django_filters.CharFilter(method="found", label="Part of name, id or address.")
-    is_active = django_filters.BooleanFilter()
-    is_staff = django_filters.BooleanFilter()
-    is_superuser = django_filters.BooleanFilter()
+    is_active = TrueOrFalseFilter()
+    is_staff = TrueOrFalseFilter()
+    is_superuser = TrueOrFalseFilter()
     group = django_filters.ChoiceFilter(
         field_name="groups__name", choices=[(name, name) for name in GROUPS], label="One of its groups."
     )

@@ -15,13 +15,37 @@ SCOPES = serializers.ListField(child=serializers.ChoiceField(choices=[scope.valu
 VOLATILE = frozenset({"last_used_at", "last_used_address", "last_used_client", "previous"})
 
 
+# What the framework would read as something else: 7 as "7", "7" and 7.0 as 7, "no" and 0 as false.
+JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, str], ...] = (
+    (serializers.BooleanField, bool, "true or false, without quotes"),
+    (serializers.IntegerField, int, "a whole number, without quotes"),
+    (serializers.CharField, str, "a string"),
+    (serializers.ChoiceField, str, "a string"),
+    (serializers.DateTimeField, str, "a string"),
+)
+
+
 class StrictSerializer(serializers.Serializer[Any]):
-    """A field that is none would be dropped in silence, with what the caller meant by it: it is refused."""
+    """A field that is none would be dropped in silence, with what the caller meant by it: it is refused. So is a
+    value of another JSON type than the schema names."""
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and (unknown := set(data) - set(self.fields)):
-            raise serializers.ValidationError({str(name)[:100]: ["No such field."] for name in unknown})
+        if isinstance(data, dict):
+            if unknown := set(data) - set(self.fields):
+                raise serializers.ValidationError({str(name)[:100]: ["No such field."] for name in unknown})
+            if wrong := {name: said for name in data if (said := mistyped(self.fields[name], data[name]))}:
+                raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
+
+
+def mistyped(field: Any, value: Any) -> list[str]:
+    """What is to be said of a value of the wrong JSON type; nothing of null, which the field judges."""
+    if isinstance(field, serializers.ListField) and isinstance(value, list):
+        return next((said for each in value if (said := mistyped(field.child, each))), [])
+    for kind, wanted, words in JSON_TYPES:
+        if isinstance(field, kind) and value is not None and type(value) is not wanted:
+            return [f"Send {words}."]
+    return []
 
 
 class PreviousSecretSerializer(serializers.Serializer[ApiKey]):

@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from keys.api.callers import does, made_by, sees, within
 from keys.api.once import IDEMPOTENCY, once
+from keys.api.pages import TrueOrFalseFilter
 from keys.api.people import one_user
 from keys.api.problems import bad_value
 from keys.api.serializers import StrictSerializer
@@ -45,7 +46,7 @@ class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
     kind = django_filters.CharFilter(label="run, experiment, registered_model, …")
     name = django_filters.CharFilter(label="Its id; a registered model's name.")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
-    is_shared = django_filters.BooleanFilter()
+    is_shared = TrueOrFalseFilter()
     owned = django_filters.ChoiceFilter(
         choices=[("user", "By a user"), ("nobody", "By nobody")], method="of_anybody", label="By whom."
     )

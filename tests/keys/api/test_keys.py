@@ -87,6 +87,17 @@ class TestIssue:
             ({"expires_in": "1d", "expires_at": None}, "expires_in", "not both"),
             ({"environment": "prod"}, "environment", "prod"),
             ({"colour": "red"}, "colour", "No such field"),
+            ({"name": 7}, "name", "Send a string."),
+            ({"name": ["n"]}, "name", "Send a string."),
+            ({"preset": True}, "preset", "Send a string."),
+            ({"networks": [7]}, "networks", "Send a string."),
+            ({"scopes": [7]}, "scopes", "Send a string."),
+            ({"expires_at": 7}, "expires_at", "Send a string."),
+            ({"any_owner": "no"}, "any_owner", "Send true or false, without quotes."),
+            ({"any_owner": 0}, "any_owner", "Send true or false, without quotes."),
+            ({"monthly_requests": "7"}, "monthly_requests", "Send a whole number, without quotes."),
+            ({"monthly_requests": 7.0}, "monthly_requests", "Send a whole number, without quotes."),
+            ({"monthly_requests": True}, "monthly_requests", "Send a whole number, without quotes."),
         ],
     )
     def test_says_which_value_is_wrong(self, alice, change, field, words):
@@ -314,6 +325,13 @@ class TestChange:
         assert (
             alice.patch(address, {"name": "two"}, If_Match=f'"other", {changed["ETag"]}').status_code == 200
         )
+
+    def test_what_would_be_refused_anyhow_is_refused_for_that(self, cast, alice):
+        """As RFC 9110, 13.2.1, has it."""
+        address = f"/keys/{key_of(cast['dora']).public_id}"
+
+        refused(alice.patch(address, {"colour": "red"}, If_Match='"other"'), 400, "bad_value")
+        refused(alice.post(f"{address}/pause", {"reason": 7}, If_Match='"other"'), 400, "bad_value")
 
     def test_use_of_a_key_is_no_change_of_it(self, cast, alice):
         key = key_of(cast["dora"])

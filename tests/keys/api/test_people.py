@@ -58,6 +58,9 @@ class TestUsers:
         for query, name in (("is_superuser=true", "alice"), (f"group={AUDITORS}", "charlie")):
             assert [user["name"] for user in alice.get(f"/users?{query}").json()["results"]] == [name]
         refused(alice.get("/users?group=Wheel"), 400, "bad_value")
+        for neither in ("yes", "1", "TRUE", "-7"):
+            problem = refused(alice.get(f"/users?is_superuser={neither}"), 400, "bad_value")
+            assert problem["errors"]["is_superuser"] == ["Send true or false."]
 
     def test_others_are_not_there_for_who_may_not(self, cast, dora):
         assert dora.get(f"/users/{cast['dora'].public_id}").json()["name"] == "dora"
