@@ -87,7 +87,7 @@ REAL_PARTS = {
         *("api_portal", "busy", "office", "plain", "replicas", "start_portal"),
     },
     "a real MLflow server": {"mlflow_server", "prefixed"},
-    "a real browser": {"chromium"},
+    "a real browser": {"browser"},
 }
 MARKERS = {"postgresql": "real PostgreSQL", "mlflow": "a real MLflow server", "browser": "a real browser"}
 

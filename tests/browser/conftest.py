@@ -3,11 +3,13 @@
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
 from tests.portals import Portal, portal
+from tests.sessions import sign_in
 
 PASSWORD = "correct horse battery staple"
 INSECURE_HOST = (
@@ -25,17 +27,35 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(
-    scope="module"
-)  # not longer: while Playwright runs, Django takes this thread for an async one
-def chromium() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    """How the plugin starts Debian's Chromium: Playwright's own would have to be fetched."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("no Chromium found; install one, on Debian and Ubuntu: apt-get install chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield browser
-        browser.close()
+    return {"executable_path": executable, "args": ARGUMENTS}
+
+
+# The plugin's own of these names last for the whole run. While Playwright runs, though, Django takes this thread for
+# an async one and refuses the database to the tests that come after.
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright: Playwright, browser_type_launch_args: dict[str, Any]) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(**browser_type_launch_args)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser_context_args() -> dict[str, Any]:
+    return {}
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +76,8 @@ class Visit:
     """A browser window, and what went wrong in it."""
 
     page: Page
-    origin: str
+    portal: Portal
+    host: str = "127.0.0.1"
     foreign: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -67,6 +88,10 @@ class Visit:
             "console",
             lambda line: self.note_line(line) if line.type in ("error", "warning") else None,
         )
+
+    @property
+    def origin(self) -> str:
+        return f"http://{self.host}:{self.portal.port}"
 
     def note_line(self, line: ConsoleMessage) -> None:
         self.errors.append(f"{line.text} ({line.location['url']})")
@@ -83,12 +108,16 @@ class Visit:
         with self.page.expect_navigation():
             self.page.get_by_role(role, name=name, exact=True).click()
 
+    def let_in(self, name: str) -> None:
+        """As somebody who signed in before; tests/browser/test_sign_in.py looks at how people come in."""
+        session, _, value = sign_in(self.portal, name).cookie.partition("=")
+        cookie = {"name": session, "value": value, "url": self.origin, "httpOnly": True, "sameSite": "Lax"}
+        self.page.context.add_cookies([cookie])
+
     def sign_in(self) -> None:
+        """As alice, to the dashboard."""
+        self.let_in("alice")
         self.goto("/admin/")
-        self.page.get_by_label("Username").fill("alice")
-        self.page.get_by_label("Password").fill(PASSWORD)
-        self.page.get_by_role("button", name="Sign in", exact=True).click()
-        self.page.wait_for_url("**/admin/")
 
     def scrolls_sideways(self) -> bool:
         script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -96,14 +125,12 @@ class Visit:
 
 
 @pytest.fixture
-def visit(chromium, web_portal):
+def visit(new_context, web_portal):
     """Opens windows: `visit()`, `visit(host=…, viewport=…)`. Nothing may go wrong in them."""
     visits: list[Visit] = []
 
     def open_window(*, host: str = "127.0.0.1", **options) -> Visit:
-        context = chromium.new_context(**options)
-        origin = f"http://{host}:{web_portal.port}"
-        visits.append(Visit(context.new_page(), origin))
+        visits.append(Visit(new_context(**options).new_page(), web_portal, host))
         return visits[-1]
 
     yield open_window

@@ -3,15 +3,13 @@
 import re
 import secrets
 from dataclasses import dataclass, field
-from http.cookies import SimpleCookie
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
-from playwright.sync_api import BrowserContext, Locator, Page, Response, expect
+from playwright.sync_api import Locator, Page, Response, expect
 
 from tests.browser.conftest import PASSWORD, Visit
-from tests.portals import Portal
 from tests.sessions import Browser, sign_in
 
 REPORT = """<h1>A report</h1><script>document.title = "taken"; parent.postMessage("taken", "*")</script>"""
@@ -97,31 +95,16 @@ def shows(what: Locator) -> None:
     expect(what).to_be_visible(timeout=20_000)
 
 
-def sign_in_here(context: BrowserContext, portal: Portal, user: Browser) -> None:
-    [(name, morsel)] = SimpleCookie(user.cookie).items()
-    context.add_cookies(
-        [
-            {
-                "name": name,
-                "value": morsel.value,
-                "url": portal.url,
-                "httpOnly": True,
-                "sameSite": "Lax",
-            }
-        ]
-    )
-
-
 @pytest.fixture
-def pages(chromium, mlflow_portal):
+def pages(new_context, mlflow_portal):
     """Opens windows: `pages()`, `pages(yves)`. No request may leave for elsewhere."""
     opened: list[Pages] = []
 
     def open_window(user: Browser | None = None) -> Pages:
-        context = chromium.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
+        context = new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
+        opened.append(Pages(Visit(context.new_page(), mlflow_portal)))
         if user:
-            sign_in_here(context, mlflow_portal, user)
-        opened.append(Pages(Visit(context.new_page(), mlflow_portal.url)))
+            opened[-1].visit.let_in(user.name)
         return opened[-1]
 
     yield open_window

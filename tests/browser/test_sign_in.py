@@ -33,13 +33,13 @@ def strict_portal(echo_server):
 
 
 @pytest.fixture
-def window(chromium, strict_portal):
+def window(new_context, strict_portal):
     """Opens windows at http://localhost, where browsers give passkeys. Nothing may go wrong in them."""
     visits: list[Visit] = []
 
     def open_window(**options) -> Visit:
-        context = chromium.new_context(**options)
-        visits.append(Visit(context.new_page(), f"http://localhost:{strict_portal.port}"))
+        context = new_context(**options)
+        visits.append(Visit(context.new_page(), strict_portal, "localhost"))
         return visits[-1]
 
     yield open_window
@@ -194,7 +194,7 @@ def test_nothing_serious_for_axe_and_nothing_scrolls_sideways(window, scheme):
     assert wrong == []
 
 
-def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(chromium, echo_server):
+def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(new_context, echo_server):
     """The provider's page stands at another origin, which our form-action would not let a form lead to."""
     with portal(
         mlflow_url=echo_server.url,
@@ -207,7 +207,7 @@ def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(chromi
             body=json.dumps({f"{name}_endpoint": f"{echo_server.url}/{name}" for name in ENDPOINTS}).encode(),
         )
         try:
-            visit = Visit(chromium.new_page(), running.url)
+            visit = Visit(new_context().new_page(), running)
             visit.goto("/account/login/?next=/mlflow/#/models/churn")
             link = visit.page.get_by_role("link", name="Sign in with single sign-on")
             expect(link).to_have_attribute("href", re.compile("next=%2Fmlflow%2F%23%2Fmodels%2Fchurn"))

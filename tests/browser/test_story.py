@@ -29,12 +29,12 @@ def office(mlflow_server) -> Portal:
 
 
 @pytest.fixture
-def windows(chromium, office):
+def windows(new_context, office):
     """alice's and bob's browser. Nothing goes wrong in them, and nothing leaves the host."""
     opened = []
     for _ in range(2):
-        context = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
-        opened.append(Visit(context.new_page(), office.url))
+        context = new_context(permissions=["clipboard-read", "clipboard-write"])
+        opened.append(Visit(context.new_page(), office))
     yield opened
     for window in opened:
         window.page.context.close()

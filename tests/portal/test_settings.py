@@ -99,12 +99,56 @@ def test_good_settings_start(tmp_path):
     assert (result.returncode, result.stderr) == (0, "")
 
 
-@pytest.mark.parametrize(("name", "value", "words"), WRONG)
-def test_a_wrong_value_is_one_clear_line(name, value, words, tmp_path):
-    result = start(tmp_path, **{name: value})
+# Reads settings, each time in a process of its own that has nothing of the portal's yet.
+READ_EACH = """
+import json, os, sys, tempfile
+import django.conf, django.urls, psycopg
 
-    assert result.returncode == 1
-    [line] = result.stderr.splitlines()
+def outcome(settings):
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if not child:
+            os.dup2(said.fileno(), 2)
+            os.environ.clear()
+            os.environ.update(settings)
+            import portal.settings
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        said.seek(0)
+        return status, said.read().decode()
+
+print(json.dumps([outcome(settings) for settings in json.load(sys.stdin)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory) -> list[tuple[int, str]]:
+    """The status and the words of a start with each of the wrong values."""
+    folder = str(tmp_path_factory.mktemp("settings"))
+    given = [{**GOOD, "DATA_DIR": folder, name: value} for name, value, _ in WRONG]
+    done = subprocess.run(
+        [sys.executable, "-c", READ_EACH],
+        input=json.dumps(
+            [{name: value for name, value in each.items() if value is not None} for each in given]
+        ),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+        timeout=200,
+    )
+    return [tuple(outcome) for outcome in json.loads(done.stdout)]
+
+
+@pytest.mark.parametrize(
+    "number", range(len(WRONG)), ids=lambda number: "-".join(map(str, WRONG[number][:2]))
+)
+def test_a_wrong_value_is_one_clear_line(number, outcomes):
+    name, _, words = WRONG[number]
+    status, said = outcomes[number]
+
+    assert status == 1
+    [line] = said.splitlines()
     assert line.startswith(f"{name}: ")
     assert words in line
     assert "pa55word" not in line
