@@ -2,17 +2,30 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter
 
 from keys.months import Months
-from keys.redis_counters import Away, RedisCounters
 from keys.windows import Reading, Windows
+
+if TYPE_CHECKING:
+    from keys.redis_counters import RedisCounters
+
+FALLBACKS = Counter(
+    "hokusai_limiter_fallbacks", "How many times Redis was lost and calls were counted in memory."
+)
+
+
+class Away(Exception):
+    """Redis does not answer; count in memory."""
 
 
 @dataclass
 class Counters:
     """The counters of this process, and those that all share while Redis answers."""
 
-    redis: RedisCounters | None = None
+    redis: "RedisCounters | None" = None
     windows: Windows = field(default_factory=Windows)
     months: Months = field(default_factory=Months)
 

@@ -14,10 +14,10 @@ import redis
 from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
-from prometheus_client import Counter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from keys.counters import FALLBACKS, Away
 from keys.windows import Reading
 
 logger = logging.getLogger(__name__)
@@ -26,10 +26,6 @@ TIMEOUT = 0.03  # seconds for each word with Redis
 PING_SECONDS = 0.25  # between pings while it is away
 PREFIX = "hokusai"
 MONTH_SECONDS = 40 * 86_400  # after which a month's counters go
-
-FALLBACKS = Counter(
-    "hokusai_limiter_fallbacks", "How many times Redis was lost and calls were counted in memory."
-)
 
 # Month's counters are a hash with `calls` and `size`. Lua's numbers are exact up to 2^53.
 ADMIT = """
@@ -54,10 +50,6 @@ end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 """
 Value = TypeVar("Value")
-
-
-class Away(Exception):
-    """Redis does not answer; count in memory."""
 
 
 class RedisCounters:

@@ -216,7 +216,7 @@ class KeyAct(Key):
 
     http_method_names = ["post", "options"]
     rules: dict[str, Rule] = {}
-    sent_class = serializers.ReasonSerializer
+    sent_class: type[Serializer[Any]] = serializers.ReasonSerializer
 
 
 def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Method]:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from keys.counters import Counters
-from keys.redis_counters import TIMEOUT, Away, RedisCounters
+from keys.counters import Away, Counters
+from keys.redis_counters import TIMEOUT, RedisCounters
 from tests.portals import wait_for
 from tests.redis_server import RedisServer
 
