@@ -119,6 +119,11 @@ class Visit:
         self.let_in("alice")
         self.goto("/admin/")
 
+    def stored(self) -> str:
+        """What the browser keeps of this page: cookies, those that scripts do not see too, and storage."""
+        storage = self.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        return f"{self.page.context.cookies()} {storage}"
+
     def scrolls_sideways(self) -> bool:
         script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
         return bool(self.page.evaluate(script))

@@ -195,6 +195,11 @@ def wrong_password(page: Page) -> None:
     send_as_it_is(page)
 
 
+def issue_to_oneself(page: Page) -> None:
+    page.get_by_label("Name", exact=True).fill("of my own")
+    page.get_by_role("button", name="Issue key", exact=True).click()
+
+
 def send_as_it_is(page: Page) -> None:
     page.eval_on_selector("main form", "form => { form.noValidate = true; form.requestSubmit(); }")
 
@@ -203,6 +208,7 @@ def send_as_it_is(page: Page) -> None:
 STATES: dict[str, tuple[str, str, Callable[[Page], None] | None]] = {
     "a wrong password": ("/account/login/", "", wrong_password),
     "a form's errors": ("/account/keys/issue/", "bob", send_as_it_is),
+    "a secret": ("/account/keys/issue/", "bob", issue_to_oneself),
     "a message": ("/account/keys/{ended}/revoke/", "bob", None),
 }
 
@@ -250,8 +256,10 @@ def look(window: Visit, axe: Axe, address: str, scheme: str) -> list[str]:
     """What is wrong on the page that is open."""
     page, wrong = window.page, []
     page.wait_for_load_state("networkidle")
-    if address in STATES and not page.locator(".flash, .notice.danger, .errorlist").count():
+    if address in STATES and not page.locator(".flash, .notice.danger, .errorlist, #secret").count():
         wrong.append("nothing is said of it")
+    if address == "a secret" and page.locator("#secret").inner_text() in window.stored():
+        wrong.append("the browser keeps it")
     if address.startswith("admin/") and not page.get_by_text("local", exact=True).count():
         wrong.append("does not say which portal this is")
     if address not in ALWAYS_LIGHT and (page.evaluate(LIGHTNESS) > 127) is not (scheme == "light"):

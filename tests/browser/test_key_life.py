@@ -37,6 +37,7 @@ def test_rotate_and_copy_the_new_secret(visit, web_portal, echo):
 
     assert re.fullmatch(r"hk_live_[0-9A-Za-z]{32}", new)
     assert new != old
+    assert new not in window.stored()
     page.get_by_role("button", name="Copy").first.click()
     page.get_by_role("button", name="Copied").wait_for()
     assert clipboard(window) == new

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 
 from keys import actions
 from keys.actions import ActionError
-from keys.models import KeyEvent, User
+from keys.models import ApiKey, KeyEvent, User
 from tests.keys.people import USERS, key_of, queries, signed_in
 
 
@@ -163,6 +163,19 @@ def test_the_list_counts_keys_in_as_many_queries_for_1000_users_as_for_10(cast, 
         users = User.objects.bulk_create(User(username=f"user {number} {n}") for n in range(number))
         key_of(users[0])
         counts.append(queries(lambda: alice.get(USERS)))
+
+    assert counts[0] == counts[1]
+
+
+def test_a_users_page_takes_as_many_queries_for_1000_keys_as_for_10(cast, alice):
+    dora, counts = cast["dora"], []
+    key = key_of(dora)
+    values = {name: getattr(key, name) for name in ("owner", "scopes", "prefix", "last4")}
+    for first, last in ((1, 10), (10, 1000)):
+        ApiKey.objects.bulk_create(
+            ApiKey(**values, name=f"key {number}", digest=f"{number:064x}") for number in range(first, last)
+        )
+        counts.append(queries(lambda: alice.get(f"{USERS}{dora.pk}/change/")))
 
     assert counts[0] == counts[1]
 

@@ -12,7 +12,8 @@ from keys.groups import AUDITORS
 from keys.models import User
 from proxy import incident, registry
 from proxy.incident import Mark
-from tests.keys.people import call, key_of, make_cast, signed_in
+from tests.keys.people import call, key_of, make_cast, queries, signed_in
+from tests.proxy.ledger_rows import row
 
 
 @pytest.fixture
@@ -63,6 +64,24 @@ def test_the_file_has_the_same_and_computes_nothing(alice, key):
     [row] = csv.DictReader(io.StringIO(response.content.decode()))
     assert (row["operation"], row["name"], row["times"]) == ("runs.update", "'=run()", "1")
     assert key.public_id in response["Content-Disposition"]
+
+
+def test_it_takes_as_many_queries_for_300_things_touched_as_for_10(alice, key):
+    counts = []
+    for first, last in ((10, 20), (20, 310)):
+        for number in range(first, last):
+            call(
+                key,
+                number,
+                operation="runs.update",
+                object_kind="run",
+                object_name=f"run {number}",
+                method="POST",
+            )
+            row(key, "model-versions.create", f"model {number}", version="1")
+        counts.append(queries(lambda: alice.get(page(key))))
+
+    assert counts[0] == counts[1]
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-40T00:00"])

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey
-from tests.keys.people import SECRET, everything_stored, key_of, queries
+from tests.keys.people import SECRET, call, everything_stored, key_of, queries
 from tests.portal.account.test_urls import text
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -72,6 +72,17 @@ def test_the_list_asks_as_much_for_a_thousand_keys_as_for_ten(dora, path):
     make(1000)
 
     assert queries(lambda: dora.client.get(path)) == few
+
+
+def test_a_keys_page_asks_as_much_for_hundreds_of_changes_and_calls_as_for_ten(dora):
+    key, counts = key_of(dora.user), []
+    for first, last in ((1, 11), (11, 300)):
+        for number in range(first, last):
+            actions.change(key=key, name=f"name {number}")
+            call(key, number)
+        counts.append(queries(lambda: dora.client.get(f"/account/keys/{key.public_id}/")))
+
+    assert counts[0] == counts[1]
 
 
 def test_a_keys_page_says_what_it_may_do_and_what_happened_to_it(dora):
