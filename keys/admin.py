@@ -28,7 +28,8 @@ from keys.columns import (
     use,
 )
 from keys.filters import ExpiringFilter, OwnerFilter, StateFilter, UnusedFilter
-from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
+from keys.models import ApiKey, KeyEvent
+from keys.querysets import ApiKeyQuerySet
 from keys.scopes import in_words
 
 # Of the list as a file. `key`: masked, as everywhere.

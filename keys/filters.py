@@ -8,7 +8,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from unfold.contrib.filters.admin import TextFilter
 
-from keys.models import ApiKey, ApiKeyQuerySet
+from keys.models import ApiKey
+from keys.querysets import ApiKeyQuerySet
 
 EXPIRING = {"7": "Within 7 days", "30": "Within 30 days"}
 

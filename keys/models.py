@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from keys import tokens
+from keys.querysets import ApiKeyQuerySet, KeyEventQuerySet
 from keys.scopes import DEFAULT_PRESET, Scope
 
 PUBLIC_ID_LENGTH = 16
@@ -68,76 +69,6 @@ class User(AbstractUser):
     def has_rights(self) -> bool:
         """Whether the user is more than a holder of keys."""
         return self.is_staff or self.is_superuser or self.groups.exists() or self.user_permissions.exists()
-
-
-UNUSED = datetime.timedelta(days=90)  # after which a key counts as forgotten
-
-
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    def with_owner(self) -> "ApiKeyQuerySet":
-        return self.select_related("owner")
-
-    def for_digests(self, digests: list[str]) -> "ApiKeyQuerySet":
-        """Keys of which one of these is the secret's digest, or the previous secret's."""
-        return self.filter(Q(digest__in=digests) | Q(previous_digest__in=digests))
-
-    def in_state(self, state: str, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
-        """The keys whose `state` is this one: of the states that apply to a key, the first counts."""
-        now = now or timezone.now()
-        states = {
-            "revoked": Q(revoked_at__isnull=False),
-            "expired": Q(expires_at__isnull=False, expires_at__lte=now),
-            "paused": Q(paused_at__isnull=False),
-            "rotating": Q(previous_ends_at__isnull=False, previous_ends_at__gt=now),
-            "active": Q(),
-        }
-        keys = self.filter(states[state])
-        for earlier, condition in states.items():
-            if earlier == state:
-                break
-            keys = keys.exclude(condition)
-        return keys
-
-    def active(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
-        return self.active_but_for_owner(now=now).filter(owner__is_active=True)
-
-    def active_but_for_owner(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
-        """Keys that work, or would if their owner were not deactivated."""
-        now = now or timezone.now()
-        return self.filter(revoked_at=None, paused_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
-
-    def matching(self, text: str) -> "ApiKeyQuerySet":
-        """Keys whose name, owner, id, beginning or end has all words of `text`; masked keys are found too."""
-        found = self
-        for word in text.replace("…", " ").split():
-            found = found.filter(
-                Q(name__icontains=word)
-                | Q(owner__username__icontains=word)
-                | Q(public_id=word)
-                | Q(prefix__istartswith=word)
-                | Q(last4__iexact=word)
-            )
-        return found
-
-    def used_since(self, since: datetime.datetime) -> "ApiKeyQuerySet":
-        """Keys either of whose secrets was used since then."""
-        return self.filter(Q(last_used_at__gte=since) | Q(previous_used_at__gte=since))
-
-    def expiring(self, within: datetime.timedelta) -> "ApiKeyQuerySet":
-        """Keys that still work and will not after that time."""
-        return self.expiring_before(timezone.now() + within)
-
-    def expiring_before(self, end: datetime.datetime) -> "ApiKeyQuerySet":
-        return self.active().filter(expires_at__lte=end)
-
-    def unused(self, start: datetime.datetime | None = None) -> "ApiKeyQuerySet":
-        """Keys that work, are older than that and have not been used since, by either secret."""
-        start = start or timezone.now() - UNUSED
-        return self.active().filter(
-            Q(last_used_at=None) | Q(last_used_at__lt=start),
-            Q(previous_used_at=None) | Q(previous_used_at__lt=start),
-            created_at__lt=start,
-        )
 
 
 class ApiKey(models.Model):
@@ -301,11 +232,6 @@ class ApiKey(models.Model):
         if self.previous_ends_at and self.previous_ends_at > now:
             return self.State.ROTATING
         return self.State.ACTIVE
-
-
-class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
-    def with_people(self) -> "KeyEventQuerySet":
-        return self.select_related("key__owner", "actor")
 
 
 class KeyEvent(models.Model):

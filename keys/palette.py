@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin
-from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_POST
 from keys import tokens
 from keys.models import ApiKey, User
 from keys.pages import may_see, offered
+from keys.querysets import users_matching
 
 MOST = 8  # of each sort
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
@@ -81,8 +81,7 @@ def found(request: HttpRequest, text: str) -> Iterator[Hit]:
         for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
             yield of_key(key)
     if any(request.user.has_perm(f"keys.{act}_user") for act in ("view", "change")):
-        named = Q(username__icontains=text) | Q(public_id=text) | Q(email__icontains=text)
-        for user in User.objects.filter(named).order_by("username")[:MOST]:
+        for user in User.objects.filter(users_matching(text)).order_by("username")[:MOST]:
             kind = "User" if user.is_active else "User, deactivated"
             yield Hit(title=user.username, kind=kind, link=reverse("admin:keys_user_change", args=[user.pk]))
 

@@ -21,7 +21,8 @@ from keys.api.callers import Rule, does, is_over_all, made_by, not_permitted, se
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import Pages, TimeFilter
 from keys.api.problems import bad_value
-from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, User
+from keys.models import ApiKey, KeyEvent, User
+from keys.querysets import ApiKeyQuerySet
 from keys.refusals import Refusal
 from keys.scopes import preset_of
 

@@ -22,6 +22,7 @@ from keys.groups import GROUPS
 from keys.invitation_pages import ADD, mailed
 from keys.invitation_pages import address_of as address_of_link
 from keys.models import ApiKey, User
+from keys.querysets import users_matching
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.scopes import Scope
 from keys.user_pages import CHANGE, SEE
@@ -62,9 +63,7 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
     )
 
     def found(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
-        return users.filter(
-            Q(username__icontains=value) | Q(public_id__icontains=value) | Q(email__icontains=value)
-        )
+        return users.filter(users_matching(value))
 
 
 class Users(GenericAPIView[User]):

@@ -9,7 +9,8 @@ from keys import activity_admin, exports
 from keys.api.serializers import ActivitySerializer
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
-from keys.models import KeyEvent, KeyEventQuerySet
+from keys.models import KeyEvent
+from keys.querysets import KeyEventQuerySet
 from keys.tables import add_limit, add_span, limited, show, span
 
 COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")

@@ -9,7 +9,8 @@ from django.utils import timezone
 from keys import times
 from keys.api.serializers import described
 from keys.management.one_user import NAME_OR_ID, user_of
-from keys.models import UNUSED, ApiKey, ApiKeyQuerySet
+from keys.models import ApiKey
+from keys.querysets import UNUSED, ApiKeyQuerySet
 from keys.tables import show
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
