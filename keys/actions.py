@@ -7,6 +7,7 @@ every process within a second.
 
 import datetime
 import ipaddress
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,8 @@ from keys.scopes import DEFAULT_PRESET, parse
 
 OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}  # seconds
 RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")
+HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp"})  # Unicode's categories: control, format, line and paragraph
+JOINERS = "\u200c\u200d"  # which are part of words and signs in many scripts
 MOST = {"requests_per_minute": 2**31 - 1, "monthly_requests": 2**63 - 1, "monthly_bytes": 2**63 - 1}
 
 
@@ -60,6 +63,7 @@ def issue(
     Raises ActionError for rights that are none, `tokens.InvalidToken` for an unknown environment.
     """
     token = tokens.generate(environment)
+    checked({"name": name, "purpose": purpose})
     rights = checked(
         {
             "scopes": scopes,
@@ -147,8 +151,15 @@ def pause(
 def resume(
     *, key: ApiKey, actor: User | None = None, address: str | None = None, via: ApiKey | None = None
 ) -> ApiKey:
-    """Let a paused key work again."""
+    """Let a paused key work again. A key does not do that for one with a portal scope, which may have been paused
+    because it was found; to stop one, any that may pause or revoke keys will do."""
     key = live(key)
+    if via:
+        allowed(
+            grants.problem(
+                key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor, via=via
+            )
+        )
     if key.paused_at is not None:
         key.paused_at = None
         key.save(update_fields=["paused_at"])
@@ -308,9 +319,20 @@ def checked(rights: dict[str, Any]) -> dict[str, Any]:
         if value is not None and not 1 <= value <= MOST[limit]:
             words = limit.replace("_", " ")
             raise ActionError(f"{words}: a whole number from 1 up; leave it empty for no limit of its own")
+    for field in ("name", "purpose"):
+        legible(field, rights.get(field))
     if rights.get("expires_at") and rights["expires_at"] <= timezone.now():
         raise ActionError("the expiry lies in the past")
     return rights
+
+
+def legible(field: str, text: str | None) -> None:
+    """Raises ActionError for characters that nobody sees but terminals and readers heed: a name stands in lists,
+    messages and logs, on a line of its own."""
+    for character in text or "":
+        is_hidden = unicodedata.category(character) in HIDDEN and character not in JOINERS
+        if is_hidden and not (field == "purpose" and character in "\r\n\t"):
+            raise ActionError(f"{field}: it holds U+{ord(character):04X}, which is not shown; leave that out")
 
 
 def network(text: str) -> str:

@@ -8,12 +8,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
 from keys import exports
 from keys.columns import badge, happening, lines
+from keys.filters import OnlyItsFilters
 from keys.models import KeyEvent
 from keys.moments import exactly
 
@@ -62,9 +62,10 @@ class AdminFilter(WhoFilter):
 
 
 @admin.register(KeyEvent)
-class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
+class KeyEventAdmin(OnlyItsFilters):
     list_display = ["time", "what", "key_link", "owner", "who", "address", "details"]
     list_display_links = None
+    other_lookups = ("key__id__exact",)  # a key's page
     list_filter = ["kind", "at", WhoFilter]
     list_filter_submit = True
     list_per_page = 50
@@ -88,10 +89,6 @@ class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
 
     def has_delete_permission(self, request: HttpRequest, obj: KeyEvent | None = None) -> bool:
         return False
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """A key's page links to the key's history."""
-        return lookup == "key__id__exact" or bool(super().lookup_allowed(lookup, value, request))
 
     def get_urls(self) -> list[URLPattern]:
         return [exports.export(self, "key-activity", COLUMNS), *super().get_urls()]
@@ -123,7 +120,7 @@ class KeyEventAdmin(ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(LogEntry)
-class LogEntryAdmin(ModelAdmin):  # type: ignore[misc]
+class LogEntryAdmin(OnlyItsFilters):
     """What admins did to users, and to what users own: Django's own log, which the pages write."""
 
     list_display = ["time", "who", "about", "what_it_is", "details"]

@@ -11,7 +11,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 
 from keys import activity_admin as activity_admin  # registers its pages
 from keys import exports, key_page, pages, tokens
@@ -27,7 +26,7 @@ from keys.columns import (
     timed,
     use,
 )
-from keys.filters import ExpiringFilter, OwnerFilter, StateFilter, UnusedFilter
+from keys.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
 from keys.models import ApiKey, KeyEvent
 from keys.querysets import ApiKeyQuerySet
 from keys.scopes import in_words
@@ -60,7 +59,7 @@ COLUMNS: exports.Columns = {
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
+class ApiKeyAdmin(OnlyItsFilters):
     list_display = [
         "name",
         "masked_key",
@@ -70,6 +69,7 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         "last_used_on",
         "expires_on",
     ]
+    other_lookups = ("owner__id__exact",)  # a user's page
     list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
     list_filter_submit = True
     list_filter_sheet = True
@@ -116,10 +116,6 @@ class ApiKeyAdmin(ModelAdmin):  # type: ignore[misc]
         if self.admin_site.has_permission(request) and pages.may_see(request):
             return pages.to_key_of_secret(request, request.GET)
         return pages.see_other(request.path)
-
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """A user's page links to the user's keys."""
-        return lookup == "owner__id__exact" or bool(super().lookup_allowed(lookup, value, request))
 
     def get_search_results(
         self,

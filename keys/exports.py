@@ -6,6 +6,7 @@ many there are, and a slow reader holds no transaction open.
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,6 +19,9 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path
 
 CHUNK = 1000  # rows read at a time
+
+FORMULA = tuple("=+-@|\uff1d\uff0b\uff0d\uff20")  # with which a spreadsheet begins to compute
+PARTED = re.compile(r"([;|]\s*)(?=[=+@-])")  # where one that takes these for the comma begins a cell
 
 Columns = dict[str, Callable[[Any], Any]]  # by name: of a row, the value
 
@@ -75,8 +79,8 @@ def cell(value: Any) -> str:
     """A value as a spreadsheet shows it and does not compute it: callers choose names, tags and clients."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
-    text = "" if value is None else str(value)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\n") else text
+    text = PARTED.sub(r"\1'", "" if value is None else str(value))
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(FORMULA) else text
 
 
 def in_pieces(lines: Iterable[str], *, size: int = 64 * 1024) -> Iterator[bytes]:

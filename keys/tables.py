@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -11,9 +12,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import times
 
 
+def whole(text: str) -> int:
+    """A number from 0 up; argparse says so of anything else."""
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"“{text}” is no whole number from 0 up")
+    return int(text)
+
+
 def add_limit(parser: CommandParser) -> None:
     parser.add_argument(
-        "--limit", type=int, default=100, metavar="N", help="the newest N (default 100); 0 for all"
+        "--limit", type=whole, default=100, metavar="N", help="the newest N (default 100); 0 for all"
     )
 
 

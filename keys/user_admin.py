@@ -13,12 +13,12 @@ from django.db import models
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminEmailInputWidget
 
 from keys import exports, groups, invitation_pages, invitations, user_pages
 from keys.columns import ApiKeyInline, badge, timed
+from keys.filters import OnlyItsFilters
 from keys.key_page import chart
 from keys.models import ApiKey, User
 
@@ -90,7 +90,7 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[misc]
+class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     """Users are deactivated, never deleted: their keys and calls stay in the records."""
 
     form = UserForm

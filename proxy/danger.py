@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 
 from keys.refusals import Refusal, forbidden, invalid
+from keys.tokens import KEY_LIKE_PATTERN
 from proxy import artifacts
 from proxy.attribution import tag_keys
 from proxy.messages import CANONICAL_INTEGER, Json, values
@@ -17,7 +18,7 @@ LOCATION_TAGS = frozenset(
     {"mlflow.artifactLocation", "mlflow.trace.archiveLocation", "mlflow.trace.spansLocation"}
 )
 PROMPT_SOURCES = frozenset({"dummy-source", "prompt-template"})
-STORE_LOCATION = re.compile(r"mlflow-artifacts:/([^/].*)")
+STORE_LOCATION = re.compile(r"mlflow-artifacts:/([^/?][^?]*)")  # behind a ?, MLflow adds no more folders
 VERSION_SOURCE = re.compile(r"(?:runs|models|mlflow-artifacts):/\S.*", re.DOTALL)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 TRACE_ID = re.compile(r"tr-[0-9a-f]{32}")
@@ -56,6 +57,16 @@ def artifact_location(match: Match, content: Json, query: str) -> None:
             "artifact_location",
             "The artifact_location lies in the folder of an experiment, run or model. Leave it out, or name "
             "a folder that is not a number.",
+        )
+
+
+def named_like_a_key(match: Match, content: Json, query: str) -> None:
+    """Names are kept, listed and put into addresses: a key that got into one by mistake would be everywhere."""
+    if any(KEY_LIKE_PATTERN.search(str(content.get(field, ""))) for field in ("name", "new_name")):
+        raise invalid(
+            "key_as_name",
+            "The name holds an API key. Choose another name; and if the key is real, have it revoked and use a "
+            "new one.",
         )
 
 
@@ -146,6 +157,8 @@ Rule = Callable[[Match, Json, str], None]
 RULES: dict[str, tuple[Rule, ...]] = {
     "experiments.create": (artifact_location,),
     "model-versions.create": (version_source,),
+    "registered-models.create": (named_like_a_key,),
+    "registered-models.rename": (named_like_a_key,),
     "traces.start": (started_trace,),
     "artifacts.upload": (artifact_path,),
     "artifacts.download": (artifact_path,),

@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern, path
 from django.utils.html import format_html
-from unfold.admin import ModelAdmin
 from unfold.paginator import InfinitePaginator
 
 from keys import exports
 from keys.columns import badge, moment, timed
+from keys.filters import OnlyItsFilters
 from proxy import mlflow_pages, pages
 from proxy.models import Owner
 from proxy.ownership import IN_WORDS
@@ -67,8 +67,9 @@ class NobodyFilter(admin.SimpleListFilter):
 
 
 @admin.register(Owner)
-class OwnerAdmin(ModelAdmin):  # type: ignore[misc]
+class OwnerAdmin(OnlyItsFilters):
     list_display = ["name", "kind_in_words", "owner", "mark", "environment", "created_on", "in_mlflow"]
+    other_lookups = ("user__id__exact",)  # a user's page
     list_filter = [KindFilter, NobodyFilter, "is_shared", "environment"]
     list_select_related = ["user", "key"]
     list_before_template = "admin/proxy/owner/list_before.html"

@@ -8,6 +8,7 @@ what it does by itself with headers, queries, bodies and errors is overridden ho
 
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -46,6 +47,8 @@ from proxy.permissions import Attempt, Permit
 from proxy.upstream import Answer, bad_gateway, send
 from proxy.usage import CLIENT_GONE, Passage
 
+# What MLflow's errors may carry of its database: statements, drivers, addresses.
+INTERNALS = re.compile(rb"\[SQL: |\bpsycopg|\b(?:postgresql|mysql|mssql|sqlite)(?:\+\w+)?:/")
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 10.0  # seconds
@@ -283,11 +286,11 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             )
         if answer.status >= 400 and "text/html" in content_type:
             answer.close()
-            raise Refusal(
-                status=answer.status,
-                error_code=ERROR_CODES.get(answer.status, "INTERNAL_ERROR"),
-                reason="upstream_error",
-                message=f"MLflow answered {self.permit.match.operation.name} with status {answer.status}.",
+            raise self.upstream_error(answer, "")
+        if answer.status >= 400 and "json" in content_type and INTERNALS.search(answer.peek()):
+            raise self.upstream_error(
+                answer,
+                " Its database did not take this: perhaps a value is too long. MLflow's log has its words.",
             )
         if self.permit.match.operation.name == "meta.server-info":
             content = server_info.as_served(answer.data, direct_artifacts=settings.DIRECT_ARTIFACTS)
@@ -304,6 +307,15 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             self.settle(answer)
             ledger.complete(self.registration, answer)
         return answer
+
+    def upstream_error(self, answer: Answer, why: str) -> Refusal:
+        """In place of what MLflow said, which is no use to the caller or not meant for one."""
+        return Refusal(
+            status=answer.status,
+            error_code=ERROR_CODES.get(answer.status, "INTERNAL_ERROR"),
+            reason="upstream_error",
+            message=f"MLflow answered {self.permit.match.operation.name} with status {answer.status}.{why}",
+        )
 
     def settle(self, answer: Answer) -> None:
         """Record the owner of what was created before the caller hears of it. Raises Refusal (503)."""

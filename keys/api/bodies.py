@@ -1,5 +1,6 @@
 """Bodies of the management API: JSON in, JSON out, whatever the Accept header says."""
 
+import json
 from typing import Any
 
 from rest_framework.exceptions import ParseError
@@ -24,16 +25,31 @@ class JsonAlways(BaseContentNegotiation):
 
 
 class Json(JSONParser):
-    """JSON that ends: what is nested too deep is the caller's mistake."""
+    """JSON that says one thing: a field given twice, or nesting without end, is the caller's mistake."""
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            content = super().parse(stream, media_type, parser_context)
+            content = json.loads(stream.read(), parse_constant=no_number, object_pairs_hook=once_each)
         except RecursionError as error:
             raise ParseError(TOO_DEEP) from error
+        except ValueError as error:
+            raise ParseError(f"This is no JSON: {error}") from None
         if is_deeper(content, MOST_DEPTH):
             raise ParseError(TOO_DEEP)
         return content
+
+
+def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ParseError(f"The field “{twice[:100]}” is given twice. Give it once.")
+    return fields
+
+
+def no_number(constant: str) -> None:
+    raise ParseError(f"{constant} is no number in JSON.")
 
 
 def is_deeper(content: Any, depth: int) -> bool:

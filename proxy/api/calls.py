@@ -8,6 +8,7 @@ import django_filters
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponseBase
 from django.utils import timezone
+from django_filters.utils import translate_validation
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -177,6 +178,9 @@ MOST_ROWS = 1000
 MODEL_DAYS = 31
 
 
+EARLIEST, LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1970, 9000))
+
+
 class UsageFilters(django_filters.FilterSet):  # type: ignore[misc]
     user = django_filters.CharFilter(method="of_user", label="Name or id (usr_…).")
     key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
@@ -206,6 +210,9 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs.setdefault("until", timezone.now())
+        for name in ("since", "until"):
+            if name in attrs and not EARLIEST <= attrs[name] <= LATEST:
+                raise serializers.ValidationError({name: ["From 1970 to 9000."]})
         attrs.setdefault("since", attrs["until"] - datetime.timedelta(days=30))
         if attrs["since"] > attrs["until"]:
             raise serializers.ValidationError({"since": ["This is later than until."]})
@@ -264,11 +271,18 @@ class Usage(GenericAPIView[CallTotal]):
         rows = usage(
             **asked,
             rows=within(self, model.objects.all(), by_user),
-            narrow=lambda found: UsageFilters(request.query_params, found).qs,
+            narrow=lambda found: narrowed(UsageFilters(request.query_params, found)),
         )
         bounds = {name: asked[name] for name in ("since", "until")}
         is_cut = len(rows) > MOST_ROWS
         return Response({**bounds, "is_cut": is_cut, "results": rows[:MOST_ROWS]})
+
+
+def narrowed(filters: UsageFilters) -> Any:
+    """Raises ValidationError for a value that is none; it would narrow nothing."""
+    if not filters.is_valid():
+        raise translate_validation(filters.errors)
+    return filters.qs
 
 
 Narrow = Callable[[Any], Any]

@@ -95,6 +95,17 @@ DANGEROUS = {
         "experiments/create",
         {"name": "d", "artifact_location": "mlflow-artifacts:/27"},
     ),
+    "another's tree behind a query": (
+        "POST",
+        "experiments/create",
+        {"name": "d", "artifact_location": "mlflow-artifacts:/27?/x"},
+    ),
+    "a key for a name": ("POST", "registered-models/create", {"name": f"hk_live_{'x' * 32}"}),
+    "a key for another name": (
+        "POST",
+        "registered-models/rename",
+        {"name": "{model}", "new_name": f"my hk_live_{'x' * 32}"},
+    ),
     "the store's root": (
         "POST",
         "experiments/create",

@@ -40,6 +40,25 @@ def file(client, address: str, **asked: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode(), newline="")))
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (";=1", ";'=1"),
+        ("a | -1", "a | '-1"),
+        (" =1", "' =1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("|x", "'|x"),
+        ("\t=1", "'\t=1"),
+        ("a-b; c+d", "a-b; c+d"),
+        (-3, "'-3"),
+        ("", ""),
+        (None, ""),
+    ],
+)
+def test_a_cell_computes_nothing_whatever_parts_the_cells(value, shown):
+    assert exports.cell(value) == shown
+
+
 def test_keys_are_in_it_without_their_secrets(cast, alice):
     key, secret = actions.issue(owner=cast["dora"], name="=cmd()", scopes=["tracking:read", "registry:read"])
 

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from django.utils import timezone
 
 from keys import actions
@@ -65,6 +66,32 @@ def test_nonsense_filters_nothing(cast, alice):
     key_of(cast["dora"], name="a key")
 
     assert listed(alice, expiring="x", unused="y", state="z") == {"a key"}
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"{KEYS}?name__regex=(",
+        f"{KEYS}?digest__startswith=a",
+        f"{KEYS}?name=x",
+        f"{KEYS}export/?name__regex=(",
+        "/admin/keys/user/?email__regex=(",
+        "/admin/keys/user/?password__startswith=p",
+        "/admin/keys/keyevent/?kind=issued",
+        "/admin/proxy/owner/?created_at__year=99999999999",
+    ],
+)
+def test_a_list_is_asked_by_its_own_filters_alone(cast, alice, address):
+    key_of(cast["dora"])
+
+    assert alice.get(address).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "address", [f"{KEYS}?environment__exact=%00", "/admin/keys/keyevent/?kind__exact=%00"]
+)
+def test_what_postgresql_cannot_hold_is_found_nowhere(cast, alice, address):
+    assert alice.get(address)["Location"].endswith("?e=1")
 
 
 def test_times_are_relative_and_exact_with_their_zone_on_hover(cast, alice):

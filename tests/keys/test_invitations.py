@@ -272,6 +272,13 @@ class TestTheCommand:
         assert (shown["user"], shown["mailed"]) == ("eve", False)
         assert eve().email == "eve@example.com"
 
+    def test_says_that_there_was_no_such_user(self, db, capsys):
+        call_command("invite_user", "--user", "eve")
+        assert capsys.readouterr().err == "There was no user eve before: one was made.\n"
+
+        call_command("invite_user", "--user", "eve")
+        assert capsys.readouterr().err == ""
+
     def test_ends_the_open_link(self, db, client, capsys):
         call_command("invite_user", "--user", "eve")
         link = LINK.search(capsys.readouterr().out)[0]

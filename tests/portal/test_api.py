@@ -36,6 +36,7 @@ def test_a_fault_is_a_problem_too(client, monkeypatch):
 
     assert (answer.status_code, answer.json()["reason"]) == (500, "internal_error")
     assert "secret" not in answer.content.decode()
+    assert answer.wsgi_request.api_reason == "internal_error"  # which the usage log takes over
 
 
 def test_the_answer_is_json_whatever_is_asked_for(client):

@@ -56,6 +56,8 @@ def test_calls_are_filtered_as_by_the_api_and_given_out_as_by_the_exports(cast, 
     assert len(json.loads(run("list_calls", "--json", "--limit", "1"))) == 1
     assert len(json.loads(run("list_calls", "--json", "--limit", "0"))) == 2
     assert run("list_calls", "--user", "nobody") == "No such calls.\n"
+    with pytest.raises(CommandError, match="“-1” is no whole number from 0 up"):
+        run("list_calls", "--limit=-1")
 
 
 def test_registrations_are_listed_and_exported(cast, run):

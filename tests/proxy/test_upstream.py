@@ -219,6 +219,25 @@ class TestOnTheWire:
         assert (reply.status, reply.body) == (status, body)
 
     @pytest.mark.parametrize(
+        "words",
+        [
+            "(psycopg2.errors.StringDataRightTruncation) [SQL: INSERT INTO registered_models]",
+            "tracking URI is currently set to postgresql+psycopg2://:5432/mlflow",
+            "sqlite:////srv/mlflow.db is locked",
+        ],
+    )
+    def test_its_databases_words_do_not(self, words, echo, echo_portal, echo_key):
+        body = json.dumps({"error_code": "BAD_REQUEST", "message": words}).encode()
+        echo.script = Script(status=400, headers=JSON, body=body)
+        reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
+
+        assert (reply.status, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert words not in reply.json()["message"]
+        assert "too long" in reply.json()["message"]
+        [call] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
+        assert (call["status"], call["reason"]) == (400, "upstream_error")
+
+    @pytest.mark.parametrize(
         ("status", "error_code"),
         [(404, "ENDPOINT_NOT_FOUND"), (500, "INTERNAL_ERROR"), (405, None), (413, None)],
     )

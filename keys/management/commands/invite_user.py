@@ -28,6 +28,7 @@ class Command(BaseCommand):
             self.stdout.write(withdrawn(options))
             return
         user = found(options["user"])
+        is_new = user is None
         if user and options["email"] and user.email != options["email"]:
             raise CommandError(
                 f"--email: “{user.username}” is there already, with another address or none. Leave --email out, and "
@@ -45,6 +46,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**shown, "expires_at": made.expires_at.isoformat()}))
             return
         self.stdout.write(f"{link}\nWorks once, until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
+        if is_new:
+            self.stderr.write(f"There was no user {user.username} before: one was made.")
 
 
 def withdrawn(options: dict[str, Any]) -> str:

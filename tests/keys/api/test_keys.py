@@ -87,6 +87,9 @@ class TestIssue:
             ({"expires_in": "1d", "expires_at": None}, "expires_in", "not both"),
             ({"environment": "prod"}, "environment", "prod"),
             ({"colour": "red"}, "colour", "No such field"),
+            ({"name": "a\x1b[31mb"}, "name", "U+001B"),
+            ({"name": "a\u202eb"}, "name", "U+202E"),
+            ({"purpose": "a\x1bb"}, "purpose", "U+001B"),
             ({"name": 7}, "name", "Send a string."),
             ({"name": ["n"]}, "name", "Send a string."),
             ({"preset": True}, "preset", "Send a string."),
@@ -129,6 +132,20 @@ class TestIssue:
 
         answer = refused(caller("POST", path, body), 400, "bad_request")
         assert "nested too deep" in answer["detail"]
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ('{"user": "dora", "name": "a", "name": "b"}', "“name” is given twice"),
+            ('{"user": "dora", "name": NaN}', "NaN is no number"),
+            ('{"user": "dora"', "This is no JSON"),
+        ],
+    )
+    def test_needs_a_body_that_says_one_thing(self, alice, body, words):
+        sent = Client(headers={"Authorization": f"Bearer {alice.secret}"})
+        answer = sent.post(f"{API}/keys", body, content_type="application/json")
+
+        assert words in refused(answer, 400, "bad_request")["detail"]
 
     def test_needs_a_body_of_json(self, alice):
         answer = Client(headers={"Authorization": f"Bearer {alice.secret}"}).post(
@@ -184,6 +201,13 @@ class TestWhoMay:
         assert dora.post(f"/keys/{key.public_id}/{act}").status_code == 200
         refused(dora.post(f"/keys/{alice.key.public_id}/{act}"), 404, "not_found")
         assert ApiKey.objects.get(pk=alice.key.pk).revoked_at is None
+
+    def test_a_paused_key_with_a_portal_scope_is_resumed_by_a_person(self, cast, alice):
+        key = program(cast["alice"], Scope.PORTAL_ADMIN).key
+        assert alice.post(f"/keys/{key.public_id}/pause").status_code == 200
+
+        refused(alice.post(f"/keys/{key.public_id}/resume"), 403, "not_granted")
+        assert actions.resume(key=key, actor=cast["alice"]).state == "active"
 
     @pytest.mark.parametrize("act", ["pause", "resume"])
     def test_holders_do_nothing_else(self, cast, dora, act):

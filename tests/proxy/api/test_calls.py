@@ -213,6 +213,11 @@ class TestUsage:
             "since=2026-02-01T00:00:00Z&until=2026-01-01T00:00:00Z",
             "by=model&since=2001-01-01T00:00:00Z",
             "model=fraud",
+            "user=%00",
+            "by=day&key=%00",
+            "until=0001-01-01T00:00:00Z",
+            "since=0001-01-01T00:00:00Z&until=0001-01-02T00:00:00Z",
+            "until=9999-12-31T23:59:59Z&by=model",
         ],
     )
     def test_refuses_what_it_cannot_tell(self, alice, query):
