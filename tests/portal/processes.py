@@ -44,6 +44,14 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+def command_of(process: psutil.Process) -> str:
+    """Its command line; nothing of one that ended, at whatever moment."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # or one that nobody has collected yet
+        return ""
+
+
 def wait_for(condition: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> bool:
     """Whether ``condition()`` comes true within ``seconds``."""
     deadline = time.monotonic() + seconds

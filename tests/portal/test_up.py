@@ -83,7 +83,7 @@ class Up:
         return processes.none_left(self.family, self.data) and not (self.data / "portal.json").exists()
 
     def child(self, word: str) -> psutil.Process:
-        return next(process for process in self.family if word in " ".join(process.cmdline()))
+        return next(process for process in self.family if word in processes.command_of(process))
 
 
 @contextlib.contextmanager
@@ -290,8 +290,8 @@ def test_an_mlflow_that_dies_is_started_again_while_the_portal_goes_on(second_ru
 
 def test_an_outbox_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
     def outboxes() -> set[int]:
-        family = filter(processes.is_running, processes.with_descendants(second_run.process.pid))
-        return {process.pid for process in family if "manage.py alerts" in " ".join(process.cmdline())}
+        family = processes.with_descendants(second_run.process.pid)
+        return {process.pid for process in family if "manage.py alerts" in processes.command_of(process)}
 
     [first] = outboxes()
     psutil.Process(first).kill()
