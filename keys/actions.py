@@ -63,7 +63,8 @@ def issue(
     Raises ActionError for rights that are none, `tokens.InvalidToken` for an unknown environment.
     """
     token = tokens.generate(environment)
-    checked({"name": name, "purpose": purpose})
+    legible("name", name)
+    legible("purpose", purpose)
     rights = checked(
         {
             "scopes": scopes,
@@ -151,15 +152,9 @@ def pause(
 def resume(
     *, key: ApiKey, actor: User | None = None, address: str | None = None, via: ApiKey | None = None
 ) -> ApiKey:
-    """Let a paused key work again. A key does not do that for one with a portal scope, which may have been paused
-    because it was found; to stop one, any that may pause or revoke keys will do."""
+    """Let a paused key work again."""
     key = live(key)
-    if via:
-        allowed(
-            grants.problem(
-                key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor, via=via
-            )
-        )
+    allowed(grants.resumption_problem(key, actor=actor, via=via))
     if key.paused_at is not None:
         key.paused_at = None
         key.save(update_fields=["paused_at"])

@@ -37,6 +37,14 @@ def problem(
     return f"only a superuser gives another user's key {', '.join(portal)}: it acts with that user's rights"
 
 
+def resumption_problem(key: ApiKey, *, actor: User | None, via: ApiKey | None = None) -> str:
+    """The same, but for keys alone, since it may have been paused because it was found: a person who may resume
+    keys has paused some by mistake. To stop a key, any that may pause or revoke keys will do."""
+    if via is None:
+        return ""
+    return problem(key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor, via=via)
+
+
 def rotation_problem(key: ApiKey, *, actor: User | None, via: ApiKey | None = None) -> str:
     """The same for a new secret, which is as good as a new key; but a key may renew itself."""
     if via and via.pk == key.pk:

@@ -60,7 +60,7 @@ def artifact_location(match: Match, content: Json, query: str) -> None:
         )
 
 
-def named_like_a_key(match: Match, content: Json, query: str) -> None:
+def key_as_name(match: Match, content: Json, query: str) -> None:
     """Names are kept, listed and put into addresses: a key that got into one by mistake would be everywhere."""
     if any(KEY_LIKE_PATTERN.search(str(content.get(field, ""))) for field in ("name", "new_name")):
         raise invalid(
@@ -157,8 +157,8 @@ Rule = Callable[[Match, Json, str], None]
 RULES: dict[str, tuple[Rule, ...]] = {
     "experiments.create": (artifact_location,),
     "model-versions.create": (version_source,),
-    "registered-models.create": (named_like_a_key,),
-    "registered-models.rename": (named_like_a_key,),
+    "registered-models.create": (key_as_name,),
+    "registered-models.rename": (key_as_name,),
     "traces.start": (started_trace,),
     "artifacts.upload": (artifact_path,),
     "artifacts.download": (artifact_path,),

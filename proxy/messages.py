@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from keys import strict_json
 from keys.refusals import Refusal, invalid
 from proxy.operations import Operation
 
@@ -59,9 +60,9 @@ def decode(body: bytes) -> Json:
     try:
         if b"\0" in body:
             raise ValueError("it holds NUL bytes")
-        content = strictly(body.decode("utf-8"))
+        content = strict_json.loads(body.decode("utf-8"))
         if isinstance(content, str):
-            content = strictly(content)
+            content = strict_json.loads(content)
     except UnicodeDecodeError:
         raise unreadable("it is not UTF-8") from None
     except RecursionError:
@@ -73,26 +74,11 @@ def decode(body: bytes) -> Json:
     return content
 
 
-def strictly(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=each_once, parse_constant=not_a_number)
-
-
-def not_a_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON (as text, “{name}”, it is a number to MLflow)")
-
-
-def each_once(pairs: list[tuple[str, Any]]) -> Json:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        raise ValueError("a key stands in it twice")
-    return content
-
-
 def unreadable(problem: str) -> Refusal:
     return invalid(
         "unreadable_body",
         f"The request's JSON cannot be read for certain: {problem}. Send plain UTF-8 JSON with each key once, "
-        "as MLflow's client does.",
+        "and NaN and Infinity as text, as MLflow's client does.",
     )
 
 
@@ -278,7 +264,7 @@ def keys_of(value: Any) -> Iterator[str]:
     """The keys of a map, also of one in a JSON string (datasets' tags)."""
     if isinstance(value, str):
         try:
-            value = strictly(value)
+            value = strict_json.loads(value)
         except (ValueError, RecursionError) as error:
             raise unreadable(str(error)) from None
     if isinstance(value, dict):

@@ -47,11 +47,12 @@ from proxy.permissions import Attempt, Permit
 from proxy.upstream import Answer, bad_gateway, send
 from proxy.usage import CLIENT_GONE, Passage
 
-# What MLflow's errors may carry of its database: statements, drivers, addresses.
-INTERNALS = re.compile(rb"\[SQL: |\bpsycopg|\b(?:postgresql|mysql|mssql|sqlite)(?:\+\w+)?:/")
 logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 10.0  # seconds
+
+# What MLflow's errors may carry of its database: statements, drivers, addresses.
+INTERNALS = re.compile(rb"\[SQL: |\bpsycopg|\b(?:postgresql|mysql|mssql|sqlite)(?:\+\w+)?:/")
 
 places = in_flight.from_settings()
 

@@ -1,6 +1,5 @@
 """Bodies of the management API: JSON in, JSON out, whatever the Accept header says."""
 
-import json
 from typing import Any
 
 from rest_framework.exceptions import ParseError
@@ -8,6 +7,8 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
+
+from keys import strict_json
 
 MOST_DEPTH = 20  # of lists and objects in each other; no call needs more than three
 TOO_DEEP = "The JSON is nested too deep. Send a plain object."
@@ -29,27 +30,16 @@ class Json(JSONParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
         try:
-            content = json.loads(stream.read(), parse_constant=no_number, object_pairs_hook=once_each)
+            content = strict_json.loads(stream.read().decode())
         except RecursionError as error:
             raise ParseError(TOO_DEEP) from error
         except ValueError as error:
-            raise ParseError(f"This is no JSON: {error}") from None
+            raise ParseError(
+                f"This cannot be read for certain: {error}. Send JSON with each key once."
+            ) from None
         if is_deeper(content, MOST_DEPTH):
             raise ParseError(TOO_DEEP)
         return content
-
-
-def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ParseError(f"The field “{twice[:100]}” is given twice. Give it once.")
-    return fields
-
-
-def no_number(constant: str) -> None:
-    raise ParseError(f"{constant} is no number in JSON.")
 
 
 def is_deeper(content: Any, depth: int) -> bool:

@@ -142,7 +142,8 @@ def handler(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
     """Django REST framework's EXCEPTION_HANDLER. Its answer is no `Response`, which a page would show as HTML."""
     refusal = refusal_of(error)
     request: HttpRequest = context["request"]._request
-    request.api_reason = refusal.reason if refusal else "internal_error"  # type: ignore[attr-defined]  # for the usage log
+    reason = refusal.reason if refusal else "internal_error"
+    request.api_reason = reason  # type: ignore[attr-defined]  # for the usage log
     if refusal is None:
         return None
     set_rollback()

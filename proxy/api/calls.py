@@ -8,7 +8,6 @@ import django_filters
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponseBase
 from django.utils import timezone
-from django_filters.utils import translate_validation
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -17,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import sees, within
-from keys.api.pages import TimeFilter, refuse_unknown
+from keys.api.pages import TimeFilter
 from keys.api.problems import bad_value
 from keys.models import User
 from proxy import exports
@@ -263,7 +262,6 @@ class Usage(GenericAPIView[CallTotal]):
         filters=True,
     )
     def get(self, request: Request) -> Response:
-        refuse_unknown(request, {*UsageFilters.base_filters, *self.more_parameters})
         sent = UsageQuerySerializer(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)
         asked = sent.validated_data
@@ -271,18 +269,11 @@ class Usage(GenericAPIView[CallTotal]):
         rows = usage(
             **asked,
             rows=within(self, model.objects.all(), by_user),
-            narrow=lambda found: narrowed(UsageFilters(request.query_params, found)),
+            narrow=self.filter_queryset,
         )
         bounds = {name: asked[name] for name in ("since", "until")}
         is_cut = len(rows) > MOST_ROWS
         return Response({**bounds, "is_cut": is_cut, "results": rows[:MOST_ROWS]})
-
-
-def narrowed(filters: UsageFilters) -> Any:
-    """Raises ValidationError for a value that is none; it would narrow nothing."""
-    if not filters.is_valid():
-        raise translate_validation(filters.errors)
-    return filters.qs
 
 
 Narrow = Callable[[Any], Any]

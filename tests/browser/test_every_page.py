@@ -77,8 +77,8 @@ def busy(mlflow_server) -> Portal:
 def places(busy) -> dict[str, str]:
     """What to put into the addresses."""
     name = f"churn-{secrets.token_hex(2)}"
-    for name in ("alice", "bob"):
-        sign_in(busy, name)
+    for user in ("alice", "bob"):
+        sign_in(busy, user)
     busy.sql("update keys_user set is_staff = true, is_superuser = true where username = 'alice'")
     issued = busy.issue("alice", "--monthly-requests", "5000")
     other = busy.issue("bob", "--expires-in", "10d")
