@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
 from tests.portals import Portal, portal
@@ -25,6 +26,17 @@ ARGUMENTS = [
     "--no-first-run",
     f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
 ]
+
+
+AXE = Axe()
+LIGHTNESS = """() => {
+    const drawing = document.createElement("canvas").getContext("2d");
+    drawing.fillStyle = getComputedStyle(document.body).backgroundColor;
+    drawing.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = drawing.getImageData(0, 0, 1, 1).data;
+    return (red + green + blue) / 3;
+}"""  # from 0 to 255
+WIDTHS = [1280, 390]
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +135,19 @@ class Visit:
         """What the browser keeps of this page: cookies, those that scripts do not see too, and storage."""
         storage = self.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
         return f"{self.page.context.cookies()} {storage}"
+
+    def findings(self) -> list[tuple[str, list[Any]]]:
+        """What axe-core calls serious or critical on this page: each rule, and the elements as it has them."""
+        found = AXE.run(self.page).response["violations"]
+        return [
+            (rule["id"], [node["html"][:200] for node in rule["nodes"]])
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+        ]
+
+    def is_light(self) -> bool:
+        """Whether the page's background is, whatever the notation of its colour."""
+        return bool(self.page.evaluate(LIGHTNESS) > 127)
 
     def scrolls_sideways(self) -> bool:
         script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"

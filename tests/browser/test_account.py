@@ -3,11 +3,9 @@
 import re
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Error
 
 from tests.browser.conftest import Visit
-from tests.browser.test_issue_key import LIGHTNESS
 from tests.portals import Portal, wait_for
 
 pytestmark = pytest.mark.browser
@@ -151,41 +149,45 @@ def test_a_key_is_revoked_by_keyboard_alone(bob, web_portal: Portal):
     window.page.get_by_text("is revoked. Calls with it are refused from now on.").wait_for()
 
 
-# What tests/browser/test_every_page.py does not look at, and its status.
-PAGES = {
-    "/account/usage/?period=24h": 200,
-    "/account/calls/find/": 200,
-    "/docs/errors/": 200,
-    "/docs/api/": 200,
-    f"/account/calls/req_{'0' * 32}/": 404,
-    "/no/such/page": 404,
-    "/api/mlflow/x": 401,
-}
-
-
-def problems(window: Visit) -> list[str]:
-    """What axe-core finds serious or critical."""
-    found = Axe().run(window.page, options={"resultTypes": ["violations"]}).response["violations"]
-    return [
-        f"{rule['id']}: {node['target']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
+def pages(key: dict) -> dict[str, int]:
+    """Each page of account, documents, home and errors, and its status."""
+    own = f"/account/keys/{key['id']}/"
+    good = [
+        "/account/",
+        own,
+        f"{own}rotate/",
+        f"{own}revoke/",
+        "/account/usage/",
+        "/account/usage/?period=24h",
+        "/account/calls/",
+        f"/account/calls/{key['refused']}/",
+        "/account/calls/find/",
+        "/account/registrations/",
+        "/account/registrations/model/?name=bobs",
+        "/docs/",
+        "/docs/quickstart/",
+        "/docs/errors/",
+        "/docs/api/",
+        "/docs/operations/",
     ]
+    return dict.fromkeys(good, 200) | {
+        f"/account/calls/req_{'0' * 32}/": 404,
+        "/no/such/page": 404,
+        "/api/mlflow/x": 401,
+    }
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_other_pages_and_errors_are_accessible_fit_and_follow_light_and_dark(bob, scheme, width):
+def test_every_page_is_accessible_fits_and_follows_light_and_dark(bob, key, scheme, width):
     window = bob(color_scheme=scheme, viewport={"width": width, "height": 900})
     wrong = []
-    for path, status in PAGES.items():
+    for path, status in pages(key).items():
         response = window.page.goto(window.origin + path)
         assert response is not None
         assert response.status == status, path
-        is_light = window.page.evaluate(LIGHTNESS) > 127
-        if window.scrolls_sideways() or is_light is not (scheme == "light"):
+        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
             wrong.append(path)
-        wrong += [f"{path}: {problem}" for problem in problems(window)]
+        wrong += [(path, *found) for found in window.findings()]
     window.page.goto(f"{window.origin}/docs/")
     # What the browser itself says of an error's status; nothing else is let pass.
     window.errors = [error for error in window.errors if "Failed to load resource" not in error]
@@ -197,25 +199,25 @@ def test_other_pages_and_errors_are_accessible_fit_and_follow_light_and_dark(bob
 def test_the_front_page_and_a_new_secret_are_accessible(visit, bob, web_portal, scheme):
     home = visit(color_scheme=scheme, viewport={"width": 390, "height": 900})
     home.goto("/")
-    assert problems(home) == []
+    assert home.findings() == []
     assert not home.scrolls_sideways()
 
     window = bob(color_scheme=scheme, viewport={"width": 390, "height": 900})
     window.page.on("dialog", lambda dialog: dialog.accept())
     rotate(window, web_portal.issue("bob"))
-    assert problems(window) == []
+    assert window.findings() == []
     assert not window.scrolls_sideways()
 
 
 def test_the_pages_follow_what_was_chosen_in_the_admin(bob):
     window = bob(color_scheme="light")
     window.goto("/account/")
-    assert window.page.evaluate(LIGHTNESS) > 127
+    assert window.is_light()
 
     window.page.evaluate("localStorage.setItem('adminTheme', '\"dark\"')")
     window.page.reload()
 
-    assert window.page.evaluate(LIGHTNESS) < 127
+    assert not window.is_light()
 
 
 def test_a_page_draws_its_chart_and_says_the_same_in_words(bob, key):

@@ -1,18 +1,19 @@
 """The dashboard, the usage log and the ledger in a browser: readable by everybody, light and dark, wide and narrow."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
-from tests.browser.test_issue_key import LIGHTNESS
+from tests.browser.conftest import WIDTHS
 
 pytestmark = pytest.mark.browser
 
 LOG, LEDGER = "/admin/proxy/call/", "/admin/proxy/registration/"
 PAGES = [
     "/admin/?period=30d",
+    "/admin/settings/",
     "/admin/health/",
     LOG,
     LEDGER,
+    f"{LEDGER}model/?name=vision",
 ]
 
 
@@ -22,17 +23,8 @@ def told(web_portal):
     web_portal.manage("shell", "-c", "from tests.proxy.audit_story import tell; tell()")
 
 
-def findings(page, where: str) -> list[str]:
-    """What axe calls serious or critical."""
-    violations = Axe().run(page).response["violations"]
-    return [
-        f"{where}: {found['id']} {[node['html'][:120] for node in found['nodes'][:3]]}"
-        for found in violations
-        if found["impact"] in ("serious", "critical")
-    ]
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible_and_fits(visit, web_portal, told, scheme, width):
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     page, wrong = window.page, []
@@ -42,13 +34,13 @@ def test_every_page_is_accessible_and_fits(visit, web_portal, told, scheme, widt
         page.wait_for_load_state("networkidle")
         if path in (LOG, LEDGER):
             page.get_by_text("Filter", exact=True).click()
-        wrong += findings(page, path)
-        if window.scrolls_sideways() or (page.evaluate(LIGHTNESS) > 127) is not (scheme == "light"):
+        wrong += [(path, *found) for found in window.findings()]
+        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
             wrong.append(f"{path}: does not fit")
         if path in (LOG, LEDGER):
             page.locator("a[data-drawer]").first.click()
             page.locator("#drawer dl").wait_for()
-            wrong += findings(page, f"{path}, the drawer")
+            wrong += [(f"{path}, the drawer", *found) for found in window.findings()]
             if window.scrolls_sideways():
                 wrong.append(f"{path}: the drawer does not fit")
 

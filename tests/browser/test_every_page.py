@@ -13,13 +13,11 @@ from urllib.parse import urlsplit
 
 import mlflow
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.urls import URLPattern, URLResolver, get_resolver
 from mlflow import MlflowClient
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Visit
-from tests.browser.test_issue_key import LIGHTNESS
 from tests.portals import Portal, portal, wait_for
 from tests.sessions import sign_in
 
@@ -41,7 +39,7 @@ MAIN = {
 }
 # What cannot be mended from here: Swagger UI puts a button into a line that is itself one.
 KNOWN = {("api/v1/docs/", "nested-interactive")}
-ALWAYS_LIGHT = {"api/v1/docs/"}  # Swagger UI's own
+ALWAYS_LIGHT: set[str] = set()
 # Addresses that are no page a person looks at, and those that another test looks at.
 ELSEWHERE = re.compile(
     r"admin$|account$|docs$|api/v1/docs$"  # redirects to the same with a slash
@@ -223,7 +221,7 @@ def test_every_address_that_is_a_page_is_looked_at():
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("who", ["", "bob", "alice"])
 def test_nothing_is_wrong_on_any_page(who, busy, places, new_context):
-    wrong, axe, windows = [], Axe(), {}
+    wrong, windows = [], {}
     for scheme in ("light", "dark"):
         context = new_context(color_scheme=scheme, viewport=WIDE, reduced_motion="reduce")
         windows[scheme] = Visit(context.new_page(), busy)
@@ -234,7 +232,7 @@ def test_nothing_is_wrong_on_any_page(who, busy, places, new_context):
             for window in windows.values():  # both load before the first is waited for
                 wrong += open_page(window, address, path.format(**places), *act)
             for scheme, window in windows.items():
-                wrong += [f"{address} ({scheme}): {what}" for what in look(window, axe, address, scheme)]
+                wrong += [f"{address} ({scheme}): {what}" for what in look(window, address, scheme)]
     for window in windows.values():
         wrong += [f"foreign request: {url}" for url in window.foreign] + window.errors
 
@@ -252,7 +250,7 @@ def open_page(window: Visit, address: str, path: str, act: Callable[[Page], None
     return [] if answer.status == 200 else [f"{address}: status {answer.status}"]
 
 
-def look(window: Visit, axe: Axe, address: str, scheme: str) -> list[str]:
+def look(window: Visit, address: str, scheme: str) -> list[str]:
     """What is wrong on the page that is open."""
     page, wrong = window.page, []
     page.wait_for_load_state("networkidle")
@@ -262,12 +260,10 @@ def look(window: Visit, axe: Axe, address: str, scheme: str) -> list[str]:
         wrong.append("the browser keeps it")
     if address.startswith("admin/") and not page.get_by_text("local", exact=True).count():
         wrong.append("does not say which portal this is")
-    if address not in ALWAYS_LIGHT and (page.evaluate(LIGHTNESS) > 127) is not (scheme == "light"):
+    if address not in ALWAYS_LIGHT and window.is_light() is not (scheme == "light"):
         wrong.append("neither light nor dark as it was asked for")
     keep(window, address, scheme, "wide")
-    for finding in axe.run(page).response["violations"]:
-        if finding["impact"] in ("serious", "critical") and (address, finding["id"]) not in KNOWN:
-            wrong.append(f"{finding['id']} at {[node['target'] for node in finding['nodes']]}")
+    wrong += [f"{rule} at {where}" for rule, where in window.findings() if (address, rule) not in KNOWN]
     page.set_viewport_size(NARROW)
     fits = wait_for(
         lambda: not window.scrolls_sideways(), seconds=3

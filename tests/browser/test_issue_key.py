@@ -4,20 +4,12 @@ import re
 
 import pytest
 
-from tests.browser.conftest import INSECURE_HOST
+from tests.browser.conftest import INSECURE_HOST, WIDTHS
 from tests.portals import wait_for
 
 pytestmark = pytest.mark.browser
 
 CALL = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
-# How light a page's background is, from 0 to 255, whatever the notation of its colour.
-LIGHTNESS = """() => {
-    const drawing = document.createElement("canvas").getContext("2d");
-    drawing.fillStyle = getComputedStyle(document.body).backgroundColor;
-    drawing.fillRect(0, 0, 1, 1);
-    const [red, green, blue] = drawing.getImageData(0, 0, 1, 1).data;
-    return (red + green + blue) / 3;
-}"""
 
 
 def issue(window, name: str) -> str:
@@ -143,8 +135,9 @@ def test_the_copy_button_copies_on_plain_http_too(visit):
     window.errors.clear()
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_the_longest_name_fits_everywhere_light_and_dark(visit, web_portal, echo, scheme, width):
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_and_follows_light_and_dark(visit, web_portal, echo, scheme, width):
     web_portal.request("GET", CALL, key=web_portal.issue("bob")["key"])
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = window.page
@@ -152,18 +145,22 @@ def test_the_longest_name_fits_everywhere_light_and_dark(visit, web_portal, echo
 
     def look(name: str) -> None:
         page.wait_for_load_state()
-        is_light = page.evaluate(LIGHTNESS) > 127
-        if window.scrolls_sideways() or is_light is not (scheme == "light"):
+        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
             wrong.append(name)
 
+    window.goto("/")
+    look("home")
+    window.goto("/admin/")
+    look("sign in")
     window.sign_in()
+    look("index")
     issue(window, "x" * 100)
     look("issued")
     window.follow("I have kept the key")
     look("key")
     window.follow("Revoke…")
     look("revoke")
-    for path in ("keys/apikey/", "proxy/call/"):
+    for path in ("keys/apikey/", "keys/apikey/add/", "proxy/call/", "keys/user/", "keys/user/add/"):
         window.goto(f"/admin/{path}")
         look(path)
     page.goto(f"{window.origin}/admin/proxy/call/")
@@ -173,7 +170,8 @@ def test_the_longest_name_fits_everywhere_light_and_dark(visit, web_portal, echo
     assert wrong == []
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_error_page_says_what_to_do(visit, scheme, width):
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
 
@@ -182,7 +180,7 @@ def test_the_error_page_says_what_to_do(visit, scheme, width):
     assert window.page.get_by_role("heading", name="There is no such page").is_visible()
     assert "req_" in window.page.locator(".facts").inner_text()
     assert not window.scrolls_sideways()
-    assert (window.page.evaluate(LIGHTNESS) > 127) is (scheme == "light")
+    assert window.is_light() is (scheme == "light")
     [not_found] = window.errors  # Chromium's own line about the page's status
     assert "404" in not_found
     window.errors.clear()

@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from tests.browser.test_issue_key import CALL, LIGHTNESS, clipboard, issue
+from tests.browser.conftest import WIDTHS
+from tests.browser.test_issue_key import CALL, clipboard, issue
 from tests.portals import wait_for
 
 pytestmark = pytest.mark.browser
@@ -155,7 +156,8 @@ def test_a_pasted_key_finds_its_page_and_stays_out_of_addresses(visit, web_porta
     assert page.locator("#result_list tbody tr").count() >= 1
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, width):
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = window.page
@@ -163,8 +165,7 @@ def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, w
 
     def look(name: str) -> None:
         page.wait_for_load_state()
-        is_light = page.evaluate(LIGHTNESS) > 127
-        if window.scrolls_sideways() or is_light is not (scheme == "light"):
+        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
             wrong.append(name)
 
     window.sign_in()

@@ -24,3 +24,15 @@ def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def full(mlflow_portal) -> dict:
+    """A key that may do everything that a key may."""
+    return mlflow_portal.issue("doctors-patient", "--preset", "full")
+
+
+@pytest.fixture(scope="module")
+def reader(mlflow_portal) -> dict:
+    """A key that reads."""
+    return mlflow_portal.issue("doctors-patient", "--preset", "reader")

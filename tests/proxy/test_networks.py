@@ -11,20 +11,12 @@ from keys.alert_models import Alert, KeyNetwork
 from keys.models import ApiKey
 from proxy import networks
 from proxy.models import Call
-from tests.proxy.logs import NOON, a_connection, a_writer, key_of, passage
+from tests.proxy.logs import NOON, a_connection, key_of, passage
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
 MINUTE = datetime.timedelta(minutes=1)
 HOME, OFFICE, CLOUD = "192.0.2.7", "198.51.100.7", "2001:db8:1:2::7"
-
-
-@pytest.fixture
-def writer(tmp_path, monkeypatch):
-    with a_writer(tmp_path / "spool", monkeypatch) as ready:
-        yield ready
-    with a_connection() as database:
-        database.execute("truncate proxy_call")
 
 
 @pytest.fixture
