@@ -2,6 +2,7 @@
 
 import ast
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,11 @@ from portal import explanations
 from proxy.answers import ERROR_CODES
 from proxy.operation_table import markdown
 from proxy.routes import OPERATIONS
+from tests.refusals_in_code import Value, made
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
-MAKERS = {"unauthenticated", "invalid", "forbidden", "unavailable", "dangerous", "bad_gateway", "conflict"}
 HELPERS = {
     "text",
     "flag",
@@ -55,24 +56,42 @@ def test_every_setting_that_the_code_reads_is_documented_and_the_other_way_round
     assert read == documented
 
 
+@dataclass(frozen=True)
+class Answered:
+    """How callers see a reason; None where the code passes on what MLflow answered."""
+
+    status: Value
+    error_code: Value
+
+
+def answered_by_reason() -> dict[Value, set[Answered]]:
+    found: dict[Value, set[Answered]] = {}
+    for each in made():
+        assert each.reason, f"{each.where}: a reason is a constant, or this test cannot compare it"
+        error_code = each.error_code or ERROR_CODES.get(each.status, "INTERNAL_ERROR")
+        found.setdefault(each.reason, set()).add(
+            Answered(each.status, error_code) if each.status else Answered(None, "")
+        )
+    return found
+
+
 def test_every_reason_for_a_refusal_is_documented():
-    made = set()
-    for package in ("keys", "proxy", "portal"):
-        for name, node in calls(package):
-            if name in MAKERS and node.args:
-                made.add(text_of(node.args[0]))
-            elif name == "ended" and len(node.args) > 1:
-                made.add(text_of(node.args[1]))
-            elif name == "error" and len(node.args) > 2:
-                made.add(text_of(node.args[2]))
-            elif name == "Refusal":
-                made |= {text_of(keyword.value) for keyword in node.keywords if keyword.arg == "reason"}
-    made.discard("")
     explained = explanations.parse(ERRORS)
 
-    assert made - set(explained) == set()
-    in_log_only = {"cut_off", "portal_stopped"}
-    assert {reason for reason in explained if reason not in made} <= in_log_only
+    assert set(answered_by_reason()) - set(explained) == set()
+    assert set(explained) - set(answered_by_reason()) == {"cut_off", "portal_stopped"}  # in the log only
+
+
+def test_every_reason_is_documented_with_the_status_and_error_code_that_the_code_answers():
+    explained = explanations.parse(ERRORS)
+
+    for reason, answered in answered_by_reason().items():
+        row = explained[reason]
+        also = {
+            Answered(int(status), ERROR_CODES[int(status)])
+            for status in re.findall(r"`(\d{3})`", row.happened)
+        }
+        assert answered == {Answered(row.status, row.error_code)} | also, reason
 
 
 def test_every_reason_says_what_happened_and_what_to_do_under_the_right_status():

@@ -168,7 +168,7 @@ def check_if_match(request: Request, key: ApiKey) -> None:
     if serializers.etag(key) not in [tag.strip() for tag in wanted.split(",")]:
         raise Refusal(
             status=412,
-            error_code="RESOURCE_CONFLICT",
+            error_code="PRECONDITION_FAILED",
             reason="key_changed",
             message="The key was changed since you read it. Read it again, and decide anew.",
         )

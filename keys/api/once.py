@@ -78,7 +78,7 @@ def again(row: IdempotentRequest, sent: str) -> Response:
     if row.fingerprint != sent:
         raise Refusal(
             status=422,
-            error_code="INVALID_PARAMETER_VALUE",
+            error_code="UNPROCESSABLE_CONTENT",
             reason="idempotency_key_reused",
             message=f"This {HEADER} came with another request before. Take a new one for a new request.",
         )

@@ -23,7 +23,7 @@ from keys.invitation_pages import ADD, mailed
 from keys.invitation_pages import address_of as address_of_link
 from keys.models import ApiKey, User
 from keys.querysets import users_matching
-from keys.refusals import Refusal, forbidden, unauthenticated
+from keys.refusals import Refusal, forbidden
 from keys.scopes import Scope
 from keys.user_pages import CHANGE, SEE
 
@@ -281,7 +281,7 @@ def introspected(secret: str, address: str) -> dict[str, Any]:
     if caller.in_grace:
         raise authentication.ended(key, "expired_key", "expired", key.expires_at)
     if key.environment == ApiKey.Environment.TEST and not settings.MLFLOW_TEST_URL:
-        raise unauthenticated("no_test_registry", "This portal has no test registry.")
+        raise forbidden("no_test_registry", "This portal has no test registry.")
     if address:
         authentication.check_network(caller, address)
     return {

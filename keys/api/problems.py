@@ -68,7 +68,7 @@ def refusal_of(error: Exception) -> Refusal | None:
         case Http404():
             return Refusal(
                 status=404,
-                error_code="RESOURCE_DOES_NOT_EXIST",
+                error_code="ENDPOINT_NOT_FOUND",
                 reason="not_found",
                 message="There is nothing of this name that you may see.",
             )
