@@ -108,4 +108,4 @@ def test_the_whole_story(windows, office, monkeypatch):
     holder.page.get_by_label("Request id").fill(request_id)
     holder.follow("Look it up", "button")
     expect(holder.page.get_by_text("What to do.")).to_be_visible()
-    expect(holder.page.get_by_text("The key was ended for good.")).to_be_visible()
+    expect(holder.page.get_by_text("The key was revoked permanently.")).to_be_visible()

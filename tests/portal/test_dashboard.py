@@ -125,7 +125,7 @@ def test_registrations_and_attempts_without_a_key(alice, key):
 
     assert figures(alice)["Registrations"] == (1, "as before")
     assert [found["reason"] for found in answer.context["attempts"]] == ["unknown_key"]
-    assert "The key is well-formed, but was not issued here." in answer.content.decode()
+    assert "The key has the right form, but this portal did not issue it." in answer.content.decode()
     assert len(answer.context["latest"]) == 3
 
 
