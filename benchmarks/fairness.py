@@ -101,7 +101,7 @@ def p99(values: list[float]) -> float:
 
 
 def main() -> int:
-    from portal.embedded import free_port, postgres
+    from portal.one_machine.embedded import free_port, postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -125,7 +125,7 @@ def main() -> int:
 @contextmanager
 def quiet_portal(folder: Path) -> Iterator[int]:
     """A portal whose log goes nowhere; its port."""
-    from portal.embedded import free_port
+    from portal.one_machine.embedded import free_port
 
     port = free_port()
     places = {"PORT": str(port), "DATA_DIR": str(folder), "WORKERS": "1"}

@@ -20,9 +20,9 @@ def microseconds(act: Callable[[int], object], count: int) -> float:
 
 
 def main() -> int:
-    from keys.counters import Counters
-    from keys.redis_counters import RedisCounters
-    from proxy.in_flight import Places
+    from keys.limits.counters import Counters
+    from keys.limits.redis_counters import RedisCounters
+    from proxy.upstream.in_flight import Places
     from tests.redis_server import RedisServer
 
     names = [secrets.token_hex(8) for _ in range(100)]

@@ -167,7 +167,7 @@ def log(cursor: Any) -> None:
     """DAYS days of calls that end today, and their totals."""
     import datetime
 
-    from proxy import partitions
+    from proxy.usage import partitions
 
     today = datetime.datetime.now(datetime.UTC).date()
     have = partitions.days(cursor.connection)
@@ -256,7 +256,7 @@ def measure(port: int, cookie: str, paths: list[str]) -> int:
 
 
 def main() -> int:
-    from portal.embedded import free_port, postgres
+    from portal.one_machine.embedded import free_port, postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

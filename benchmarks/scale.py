@@ -54,7 +54,7 @@ def fill(count: int) -> None:
 
     from keys import actions
     from keys.models import User
-    from proxy import partitions
+    from proxy.usage import partitions
 
     users = [User.objects.create(username=f"user-{number}") for number in range(1, 6)]
     for number in range(21):
@@ -117,7 +117,7 @@ def drop_oldest() -> dict[str, float]:
     """The whole drop, after which another session sees the log without the day; and what is left to remove."""
     import psycopg
 
-    from proxy import partitions
+    from proxy.usage import partitions
 
     address = os.environ["DATABASE_URL"]
     with psycopg.connect(address, autocommit=True) as own, psycopg.connect(address, autocommit=True) as other:
@@ -152,7 +152,7 @@ def child(database_url: str, *arguments: str) -> Any:
 def main() -> int:
     from psycopg import connect
 
-    from portal.embedded import create_database, postgres
+    from portal.one_machine.embedded import create_database, postgres
 
     settings = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB", "synchronous_commit": "off"}
     with tempfile.TemporaryDirectory() as folder, postgres(Path(folder), settings=settings) as server:

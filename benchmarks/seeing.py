@@ -42,11 +42,11 @@ def main() -> None:
 
 
 def measure() -> None:
-    from keys.authentication import LOOKUPS, Caller
+    from keys.credentials.authentication import LOOKUPS, Caller
     from keys.models import ApiKey, User
-    from portal import access
-    from portal.middleware import PASSAGE, REQUEST_ID, STARTED
-    from proxy.usage import Passage
+    from portal.http import access_log
+    from portal.http.middleware import PASSAGE, REQUEST_ID, STARTED
+    from proxy.usage.record import Passage
 
     handler = logging.getLogger().handlers[0]
     handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: SIM115
@@ -73,12 +73,12 @@ def measure() -> None:
     }
 
     def one() -> None:
-        access.began()
+        access_log.began()
         LOOKUPS.labels("hit").inc()
-        access.ended(environ, status=200, sent=2000, trusted_proxies=0)
+        access_log.ended(environ, status=200, sent=2000, trusted_proxies=0)
 
     whole = microseconds(one)
-    access.logger.disabled = True
+    access_log.logger.disabled = True
     numbers = microseconds(one)
     print(f"numbers for /metrics   {numbers:5.0f} µs a call")
     print(f"a line in the log      {whole - numbers:5.0f} µs a call")

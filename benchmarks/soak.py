@@ -182,7 +182,7 @@ def soak(port: int, portal: psutil.Process, key: str, database_url: str) -> int:
 
 
 def main() -> int:
-    from portal.embedded import free_port, postgres
+    from portal.one_machine.embedded import free_port, postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
-from proxy import tracing
+from proxy.usage import tracing
 
 SHORT_SECRET = 32  # characters
 

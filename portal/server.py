@@ -23,13 +23,13 @@ from gunicorn.glogging import Logger
 METRICS = settings.DATA_DIR / "metrics" / str(settings.PORT)
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
 
-from portal import metric_files  # noqa: E402
+from portal.http import metric_files  # noqa: E402
 
 metric_files.keep_room()
 
 from portal import checks  # noqa: E402
-from portal.connections import KEPT_SECONDS, PatientWorker  # noqa: E402
-from proxy import draining  # noqa: E402
+from portal.http.connections import KEPT_SECONDS, PatientWorker  # noqa: E402
+from proxy.upstream import draining  # noqa: E402
 
 CUT_SECONDS = 2  # that a call which was cut off gets to write itself down
 WRITE_SECONDS = 10  # that the spool gets to empty; what is left in it is adopted
@@ -96,9 +96,9 @@ class Worker(PatientWorker):
 
     def leave(self) -> None:
         """Cut off what is left, see to it that all is written down, and be gone."""
-        from proxy import tracing, usage, usage_writer
+        from proxy.usage import record, tracing, writer
 
-        usage.stop_running()
+        record.stop_running()
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -115,8 +115,8 @@ class Worker(PatientWorker):
         if not self.serving:
             return
         # Threads that wait for MLflow would keep this process alive until it answers.
-        usage.record_stopped()
-        usage_writer.stop()
+        record.record_stopped()
+        writer.stop()
         tracing.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -132,7 +132,7 @@ class OneLog(Logger):  # type: ignore[misc]
         self.error_log.handlers, self.error_log.propagate = [], True
 
     def access(self, *arguments: Any) -> None:
-        """`portal.access` says more."""
+        """`portal.http.access_log` says more."""
 
 
 def on_starting(arbiter: Any) -> None:
@@ -159,16 +159,16 @@ def child_exit(arbiter: Any, worker: Any) -> None:
 
 
 def pre_request(worker: Worker, request: Any) -> None:
-    from portal import access
+    from portal.http import access_log
 
-    access.began()
+    access_log.began()
 
 
 def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:
-    from portal import access
+    from portal.http import access_log
 
     status = response.status_code if response and response.status else 500
-    access.ended(
+    access_log.ended(
         environ,
         status=status,
         sent=response.sent if response else 0,

@@ -30,8 +30,8 @@ from portal.environment import (
     text,
     wrong,
 )
-from portal.look import UNFOLD as UNFOLD  # the admin pages' look
-from portal.sign_in_settings import *  # noqa: F403
+from portal.pages.admin_theme import UNFOLD as UNFOLD  # the admin pages' look
+from portal.sign_in.settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -194,11 +194,11 @@ INSTALLED_APPS = [
     "keys",
 ]
 MIDDLEWARE = [
-    "portal.middleware.request_id",
-    "portal.content_security.ContentSecurityPolicy",
-    "portal.small_bodies.SmallBodies",
-    "proxy.api_log.record_calls",
-    "portal.middleware.no_key_in_address",
+    "portal.http.middleware.request_id",
+    "portal.http.content_security.ContentSecurityPolicy",
+    "portal.http.small_bodies.SmallBodies",
+    "proxy.api.call_log.record_calls",
+    "portal.http.middleware.no_key_in_address",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -206,7 +206,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.second_factor.second_factor",
+    "portal.sign_in.second_factor.second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -228,7 +228,7 @@ TEMPLATES = [
 ]
 CACHES: dict[str, Any] = {
     "default": {
-        "BACKEND": "portal.shared_cache.SharedCache",
+        "BACKEND": "portal.sign_in.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "hokusai",
         "OPTIONS": {"socket_connect_timeout": 0.2, "socket_timeout": 0.2},
@@ -246,7 +246,7 @@ USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "portal.formats"
 APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
-STATIC_URL = "/static/"  # portal.look writes it out
+STATIC_URL = "/static/"  # portal.pages.admin_theme writes it out
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -265,6 +265,8 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "keys.api.problems.handler",
 }
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "alerts.outbox"  # where each app keeps its tasks
+
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Hokusai Registry Portal",
     "DESCRIPTION": "Keys, users, calls and registrations, for programs. docs/api.md shows how it is used.",
@@ -275,10 +277,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}portal/icon.svg",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
-    "PREPROCESSING_HOOKS": ["portal.api_schema.without_slashes"],
+    "PREPROCESSING_HOOKS": ["portal.api.schema.without_slashes"],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "portal.api_schema.with_problems",
+        "portal.api.schema.with_problems",
     ],
 }
 
@@ -296,7 +298,7 @@ CSRF_COOKIE_NAME = "__Host-csrftoken" if _is_https else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 3600  # seconds since the sign-in; a working day
-CSRF_FAILURE_VIEW = "portal.views.csrf_failure"
+CSRF_FAILURE_VIEW = "portal.pages.home.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"] if _is_https else []
 if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -304,8 +306,8 @@ if TRUSTED_PROXIES:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "portal.logs.Json"}, "text": {"()": "portal.logs.Text"}},
-    "filters": {"no_keys": {"()": "portal.logs.WithoutKeys"}},
+    "formatters": {"json": {"()": "portal.http.logs.Json"}, "text": {"()": "portal.http.logs.Text"}},
+    "filters": {"no_keys": {"()": "portal.http.logs.WithoutKeys"}},
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",

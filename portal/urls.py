@@ -4,18 +4,21 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from keys import invitation_pages, leak_pages, palette, use
-from portal import dashboard, docs, health, metrics, settings_page, sign_in_pages, views
-from proxy import incident_pages, pages
+from keys.admin import invitation_pages, key_usage, palette
+from keys.alerts import leak_pages
+from portal.http import health, metrics
+from portal.pages import dashboard, docs, home, settings_page
+from portal.sign_in import views
+from proxy.admin import incident_pages, pages
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("favicon.ico", views.icon),
+    path("", home.home, name="home"),
+    path("favicon.ico", home.icon),
     path("account", RedirectView.as_view(pattern_name="account")),
-    path("account/connection/<str:public_id>", use.connection, name="key-connection"),
+    path("account/connection/<str:public_id>", key_usage.connection, name="key-connection"),
     path("account/invitation/", invitation_pages.accept, name="invitation"),
     path("account/invitation/<str:secret>/", invitation_pages.link, name="invitation-link"),
-    path("account/", include("portal.sign_in_urls")),
+    path("account/", include("portal.sign_in.urls")),
     path("account/", include("portal.account.urls")),
     path("docs", RedirectView.as_view(pattern_name="docs")),
     path("docs/", docs.index, name="docs"),
@@ -25,9 +28,9 @@ urlpatterns = [
     path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
     path("admin/incident/<int:pk>/", admin.site.admin_view(incident_pages.incident_of), name="incident"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
-    path("admin/search/", views.gone),  # unfold's, which the palette replaces
-    path("admin/login/", sign_in_pages.admin_login),
-    path("admin/logout/", sign_in_pages.logout),
+    path("admin/search/", home.gone),  # unfold's, which the palette replaces
+    path("admin/login/", views.admin_login),
+    path("admin/logout/", views.logout),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/health/", admin.site.admin_view(dashboard.wellness), name="admin-health"),
     path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
@@ -36,7 +39,7 @@ urlpatterns = [
     path("leaks", leak_pages.page, name="report-leak"),
     path("api/v1/leaks", leak_pages.program),
     path("api/v1/leaks/", leak_pages.program),
-    path("api/v1/", include("portal.api")),
+    path("api/v1/", include("portal.api.urls")),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),
@@ -47,8 +50,8 @@ urlpatterns = [
     path("", include("proxy.urls")),
 ]
 
-handler400 = "portal.views.bad_request"
-handler403 = "portal.views.permission_denied"
-handler404 = "portal.views.not_found"
-handler429 = "portal.views.too_many_attempts"
-handler500 = "portal.views.server_error"
+handler400 = "portal.pages.home.bad_request"
+handler403 = "portal.pages.home.permission_denied"
+handler404 = "portal.pages.home.not_found"
+handler429 = "portal.pages.home.too_many_attempts"
+handler500 = "portal.pages.home.server_error"

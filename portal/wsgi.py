@@ -6,10 +6,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 application = get_wsgi_application()
 
-from keys import cache, limits  # noqa: E402  needs Django set up
-from proxy import tracing, usage_writer  # noqa: E402
+from keys import limits  # noqa: E402
+from keys.credentials import cache  # noqa: E402  needs Django set up
+from proxy.usage import tracing, writer  # noqa: E402
 
 cache.listen()
 limits.start()
-usage_writer.start()
+writer.start()
 tracing.start()

@@ -18,34 +18,24 @@ from django.db import DatabaseError, InterfaceError, close_old_connections
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from revproxy.views import ProxyView
 
-from keys import authentication, limits, tokens
-from keys.addresses import client_address
-from keys.authentication import Caller
+from keys import limits
+from keys.credentials import authentication, tokens
+from keys.credentials.addresses import client_address
+from keys.credentials.authentication import Caller
 from keys.refusals import Refusal, invalid, unavailable
-from proxy import (
-    actions,
-    bodies,
-    browser,
-    draining,
-    headers,
-    in_flight,
-    ledger,
-    messages,
-    operations,
-    paths,
-    permissions,
-    server_info,
-    subjects,
-    tracing,
-    turns,
-)
 from proxy.answers import ERROR_CODES, refuse
+from proxy.ledger import writer
 from proxy.models import Registration
-from proxy.operations import Match
-from proxy.ownership import Things
-from proxy.permissions import Attempt, Permit
-from proxy.upstream import Answer, bad_gateway, send
-from proxy.usage import CLIENT_GONE, Passage
+from proxy.policy import browser, name_locks, owner_actions, permissions, server_info
+from proxy.policy.ownership import Things
+from proxy.policy.permissions import Attempt, Permit
+from proxy.request import bodies, headers, messages, paths
+from proxy.routes import operations
+from proxy.routes.operations import Match
+from proxy.upstream import draining, in_flight
+from proxy.upstream.client import Answer, bad_gateway, send
+from proxy.usage import named_objects, tracing
+from proxy.usage.record import CLIENT_GONE, Passage
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +112,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         self.passage.is_of_page = match.operation.name == "pages.file"
         if caller.key is None:
             browser.check_destination(request, match.operation)
-        self.passage.thing = subjects.subject(match, query)
+        self.passage.thing = named_objects.subject(match, query)
         if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
             raise no_test_registry()
         attempt = Attempt(
@@ -137,16 +127,16 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         self.permit = permit(
             caller, attempt, match=match, exists=self.existing_traces, named=self.name_object
         )
-        self.passage.thing = self.passage.thing or subjects.wanted(match, self.permit.content)
+        self.passage.thing = self.passage.thing or named_objects.wanted(match, self.permit.content)
         if self.permit.restamped:
             self.body = bodies.WholeBody(json.dumps(self.permit.content).encode())
         if self.permit.things.claims:
             self.claim(caller)
-        if not turns.names(self.permit):
+        if not name_locks.names(self.permit):
             # A transfer may take hours; PostgreSQL's connection is for others meanwhile.
             close_old_connections()
             return self.send_and_record(request, caller)
-        with turns.taken(caller, self.permit):
+        with name_locks.taken(caller, self.permit):
             return self.send_and_record(request, caller)
 
     def admit(self, caller: Caller, *, is_transfer: bool) -> None:
@@ -170,7 +160,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         return caller
 
     def send_and_record(self, request: HttpRequest, caller: Caller) -> HttpResponseBase:
-        self.registration = ledger.begin(
+        self.registration = writer.begin(
             caller=caller,
             permit=self.permit,
             request_id=self.passage.request_id,
@@ -183,7 +173,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     def claim(self, caller: Caller) -> None:
         try:
-            actions.claim(caller=caller, permit=self.permit)
+            owner_actions.claim(caller=caller, permit=self.permit)
         except (DatabaseError, InterfaceError) as error:
             raise unavailable(
                 "database_unavailable", "The portal cannot write down whose this is just now. Try again soon."
@@ -264,7 +254,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
                     chunked=self.body is not None and self.body.length is None,
                 )
         except Refusal as refusal:
-            ledger.not_sent(self.registration, refusal)
+            writer.not_sent(self.registration, refusal)
             raise
         finally:
             self.passage.upstream_ms = (time.perf_counter() - started) * 1000
@@ -277,7 +267,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         """MLflow's answer as the caller may see it. Raises Refusal for one that concerns only the operator."""
         content_type = answer.headers.get("Content-Type", "")
         if answer.status >= 400:
-            ledger.complete(self.registration, answer)
+            writer.complete(self.registration, answer)
         if answer.status in (401, 407) or (answer.status == 403 and "text/plain" in content_type):
             answer.close()
             raise bad_gateway(
@@ -306,7 +296,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             )
         if 200 <= answer.status < 300:
             self.settle(answer)
-            ledger.complete(self.registration, answer)
+            writer.complete(self.registration, answer)
         return answer
 
     def upstream_error(self, answer: Answer, why: str) -> Refusal:
@@ -325,8 +315,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             return
         try:
             content = messages.decode(answer.peek())
-            self.passage.thing = subjects.made(self.permit.match, content) or self.passage.thing
-            actions.settle(caller=caller, permit=self.permit, answer=content)
+            self.passage.thing = named_objects.made(self.permit.match, content) or self.passage.thing
+            owner_actions.settle(caller=caller, permit=self.permit, answer=content)
         except (DatabaseError, InterfaceError, Refusal) as error:
             logger.exception("owner_not_recorded", extra={"request_id": self.passage.request_id})
             raise unavailable(

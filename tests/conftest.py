@@ -1,7 +1,7 @@
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from portal.embedded import Mlflow, start_mlflow
+from portal.one_machine.embedded import Mlflow, start_mlflow
 from tests.echo import EchoServer
 from tests.environment import POSTGRES, RUN_DIR, WATCHDOG
 from tests.portals import Portal, portal
@@ -101,4 +101,4 @@ def _flush_is_allowed():
 @pytest.fixture(autouse=True)
 def _no_key_is_remembered(monkeypatch):
     """In this process nobody listens for changes, so that each look-up asks PostgreSQL."""
-    monkeypatch.setattr("keys.cache.UNHEARD_SECONDS", 0.0)
+    monkeypatch.setattr("keys.credentials.cache.UNHEARD_SECONDS", 0.0)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from keys import tokens
+from keys.credentials import tokens
 
 KEY = re.compile(tokens.KEY_PATTERN.pattern.encode())
 BASIC = re.compile(rb"(?i)basic +([0-9a-z+/]{24,200}={0,2})")

@@ -16,10 +16,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from keys import delivery
-from portal.embedded import free_port
+from keys.alerts import delivery
+from portal.one_machine.embedded import free_port
 from tests.portals import portal, wait_for
-from tests.proxy.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 RULES = [

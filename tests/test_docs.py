@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from keys.scopes import Preset
-from portal import explanations
+from keys.rights.scopes import Preset
+from portal.pages import explanations
 from proxy.answers import ERROR_CODES
-from proxy.operation_table import markdown
-from proxy.routes import OPERATIONS
+from proxy.routes.served import OPERATIONS
+from proxy.routes.table import markdown
 from tests.refusals_in_code import Value, made
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,7 @@
 
 import base64
 
-from keys import tokens
+from keys.credentials import tokens
 from tests.leftovers import keys_left_in
 
 

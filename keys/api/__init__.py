@@ -1,1 +1,1 @@
-"""The management API: who calls it, its answers, and its part about keys and users. `portal.api` has the addresses."""
+"""The management API: its callers, its responses, and its part about keys and users. `portal.api` has the URLs."""

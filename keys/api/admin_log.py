@@ -8,7 +8,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.activity_admin import SEE
+from keys.admin.events import SEE
 from keys.api.callers import sees
 from keys.api.pages import TimeFilter
 

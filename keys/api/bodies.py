@@ -8,7 +8,7 @@ from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from keys import strict_json
+from keys.formatting import strict_json
 
 MOST_DEPTH = 20  # of lists and objects in each other; no call needs more than three
 TOO_DEEP = "The JSON is nested too deep. Send a plain object."

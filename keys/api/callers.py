@@ -16,12 +16,13 @@ from rest_framework.metadata import BaseMetadata
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from keys import authentication, limits
-from keys.addresses import client_address
-from keys.authentication import Caller
+from keys import limits
+from keys.credentials import authentication
+from keys.credentials.addresses import client_address
+from keys.credentials.authentication import Caller
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
-from keys.scopes import Scope
+from keys.rights.scopes import Scope
 
 if TYPE_CHECKING:  # the framework reads this file while it makes the class
     from rest_framework.views import APIView

@@ -12,20 +12,22 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import actions, authentication, invitations
-from keys.admin_log import log
+from keys import actions
+from keys.actions import invitations
+from keys.actions.admin_log import log
+from keys.admin.invitation_pages import ADD, mailed
+from keys.admin.invitation_pages import address_of as address_of_link
+from keys.admin.user_actions import CHANGE, SEE
 from keys.api import serializers
 from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import TrueOrFalseFilter
-from keys.groups import GROUPS
-from keys.invitation_pages import ADD, mailed
-from keys.invitation_pages import address_of as address_of_link
+from keys.credentials import authentication
 from keys.models import ApiKey, User
-from keys.querysets import users_matching
+from keys.models.querysets import users_matching
 from keys.refusals import Refusal, forbidden
-from keys.scopes import Scope
-from keys.user_pages import CHANGE, SEE
+from keys.rights.groups import GROUPS
+from keys.rights.scopes import Scope
 
 
 class Me(GenericAPIView[User]):

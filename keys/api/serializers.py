@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from rest_framework import serializers
 
-from keys import actions, times
+from keys import actions
+from keys.formatting import durations
 from keys.models import ApiKey, KeyEvent, User
-from keys.scopes import DEFAULT_PRESET, Preset, Scope
+from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
 SCOPES = serializers.ListField(child=serializers.ChoiceField(choices=[scope.value for scope in Scope]))
 VOLATILE = frozenset({"last_used_at", "last_used_address", "last_used_client", "previous"})
@@ -186,7 +187,7 @@ class RightsSerializer(StrictSerializer):
 
     def from_now(self, text: str) -> Any:
         try:
-            return timezone.now() + times.lasting(text)
+            return timezone.now() + durations.lasting(text)
         except ValueError as error:
             raise serializers.ValidationError({"expires_in": [str(error)]}) from None
 

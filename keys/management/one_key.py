@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from keys import actions, tokens
+from keys import actions
 from keys.api.serializers import described
+from keys.credentials import tokens
 from keys.models import ApiKey
 
 

@@ -6,7 +6,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from keys import moments
+from keys.formatting import moments
 
 register = template.Library()
 

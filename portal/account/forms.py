@@ -6,19 +6,19 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from keys import self_service
-from keys.form_fields import MACHINE_TEXT
-from keys.forms import RevokeForm as AdminRevokeForm
-from keys.forms import RotateForm as AdminRotateForm
-from keys.forms import new_form_id
+from keys.actions import self_service
+from keys.admin.form_fields import MACHINE_TEXT
+from keys.admin.forms import RevokeForm as AdminRevokeForm
+from keys.admin.forms import RotateForm as AdminRotateForm
+from keys.admin.forms import new_form_id
 from keys.models import ApiKey
-from keys.scopes import Preset
+from keys.rights.scopes import Preset
 
 DAYS = (7, 30, 90, 180, 365)
 
 
 class IssueForm(forms.Form):
-    """A key for oneself: what a holder may choose is what `keys.self_service` would give."""
+    """A key for oneself: what a holder may choose is what `keys.actions.self_service` would give."""
 
     name = forms.CharField(
         max_length=100,

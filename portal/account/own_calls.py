@@ -9,17 +9,17 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from keys import tokens
+from keys.admin.key_actions import from_address, sent
+from keys.credentials import tokens
 from keys.models import ApiKey
-from keys.pages import from_address, sent
-from keys.scopes import in_words
+from keys.rights.scopes import in_words
 from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
-from portal.explanations import explanations
-from proxy import exports
-from proxy.calls import EVERY_DAY, CallQuerySet, Cursor
+from portal.pages.explanations import explanations
+from proxy.lists import exports
 from proxy.models import Call, Registration
-from proxy.routes import OPERATIONS
+from proxy.models.calls import EVERY_DAY, CallQuerySet, Cursor
+from proxy.routes.served import OPERATIONS
 
 SIZE = 50
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")

@@ -8,9 +8,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 
-from keys import actions, limits, self_service
+from keys import actions, limits
+from keys.actions import self_service
+from keys.admin.key_actions import Once, is_done, made_by, possible, sent
 from keys.models import ApiKey
-from keys.pages import Once, is_done, made_by, possible, sent
 from portal.account import usage
 from portal.account.forms import IssueForm, RevokeForm, RotateForm
 from portal.account.frame import holder, number, page
@@ -103,7 +104,7 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @login_required
 def issue(request: HttpRequest) -> HttpResponse:
-    """Issue a key to oneself, where the operator allows it: within the limits of `keys.self_service`."""
+    """Issue a key to oneself, where the operator allows it: within the limits of `keys.actions.self_service`."""
     if not self_service.is_offered():
         raise Http404
     user = holder(request)

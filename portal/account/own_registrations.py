@@ -3,9 +3,9 @@
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
-from keys.pages import from_address
+from keys.admin.key_actions import from_address
 from portal.account.frame import holder, number, page
-from proxy import exports
+from proxy.lists import exports
 from proxy.models import Owner, Registration, RegistrationQuerySet
 
 SIZE = 50

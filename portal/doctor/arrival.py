@@ -6,7 +6,7 @@ Each step takes the visit and returns what it saw, or raises Failed or Skipped.
 import re
 from urllib.parse import urlsplit
 
-from keys import tokens
+from keys.credentials import tokens
 from portal.doctor.connection import Reply, connect, look_up, shake_hands
 from portal.doctor.failures import Failed
 from portal.doctor.visit import Skipped, Visit

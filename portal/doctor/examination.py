@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from keys import tokens
+from keys.credentials import tokens
 from portal.doctor import arrival, reading, writing
 from portal.doctor.failures import Failed
 from portal.doctor.visit import Skipped, Visit

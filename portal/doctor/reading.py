@@ -8,7 +8,7 @@ import netrc
 import os
 from typing import Any
 
-from keys import tokens
+from keys.credentials import tokens
 from portal.doctor.arrival import OUR_REQUEST_ID
 from portal.doctor.connection import Address
 from portal.doctor.failures import Failed

@@ -3,8 +3,8 @@
 from django import template
 from django.utils.safestring import SafeString
 
-from portal import documents
-from portal.explanations import Explanation, explanations
+from portal.pages import documents
+from portal.pages.explanations import Explanation, explanations
 
 register = template.Library()
 

@@ -2,9 +2,9 @@
 
 from django import template
 
-from keys import sizes
+from keys.formatting import sizes
 from keys.models import KeyEvent
-from keys.scopes import in_words, preset_of
+from keys.rights.scopes import in_words, preset_of
 from proxy.models import Registration
 
 register = template.Library()
@@ -94,7 +94,7 @@ def scope_words(scopes: list[str]) -> list[str]:
 
 @register.filter
 def happened(event: KeyEvent) -> list[str]:
-    from keys.columns import happening  # not above: it loads the admin, which loads the template tags
+    from keys.admin.columns import happening  # not above: it loads the admin, which loads the template tags
 
     return happening(event)
 

@@ -19,9 +19,9 @@ from keys.api.callers import sees, within
 from keys.api.pages import TimeFilter
 from keys.api.problems import bad_value
 from keys.models import User
-from proxy import exports
-from proxy.call_pages import SEE
-from proxy.calls import Call, CallQuerySet, CallTotal, Cursor
+from proxy.admin.call_pages import SEE
+from proxy.lists import exports
+from proxy.models.calls import Call, CallQuerySet, CallTotal, Cursor
 
 STATUS_CLASSES = [(str(first), f"{first}xx") for first in (2, 3, 4, 5)]
 FORMS = [("csv", "CSV"), ("jsonl", "JSON Lines")]

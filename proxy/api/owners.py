@@ -18,10 +18,10 @@ from keys.api.people import one_user
 from keys.api.problems import bad_value
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
-from proxy import actions
-from proxy.messages import CANONICAL_INTEGER
+from proxy.admin.pages import CHANGE, SEE
 from proxy.models import Owner
-from proxy.pages import CHANGE, SEE
+from proxy.policy import owner_actions
+from proxy.request.messages import CANONICAL_INTEGER
 
 
 def by_user(user: User) -> Q:
@@ -119,7 +119,9 @@ class HandOver(GenericAPIView[User]):
             taker = sent.validated_data["to"]
             if giver == taker:
                 raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
-            return Response({"objects": actions.hand_over(giver=giver, taker=taker, **made_by(request))})
+            return Response(
+                {"objects": owner_actions.hand_over(giver=giver, taker=taker, **made_by(request))}
+            )
 
         return once(request, transaction.atomic(act))
 
@@ -152,7 +154,7 @@ class Share(GenericAPIView[Owner]):
         def act() -> Response:
             sent = ShareSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
-            owner = actions.mark_shared(**sent.validated_data, **made_by(request))
+            owner = owner_actions.mark_shared(**sent.validated_data, **made_by(request))
             return Response(SharedSerializer(owner).data)
 
         return once(request, transaction.atomic(act))

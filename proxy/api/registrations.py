@@ -18,11 +18,12 @@ from keys.api.callers import sees, within
 from keys.api.pages import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
-from proxy import compliance, exports, verification
+from proxy.admin.registration_pages import SEE
 from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
+from proxy.ledger import compliance, verification
+from proxy.ledger.verification import Head
+from proxy.lists import exports
 from proxy.models import Registration, RegistrationQuerySet
-from proxy.registration_pages import SEE
-from proxy.verification import Head
 
 
 def by_user(user: User) -> Q:

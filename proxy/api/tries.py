@@ -8,14 +8,14 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.addresses import parse as parse_address
+from keys.admin.key_actions import SEE
 from keys.api.callers import sees, within
 from keys.api.keys import one_of, owned
 from keys.api.serializers import StrictSerializer
+from keys.credentials.addresses import parse as parse_address
 from keys.models import ApiKey
-from keys.pages import SEE
-from proxy.forms import METHODS
-from proxy.simulator import simulate
+from proxy.admin.forms import METHODS
+from proxy.policy.simulator import simulate
 
 
 class TrySerializer(StrictSerializer):

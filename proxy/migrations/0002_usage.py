@@ -57,7 +57,7 @@ DROP TABLE proxy_call_before;
 
 
 def coming_days(apps, schema_editor):
-    """As `proxy.partitions.make` does from now on."""
+    """As `proxy.usage.partitions.make` does from now on."""
     today = datetime.datetime.now(datetime.timezone.utc).date()
     for ahead in range(-1, 8):
         first, after = today + datetime.timedelta(ahead), today + datetime.timedelta(ahead + 1)

@@ -4,10 +4,11 @@ import json
 
 from django import template
 
-from keys import sizes
-from proxy import filters, story
+from keys.formatting import sizes
+from proxy.ledger import history
+from proxy.lists import filters
 from proxy.models import Registration
-from proxy.ownership import IN_WORDS
+from proxy.policy.ownership import IN_WORDS
 
 register = template.Library()
 STATUS_COLOURS = {1: "info", 2: "good", 3: "info", 4: "warn", 5: "bad"}
@@ -49,7 +50,7 @@ def operation_words(operation: str) -> str:
 
 @register.filter
 def story_words(row: Registration) -> str:
-    return story.words(row)
+    return history.words(row)
 
 
 @register.filter

@@ -2,7 +2,7 @@
 
 from django import template
 
-from proxy import mlflow_pages
+from proxy.routes import ui_links
 
 register = template.Library()
-register.simple_tag(mlflow_pages.address, name="mlflow_page")
+register.simple_tag(ui_links.address, name="mlflow_page")

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import psycopg
 
-from portal.embedded import Postgres, start_postgres
-from portal.supervisor import Watchdog
+from portal.one_machine.embedded import Postgres, start_postgres
+from portal.one_machine.supervisor import Watchdog
 from tests.portals import Portal, wait_for
 
 RUN = "5" * 32

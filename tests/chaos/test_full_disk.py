@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.portals import Portal, portal, wait_for
-from tests.proxy.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
 
 pytestmark = [
     pytest.mark.postgresql,

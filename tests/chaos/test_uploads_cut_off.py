@@ -10,7 +10,7 @@ import pytest
 
 from tests.echo import EchoServer, Received
 from tests.portals import Portal, portal, wait_for
-from tests.proxy.test_forwarding import ARTIFACT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, request
 
 pytestmark = pytest.mark.postgresql
 

@@ -5,8 +5,8 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from portal.embedded import free_port, is_mlflow
-from portal.supervisor import minimal_environment, start
+from portal.one_machine.embedded import free_port, is_mlflow
+from portal.one_machine.supervisor import minimal_environment, start
 from tests.environment import WATCHDOG
 from tests.portals import portal, wait_for
 

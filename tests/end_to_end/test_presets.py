@@ -4,7 +4,7 @@ import secrets
 
 import pytest
 
-from keys.scopes import Preset, Scope
+from keys.rights.scopes import Preset, Scope
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 V2, V3 = "/api/mlflow/api/2.0/mlflow", "/api/mlflow/api/3.0/mlflow"

@@ -14,8 +14,8 @@ import yaml
 from django.template.loader import render_to_string
 from mlflow import MlflowClient
 
-from keys import tokens
-from proxy import compliance
+from keys.credentials import tokens
+from proxy.ledger import compliance
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keys.refusals import Refusal
-from proxy import operations
-from proxy.routes import OPERATIONS
+from proxy.routes import operations
+from proxy.routes.served import OPERATIONS
 from tests.echo import EchoServer, Received
 from tests.portals import Portal
 

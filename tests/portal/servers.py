@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from portal.supervisor import minimal_environment
+from portal.one_machine.supervisor import minimal_environment
 
 FAST = {"fsync": "off", "shared_buffers": "16MB"}
 REPOSITORY = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 import pytest
 
 from keys import actions
-from portal import look
+from portal.pages import admin_theme
 from tests.keys.people import CALLS, KEYS, USERS, key_of, make_cast, page_of, signed_in
 
 
@@ -52,6 +52,6 @@ def test_the_ends_of_a_key_may_be_searched_for(cast):
 def test_the_badge_says_which_portal_this_is(cast, settings, url, name, debug, badge):
     settings.PUBLIC_URL, settings.ENVIRONMENT_NAME, settings.DEBUG = url, name, debug
 
-    assert look.environment(None) == badge
+    assert admin_theme.environment(None) == badge
     page = signed_in(cast["alice"]).get(KEYS).content.decode()
     assert badge[0] in page

@@ -5,7 +5,7 @@ import pytest
 
 from keys import actions
 from keys.models import ApiKey, User
-from proxy.usage_writer import Writer
+from proxy.usage.writer import Writer
 from tests.proxy.logs import a_connection, a_writer
 from tests.proxy.worlds import World
 

@@ -6,6 +6,6 @@ from portal.server import *  # noqa: F403
 
 
 def post_worker_init(worker: Any) -> None:
-    from proxy import upstream
+    from proxy.upstream import client
 
-    upstream.IDLE_TIMEOUT = 2.0
+    client.IDLE_TIMEOUT = 2.0

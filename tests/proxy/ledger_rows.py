@@ -6,7 +6,7 @@ from typing import Any
 from django.utils import timezone
 
 from keys.models import ApiKey
-from proxy import ledger
+from proxy.ledger import writer
 from proxy.models import Registration
 
 numbers = itertools.count(1)
@@ -18,7 +18,7 @@ def pending(key: ApiKey | None, operation: str, name: str = "", **columns: Any) 
         "request_id": f"req_{next(numbers)}",
         "at": timezone.now(),
         "environment": "live",
-        "kind": ledger.KINDS[operation.partition(".")[0]],
+        "kind": writer.KINDS[operation.partition(".")[0]],
         "object_name": name,
         **({"key": key, "user": key.owner} if key else {"actor": "test"}),
         **columns,
@@ -33,5 +33,5 @@ def row(
     status = 200 if outcome == "done" else 400
     made = {"created_ms": next(numbers)} if operation.endswith(".create") and outcome == "done" else {}
     begun = pending(key, operation, name, **columns)
-    assert ledger.close(begun, outcome=outcome, status=status, **made)
+    assert writer.close(begun, outcome=outcome, status=status, **made)
     return Registration.objects.get(pk=begun.pk)

@@ -10,13 +10,13 @@ import psycopg
 from django.db import connection
 
 from keys import actions
-from keys.authentication import Caller
+from keys.credentials.authentication import Caller
 from keys.models import ApiKey, User
-from proxy import usage
-from proxy.attempts import Attempts
-from proxy.spool import Spool
-from proxy.usage import Passage
-from proxy.usage_writer import Writer
+from proxy.usage import record
+from proxy.usage.attempts import Attempts
+from proxy.usage.record import Passage
+from proxy.usage.spool import Spool
+from proxy.usage.writer import Writer
 
 NOON = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)
 
@@ -60,8 +60,8 @@ def passage(key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **cha
 def a_writer(folder: Path, monkeypatch: Any) -> Iterator[Writer]:
     """What is recorded goes to `folder`; what is there goes to PostgreSQL at each `turn`."""
     spool = Spool(folder)
-    monkeypatch.setattr(usage, "calls", spool)
-    monkeypatch.setattr(usage, "FOLDER", folder)
+    monkeypatch.setattr(record, "calls", spool)
+    monkeypatch.setattr(record, "FOLDER", folder)
     writer = Writer(spool, Attempts(), parameters=parameters())
     writer.maintain = float("inf")
     try:

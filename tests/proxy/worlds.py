@@ -8,9 +8,10 @@ import requests
 from django.core.management import call_command
 
 from keys.models import ApiKey
-from proxy import ledger, operations, reconcile
+from proxy.ledger import reconcile, writer
 from proxy.models import Registration
-from proxy.registry import Registry
+from proxy.routes import operations
+from proxy.upstream.registry import Registry
 from tests.proxy.ledger_rows import pending
 
 
@@ -44,7 +45,7 @@ class World:
     ) -> Registration:
         """The row that the portal writes before it makes the call; `columns` in place of its own."""
         method, _, path = call.partition(" ")
-        columns = ledger.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body) | columns
+        columns = writer.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body) | columns
         caller = None if "actor" in columns else key or self.key
         return pending(caller, columns.pop("operation"), columns.pop("object_name"), **columns)
 

@@ -14,7 +14,7 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
 from keys import alerts
-from keys.tasks import QUEUE, take_up_stalled
+from keys.alerts.outbox import QUEUE, take_up_stalled
 
 logger = logging.getLogger(__name__)
 

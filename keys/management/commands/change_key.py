@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys import actions, sizes
+from keys import actions
 from keys.api.serializers import ChangeSerializer, described
+from keys.formatting import sizes
 from keys.management.one_key import key_of
-from keys.scopes import Preset
+from keys.rights.scopes import Preset
 
 SINGULAR = {"scopes": "scope", "networks": "network", "patterns": "pattern"}  # given once for each
 

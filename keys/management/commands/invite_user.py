@@ -5,9 +5,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys import invitations
-from keys.actions import ActionError
-from keys.invitation_pages import address_of, mailed
+from keys.actions import ActionError, invitations
+from keys.admin.invitation_pages import address_of, mailed
 from keys.management.one_user import found, user_of
 
 

@@ -9,11 +9,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils import timezone
 
-from keys import actions, invitations, sizes, times
+from keys import actions
+from keys.actions import invitations
 from keys.api.serializers import described
+from keys.formatting import durations, sizes
 from keys.management.one_user import found
 from keys.models import ApiKey, User
-from keys.scopes import DEFAULT_PRESET, Preset, Scope
+from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
 
 class Command(BaseCommand):
@@ -140,7 +142,7 @@ def expiry(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None
     try:
-        return timezone.now() + times.lasting(text)
+        return timezone.now() + durations.lasting(text)
     except ValueError as error:
         raise CommandError(f"--expires-in: {error}") from None
 

@@ -1,10 +1,10 @@
-"""Print what finds this portal's keys in files: a rule for gitleaks, a hook for git. Made from `keys.tokens`."""
+"""Print rules that find this portal's keys: for gitleaks, and as a git hook. Made from `keys.credentials.tokens`."""
 
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys import tokens
+from keys.credentials import tokens
 
 GITLEAKS = """# gitleaks cannot compute the checksum: this finds look-alikes too.
 [[rules]]

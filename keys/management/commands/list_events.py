@@ -5,13 +5,14 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys import activity_admin, exports
+from keys.admin import events as events_admin
 from keys.api.serializers import ActivitySerializer
+from keys.formatting import csv_export
+from keys.formatting.tables import add_limit, add_span, limited, show, span
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import KeyEvent
-from keys.querysets import KeyEventQuerySet
-from keys.tables import add_limit, add_span, limited, show, span
+from keys.models.querysets import KeyEventQuerySet
 
 COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")
 
@@ -43,7 +44,7 @@ class Command(BaseCommand):
         """As it comes, however many there are."""
         with suppress(BrokenPipeError):  # | head
             for line in limited(
-                exports.lines(activity_admin.COLUMNS, events), limit and limit + 1
+                csv_export.lines(events_admin.COLUMNS, events), limit and limit + 1
             ):  # and the line of names
                 self.stdout.write(line, ending="")
             self.stdout.flush()

@@ -6,12 +6,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from keys import times
 from keys.api.serializers import described
+from keys.formatting import durations
+from keys.formatting.tables import show
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey
-from keys.querysets import UNUSED, ApiKeyQuerySet
-from keys.tables import show
+from keys.models.querysets import UNUSED, ApiKeyQuerySet
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
 FILTERS = ("user", "state", "environment", "expiring", "unused", "find")
@@ -65,6 +65,6 @@ def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
 
 def lasting(options: dict[str, Any], name: str) -> datetime.timedelta:
     try:
-        return times.lasting(options[name])
+        return durations.lasting(options[name])
     except ValueError as error:
         raise CommandError(f"--{name}: {error}") from None

@@ -6,8 +6,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.people import UserFilters
 from keys.api.serializers import UserSerializer
+from keys.formatting.tables import show
 from keys.models import User
-from keys.tables import show
 
 COLUMNS = ("id", "name", "is_active", "is_staff", "created_at", "last_sign_in_at")
 

@@ -1,4 +1,4 @@
-"""As `keys.moments` writes them."""
+"""As `keys.formatting.moments` writes them."""
 
 DATE_FORMAT = "Y-m-d"
 TIME_FORMAT = r"H:i \U\T\C"

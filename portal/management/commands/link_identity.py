@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
 
 from keys.management.one_user import NAME_OR_ID, user_of
-from portal.sign_in import PROVIDER_ID
+from portal.sign_in.adapters import PROVIDER_ID
 
 
 class Command(BaseCommand):

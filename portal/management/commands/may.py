@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management.one_key import key_of
-from proxy import simulator
+from proxy.policy import simulator
 
 
 class Command(BaseCommand):

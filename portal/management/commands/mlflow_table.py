@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy.messages import FIELDS
-from proxy.operation_table import markdown
-from proxy.routes import OPERATIONS
+from proxy.request.messages import FIELDS
+from proxy.routes.served import OPERATIONS
+from proxy.routes.table import markdown
 
 PAGE = settings.BASE_DIR / "docs" / "operations.md"
 # Routes that exist only under `mlflow server --app-name basic-auth`.
@@ -17,18 +17,18 @@ BASIC_AUTH = ("/signup", "/api/2.0/mlflow/users/", "/api/3.0/mlflow/users/", "/a
 
 class Command(BaseCommand):
     help = (
-        "Compare the table of operations (proxy/routes.py, proxy/refused_routes.py) and the fields of their "
-        "requests (proxy/fields.json) with the MLflow that is installed; exit status 1 if they differ."
+        "Compare the table of operations (proxy/routes/served.py, proxy/routes/refused.py) and the fields of their "
+        "requests (proxy/routes/fields.json) with the MLflow that is installed; exit status 1 if they differ."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--write", action="store_true", help="write proxy/fields.json and docs/operations.md anew"
+            "--write", action="store_true", help="write proxy/routes/fields.json and docs/operations.md anew"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        from portal import installed_mlflow
+        from portal.management import installed_mlflow
 
         problems = differences(installed_mlflow.routes())
         facts = installed_mlflow.facts(readable())

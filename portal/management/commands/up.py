@@ -10,10 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from portal import first_run
-from portal.run import Run
-from portal.said import say
-from portal.supervisor import StartError, StopRequested
+from portal.one_machine import first_run
+from portal.one_machine.console import say
+from portal.one_machine.run import Run
+from portal.one_machine.supervisor import StartError, StopRequested
 
 CHILD_TASKS: dict[str, Callable[[], dict[str, str]]] = {
     "prepare": first_run.prepare_database,

@@ -9,12 +9,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys import times
+from keys.formatting import durations
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
-from proxy import incident
-from proxy.exports import cell
-from proxy.incident import Touch
+from proxy.ledger import incident
+from proxy.ledger.incident import Touch
+from proxy.lists.exports import cell
 
 FIELDS = [field.name for field in dataclasses.fields(Touch)]
 COLUMNS = ["at", "operation", "kind", "name", "version", "new_name", "outcome", "times", "key", "address"]
@@ -68,7 +68,7 @@ def add_since(parser: CommandParser) -> None:
 def moment(text: str) -> datetime.datetime:
     """The time that `text` names."""
     try:
-        return times.ago(text)
+        return durations.ago(text)
     except ValueError as error:
         raise CommandError(f"--since: {error}") from None
 

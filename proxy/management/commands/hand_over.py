@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management.one_user import user_of
-from proxy import actions
 from proxy.models import Owner
+from proxy.policy import owner_actions
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             count = Owner.objects.filter(user=giver).count()
         else:
-            count = actions.hand_over(giver=giver, taker=taker)
+            count = owner_actions.hand_over(giver=giver, taker=taker)
         if options["json"]:
             self.stdout.write(json.dumps({"objects": count, "done": not options["dry_run"]}))
             return

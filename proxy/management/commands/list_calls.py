@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy import exports, listing_options
 from proxy.api.calls import CallFilters
-from proxy.calls import Call
+from proxy.lists import command_options, exports
+from proxy.models.calls import Call
 
 COLUMNS = (
     "at",
@@ -26,7 +26,7 @@ class Command(BaseCommand):
     help = "List calls from the usage log, latest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        listing_options.add(
+        command_options.add(
             parser,
             user="name or id (usr_…)",
             key="id (key_…), as list_keys shows it",
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        calls = listing_options.found(CallFilters, Call.objects.all(), options)
+        calls = command_options.found(CallFilters, Call.objects.all(), options)
         rows = exports.calls(calls)
         fields = exports.CALL_FIELDS
-        listing_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")
+        command_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")

@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy import compliance, exports, listing_options
 from proxy.api.registrations import RegistrationFilters, wanted
+from proxy.ledger import compliance
+from proxy.lists import command_options, exports
 from proxy.models import Registration
 
 COLUMNS = (
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     help = "List registrations from the ledger, latest first."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        listing_options.add(
+        command_options.add(
             parser,
             user="name or id (usr_…)",
             key="id (key_…), as list_keys shows it",
@@ -39,9 +40,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = listing_options.found(RegistrationFilters, Registration.objects.all(), options)
+        rows = command_options.found(RegistrationFilters, Registration.objects.all(), options)
         fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
         rows = exports.registrations(rows, keep=wanted(options["rules"]))
-        listing_options.show(
+        command_options.show(
             self, rows, options, fields=fields, columns=columns, empty="No such registrations."
         )

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
-from proxy import partitions
+from proxy.usage import partitions
 
 
 class Command(BaseCommand):

@@ -11,10 +11,11 @@ from keys.management.one_key import key_of
 from keys.management.one_user import user_of
 from keys.models import ApiKey
 from keys.refusals import Refusal
-from proxy import incident, registry
-from proxy.attribution import QUARANTINE_TAG
-from proxy.incident import Mark
+from proxy.ledger import incident
+from proxy.ledger.incident import Mark
 from proxy.management.commands.blast_radius import add_since, moment
+from proxy.policy.attribution import QUARANTINE_TAG
+from proxy.upstream import registry
 
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 

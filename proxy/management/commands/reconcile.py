@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy import comparison, reconcile, registry
-from proxy.comparison import Found
-from proxy.reconcile import Settled
+from proxy.ledger import comparison, reconcile
+from proxy.ledger.comparison import Found
+from proxy.ledger.reconcile import Settled
+from proxy.upstream import registry
 
 
 class Command(BaseCommand):

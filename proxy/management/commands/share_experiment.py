@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.models import ApiKey
-from proxy import actions
 from proxy.api.owners import SharedSerializer, ShareSerializer
+from proxy.policy import owner_actions
 
 
 class Command(BaseCommand):
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         sent = ShareSerializer(data={**asked, "is_shared": not options["undo"]})
         if not sent.is_valid():
             raise CommandError("EXPERIMENT_ID: an experiment's id is a number")
-        owner = actions.mark_shared(**sent.validated_data)
+        owner = owner_actions.mark_shared(**sent.validated_data)
         if options["json"]:
             self.stdout.write(json.dumps(SharedSerializer(owner).data))
             return

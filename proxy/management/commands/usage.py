@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy import exports, listing_options
 from proxy.api import calls as api
-from proxy.calls import Call, CallTotal
+from proxy.lists import command_options, exports
+from proxy.models.calls import Call, CallTotal
 
 SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
 
@@ -16,12 +16,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--by", default="user", help="with commas between; default: user")
-        listing_options.add(
+        command_options.add(
             parser, user="name or id (usr_…)", key="id (key_…)", operation="such as runs.create"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sent = api.UsageQuerySerializer(data={"by": options["by"], **listing_options.moments(options)})
+        sent = api.UsageQuerySerializer(data={"by": options["by"], **command_options.moments(options)})
         if not sent.is_valid():
             name, errors = next(iter(sent.errors.items()))
             raise CommandError(f"--{name}: {errors[0]}")
@@ -31,11 +31,11 @@ class Command(BaseCommand):
         found = api.usage(
             **asked,
             rows=model.objects.all(),
-            narrow=lambda rows: listing_options.found(api.UsageFilters, rows, bounds),
+            narrow=lambda rows: command_options.found(api.UsageFilters, rows, bounds),
         )
         rows = [{name: shown(value) for name, value in row.items()} for row in found]
         columns = (*(rows[0] if rows else SUMS),)
-        listing_options.show(
+        command_options.show(
             self, rows, options, fields=list(columns), columns=columns, empty="No calls in that time."
         )
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy import verification
+from proxy.ledger import verification
+from proxy.ledger.verification import Head
 from proxy.models import Registration
-from proxy.verification import Head
 
 
 class Command(BaseCommand):

@@ -3,7 +3,7 @@
 import pytest
 
 from keys.models import User
-from keys.scopes import Scope
+from keys.rights.scopes import Scope
 from tests.keys.api.callers import program, refused
 from tests.keys.people import queries
 

@@ -7,9 +7,10 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from keys import actions, tokens
+from keys import actions
+from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
-from keys.scopes import Preset, Scope
+from keys.rights.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
 from tests.keys.people import SECRET, everything_stored, key_of, signed_in
 

@@ -8,9 +8,9 @@ from django.contrib.auth.models import Group
 from django.test import Client
 
 from keys import actions
-from keys.groups import AUDITORS
 from keys.models import User
-from keys.scopes import Preset, Scope
+from keys.rights.groups import AUDITORS
+from keys.rights.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
 from tests.keys.people import everything_stored, key_of, queries, signed_in
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import User
-from portal.explanations import explanations
+from portal.pages.explanations import explanations
 from tests.keys.people import SECRET, call, everything_stored, queries, signed_in
 from tests.portal.account.test_urls import text
 

@@ -1,7 +1,7 @@
 import pytest
 
 from keys.models import User
-from keys.scopes import Scope
+from keys.rights.scopes import Scope
 from tests.keys.api.callers import Program, program
 from tests.keys.people import make_cast
 

@@ -9,8 +9,8 @@ import pytest
 from django.utils import timezone
 
 from proxy.api.calls import CallSerializer
-from proxy.calls import LATENCIES_MS, CallTotal
-from proxy.exports import CALL_FIELDS
+from proxy.lists.exports import CALL_FIELDS
+from proxy.models.calls import LATENCIES_MS, CallTotal
 from tests.keys.api.callers import API, refused
 from tests.keys.people import call, key_of, queries
 

@@ -7,7 +7,7 @@ import pytest
 from keys import actions as key_actions
 from keys.models import User
 from proxy.api.registrations import RegistrationSerializer
-from proxy.exports import REGISTRATION_FIELDS
+from proxy.lists.exports import REGISTRATION_FIELDS
 from proxy.models import Owner
 from tests.keys.api.callers import API, refused
 from tests.keys.people import key_of, queries

@@ -1,0 +1,103 @@
+"""What is done to invitations: made, accepted, withdrawn. A link works once, for a week, and only the newest."""
+
+import datetime
+import hashlib
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+from django.utils import timezone
+
+from keys.actions import ActionError
+from keys.credentials import tokens
+from keys.models import Invitation, User
+
+LIFETIME = datetime.timedelta(days=7)
+PREFIX = "hki_"
+LENGTH = 40  # random base62 characters: 238 bits, so that a plain SHA-256 is enough
+ENDED = {
+    "unknown": "This link is not one of ours. Copy the whole link again, or ask for a new one.",
+    "accepted": "This link was used already. Sign in with the password that was set, or ask for a new link.",
+    "withdrawn": "This link was withdrawn, or replaced by a newer one. Use the newest, or ask for another.",
+    "expired": "This link has expired: it works for seven days. Ask for a new one.",
+    "rights": "This user has got rights since this link was made: only a superuser's link sets their password now. "
+    "Ask one for a new link.",
+    "deactivated": "This user is deactivated. Ask the people who run this registry.",
+}
+
+
+@transaction.atomic
+def add_user(*, name: str, email: str = "") -> User:
+    """A user without a password, who holds keys. Raises ActionError for a name or address that cannot be."""
+    user = User(username=name.strip(), email=email.strip())
+    user.set_unusable_password()
+    try:
+        if user.email:
+            validate_email(user.email)
+        user.full_clean(exclude=["password"])
+    except ValidationError as error:
+        raise ActionError(" ".join(error.messages)) from None
+    if User.objects.filter(username__iexact=user.username).exists():
+        raise ActionError(f"there is a user “{user.username}” already")
+    if user.email and User.objects.filter(email__iexact=user.email).exists():
+        raise ActionError("another user has this e-mail address")
+    user.save()
+    return user
+
+
+@transaction.atomic
+def invite(*, user: User, actor: User | None = None) -> tuple[Invitation, str]:
+    """A new link for `user`, and its secret, which is nowhere else. Older links end."""
+    user = User.objects.select_for_update().get(pk=user.pk)
+    if not user.is_active:
+        raise ActionError("the user is deactivated; reactivate them first")
+    withdraw(user=user)
+    secret = PREFIX + tokens.random_base62(LENGTH)
+    made = Invitation.objects.create(
+        user=user, digest=digest(secret), created_by=actor, expires_at=timezone.now() + LIFETIME
+    )
+    return made, secret
+
+
+def withdraw(*, user: User) -> bool:
+    """End the user's open link. Returns whether there was one."""
+    open_links = user.invitations.filter(accepted_at=None, withdrawn_at=None)
+    return bool(open_links.update(withdrawn_at=timezone.now()))
+
+
+@transaction.atomic
+def accept(*, invitation: Invitation, password: str, address: str | None = None) -> User:
+    """Set the password and use the link up. Raises ActionError if the link has ended, a second click included."""
+    invitation = Invitation.objects.select_for_update().get(pk=invitation.pk)
+    if reason := ended(invitation):
+        raise ActionError(ENDED[reason])
+    user = User.objects.select_for_update().get(pk=invitation.user_id)
+    user.set_password(password)
+    user.save(update_fields=["password"])
+    invitation.accepted_at, invitation.accepted_address = timezone.now(), address
+    invitation.save(update_fields=["accepted_at", "accepted_address"])
+    return user
+
+
+def ended(invitation: Invitation | None) -> str:
+    """Why the link no longer works, a key of ENDED; "" if it does."""
+    if invitation is None:
+        return "unknown"
+    if invitation.accepted_at:
+        return "accepted"
+    if invitation.withdrawn_at:
+        return "withdrawn"
+    if invitation.expires_at <= timezone.now():
+        return "expired"
+    if not invitation.user.is_active:
+        return "deactivated"
+    maker = invitation.created_by  # None: the command line
+    return "rights" if maker and not maker.is_superuser and invitation.user.has_rights() else ""
+
+
+def of_secret(secret: str) -> Invitation | None:
+    return Invitation.objects.select_related("user").filter(digest=digest(secret)).first()
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

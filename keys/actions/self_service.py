@@ -1,0 +1,78 @@
+"""Holders issue keys to themselves, where the operator allows it and within the limits that he sets."""
+
+import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keys import actions
+from keys.actions import ActionError
+from keys.models import ApiKey, User
+from keys.rights.scopes import Preset, allows
+
+
+def is_offered() -> bool:
+    offered: bool = settings.SELF_SERVICE
+    return offered
+
+
+def presets() -> list[Preset]:
+    """Those that a holder may choose from: up to SELF_SERVICE_PRESET, in which each contains the one before."""
+    widest = Preset(settings.SELF_SERVICE_PRESET)
+    return [preset for preset in Preset if allows(widest.scopes, preset.scopes)]
+
+
+def keys_left(user: User) -> int:
+    """How many more keys the user may issue; keys that are revoked or expired do not count, others' gifts do."""
+    ended = timezone.now()
+    working = user.api_keys.filter(revoked_at=None).exclude(expires_at__lte=ended).count()
+    return max(0, settings.SELF_SERVICE_KEYS - working)
+
+
+@transaction.atomic
+def issue(
+    *,
+    name: str,
+    preset: Preset,
+    expires_in: datetime.timedelta,
+    actor: User,
+    purpose: str = "",
+    environment: str = "live",
+    address: str | None = None,
+    **rights: Any,
+) -> tuple[ApiKey, str]:
+    """Make a key for `actor`, who asks for it; returns the row and the secret, as `actions.issue` does.
+
+    Raises ActionError where keys are not to be had so, and for what is over the limits, saying which. The user's
+    row is locked meanwhile: two requests at once do not make one key too many.
+    """
+    if rights:
+        raise ActionError(f"you cannot set {', '.join(sorted(rights))} yourself; ask your administrator")
+    if not is_offered():
+        raise ActionError("keys are issued by your administrator here")
+    owner = User.objects.select_for_update().get(pk=actor.pk)
+    if preset not in presets():
+        widest = settings.SELF_SERVICE_PRESET
+        raise ActionError(
+            f"a key of your own has at most the rights of {widest}; ask your administrator for more"
+        )
+    longest = datetime.timedelta(days=settings.SELF_SERVICE_DAYS)
+    if not datetime.timedelta(0) < expires_in <= longest:
+        raise ActionError(f"a key of your own works for at most {longest.days} days")
+    if not keys_left(owner):
+        raise ActionError(
+            f"you have {settings.SELF_SERVICE_KEYS} keys or more, and that is the most; revoke one that you no "
+            "longer use, or ask your administrator for another"
+        )
+    return actions.issue(
+        owner=owner,
+        name=name,
+        purpose=purpose,
+        environment=environment,
+        scopes=preset.scopes,
+        expires_at=timezone.now() + expires_in,
+        actor=actor,
+        address=address,
+    )

@@ -1,0 +1,213 @@
+"""How the admin pages show a key: times, states and rights in words."""
+
+import datetime
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.decorators import display
+
+from keys.formatting import sizes
+from keys.formatting.moments import moment as moment  # other pages have it from here
+from keys.models import ApiKey, KeyEvent
+from keys.rights.scopes import ACTS, IN_WORDS, preset_of
+from keys.templatetags.moments import when
+
+STATE_COLOURS = {
+    "active": "success",
+    "rotating": "info",
+    "paused": "warning",
+    "expired": "warning",
+    "revoked": "danger",
+}
+RIGHTS = {
+    "scopes": "Scopes",
+    "networks": "Networks",
+    "patterns": "Model names",
+    "any_owner": "Any owner",
+    "requests_per_minute": "Calls a minute",
+    "monthly_requests": "Calls a month",
+    "monthly_bytes": "Bytes a month",
+    "expires_at": "Expires",
+    "name": "Name",
+    "purpose": "Purpose",
+    "is_canary": "Canary",
+}
+OVERLAPS = {"now": "at once", "1h": "after 1 hour", "24h": "after 24 hours", "7d": "after 7 days"}
+OVERLAPS["30d"] = "after 30 days"
+
+Method = TypeVar("Method", bound=Callable[..., str])
+
+
+def badge(
+    *, description: str, colours: dict[str, str], ordering: str | None = None
+) -> Callable[[Method], Method]:
+    """The column's text as a badge; `colours` by text, in unfold's terms (`success`, `danger`, …)."""
+    return cast(
+        Callable[[Method], Method], display(description=description, label=colours, ordering=ordering)
+    )
+
+
+def timed(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
+    """How long ago, or until, and the time itself with its zone on hover."""
+    return when(at) if at else otherwise
+
+
+def use(at: datetime.datetime | None, address: str | None, client: str) -> str:
+    """A use of a secret: "2026-11-23 16:40 UTC from 192.0.2.7 with mlflow-python-client/3.17"."""
+    if at is None:
+        return "never"
+    return f"{moment(at)}{f' from {address}' if address else ''}{f' with {client}' if client else ''}"
+
+
+def state_label(key: ApiKey) -> str:
+    """The key's state as the lists show it, for pages where unfold shows plain text."""
+    return render_to_string(
+        "unfold/helpers/label.html", {"text": str(key.state), "type": STATE_COLOURS[key.state]}
+    )
+
+
+def lines(texts: list[str]) -> SafeString:
+    """Each text on a line of its own."""
+    return format_html_join("", '<span class="line">{}</span>', ((text,) for text in texts))
+
+
+def codes(texts: list[str], *, otherwise: str) -> str:
+    """Each text on a line of its own, as code; what holds if there is none."""
+    return format_html_join("", '<code class="line">{}</code>', ((text,) for text in texts)) or otherwise
+
+
+def scopes_title(scopes: list[str]) -> str:
+    """The preset's name, or what the scopes allow in a few words: "Read tracking, registry; delete traces"."""
+    if preset := preset_of(scopes):
+        return preset.value.capitalize()
+    parts = []
+    for act, verb in ACTS.items():
+        things = [thing for thing in IN_WORDS if f"{thing}:{act}" in scopes]
+        if things:
+            parts.append(f"{verb.lower()} {', '.join(things)}")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def right(name: str, value: object) -> str:
+    """A right as an event keeps it, in words."""
+    match name, value:
+        case "scopes", list():
+            preset = preset_of(value)
+            return preset.value.capitalize() if preset else ", ".join(value)
+        case "networks" | "patterns", list():
+            return ", ".join(value) or "any"
+        case "any_owner" | "is_canary", _:
+            return "yes" if value else "no"
+        case "monthly_bytes", int():
+            return sizes.in_words(value)
+        case "requests_per_minute" | "monthly_requests", int():
+            return f"{value:,}"
+        case "requests_per_minute", _:
+            return "the default"
+        case "monthly_requests" | "monthly_bytes", _:
+            return "no limit"
+        case "expires_at", _:
+            return moment(parse_datetime(str(value)) if value else None, otherwise="never")
+    return f"“{value}”" if value else "none"
+
+
+def happening(event: KeyEvent) -> list[str]:
+    """What an event says beside its kind: rights given, changed from what to what, the reason."""
+    detail = event.detail
+    match event.kind:
+        case KeyEvent.Kind.ISSUED:
+            return [f"{RIGHTS[name]}: {right(name, detail[name])}" for name in RIGHTS if detail.get(name)]
+        case KeyEvent.Kind.CHANGED:
+            before, after = detail.get("before", {}), detail.get("after", {})
+            return [
+                f"{RIGHTS[name]}: {right(name, before.get(name))} → {right(name, after[name])}"
+                for name in RIGHTS
+                if name in after
+            ]
+        case KeyEvent.Kind.ROTATED:
+            return [f"The old secret ends {OVERLAPS.get(detail.get('overlap', ''), 'then')}"]
+    return [detail["reason"]] if detail.get("reason") else []
+
+
+class ReadOnlyInline(TabularInline):  # type: ignore[misc]
+    extra = 0
+    can_delete = False
+    hide_title = True
+
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+class KeyEventInline(ReadOnlyInline):
+    """The key's history, newest first."""
+
+    model = KeyEvent
+    verbose_name_plural = "History"
+    fields = readonly_fields = ["when", "what", "details", "who", "address"]
+
+    def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return True  # whoever sees the key sees what happened to it
+
+    def get_queryset(self, request: HttpRequest) -> "models.QuerySet[KeyEvent]":
+        return cast("models.QuerySet[KeyEvent]", super().get_queryset(request).select_related("actor"))
+
+    @admin.display(description="When")
+    def when(self, event: KeyEvent) -> str:
+        return moment(event.at)
+
+    @admin.display(description="What")
+    def what(self, event: KeyEvent) -> str:
+        return event.get_kind_display()
+
+    @admin.display(description="Details")
+    def details(self, event: KeyEvent) -> str:
+        return lines(happening(event)) or "-"
+
+    @admin.display(description="Who")
+    def who(self, event: KeyEvent) -> str:
+        return event.actor.username if event.actor else "command line"
+
+
+class ApiKeyInline(ReadOnlyInline):
+    """A user's keys, on the user's page."""
+
+    model = ApiKey
+    fk_name = "owner"
+    verbose_name_plural = "Keys"
+    fields = readonly_fields = ["key_link", "masked", "state_badge", "environment", "expires"]
+    per_page = 20
+
+    @admin.display(description="Name")
+    def key_link(self, key: ApiKey) -> str:
+        address = reverse("admin:keys_apikey_change", args=[key.pk])
+        return format_html(
+            '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>', address, key.name
+        )
+
+    @admin.display(description="Key")
+    def masked(self, key: ApiKey) -> str:
+        return format_html('<code class="masked">{}</code>', key.masked)
+
+    @admin.display(description="State")
+    def state_badge(self, key: ApiKey) -> str:
+        return state_label(key)
+
+    @admin.display(description="Expires")
+    def expires(self, key: ApiKey) -> str:
+        return moment(key.expires_at, otherwise="Never")

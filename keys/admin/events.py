@@ -1,0 +1,184 @@
+"""What was done to keys, by whom and from where: for reading, by everybody who may see it."""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from unfold.contrib.filters.admin import TextFilter
+from unfold.paginator import InfinitePaginator
+
+from keys.admin.columns import badge, happening, lines
+from keys.admin.filters import OnlyItsFilters
+from keys.formatting import csv_export
+from keys.formatting.moments import exactly
+from keys.models import KeyEvent
+
+SEE = "keys.view_keyevent"
+COLOURS = {
+    "Issued": "success",
+    "Changed": "info",
+    "Paused": "warning",
+    "Resumed": "success",
+    "Rotated": "info",
+    "Revoked": "danger",
+}
+# Of the files.
+COLUMNS: csv_export.Columns = {
+    "at": lambda event: event.at.isoformat(timespec="seconds"),
+    "what": lambda event: event.kind,
+    "key_id": lambda event: event.key.public_id,
+    "key": lambda event: event.key.name,
+    "owner": lambda event: event.key.owner.username,
+    "who": lambda event: event.actor.username if event.actor else "",
+    "address": lambda event: event.address,
+    "details": lambda event: "; ".join(happening(event)),
+}
+LOG_COLUMNS: csv_export.Columns = {
+    "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
+    "who": lambda entry: entry.user.get_username(),
+    "about": lambda entry: entry.object_repr,
+    "kind": lambda entry: entry.content_type.name if entry.content_type else "",
+    "details": lambda entry: entry.get_change_message() or entry.get_action_flag_display(),
+}
+
+
+class WhoFilter(TextFilter):  # type: ignore[misc]
+    title = "who did it"
+    parameter_name = "who"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[KeyEvent]) -> QuerySet[KeyEvent]:
+        text = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(actor__username__icontains=text) if text else queryset
+
+
+class AdminFilter(WhoFilter):
+    def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:  # type: ignore[override]
+        text = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(user__username__icontains=text) if text else queryset
+
+
+@admin.register(KeyEvent)
+class KeyEventAdmin(OnlyItsFilters):
+    list_display = ["time", "what", "key_link", "owner", "who", "address", "details"]
+    list_display_links = None
+    other_lookups = ("key__id__exact",)  # a key's page
+    list_filter = ["kind", "at", WhoFilter]
+    list_filter_submit = True
+    list_per_page = 50
+    list_before_template = "admin/keys/keyevent/list_before.html"
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    sortable_by = ()
+    ordering = ["-at", "-id"]
+    search_fields = ["key__name", "key__public_id", "key__owner__username"]
+    search_help_text = "Key's name, id or owner"
+    fields = readonly_fields = ["time", "what", "key_link", "owner", "who", "address", "details"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[KeyEvent]:
+        return KeyEvent.objects.with_people().order_by("-at", "-id")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: KeyEvent | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: KeyEvent | None = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        return [csv_export.export(self, "key-activity", COLUMNS), *super().get_urls()]
+
+    @admin.display(description="Time (UTC)")
+    def time(self, event: KeyEvent) -> str:
+        return exactly(event.at).removesuffix(" UTC")
+
+    @badge(description="What", colours=COLOURS)
+    def what(self, event: KeyEvent) -> str:
+        return event.get_kind_display()
+
+    @admin.display(description="Key")
+    def key_link(self, event: KeyEvent) -> str:
+        address = reverse("admin:keys_apikey_change", args=[event.key_id])
+        return format_html('<a class="row-link" href="{}">{}</a>', address, event.key.name)
+
+    @admin.display(description="Owner")
+    def owner(self, event: KeyEvent) -> str:
+        return event.key.owner.username
+
+    @admin.display(description="Who did it")
+    def who(self, event: KeyEvent) -> str:
+        return event.actor.username if event.actor else "command line"
+
+    @admin.display(description="Details")
+    def details(self, event: KeyEvent) -> str:
+        return format_html("<div>{}</div>", lines(happening(event)) or "-")  # one thing, on narrow screens
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(OnlyItsFilters):
+    """What admins did to users, and to what users own: Django's own log, which the pages write."""
+
+    list_display = ["time", "who", "about", "what_it_is", "details"]
+    list_display_links = None
+    list_filter = ["action_time", AdminFilter]
+    list_filter_submit = True
+    list_per_page = 50
+    list_select_related = ["user", "content_type"]
+    list_before_template = "admin/keys/keyevent/list_before.html"
+    paginator = InfinitePaginator
+    show_full_result_count = False
+    sortable_by = ()
+    ordering = ["-action_time", "-pk"]
+    search_fields = ["object_repr"]
+    search_help_text = "Name of the user or object"
+    fields = readonly_fields = list_display
+
+    def get_urls(self) -> list[URLPattern]:
+        return [csv_export.export(self, "admin-log", LOG_COLUMNS), *super().get_urls()]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        """Who may see what was done to keys."""
+        return request.user.has_perm(SEE)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.has_view_permission(request)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"title": "Users and owners", **(extra_context or {})}
+        return cast(HttpResponse, super().changelist_view(request, context))
+
+    @admin.display(description="Time (UTC)")
+    def time(self, entry: LogEntry) -> str:
+        return exactly(entry.action_time).removesuffix(" UTC")
+
+    @admin.display(description="Who did it")
+    def who(self, entry: LogEntry) -> str:
+        return entry.user.get_username()
+
+    @admin.display(description="About")
+    def about(self, entry: LogEntry) -> str:
+        return entry.object_repr
+
+    @admin.display(description="Kind")
+    def what_it_is(self, entry: LogEntry) -> str:
+        return entry.content_type.name if entry.content_type else "-"
+
+    @admin.display(description="Details")
+    def details(self, entry: LogEntry) -> str:
+        return entry.get_change_message() or entry.get_action_flag_display()

@@ -1,0 +1,199 @@
+"""Adding users and inviting them: the admin's pages, and the page that an invitation's link opens."""
+
+from typing import Any, cast
+
+from allauth.account.utils import perform_login
+from django import forms
+from django.conf import settings
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.password_validation import password_validators_help_texts, validate_password
+from django.core.exceptions import ValidationError
+from django.core.mail import send_mail
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
+
+from keys.actions import invitations
+from keys.actions.admin_log import log
+from keys.admin.key_actions import is_done, made_by, page, sent
+from keys.admin.user_actions import CHANGE, back, user_of
+from keys.models import Invitation, User
+
+ADD = "keys.add_user"
+SESSION_NAME = "invitation"  # its number, not its secret
+
+
+class AddForm(forms.Form):
+    name = forms.CharField(
+        max_length=150,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "autocomplete": "off"}),
+        help_text="What they sign in with and are shown as, such as ‘dora’ or ‘nightly-training’.",
+    )
+    email = forms.CharField(
+        label="E-mail",
+        required=False,
+        max_length=254,
+        widget=UnfoldAdminTextInputWidget(attrs={"type": "email", "autocomplete": "off"}),
+    )
+    sign_in = forms.ChoiceField(
+        label="Sign-in",
+        choices=[
+            ("link", "A person: make a link with which they set a password"),
+            ("none", "A machine: it only holds keys and never signs in"),
+        ],
+        initial="link",
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+
+
+class PasswordForm(forms.Form):
+    password = forms.CharField(
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password", "autofocus": True}),
+        help_text=" ".join(password_validators_help_texts()),
+    )
+    again = forms.CharField(
+        label="The same again",
+        strip=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def __init__(self, *args: Any, user: User) -> None:
+        super().__init__(*args)
+        self.user = user
+
+    def clean(self) -> dict[str, Any]:
+        answers = super().clean() or {}
+        password = answers.get("password")
+        if password and answers.get("again") and password != answers["again"]:
+            self.add_error("again", "This is not the same password.")
+        elif password:
+            try:
+                validate_password(password, self.user)
+            except ValidationError as error:
+                self.add_error("password", error)
+        return answers
+
+
+@permission_required(ADD, raise_exception=True)
+@sensitive_variables("made")
+def add(request: HttpRequest) -> HttpResponse:
+    """Add a user: the form, and in the answer to its POST the link, this once."""
+    form, made = AddForm(sent(request)), dict[str, Any]()
+
+    def act() -> None:
+        made["user"] = invitations.add_user(name=form.cleaned_data["name"], email=form.cleaned_data["email"])
+
+    if not is_done(form, act):
+        return page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
+    user = made["user"]
+    if form.cleaned_data["sign_in"] == "none":
+        log(user, "Added, to hold keys.", **made_by(request))
+        return back(request, user, f"{user.username} is added. Now issue a key for them.")
+    log(user, "Added, to sign in.", **made_by(request))
+    return invited(request, user)
+
+
+@permission_required(CHANGE, raise_exception=True)
+def invite(request: HttpRequest, pk: int) -> HttpResponse:
+    """A new link for a user who has none, or forgot the password."""
+    user = user_of(request, pk)
+    if not user.is_active:
+        return back(request, user, f"{user.username} is deactivated.")
+    if request.method != "POST":
+        return page(
+            request, "admin/keys/user/invite.html", model=User, title="Make a sign-in link", person=user
+        )
+    return invited(request, user)
+
+
+@permission_required(CHANGE, raise_exception=True)
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    """End the open link."""
+    user = user_of(request, pk)
+    if request.method != "POST":
+        return page(
+            request, "admin/keys/user/withdraw.html", model=User, title="Withdraw a sign-in link", person=user
+        )
+    if not invitations.withdraw(user=user):
+        return back(request, user, "There is no open link.")
+    log(user, "Sign-in link withdrawn.", **made_by(request))
+    return back(request, user, "The link is withdrawn. It no longer works.")
+
+
+@sensitive_variables("secret", "link")
+def invited(request: HttpRequest, user: User) -> HttpResponse:
+    """Make the link and show it, this once; mail it too if there is mail and an address."""
+    made, secret = invitations.invite(user=user, actor=cast(User, request.user))
+    link = address_of(secret)
+    log(user, "Sign-in link made.", **made_by(request))
+    context = {"person": user, "link": link, "invitation": made, "is_mailed": mailed(user, link)}
+    return page(request, "admin/keys/user/invited.html", model=User, title="Sign-in link", **context)
+
+
+def address_of(secret: str) -> str:
+    return f"{settings.PUBLIC_URL}{reverse('invitation-link', args=[secret])}"
+
+
+@sensitive_variables("link", "text")
+def mailed(user: User, link: str) -> bool:
+    """Whether the link is on its way; a mail server that is away costs nothing but the mail."""
+    if not (settings.SMTP_URL and user.email):
+        return False
+    text = render_to_string("keys/invitation.txt", {"person": user, "link": link})
+    try:
+        return bool(send_mail("Your sign-in link for the Hokusai Registry", text, None, [user.email]))
+    except OSError:  # smtplib's errors are such
+        return False
+
+
+@sensitive_variables("secret")
+def link(request: HttpRequest, secret: str) -> HttpResponse:
+    """What the link opens. The secret ends here: the session keeps the invitation's number, and the next
+    address has nothing to leak. Opening uses nothing up: mail programs open links, too."""
+    found = invitations.of_secret(secret)
+    if reason := invitations.ended(found):
+        answer = refused(request, reason)
+    else:
+        request.session[SESSION_NAME] = found.pk if found else None
+        answer = redirect("invitation")
+    # Only for this address: a browser posts a form of such a page with `Origin: null`, which CSRF refuses.
+    answer["Referrer-Policy"] = "no-referrer"
+    return unstored(answer)
+
+
+@sensitive_post_parameters("password", "again")
+def accept(request: HttpRequest) -> HttpResponse:
+    """Set the password, then sign in as anybody does: a second factor is asked for."""
+    number = request.session.get(SESSION_NAME)
+    found = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
+    reason = invitations.ended(found)
+    if reason or found is None:
+        return refused(request, reason)
+    form, accepted = PasswordForm(sent(request), user=found.user), list[User]()
+
+    def act() -> None:
+        address = made_by(request)["address"]
+        password = form.cleaned_data["password"]
+        accepted.append(invitations.accept(invitation=found, password=password, address=address))
+
+    if not is_done(form, act):
+        return unstored(render(request, "keys/invitation.html", {"form": form, "person": found.user}))
+    request.session.flush()
+    return unstored(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))
+
+
+def refused(request: HttpRequest, reason: str) -> HttpResponse:
+    words = {"words": invitations.ENDED[reason]}
+    return unstored(render(request, "keys/invitation_ended.html", words, status=404))
+
+
+def unstored(response: HttpResponse) -> HttpResponse:
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+USER_PAGES = {"invite": invite, "withdraw": withdraw}

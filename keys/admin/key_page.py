@@ -1,0 +1,116 @@
+"""What a key's own page shows beside its fields: its history, its use, its limits.
+
+What passed through belongs to `proxy`; it is read by the key's reverse accessors, for those who may see it.
+"""
+
+import datetime
+import json
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from keys import limits
+from keys.admin import key_actions
+from keys.admin.columns import happening
+from keys.formatting import sizes
+from keys.models import ApiKey, KeyEvent
+
+DAYS = 30  # of the chart
+MOST_EVENTS = 50
+MOST_CALLS = 8
+CLASSES = {2: ("Successful", "#2f9e6e"), 3: ("Redirected", "#4c8fd0"), 4: ("Refused", "#d9892b")}
+CLASSES[5] = ("Failed", "#d64541")
+
+
+def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
+    """For the page's template."""
+    context: dict[str, Any] = {"pages": key_actions.offered(request, key), "bars": bars(key)}
+    events = list(key.events.select_related("actor")[: MOST_EVENTS + 1])
+    context |= {
+        "events": [told(event) for event in events[:MOST_EVENTS]],
+        "has_more": len(events) > MOST_EVENTS,
+    }
+    if request.user.has_perm("proxy.view_call"):
+        context |= {"chart": chart(key.call_totals), "calls": key.calls.all().page(size=MOST_CALLS)}
+    if request.user.has_perm("proxy.view_registration"):
+        context["registrations"] = key.registrations.order_by("-pk")[:MOST_CALLS]
+    return context
+
+
+def told(event: KeyEvent) -> dict[str, Any]:
+    """An event in words."""
+    return {
+        "what": event.get_kind_display(),
+        "kind": event.kind,
+        "at": event.at,
+        "who": event.actor.username if event.actor else "command line",
+        "address": event.address,
+        "details": happening(event),
+    }
+
+
+def chart(totals: Any) -> dict[str, Any]:
+    """Calls a day by class of status, from the totals of a key or a user; for `admin/keys/chart.html`."""
+    today = timezone.now().astimezone(datetime.UTC).date()
+    days = [today - datetime.timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
+    since = datetime.datetime.combine(days[0], datetime.time(), datetime.UTC)
+    counts: dict[tuple[datetime.date, int], int] = {}
+    for row in totals.all().by_day().between(since, None).grouped("start", "status_class"):
+        day = row["start"].astimezone(datetime.UTC).date()
+        counts[day, row["status_class"]] = row["calls"]
+    sums = {status: sum(counts.get((day, status), 0) for day in days) for status in CLASSES}
+    datasets = [
+        {
+            "label": f"{name} ({status}xx)",
+            "data": [counts.get((day, status), 0) for day in days],
+            "backgroundColor": colour,
+            "stack": "calls",
+        }
+        for status, (name, colour) in CLASSES.items()
+    ]
+    options = {
+        "animation": False,
+        "maintainAspectRatio": False,
+        "plugins": {"legend": {"display": True, "position": "bottom", "labels": {"color": "#7b8794"}}},
+        "scales": {
+            "x": {
+                "stacked": True,
+                "grid": {"display": False},
+                "ticks": {"color": "#7b8794", "maxTicksLimit": 8},
+            },
+            "y": {
+                "stacked": True,
+                "beginAtZero": True,
+                "ticks": {"color": "#7b8794", "precision": 0},
+                "grid": {},
+            },
+        },
+    }
+    return {
+        "data": json.dumps({"labels": [f"{day:%d %b}" for day in days], "datasets": datasets}),
+        "options": json.dumps(options),
+        "total": sum(sums.values()),
+        "sums": [(name, f"{status}xx", sums[status]) for status, (name, _) in CLASSES.items()],
+        "days": DAYS,
+    }
+
+
+def bars(key: ApiKey) -> list[dict[str, Any]]:
+    """How much of its limits the key has used, in words and for a bar."""
+    used = limits.used(key)
+    rows = [
+        ("Calls in the last minute", used.minute, "{:,}".format),
+        ("Artifact transfers in the last minute", used.transfers, "{:,}".format),
+        ("Calls this month (UTC)", used.month_requests, "{:,}".format),
+        ("Bytes this month (UTC)", used.month_bytes, sizes.in_words),
+    ]
+    return [
+        {
+            "name": name,
+            "used": words(use.used),
+            "limit": words(use.limit) if use.limit is not None else None,
+            "percent": use.percent,
+        }
+        for name, use, words in rows
+    ]

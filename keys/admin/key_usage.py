@@ -1,0 +1,47 @@
+"""Who uses a key, for those who are about to end it, and whether it was used at all."""
+
+import datetime
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser
+from django.db.models import Count, Max, Sum
+from django.http import Http404, HttpRequest, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from keys.formatting.moments import moment
+from keys.models import ApiKey, User
+
+DAY = datetime.timedelta(days=1)
+MOST = 10
+
+
+def of_last_day(key: ApiKey) -> dict[str, Any]:
+    """The last 24 hours and what is left of the hour before: `calls`, from the totals, and from the log, since
+    totals do not tell them, the `callers` (address, client, how often, last) with most of them."""
+    since = (timezone.now() - DAY).replace(minute=0, second=0, microsecond=0)
+    calls = key.calls.between(since, None).order_by()
+    callers = calls.values("address", "client").annotate(times=Count("id"), last=Max("at")).order_by("-times")
+    total = key.call_totals.by_hour().between(since, None).aggregate(calls=Sum("calls", default=0))
+    return {"calls": total["calls"], "callers": list(callers[:MOST])}
+
+
+@require_safe
+def connection(request: HttpRequest, public_id: str) -> JsonResponse:
+    """Whether the key's present secret was used yet: asked by the page that shows a new one, until it was.
+
+    For the key's owner and for those who may see all keys; to anybody else there is no such key.
+    """
+    user: User | AnonymousUser = request.user
+    key = ApiKey.objects.filter(public_id=public_id).first()
+    if key is None or not user.is_authenticated or not (key.owner_id == user.pk or may_see(user)):
+        raise Http404
+    used = {"at": moment(key.last_used_at), "address": key.last_used_address, "client": key.last_used_client}
+    answer = JsonResponse({"connected": key.last_used_at is not None, **(used if key.last_used_at else {})})
+    answer["Cache-Control"] = "no-store"
+    return answer
+
+
+def may_see(user: User | AnonymousUser) -> bool:
+    is_staff = getattr(user, "is_staff", False)
+    return is_staff and any(user.has_perm(f"keys.{act}_apikey") for act in ("view", "change"))

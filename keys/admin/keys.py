@@ -1,0 +1,268 @@
+"""Admin pages for keys.
+
+Keys are never edited by the generic forms: whatever is done to one has a page of its own in `keys.admin.key_actions`.
+"""
+
+from typing import Any, cast
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.html import format_html
+
+from keys.admin import key_actions, key_page
+from keys.admin.columns import (
+    STATE_COLOURS,
+    badge,
+    codes,
+    lines,
+    moment,
+    scopes_title,
+    state_label,
+    timed,
+    use,
+)
+from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
+from keys.credentials import tokens
+from keys.formatting import csv_export
+from keys.models import ApiKey, KeyEvent
+from keys.models.querysets import ApiKeyQuerySet
+from keys.rights.scopes import in_words
+
+# Of the list as a file. `key`: masked, as everywhere.
+COLUMNS: csv_export.Columns = {
+    "id": lambda key: key.public_id,
+    "name": lambda key: key.name,
+    "key": lambda key: key.masked,
+    "owner": lambda key: key.owner.username,
+    "owner_id": lambda key: key.owner.public_id,
+    "state": lambda key: key.state,
+    "environment": lambda key: key.environment,
+    "scopes": lambda key: " ".join(key.scopes),
+    "any_owner": lambda key: key.any_owner,
+    "networks": lambda key: " ".join(key.networks),
+    "patterns": lambda key: " ".join(key.patterns),
+    "requests_per_minute": lambda key: key.requests_per_minute,
+    "monthly_requests": lambda key: key.monthly_requests,
+    "monthly_bytes": lambda key: key.monthly_bytes,
+    "purpose": lambda key: key.purpose,
+    "created_at": lambda key: key.created_at,
+    "created_by": lambda key: key.created_by.username if key.created_by else "",
+    "expires_at": lambda key: key.expires_at,
+    "last_used_at": lambda key: key.used_at,
+    "paused_at": lambda key: key.paused_at,
+    "revoked_at": lambda key: key.revoked_at,
+    "revoked_reason": lambda key: key.revoked_reason,
+}
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(OnlyItsFilters):
+    list_display = [
+        "name",
+        "masked_key",
+        "owner_name",
+        "state_badge",
+        "may",
+        "last_used_on",
+        "expires_on",
+    ]
+    other_lookups = ("owner__id__exact",)  # a user's page
+    list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
+    list_filter_submit = True
+    list_filter_sheet = True
+    list_select_related = ["owner", "created_by"]
+    list_per_page = 50
+    list_before_template = "admin/list_before.html"
+    search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
+    search_help_text = "Name, owner, id, key or its ends"
+
+    def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
+        return key_actions.may_see(request)
+
+    def get_form(
+        self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **options: Any
+    ) -> Any:
+        """Without the help for filling it in: it is only read."""
+        return super().get_form(request, obj, change, help_texts={"name": "", "purpose": ""}, **options)
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path(f"<int:pk>/{name}/", wrap(view), name=f"keys_apikey_{name}")
+            for name, view in key_actions.KEY_PAGES.items()
+        ]
+        return [
+            path("", self.list_view, name="keys_apikey_changelist"),
+            path("find/", wrap(key_actions.find), name="keys_apikey_find"),
+            csv_export.export(self, "keys", COLUMNS),
+            *own,
+            *super().get_urls(),
+        ]
+
+    def list_view(self, request: HttpRequest) -> HttpResponse:
+        """The list. A whole key in the address of its search (`pages.find` sends none there) is taken out of
+        it, before anybody is sent to sign in and back with that address."""
+        if not tokens.KEY_LIKE_PATTERN.search(request.GET.get("q", "")):
+            return cast(HttpResponse, self.admin_site.admin_view(self.changelist_view)(request))
+        if self.admin_site.has_permission(request) and key_actions.may_see(request):
+            return key_actions.to_key_of_secret(request, request.GET)
+        return key_actions.see_other(request.path)
+
+    def get_search_results(
+        self,
+        request: HttpRequest,
+        queryset: ApiKeyQuerySet,
+        search_term: str,
+    ) -> tuple[QuerySet[ApiKey], bool]:
+        return queryset.matching(search_term), False
+
+    def get_fieldsets(self, request: HttpRequest, obj: ApiKey | None = None) -> Any:
+        use = ["last_used"] if obj is None or obj.previous_ends_at is None else ["last_used", "old_secret"]
+        dates = ["created", "issuer", "expires"]
+        if obj and obj.paused_at:
+            dates.append("paused")
+        if obj and obj.revoked_at:
+            dates.append("revoked")
+        about = ["name", "state", "masked_key", "public_id", "owner_name", "purpose", "environment"]
+        if obj and obj.is_canary:
+            about.insert(2, "canary")
+        return [
+            (None, {"fields": about}),
+            ("Rights", {"fields": ["rights", "any_owner_words", "from_networks", "model_names"]}),
+            ("Use", {"fields": use}),
+            ("Dates", {"fields": dates}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: ApiKey | None = None) -> list[str]:
+        sets = self.get_fieldsets(request, obj)
+        return [name for _, options in sets for name in options["fields"]]
+
+    @admin.display(description="Key", ordering="prefix")
+    def masked_key(self, key: ApiKey) -> str:
+        return format_html('<code class="masked">{}</code>', key.masked)
+
+    @admin.display(description="Owner", ordering="owner__username")
+    def owner_name(self, key: ApiKey) -> str:
+        return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
+
+    @badge(description="Status", colours=STATE_COLOURS)
+    def state_badge(self, key: ApiKey) -> str:
+        return key.state
+
+    @admin.display(description="Status")
+    def state(self, key: ApiKey) -> str:
+        return state_label(key)
+
+    @admin.display(description="Rights")
+    def may(self, key: ApiKey) -> str:
+        if key.is_canary:
+            return "Canary: opens nothing"
+        return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
+
+    @admin.display(description="Canary")
+    def canary(self, key: ApiKey) -> str:
+        return "Yes: it opens nothing, is refused as if nobody knew it, and each use is told"
+
+    @admin.display(description="What it may do")
+    def rights(self, key: ApiKey) -> str:
+        return lines([f"{scopes_title(key.scopes)}:", *in_words(key.scopes)])
+
+    @admin.display(description="Whose")
+    def any_owner_words(self, key: ApiKey) -> str:
+        if key.any_owner:
+            return "Any owner: it may also write what belongs to others, or to nobody"
+        return f"It writes only what belongs to {key.owner.username}"
+
+    @admin.display(description="Networks")
+    def from_networks(self, key: ApiKey) -> str:
+        return codes(key.networks, otherwise="From anywhere")
+
+    @admin.display(description="Model names")
+    def model_names(self, key: ApiKey) -> str:
+        return codes(key.patterns, otherwise="Any name")
+
+    @admin.display(description="Last used", ordering="last_used_at")
+    def last_used_on(self, key: ApiKey) -> str:
+        return timed(key.used_at)
+
+    @admin.display(description="Last used")
+    def last_used(self, key: ApiKey) -> str:
+        if key.used_at is None:
+            return "Never"
+        if key.last_used_at is None or key.used_at > key.last_used_at:
+            before = use(key.previous_used_at, key.previous_used_address, key.previous_used_client)
+            return f"{before}, with the secret before the last rotation"
+        return use(key.last_used_at, key.last_used_address, key.last_used_client)
+
+    @admin.display(description="Old secret")
+    def old_secret(self, key: ApiKey) -> str:
+        """The secret from before the last rotation: how long it works, and who has not changed over yet."""
+        assert key.previous_ends_at is not None  # noqa: S101  shown only then
+        ends_at = min(key.previous_ends_at, key.revoked_at or key.previous_ends_at)
+        verb = "ends" if ends_at > timezone.now() else "ended"
+        used_at = key.previous_used_at
+        last_use = use(used_at, key.previous_used_address, key.previous_used_client)
+        rotation = key.events.filter(kind=KeyEvent.Kind.ROTATED).first()
+        since = "not since the rotation"
+        if used_at and rotation and used_at > rotation.at:
+            since = "since the rotation" if verb == "ended" else "still in use since the rotation"
+        return format_html(
+            '<span class="line"><code class="masked">{}…{}</code> {} on {}</span>'
+            '<span class="line">Last used: {}{}</span>',
+            key.previous_prefix,
+            key.previous_last4,
+            verb,
+            moment(ends_at),
+            last_use,
+            f" ({since})" if used_at else "",
+        )
+
+    @admin.display(description="Expires", ordering="expires_at")
+    def expires_on(self, key: ApiKey) -> str:
+        return timed(key.expires_at)
+
+    @admin.display(description="Created")
+    def created(self, key: ApiKey) -> str:
+        return moment(key.created_at)
+
+    @admin.display(description="Expires")
+    def expires(self, key: ApiKey) -> str:
+        return moment(key.expires_at, otherwise="Never")
+
+    @admin.display(description="Paused")
+    def paused(self, key: ApiKey) -> str:
+        return moment(key.paused_at)
+
+    @admin.display(description="Revoked")
+    def revoked(self, key: ApiKey) -> str:
+        return moment(key.revoked_at) + (f": {key.revoked_reason}" if key.revoked_reason else "")
+
+    @admin.display(description="Created by", ordering="created_by__username")
+    def issuer(self, key: ApiKey) -> str:
+        return key.created_by.username if key.created_by else "command line"
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return key_actions.issue(request)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        key = self.get_object(request, object_id)
+        context = key_page.about(request, key) if key else {}
+        context |= extra_context or {}
+        return cast(HttpResponse, super().change_view(request, object_id, form_url, context))

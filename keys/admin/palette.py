@@ -1,0 +1,112 @@
+"""The command palette: pages, keys, users and calls by what is typed, for those who may see them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
+from django.views.decorators.http import require_POST
+
+from keys.admin.key_actions import may_see, offered
+from keys.credentials import tokens
+from keys.models import ApiKey, User
+from keys.models.querysets import users_matching
+
+MOST = 8  # of each sort
+REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
+DEEDS = {
+    "rights": "Change rights",
+    "pause": "Pause",
+    "resume": "Resume",
+    "rotate": "Rotate",
+    "revoke": "Revoke",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    title: str
+    kind: str
+    link: str
+
+
+@require_POST
+@sensitive_post_parameters("text")
+@sensitive_variables("text")
+def palette(request: HttpRequest) -> HttpResponse:
+    """What is found, as a fragment. By POST, because whole keys are pasted here; the answer repeats none."""
+    text = request.POST.get("text", "").replace("\0", "").strip()
+    if tokens.KEY_LIKE_PATTERN.search(text):
+        hits = [*of_secret(request, text)]
+    else:
+        hits = [
+            *of_call(request, text),
+            *of_pages(request, text.lower()),
+            *(found(request, text) if text else ()),
+        ]
+    response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def of_call(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """Where the usage log shows the call of a request id. Nothing is looked up for it here."""
+    if REQUEST_ID.fullmatch(text) and request.user.has_perm("proxy.view_call"):
+        link = f"{reverse('admin:proxy_call_changelist')}?{urlencode({'request_id': text})}"
+        yield Hit(title=text, kind="Call, in the usage log", link=link)
+
+
+def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """The sidebar's own entries, and what there is to do."""
+    for group in admin.site.each_context(request)["sidebar_navigation"]:
+        for item in group["items"]:
+            if item["has_permission"] and text in item["title"].lower():
+                yield Hit(title=item["title"], kind="Page", link=str(item["link"]))
+    deeds = {"Issue a key": ("keys.add_apikey", "admin:keys_apikey_add")}
+    deeds["Add a user"] = ("keys.add_user", "admin:keys_user_add")
+    deeds["Hand over what a user owns"] = ("proxy.change_owner", "admin:proxy_owner_hand_over")
+    for title, (permission, page) in deeds.items():
+        if text in title.lower() and request.user.has_perm(permission):
+            yield Hit(title=title, kind="Do", link=reverse(page))
+
+
+def found(request: HttpRequest, text: str) -> Iterator[Hit]:
+    if may_see(request):
+        for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
+            yield of_key(key)
+    if any(request.user.has_perm(f"keys.{act}_user") for act in ("view", "change")):
+        for user in User.objects.filter(users_matching(text)).order_by("username")[:MOST]:
+            kind = "User" if user.is_active else "User, deactivated"
+            yield Hit(title=user.username, kind=kind, link=reverse("admin:keys_user_change", args=[user.pk]))
+
+
+@sensitive_variables("text", "match", "token")
+def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """The key whose secret this is, and what this person may do with it."""
+    match = tokens.KEY_PATTERN.search(text)
+    if match is None or not may_see(request):
+        return
+    try:
+        token = tokens.parse(match[0])
+    except tokens.InvalidToken:
+        return
+    digests = tokens.digests(token, settings.KEY_PEPPERS)
+    if key := ApiKey.objects.with_owner().for_digests(digests).first():
+        yield of_key(key)
+        for name in offered(request, key):
+            link = reverse(f"admin:keys_apikey_{name}", args=[key.pk])
+            yield Hit(title=f"{DEEDS[name]}: {key.name}", kind="Do", link=link)
+
+
+def of_key(key: ApiKey) -> Hit:
+    return Hit(
+        title=f"{key.name} ({key.masked})",
+        kind=f"Key of {key.owner.username}, {key.state}",
+        link=reverse("admin:keys_apikey_change", args=[key.pk]),
+    )

@@ -1,0 +1,119 @@
+"""The admin's pages that shut a user out and let one in again."""
+
+from typing import cast
+
+from allauth.mfa.models import Authenticator
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from keys import actions
+from keys.actions.admin_log import log
+from keys.admin.key_actions import is_done, made_by, page, sent
+from keys.models import ApiKey, User
+
+CHANGE = "keys.change_user"
+SEE = ("keys.view_user", CHANGE)  # one of them
+SHOWN = 20  # keys on a page that lists them
+
+
+class DeactivateForm(forms.Form):
+    reason = forms.CharField(
+        max_length=400,
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="Kept in the history of each key, for those who ask later.",
+    )
+
+
+class ReactivateForm(forms.Form):
+    """Nothing to fill in."""
+
+
+def user_of(request: HttpRequest, pk: int) -> User:
+    """The user, if this person may change that one: the admin's own rule for users decides."""
+    user = get_object_or_404(User, pk=pk)
+    if not admin.site.get_model_admin(User).has_change_permission(request, user):
+        raise PermissionDenied
+    return user
+
+
+@permission_required(CHANGE, raise_exception=True)
+def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
+    """Shut a user out and pause all their keys, in one go."""
+    user = user_of(request, pk)
+    form, paused = DeactivateForm(sent(request)), list[ApiKey]()
+    if not user.is_active:
+        return back(request, user, f"{user.username} is deactivated already.", messages.INFO)
+
+    def act() -> None:
+        paused.extend(actions.deactivate(user=user, **form.cleaned_data, **made_by(request)))
+
+    if not is_done(form, act):
+        keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
+        context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
+        return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
+    log(user, f"Deactivated; {amount(paused)}.", **made_by(request))
+    return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
+
+
+@permission_required(CHANGE, raise_exception=True)
+def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
+    """Let a user in again; the keys stay as they are, and the answer says which."""
+    user = user_of(request, pk)
+    form, paused = ReactivateForm(sent(request)), list[ApiKey]()
+    if user.is_active:
+        return back(request, user, f"{user.username} is active already.", messages.INFO)
+    if not is_done(form, lambda: paused.extend(actions.reactivate(user=user))):
+        keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
+        context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
+        return show(request, "reactivate.html", "Reactivate a user", form, user, **context)
+    log(user, "Reactivated.", **made_by(request))
+    names = ", ".join(f"“{key.name}”" for key in paused[:SHOWN])
+    still = f" Still paused, to be resumed one by one: {names}." if paused else ""
+    return back(request, user, f"{user.username} may sign in again.{still}")
+
+
+@permission_required(CHANGE, raise_exception=True)
+def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
+    """For who lost phone and recovery codes: without second factors the password alone signs in. Superusers do it,
+    since whoever may remove them and make a sign-in link has the account."""
+    user = user_of(request, pk)
+    if not cast(User, request.user).is_superuser:
+        raise PermissionDenied
+    factors = Authenticator.objects.filter(user=user)
+    if request.method != "POST":
+        return show(
+            request, "remove_factors.html", "Remove second factors", forms.Form(), user, has=factors.exists()
+        )
+    removed, _ = factors.delete()
+    if not removed:
+        return back(request, user, f"{user.username} has no second factor.", messages.INFO)
+    log(user, "Second factors removed.", **made_by(request))
+    return back(request, user, f"The second factors of {user.username} are removed.")
+
+
+def show(
+    request: HttpRequest, template: str, title: str, form: forms.Form, user: User, **context: object
+) -> HttpResponse:
+    return page(
+        request, f"admin/keys/user/{template}", model=User, title=title, form=form, person=user, **context
+    )
+
+
+def amount(keys: list[ApiKey]) -> str:
+    if not keys:
+        return "no key of theirs was working"
+    return f"{len(keys)} key{' is' if len(keys) == 1 else 's are'} paused"
+
+
+def back(request: HttpRequest, user: User, text: str, level: int = messages.SUCCESS) -> HttpResponse:
+    messages.add_message(request, level, text)
+    return redirect("admin:keys_user_change", user.pk)
+
+
+USER_PAGES = {"deactivate": deactivate, "reactivate": reactivate, "remove_factors": remove_factors}

@@ -1,0 +1,230 @@
+"""Admin pages for users."""
+
+from typing import Any, cast
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group, Permission
+from django.db import models
+from django.db.models.functions import Coalesce
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminEmailInputWidget
+
+from keys.actions import invitations
+from keys.admin import invitation_pages, user_actions
+from keys.admin.columns import ApiKeyInline, badge, timed
+from keys.admin.filters import OnlyItsFilters
+from keys.admin.key_page import chart
+from keys.formatting import csv_export
+from keys.models import ApiKey, User
+from keys.rights import groups
+
+# What the pages check, in words; no other permission means anything here.
+PERMISSIONS = {
+    "view_apikey": "See keys, their history, and try what they may do",
+    "view_keyevent": "See what was done to all keys, by whom",
+    "add_apikey": "Issue keys",
+    "change_apikey": "Change, pause and revoke keys; rotate them, if issuing is allowed too",
+    "view_call": "See everybody's calls",
+    "view_registration": "See who registered what",
+    "view_owner": "See who owns what",
+    "change_owner": "Hand over what users own, and share experiments",
+    "view_user": "See users",
+    "add_user": "Add users",
+    "change_user": "Change users who are not staff",
+}
+
+admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are
+for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
+    admin.site.unregister(_model)  # django-allauth's: people look after their own on the account pages
+RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
+# Of the list as a file.
+COLUMNS: csv_export.Columns = {
+    "username": lambda user: user.username,
+    "id": lambda user: user.public_id,
+    "email": lambda user: user.email,
+    "account": lambda user: "active" if user.is_active else "deactivated",
+    "role": lambda user: role(user),
+    "groups": lambda user: "; ".join(sorted(group.name for group in user.groups.all())),
+    "permissions": lambda user: " ".join(sorted(each.codename for each in user.user_permissions.all())),
+    "keys": lambda user: user.keys_held,
+    "created_at": lambda user: user.date_joined,
+    "last_sign_in": lambda user: user.last_login,
+}
+
+
+def role(user: User) -> str:
+    if user.is_superuser:
+        return "superuser"
+    return "staff" if user.is_staff else "key holder"
+
+
+class GroupsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: models.Model) -> str:
+        name = cast(Group, obj).name
+        return f"{name}: {groups.IN_WORDS[name]}"
+
+
+class PermissionsField(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: models.Model) -> str:
+        return PERMISSIONS[cast(Permission, obj).codename]
+
+
+class UserForm(UserChangeForm):  # type: ignore[misc]
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        widget=UnfoldAdminEmailInputWidget(attrs={"autocomplete": "off"}),
+        help_text="Where alerts about their keys and links to a new password go. A provider's sign-in that has "
+        "verified this address is this user's.",
+    )
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"])
+        if email and User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
+            raise forms.ValidationError("Another user has this e-mail address.")
+        return email
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
+    """Users are deactivated, never deleted: their keys and calls stay in the records."""
+
+    form = UserForm
+    change_password_form = AdminPasswordChangeForm
+    list_display = ["username", "public_id", "address", "account", "role", "key_count", "last_sign_in"]
+    list_filter = ["is_active", "is_staff", "is_superuser", "groups"]
+    list_per_page = 50
+    list_before_template = "admin/list_before.html"
+    search_fields = ["username", "public_id", "email"]
+    search_help_text = "Name, id or address"
+    ordering = ["username"]
+    filter_horizontal = []
+    fieldsets = [
+        (None, {"fields": ["username", "email", "public_id", "password_is"]}),
+        ("Account", {"fields": ["account", *RAISING]}),
+    ]
+    readonly_fields = [
+        "public_id",
+        "password_is",
+        "account",
+    ]  # deactivating has a page of its own: it pauses keys
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Only superusers change those with rights of their own: whoever sets a password there has them."""
+        if not super().has_change_permission(request, obj):
+            return False
+        return obj is None or self.is_superuser(request) or not obj.has_rights()
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> "models.QuerySet[User]":
+        keys = ApiKey.objects.filter(owner=models.OuterRef("pk"), revoked_at=None).order_by()
+        count = keys.values("owner").annotate(count=models.Count("pk")).values("count")
+        users = cast("models.QuerySet[User]", super().get_queryset(request))
+        return users.annotate(keys_held=Coalesce(models.Subquery(count), 0))
+
+    def get_urls(self) -> list[URLPattern]:
+        wrap = self.admin_site.admin_view
+        own = [
+            path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
+            for name, view in (user_actions.USER_PAGES | invitation_pages.USER_PAGES).items()
+        ]
+        export = csv_export.export(self, "users", COLUMNS, "groups", "user_permissions")
+        return [export, *own, *super().get_urls()]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if {*form.changed_data} & {*RAISING}:
+            invitations.withdraw(user=form.instance)  # made for one with other rights
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return invitation_pages.add(request)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if user and request.user.has_perm("proxy.view_call"):
+            context["chart"] = chart(user.call_totals)
+        if user:
+            context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
+            has_factors = Authenticator.objects.filter(user=user).exists()
+            context["may_remove_factors"] = self.is_superuser(request) and has_factors
+            context["may_change"] = self.has_change_permission(request, user)
+            context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def is_superuser(self, request: HttpRequest) -> bool:
+        return cast(User, request.user).is_superuser
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        if self.is_superuser(request):
+            return self.readonly_fields
+        return [*self.readonly_fields, *RAISING]
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> list[Any]:
+        return [ApiKeyInline] if obj else []
+
+    def formfield_for_manytomany(
+        self, db_field: "models.ManyToManyField[Any, Any]", request: HttpRequest, **options: Any
+    ) -> Any:
+        if db_field.name == "user_permissions":
+            known = Permission.objects.filter(
+                codename__in=PERMISSIONS, content_type__app_label__in=("keys", "proxy")
+            )
+            options |= {
+                "form_class": PermissionsField,
+                "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
+                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
+                "help_text": "Beside what the groups allow. Superusers may do everything.",
+            }
+        if db_field.name == "groups":
+            options |= {
+                "form_class": GroupsField,
+                "queryset": Group.objects.filter(name__in=groups.GROUPS).order_by("name"),
+                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
+                "help_text": "What a staff member may do in these pages.",
+            }
+        return super().formfield_for_manytomany(db_field, request, **options)
+
+    @badge(
+        description="Account", ordering="is_active", colours={"active": "success", "deactivated": "danger"}
+    )
+    def account(self, user: User) -> str:
+        return "active" if user.is_active else "deactivated"
+
+    @admin.display(description="Password")
+    def password_is(self, user: User) -> str:
+        """Nothing of how it is stored: that helps nobody but who guesses it."""
+        return "set" if user.has_usable_password() else "not set"
+
+    @admin.display(description="Keys", ordering="keys_held")
+    def key_count(self, user: User) -> int:
+        return cast(int, user.keys_held)  # type: ignore[attr-defined]
+
+    @admin.display(description="E-mail", ordering="email")
+    def address(self, user: User) -> str:
+        return user.email
+
+    @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
+    def role(self, user: User) -> str:
+        return role(user)
+
+    @admin.display(description="Last sign-in", ordering="last_login")
+    def last_sign_in(self, user: User) -> str:
+        return timed(user.last_login)

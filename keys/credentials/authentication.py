@@ -1,0 +1,278 @@
+"""From a request's headers to the key that it carries, or to a refusal that says why not."""
+
+import base64
+import binascii
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+from urllib.parse import unquote_plus
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
+from prometheus_client import Counter
+
+from keys.credentials import cache, tokens
+from keys.credentials.addresses import client_address, is_within
+from keys.models import ApiKey, User
+from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
+from keys.rights.scopes import Preset
+
+HOW_TO_SEND_A_KEY = (
+    "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
+)
+SESSION = "session"  # in place of a key's id, where a browser made something
+# Names under which people put keys into addresses.
+QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
+
+LOOKUPS = Counter(
+    "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls, and with which rights: a key, or the browser of a signed-in user (`key` is None then).
+
+    `is_previous`: the secret shown is the one before the last rotation. `in_grace`: the key has expired, and
+    may only finish what it began (`proxy.policy.permissions`).
+    """
+
+    user: User
+    key: ApiKey | None = None
+    environment: str = ApiKey.Environment.LIVE
+    scopes: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    any_owner: bool = False
+    is_previous: bool = False
+    in_grace: bool = False
+
+    @classmethod
+    def by_key(cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False) -> "Caller":
+        return cls(
+            user=key.owner,
+            key=key,
+            environment=key.environment,
+            scopes=key.scopes,
+            networks=key.networks,
+            patterns=key.patterns,
+            any_owner=key.any_owner,
+            is_previous=is_previous,
+            in_grace=in_grace,
+        )
+
+    @classmethod
+    def by_session(cls, user: User, *, standing_in: ApiKey | None = None) -> "Caller":
+        """A signed-in user's browser: reads, and writes what the key `standing_in`, one of the user's own,
+        may write; but only what is the user's own."""
+        reads = Preset.READER.scopes
+        if standing_in is None:
+            return cls(user=user, scopes=reads)
+        return cls(
+            user=user,
+            scopes=[*reads, *standing_in.scopes],
+            networks=standing_in.networks,
+            patterns=standing_in.patterns,
+        )
+
+    @property
+    def key_id(self) -> str:
+        """What MLflow and its tags see in the place of a key's id."""
+        return self.key.public_id if self.key else SESSION
+
+    def __str__(self) -> str:
+        return f"The API key “{self.key.name}”" if self.key else "Your browser"
+
+
+def authenticate(meta: Mapping[str, str]) -> Caller:
+    """The caller whose key the request (`meta`: WSGI names) carries.
+
+    Raises Refusal: 401 for no, unknown, mistyped, expired, paused or revoked keys and a key in the query
+    string, 400 for two different credentials, 503 if PostgreSQL is needed and away.
+    """
+    refuse_key_in_query(meta.get("QUERY_STRING", ""))
+    token = parse_credential(credential(meta))
+    key, is_previous = find(token)
+    if key.is_canary:
+        address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
+        refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))
+    try:
+        return check_state(key, is_previous)
+    except Refusal as refusal:
+        refusal.caller = Caller.by_key(
+            key, is_previous=is_previous
+        )  # so that its holder can look the call up
+        raise
+
+
+def refuse_canary(key: ApiKey, *, address: str, client: str) -> NoReturn:
+    """Its use is told, and answered as if nobody knew the key."""
+    from keys.alerts import leaks
+
+    leaks.sound(key, address=address, client=client)
+    raise unknown_key()
+
+
+def refuse_key_in_query(query: str) -> None:
+    """Raise Refusal if the query string carries a key: addresses end up in logs and histories."""
+    if not query:
+        return
+    names = {unquote_plus(part.partition("=")[0]).lower() for part in query.split("&")}
+    if tokens.KEY_LIKE_PATTERN.search(unquote_plus(unquote_plus(query))) or names & QUERY_NAMES:
+        raise unauthenticated(
+            "key_in_query",
+            "An API key does not belong in the address: addresses are kept in logs. "
+            f"{HOW_TO_SEND_A_KEY}. If the key was real, have it revoked and a new one issued.",
+        )
+
+
+def credential(meta: Mapping[str, str]) -> str:
+    """The one credential that the headers carry, whatever the form."""
+    for name, header in (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key")):
+        if "," in meta.get(
+            name, ""
+        ):  # how WSGI joins headers of one name; no credential of ours holds a comma
+            raise invalid("two_credentials", f"Two {header} headers were sent. Send only one of them.")
+    found = {value for value in (from_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value}
+    if not found:
+        raise unauthenticated("no_key", f"No API key was sent. {HOW_TO_SEND_A_KEY}.")
+    if len(found) > 1:
+        raise invalid(
+            "two_credentials",
+            "Two different credentials were sent (Authorization and X-API-Key). Send only one of them.",
+        )
+    return found.pop()
+
+
+def from_authorization(meta: Mapping[str, str]) -> str:
+    """The key in the Authorization header (Bearer, ApiKey, or Basic's password); "" without the header."""
+    header = meta.get("HTTP_AUTHORIZATION", "").strip()
+    if not header:
+        return ""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    match scheme.lower():
+        case "bearer" | "apikey":
+            if not value:
+                raise unauthenticated(
+                    "no_key", f"The Authorization header holds no key. {HOW_TO_SEND_A_KEY}."
+                )
+            return value
+        case "basic":
+            return password_of(value)
+    raise unauthenticated(
+        "unknown_scheme",
+        f"The Authorization header's scheme is not Bearer, ApiKey or Basic. {HOW_TO_SEND_A_KEY}.",
+    )
+
+
+def password_of(value: str) -> str:
+    """The password in a Basic credential (RFC 7617): MLflow's client sends one for a user name, a netrc entry
+    or an address with a password in it, in place of its token."""
+    try:
+        decoded = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        raise unauthenticated(
+            "bad_basic", f"The Basic credential is not valid base64 (RFC 7617). {HOW_TO_SEND_A_KEY}."
+        ) from error
+    _, _, password = decoded.partition(":")
+    if not password:
+        raise unauthenticated(
+            "no_key",
+            "The Basic credential holds no password. Put the API key there (any user name will do), "
+            "or set MLFLOW_TRACKING_TOKEN and unset MLFLOW_TRACKING_USERNAME.",
+        )
+    return password
+
+
+def parse_credential(text: str) -> tokens.Token:
+    try:
+        return tokens.parse(text)
+    except tokens.InvalidToken as error:
+        hint = ""
+        if not text.startswith("hk_"):
+            hint = (
+                " If you set MLFLOW_TRACKING_TOKEN, see whether MLFLOW_TRACKING_USERNAME, a password in the "
+                "tracking URI or an entry in ~/.netrc takes its place."
+            )
+        raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
+
+
+def find(token: tokens.Token) -> tuple[ApiKey, bool]:
+    """The key, and whether `token` is its secret from before the last rotation. An unknown key and a wrong
+    secret look the same."""
+    digests = tokens.digests(token, settings.KEY_PEPPERS)
+    outcome = "hit"
+
+    def fetch() -> ApiKey | None:
+        nonlocal outcome
+        outcome = "miss"
+        return ApiKey.objects.with_owner().for_digests(digests).first()
+
+    try:
+        key = cache.keys.get(digests[0], fetch)
+    except (DatabaseError, InterfaceError) as error:
+        raise unavailable(
+            "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
+        ) from error
+    finally:
+        LOOKUPS.labels(outcome).inc()
+    if key is None:
+        raise unknown_key()
+    return key, key.digest not in digests
+
+
+def unknown_key() -> Refusal:
+    return unauthenticated(
+        "unknown_key",
+        "This API key is not known here. It may belong to another registry, or may have been removed; "
+        "ask your administrator for a new one.",
+    )
+
+
+def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
+    """The caller if the key is good. These reasons reach only a holder of the real secret."""
+    now = timezone.now()
+    if key.is_canary:
+        raise unknown_key()
+    if key.revoked_at:
+        raise ended(key, "revoked_key", "was revoked", key.revoked_at)
+    if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):
+        raise ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
+    if key.paused_at:
+        raise unauthenticated(
+            "paused_key",
+            f"The API key “{key.name}” is paused since {key.paused_at:%Y-%m-%d %H:%M} UTC. "
+            "Ask your administrator to resume it.",
+        )
+    if not key.owner.is_active:
+        raise unauthenticated(
+            "inactive_user",
+            f"The account “{key.owner.username}”, which owns this API key, is deactivated. "
+            "Ask your administrator.",
+        )
+    if key.expires_at and key.expires_at <= now:
+        if now >= key.expires_at + datetime.timedelta(seconds=settings.EXPIRY_GRACE):
+            raise ended(key, "expired_key", "expired", key.expires_at)
+        return Caller.by_key(key, is_previous=is_previous, in_grace=True)
+    return Caller.by_key(key, is_previous=is_previous)
+
+
+def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:
+    on = f" on {when:%Y-%m-%d %H:%M} UTC" if when else ""
+    return unauthenticated(
+        reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."
+    )
+
+
+def check_network(caller: Caller, address: str) -> None:
+    """Raise Refusal if the caller's key is bound to networks and `address` is in none of them."""
+    networks = caller.networks
+    if networks and not is_within(address, networks):
+        raise forbidden(
+            "network",
+            f"{caller} works only from {', '.join(networks)}; "
+            f"this call came from {address or 'an unknown address'}.",
+        )

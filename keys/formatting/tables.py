@@ -1,0 +1,81 @@
+"""Lists as the commands print them, for people and for programs."""
+
+import datetime
+import json
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.formatting import durations
+
+
+def whole(text: str) -> int:
+    """A number from 0 up; argparse says so of anything else."""
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"“{text}” is no whole number from 0 up")
+    return int(text)
+
+
+def add_limit(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--limit", type=whole, default=100, metavar="N", help="the newest N (default 100); 0 for all"
+    )
+
+
+def add_span(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--since",
+        metavar="TIME",
+        help="from then on: 2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago",
+    )
+    parser.add_argument("--until", metavar="TIME", help="before then")
+
+
+def span(options: dict[str, Any]) -> dict[str, datetime.datetime]:
+    """`since` and `until`, those that were given. Raises CommandError."""
+    found = {}
+    for name in ("since", "until"):
+        if options[name]:
+            try:
+                found[name] = durations.ago(options[name])
+            except ValueError as error:
+                raise CommandError(f"--{name}: {error}") from None
+    return found
+
+
+def limited(rows: Iterable[Any], limit: int) -> Iterable[Any]:
+    return islice(rows, limit) if limit > 0 else rows
+
+
+def show(
+    command: BaseCommand, columns: Sequence[str], rows: Iterable[dict[str, Any]], *, as_json: bool, empty: str
+) -> None:
+    """Print the rows: as one JSON list, else these columns as a table; `empty` in its place without rows."""
+    if as_json:
+        command.stdout.write(json.dumps(list(rows), ensure_ascii=False))
+        return
+    found = [[cell(row[column]) for column in columns] for row in rows]
+    for line in lines([list(columns), *found]) if found else [empty]:
+        command.stdout.write(line)
+
+
+def lines(table: list[list[str]]) -> Iterator[str]:
+    """Each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def cell(value: Any) -> str:
+    """A value in a table for people: times to the minute, `-` for none, nothing that moves the cursor."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    is_time = len(text) >= 20 and text[4:5] + text[7:8] + text[10:11] == "--T"
+    return text[:16].replace("T", " ") if is_time else text

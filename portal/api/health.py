@@ -1,0 +1,49 @@
+"""How the portal does, over the management API."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys.api.callers import sees
+from keys.models import ApiKey
+from portal.http import health
+from portal.pages.dashboard import SEE_HEALTH
+from proxy.models import Registration
+
+
+class CheckSerializer(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(choices=["ok", "degraded", "down"])
+    ms = serializers.FloatField()
+    problem = serializers.CharField(required=False)
+
+
+class HealthSerializer(serializers.Serializer[Any]):
+    """What `/health` says, and what only staff need to know."""
+
+    status = serializers.ChoiceField(choices=["ok", "degraded", "down"])
+    checks = serializers.DictField(child=CheckSerializer())
+    active_keys = serializers.IntegerField()
+    pending_registrations = serializers.IntegerField(help_text="manage.py reconcile settles those that stay.")
+
+
+class Health(GenericAPIView[ApiKey]):
+    rules = {"GET": sees(SEE_HEALTH, own=False)}
+    serializer_class = HealthSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(operation_id="health", summary="How the portal does", tags=["health"])
+    def get(self, request: Request) -> Response:
+        checks = health.checks()
+        return Response(
+            {
+                "status": health.verdict(checks, needed=health.NEEDED),
+                "checks": checks,
+                "active_keys": ApiKey.objects.active().count(),
+                "pending_registrations": Registration.objects.pending().count(),
+            }
+        )

@@ -1,0 +1,83 @@
+"""The addresses of the management API, each without a slash at its end; one with a slash is the same."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, path, re_path
+from django.views.decorators.csrf import csrf_exempt
+
+from keys.api import admin_log, keys, people
+from keys.api.problems import problem
+from keys.refusals import Refusal
+from portal.api import health, schema, settings
+from proxy.api import calls, incidents, owners, registrations, tries
+
+ADDRESSES: dict[str, Any] = {
+    "me": people.Me,
+    "introspect": people.Introspect,
+    "keys": keys.Keys,
+    "keys/<str:key_id>": keys.Key,
+    "keys/<str:key_id>/events": keys.Events,
+    "keys/<str:key_id>/pause": keys.Pause,
+    "keys/<str:key_id>/resume": keys.Resume,
+    "keys/<str:key_id>/revoke": keys.Revoke,
+    "keys/<str:key_id>/rotate": keys.Rotate,
+    "keys/<str:key_id>/try": tries.Try,
+    "keys/<str:key_id>/touched": incidents.Touched,
+    "keys/<str:key_id>/quarantine": incidents.Quarantine,
+    "events": keys.Activity,
+    "admin-log": admin_log.AdminLog,
+    "users": people.Users,
+    "users/<str:user_id>": people.OneUser,
+    "users/<str:user_id>/invite": people.Invite,
+    "users/<str:user_id>/withdraw-invitation": people.Withdraw,
+    "users/<str:user_id>/deactivate": people.Deactivate,
+    "users/<str:user_id>/reactivate": people.Reactivate,
+    "users/<str:user_id>/hand-over": owners.HandOver,
+    "owners": owners.Owners,
+    "experiments/share": owners.Share,
+    "calls": calls.Calls,
+    "calls/export": calls.CallExport,
+    "calls/<str:request_id>": calls.OneCall,
+    "usage": calls.Usage,
+    "registrations": registrations.Registrations,
+    "registrations/export": registrations.RegistrationExport,
+    "registrations/<str:request_id>": registrations.OneRegistration,
+    "ledger": registrations.Ledger,
+    "ledger/verify": registrations.Verification,
+    "health": health.Health,
+    "settings": settings.Settings,
+    "schema": schema.Schema,
+    "docs": schema.Docs,
+}
+
+
+@csrf_exempt
+def nothing(request: HttpRequest) -> HttpResponse:
+    return problem(
+        request,
+        Refusal(
+            status=404,
+            error_code="ENDPOINT_NOT_FOUND",
+            reason="not_found",
+            message="The management API has no such address; /api/v1/docs/ lists what it has.",
+        ),
+    )
+
+
+def name_of(address: str) -> str:
+    """The URL's name, which is the operation's in the usage log too: `portal.keys.rotate`."""
+    return ".".join(["portal", *(part for part in address.split("/") if "<" not in part)]) + (
+        ".one" if address.endswith(">") else ""
+    )
+
+
+def patterns() -> list[URLPattern]:
+    found = []
+    for address, view in ADDRESSES.items():
+        for ending in ("", "/"):
+            found.append(path(f"{address}{ending}", view.as_view(), name=name_of(address)))
+    return [*found, re_path("", nothing)]
+
+
+urlpatterns = patterns()

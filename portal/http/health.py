@@ -1,0 +1,144 @@
+"""Is the portal well? Exact 200 or 503, JSON, no redirect, no key."""
+
+import time
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+
+from keys import limits
+from keys.refusals import Refusal
+from proxy.upstream import client, draining
+from proxy.usage import record
+
+PROBE_TIMEOUT = 3.0  # seconds
+NEEDED = frozenset({"mlflow", "postgresql"})
+
+Check = dict[str, Any]
+
+_complete: tuple[Any, ...] | None = None  # `applied_migrations` when none was pending
+
+
+def postgresql() -> Check:
+    """Can PostgreSQL be asked, and is it as the code expects it?"""
+    started = time.perf_counter()
+    try:
+        pending = pending_migrations()
+    except (DatabaseError, InterfaceError):
+        return check(started, problem="PostgreSQL cannot be reached")
+    return check(started, problem=f"{pending} migrations are pending" if pending else "")
+
+
+def pending_migrations() -> int:
+    """How many. Once there is none, that is looked into again only if PostgreSQL's list of them has changed."""
+    global _complete
+    if _complete is not None and applied_migrations() == _complete:
+        return 0
+    executor = MigrationExecutor(connection)
+    pending = len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+    _complete = None if pending else applied_migrations()
+    return pending
+
+
+def applied_migrations() -> tuple[Any, ...] | None:
+    """How many there are, and the last one's number, which is never given again."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*), max(id) FROM django_migrations")
+        applied: tuple[Any, ...] | None = cursor.fetchone()
+    return applied
+
+
+def mlflow() -> Check:
+    """Does MLflow answer through the pool that the traffic uses?"""
+    started = time.perf_counter()
+    try:
+        answer = client.send(
+            settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT, is_probe=True
+        )
+        answer.data  # noqa: B018  reads to the end, so that the connection goes back
+    except Refusal as refusal:
+        return check(started, problem=refusal.message)
+    return check(started, problem="" if answer.status == 200 else f"MLflow answered {answer.status}")
+
+
+def spool() -> Check:
+    """Are the calls written down in time?"""
+    started = time.perf_counter()
+    state = record.state()
+    result = check(started, problem=state.problem)
+    if state.problem:
+        result["status"] = "degraded"
+    return {**result, "backlog": state.backlog, "oldest_seconds": state.oldest_seconds, "lost": state.lost}
+
+
+def limiter() -> dict[str, Check]:
+    """Do all processes count each key's calls together? Nothing to say where there is no Redis."""
+    started = time.perf_counter()
+    is_shared = limits.is_shared()
+    if is_shared is None:
+        return {}
+    result = check(started, problem="" if is_shared else "Redis is away: each process counts for itself")
+    return {"limits": result if is_shared else {**result, "status": "degraded"}}
+
+
+def check(started: float, *, problem: str) -> Check:
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    return {
+        "status": "down" if problem else "ok",
+        "ms": milliseconds,
+        **({"problem": problem} if problem else {}),
+    }
+
+
+def checks() -> dict[str, Check]:
+    return {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter()}
+
+
+def verdict(checks: dict[str, Check], *, needed: frozenset[str]) -> str:
+    failed = {name for name, result in checks.items() if result["status"] != "ok"}
+    return "down" if failed & needed else "degraded" if failed else "ok"
+
+
+def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
+    """`down` and 503 if a needed check failed, `degraded` and 200 if another did, `ok` and 200 if none."""
+    status = verdict(checks, needed=needed)
+    return JsonResponse({"status": status, "checks": checks}, status=503 if status == "down" else 200)
+
+
+@csrf_exempt  # so that another method gets 405
+@never_cache
+@require_safe
+def health(request: HttpRequest) -> JsonResponse:
+    """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
+    return answer(checks(), needed=NEEDED)
+
+
+@csrf_exempt
+@never_cache
+@require_safe
+def live(request: HttpRequest) -> JsonResponse:
+    """The process answers. Touches nothing else: a slow dependency must not restart a healthy process."""
+    return JsonResponse({"status": "ok"})
+
+
+@csrf_exempt
+@never_cache
+@require_safe
+def ready(request: HttpRequest) -> JsonResponse:
+    """May calls be sent here? Not once the portal is about to stop, while calls that run are finished."""
+    if draining.has_begun():
+        stopping = check(time.perf_counter(), problem="The portal is being stopped")
+        return answer({"portal": stopping}, needed=frozenset({"portal"}))
+    return answer({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
+
+
+@csrf_exempt
+@never_cache
+@require_safe
+def mlflow_health(request: HttpRequest) -> JsonResponse:
+    return answer({"mlflow": mlflow()}, needed=frozenset({"mlflow"}))

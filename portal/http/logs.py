@@ -1,0 +1,105 @@
+"""One line for each event: JSON for machines, text for people; and what may not stand in it, whoever wrote it.
+
+An event's name is constant and what it is about are fields: `logger.warning("listener_lost", extra={…})`.
+"""
+
+import datetime
+import json
+import logging
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter
+
+from keys.credentials.tokens import hide
+
+OWN = frozenset(RESERVED_ATTRS) | {"color_message", "request", "server_time", "status_code"}
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class WithoutKeys(logging.Filter):
+    """Hides what looks like an API key in every line: Django logs paths, and people paste keys into them.
+
+    Changes the record itself, so that whatever formats it later has no key either; and adds the request that
+    it is about.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = hide(record.getMessage()), ()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text, record.exc_info = hide(record.exc_text), None
+        if record.stack_info:
+            record.stack_info = hide(record.stack_info)
+        for name, value in list(fields(record)):
+            record.__dict__[name] = hidden(value)
+        if (current := request_id.get()) and "request_id" not in record.__dict__:
+            record.request_id = current
+        return True
+
+
+class Json(JsonFormatter):
+    """`time`, `level`, `logger`, `event`, then the fields; a traceback as `exception`."""
+
+    def __init__(self) -> None:
+        super().__init__("%(levelname)s %(name)s %(message)s", reserved_attrs=[*OWN])
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        first = {
+            "time": log_data.pop("time"),
+            "level": log_data.pop("levelname", "").lower(),
+            "logger": log_data.pop("name", ""),
+            "event": log_data.pop("message", ""),
+        }
+        if trace := log_data.pop("exc_info", None):
+            log_data["exception"] = trace
+        return first | log_data
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        super().add_fields(log_data, record, message_dict)
+        log_data["time"] = moment(record)
+
+
+class Text(logging.Formatter):
+    """Time, level, event, then the fields as `name=value`, readable on a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        words = [f"{name}={word(value)}" for name, value in fields(record) if value not in ("", None)]
+        return " ".join(
+            [moment(record)[:23], f"{record.levelname:7}", record.name, record.getMessage(), *words]
+        )
+
+
+def word(value: Any) -> str:
+    """A value as one word, so that nobody can write a field or a line of his own."""
+    text = str(value)
+    return text if text.isprintable() and not set(text) & set(' ="') else json.dumps(text)
+
+
+def moment(record: logging.LogRecord) -> str:
+    """When it was logged: ISO 8601, UTC."""
+    return datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    """What was given as `extra`."""
+    for name, value in record.__dict__.items():
+        if name not in OWN:
+            yield name, value
+
+
+def hidden(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {hidden(name): hidden(item) for name, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [hidden(item) for item in value]
+    return hide(str(value))

@@ -1,0 +1,97 @@
+"""`/metrics` for Prometheus: the numbers of all the server's processes, and how spool, ledger and outbox stand."""
+
+import fcntl
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from keys.alerts import outbox
+from keys.credentials.addresses import client_address
+from keys.refusals import forbidden
+from portal.http.metric_files import locked
+from proxy.answers import refuse
+from proxy.models import Registration
+from proxy.usage import record
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is first imported
+# What a proxy adds: a request with one of these did not come from the peer itself.
+FORWARDED = ("X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PROTO", "X_REAL_IP", "FORWARDED", "VIA")
+
+
+@csrf_exempt  # so that another method gets 405
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    if not is_allowed(request.META):
+        return refuse(
+            request,
+            forbidden("metrics_refused", "/metrics is read only from the networks of METRICS_ALLOW."),
+        )
+    return HttpResponse(exposition(), content_type=CONTENT_TYPE)
+
+
+def is_allowed(meta: Mapping[str, Any]) -> bool:
+    """Whether the caller's address is in METRICS_ALLOW. Headers can only take this away: what came through a
+    proxy that TRUSTED_PROXIES does not count is nobody's whose address is known."""
+    hops = [hop for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+    is_forwarded = any(f"HTTP_{name}" in meta for name in FORWARDED)
+    if is_forwarded and (not settings.TRUSTED_PROXIES or len(hops) < settings.TRUSTED_PROXIES):
+        return False
+    text = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
+    if not text:
+        return False
+    address = ipaddress.ip_address(text)
+    return any(address in network for network in settings.METRICS_ALLOW)
+
+
+def exposition() -> bytes:
+    """Everything there is to tell, in Prometheus' text form."""
+    state = CollectorRegistry()
+    state.register(State())
+    if not (folder := os.environ.get(FOLDER_VARIABLE)):
+        return generate_latest(REGISTRY) + generate_latest(state)
+    counts = CollectorRegistry()
+    MultiProcessCollector(counts, path=folder)  # type: ignore[no-untyped-call]
+    with locked(Path(folder), fcntl.LOCK_SH):
+        return generate_latest(counts) + generate_latest(state)
+
+
+class State:
+    """What is looked up when it is asked for."""
+
+    def collect(self) -> Iterator[Metric]:
+        spool = record.state()
+        yield GaugeMetricFamily("hokusai_spool_calls", "Calls not yet in PostgreSQL.", value=spool.backlog)
+        yield GaugeMetricFamily(
+            "hokusai_spool_oldest_seconds", "How long the oldest of them waits.", value=spool.oldest_seconds
+        )
+        try:
+            pending, alerts = Registration.objects.pending().count(), outbox.state()
+        except (DatabaseError, InterfaceError):
+            yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=0)
+            return
+        yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=1)
+        yield GaugeMetricFamily(
+            "hokusai_registrations_pending", "Ledger rows whose outcome is not known yet.", value=pending
+        )
+        yield GaugeMetricFamily(
+            "hokusai_alerts_oldest_seconds",
+            "How long the oldest undelivered alert waits.",
+            value=alerts.oldest_seconds,
+        )
+        yield GaugeMetricFamily(
+            "hokusai_alerts_failed", "Deliveries of alerts that were given up.", value=alerts.failed
+        )

@@ -1,0 +1,79 @@
+"""Every request gets an id of ours, every answer carries it; no page keeps an API key in its address."""
+
+import secrets
+import time
+from collections.abc import Callable
+from urllib.parse import quote, unquote_plus
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from keys.credentials.tokens import KEY_LIKE_PATTERN
+from keys.models import User
+from portal.http import logs
+
+HEADER = "X-Request-ID"
+# Names in `request.META`, which is the server's environment too: `portal.http.access_log` reads them at the call's end.
+META_NAME = REQUEST_ID = "portal.request_id"
+STARTED, PAGE, USER_ID = "portal.started", "portal.page", "portal.user_id"
+PASSAGE = "portal.passage"  # set by `proxy.views`
+PAGES = ("/admin/", "/account/", "/docs/")
+KEY_LIST = "/admin/keys/apikey/"
+
+
+def request_id(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Names the request `req_…` (128 random bits in hexadecimal) in `request.META`, in every line of the log
+    that it causes, and in the answer.
+
+    What the caller sends under this name is not believed: the id is the key of the usage log.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        request.META[STARTED] = time.perf_counter()
+        name = request.META[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
+        logs.request_id.set(name)
+        response = get_response(request)
+        response[HEADER] = name
+        if match := request.resolver_match:
+            request.META[PAGE] = match.view_name or match.route
+        if user := known_user(request):
+            request.META[USER_ID] = user.public_id
+        return response
+
+    return middleware
+
+
+def known_user(request: HttpRequest) -> User | None:
+    """Who is signed in, if the answer's maker has asked; nobody is looked up for this."""
+    for name in ("_cached_user", "user"):
+        if type(user := request.__dict__.get(name)) is User:
+            return user
+    return None
+
+
+def no_key_in_address(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """A page whose address holds an API key is answered with its address without the query.
+
+    People paste keys into any search field; the pages send none, but what is typed by hand or comes from a
+    bookmark must not stay in histories, in `next=` of the sign-in or in the Referer of the next page. The list
+    of keys finds the key first (`keys.admin.keys.ApiKeyAdmin.list_view`); MLflow's paths have a refusal of their own.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        query = request.META.get("QUERY_STRING", "")
+        is_page = request.path.startswith(PAGES) and request.path != KEY_LIST
+        if query and is_page and KEY_LIKE_PATTERN.search(unquote_plus(unquote_plus(query))):
+            return HttpResponse(
+                status=303,
+                headers={
+                    "Location": quote(request.path),
+                    "Referrer-Policy": "no-referrer",
+                    "Cache-Control": "no-store",
+                },
+            )
+        return get_response(request)
+
+    return middleware

@@ -1,0 +1,156 @@
+"""Where one portal runs, and what it keeps in DATA_DIR: its lock, its secrets, its addresses.
+
+`portal.settings` reads `secrets.json` and `portal.json`, so that `manage.py` alone works beside it.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import secrets
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from portal.one_machine.supervisor import POLL_SECONDS, StartError, StopRequested
+
+# One that is stopping, or whose watchdog cleans up after a kill, holds the lock for at most this long.
+LOCK_SECONDS = 60.0
+
+
+def prepare_folder(data_dir: Path) -> None:
+    """Make DATA_DIR, for its owner alone, and see that it can be written; StartError otherwise."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=data_dir):
+            pass
+    except OSError as error:
+        raise StartError(
+            f"DATA_DIR {data_dir} cannot be written ({error.strerror}): "
+            "make it writable, or set another DATA_DIR"
+        ) from None
+
+
+def local_url(host: str, port: int) -> str:
+    """Where this machine reaches the portal: a wildcard address is one to listen on, not one to call."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+def check_port(host: str, port: int) -> None:
+    """StartError if the portal could not listen there; nothing has been started yet."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"port {port} on {host} is taken: stop what listens there, or set another PORT, "
+                f"for example PORT={port + 1}"
+            ) from None
+        raise StartError(
+            f"the portal cannot listen on {host} port {port}: {error.strerror or error}"
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path, *, stopping: threading.Event, say: Callable[[str], None]) -> Iterator[int]:
+    """Hold DATA_DIR for this instance alone; yields the lock's descriptor. StartError says who has it."""
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _acquire(descriptor, data_dir, stopping, say)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int, data_dir: Path, stopping: threading.Event, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    waiting = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            other = running(data_dir)
+            if other and is_alive(int(other["pid"])):
+                raise StartError(
+                    f"a portal already runs on {data_dir}: {other['url']} (process {other['pid']}). "
+                    "Use that one, stop it first, or set another DATA_DIR"
+                ) from None
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"another portal is starting or stopping on {data_dir}: "
+                    "try again, or set another DATA_DIR"
+                ) from None
+        else:
+            return
+        if not waiting:
+            say(f"waiting for another portal on {data_dir} that is starting or stopping")
+            waiting = True
+        if stopping.wait(POLL_SECONDS):
+            raise StopRequested
+
+
+def load_secrets(data_dir: Path) -> dict[str, str]:
+    """SECRET_KEY and KEY_PEPPERS: the environment's, else secrets.json's, generated at the first run."""
+    given = {name: os.environ[name] for name in ("SECRET_KEY", "KEY_PEPPERS") if os.environ.get(name)}
+    if len(given) == 2:
+        return given
+    path = data_dir / "secrets.json"
+    if not path.exists():
+        # Commas part the peppers, newest first; a urlsafe token has none.
+        write_private(
+            path, {"SECRET_KEY": secrets.token_urlsafe(50), "KEY_PEPPERS": secrets.token_urlsafe(32)}
+        )
+    kept = read(path)
+    if not all(isinstance(kept.get(name), str) and kept[name] for name in ("SECRET_KEY", "KEY_PEPPERS")):
+        raise StartError(
+            f"{path} does not hold SECRET_KEY and KEY_PEPPERS: restore it from a backup. "
+            "Deleting it makes a new one, and every key issued so far invalid"
+        )
+    return {"SECRET_KEY": kept["SECRET_KEY"], "KEY_PEPPERS": kept["KEY_PEPPERS"]} | given
+
+
+def running(data_dir: Path) -> dict[str, Any]:
+    """What portal.json says of the running instance; {} without one."""
+    found = read(data_dir / "portal.json")
+    return found if {"url", "pid"} <= found.keys() else {}
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object; {} if the file is missing or holds anything else."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_private(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON object for its owner alone, whole or not at all."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

@@ -1,0 +1,354 @@
+"""One run of everything on this machine: started in order, watched, and stopped in reverse order."""
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+
+from django.conf import settings
+
+from portal.one_machine import console, embedded, instance
+from portal.one_machine.restarts import Restarts
+from portal.one_machine.supervisor import (
+    Child,
+    StartError,
+    StopSteps,
+    Watchdog,
+    finish,
+    minimal_environment,
+    start,
+    wait_until_ready,
+)
+
+PREPARE_SECONDS = 300.0
+PORTAL_START_SECONDS = 60.0
+ROUND_TRIP_SECONDS = 120.0
+WATCH_SECONDS = 0.5
+# gunicorn gives running calls DRAIN_SECONDS, and kills a worker that takes 14 seconds longer.
+PORTAL_STEPS: StopSteps = ((signal.SIGTERM, settings.DRAIN_SECONDS + 20.0),)
+
+
+class Run:
+    """One run of everything. Children are stopped in reverse order of their start."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.stopping = threading.Event()
+        self.reason = ""  # why it stops, in words
+        self.url = instance.local_url(settings.HOST, settings.PORT)
+        self.environment: dict[str, str] = {}
+        self.credentials: dict[str, str] = {}
+        self.postgres: embedded.Postgres | None = None
+        self.mlflow: embedded.Mlflow | None = None
+        self.portal: Child | None = None
+        self.outbox: Child | None = None
+
+    def stop_on_signals(self) -> None:
+        """Ctrl-C, SIGTERM and the end of the terminal ask for a stop, the last unless under `nohup`.
+
+        A shell's background job is born with SIGINT ignored, and obeys it here all the same.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.request_stop)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            return
+        signal.signal(signal.SIGHUP, self.request_stop)
+        # A terminal that goes away tells the process it started, which may be `make`, and no other.
+        if sys.stdout.isatty():
+            self.stop_with(sys.stdout.isatty)
+
+    def request_stop(self, number: int, frame: FrameType | None) -> None:
+        """A signal handler: everything that waits looks at the event."""
+        self.reason = self.reason or signal.Signals(number).name
+        self.stopping.set()
+
+    def stop_with(self, is_there: Callable[[], bool]) -> None:
+        """Ask for a stop once ``is_there()`` is no longer true."""
+
+        def watch() -> None:
+            while is_there():
+                time.sleep(WATCH_SECONDS)
+            self.reason = self.reason or "what started it is gone"
+            self.stopping.set()
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    def run(self) -> None:
+        """Start everything, then watch it until a stop is asked for. Raises StartError or StopRequested."""
+        console.say("Hokusai Registry Portal\n")
+        instance.prepare_folder(self.data_dir)
+        with contextlib.ExitStack() as stack:
+            lock = stack.enter_context(
+                instance.locked(self.data_dir, stopping=self.stopping, say=console.warn)
+            )
+            instance.check_port(settings.HOST, settings.PORT)
+            watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))
+            keys = instance.load_secrets(self.data_dir)
+            console.say(f"  ok  data folder {self.data_dir}")
+            database_url = self.start_postgres(stack, watchdog)
+            mlflow_step = console.Step()
+            mlflow_url = os.environ.get("MLFLOW_URL") or self.start_mlflow(stack, watchdog, database_url)
+            self.environment = self.portal_environment(keys, database_url, mlflow_url)
+            stack.callback(self.show_credentials)
+            self.prepare(watchdog)
+            self.start_portal(stack, watchdog)
+            self.announce(watchdog, stack, database_url, mlflow_url)
+            self.wait_for_mlflow(mlflow_step)
+            self.round_trip(watchdog)
+            self.show_credentials()
+            console.next_steps(self.environment["PUBLIC_URL"], logs=self.data_dir / "logs")
+            self.watch(watchdog, database_url)
+
+    # --- the steps ----------------------------------------------------------------------------------------
+
+    def start_postgres(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> str:
+        """The address of the portal's database: DATABASE_URL, else a PostgreSQL of this run's own."""
+        step = console.Step()
+        given = os.environ.get("DATABASE_URL")
+        if given:
+            step.done(f"PostgreSQL {embedded.server_version(given)} of DATABASE_URL answers")
+            return given
+        self.postgres = embedded.start_postgres(self.data_dir, watchdog=watchdog, stopping=self.stopping)
+        stack.callback(self.postgres.stop)
+        step.done(f"PostgreSQL {self.postgres.version} ready")
+        return self.postgres.url("portal")
+
+    def mlflow_database(self, database_url: str) -> str:
+        """The address of MLflow's database, on the same PostgreSQL as the portal's."""
+        if self.postgres:
+            return self.postgres.url("mlflow")
+        return embedded.second_database(database_url)
+
+    def start_mlflow(self, stack: contextlib.ExitStack, watchdog: Watchdog, database_url: str) -> str:
+        """Start MLflow without waiting for it; returns its address."""
+        self.mlflow = embedded.start_mlflow(
+            self.data_dir, database_url=self.mlflow_database(database_url), watchdog=watchdog
+        )
+        stack.callback(self.stop_mlflow)
+        return self.mlflow.url
+
+    def restart_mlflow(self, watchdog: Watchdog, database_url: str) -> None:
+        """Start MLflow where it was."""
+        assert self.mlflow is not None  # noqa: S101  it ended
+        self.mlflow = embedded.start_mlflow(
+            self.data_dir,
+            database_url=self.mlflow_database(database_url),
+            watchdog=watchdog,
+            port=int(self.mlflow.url.rpartition(":")[2]),
+        )
+
+    def stop_mlflow(self) -> None:
+        """Stop the MLflow that runs now, which may not be the first."""
+        if self.mlflow:
+            self.mlflow.stop()
+
+    def portal_environment(self, keys: dict[str, str], database_url: str, mlflow_url: str) -> dict[str, str]:
+        """What the portal's processes get: this process's environment and where everything is."""
+        own = {
+            "PUBLIC_URL": os.environ.get("PUBLIC_URL") or self.url,
+            **keys,
+            "DATABASE_URL": database_url,
+            "MLFLOW_URL": mlflow_url,
+            "DATA_DIR": str(self.data_dir),
+            "HOST": settings.HOST,
+            "PORT": str(settings.PORT),
+            "WORKERS": str(settings.WORKERS),
+            "THREADS": str(settings.THREADS),
+        }
+        # For the page of settings in force: what the operator did not set.
+        names = ",".join(name for name in own if not os.environ.get(name))
+        return {**os.environ, **own, "SET_BY_MAKE_RUN": names, "PYTHONUNBUFFERED": "1"}
+
+    def prepare(self, watchdog: Watchdog) -> None:
+        """Migrate; at the first run make the admin and the first key."""
+        step = console.Step()
+        made = self.child_task("prepare", watchdog)
+        step.done("database migrated")
+        for line in made.pop("warnings").splitlines():
+            console.warn(line)
+        self.credentials = made
+        if made:
+            console.say(f"  ok  user {made['user']} and a first key made")
+            instance.write_private(self.data_dir / "first-run.json", {"round_trip": "pending"})
+
+    def child_task(self, task: str, watchdog: Watchdog) -> dict[str, str]:
+        """Run a task of `up` in a process whose settings know the database; returns what it made."""
+        child = start(
+            "the preparation of the database",
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--child-task", task],
+            log=self.data_dir / "logs" / "prepare.log",
+            watchdog=watchdog,
+            environment=self.environment,
+            directory=settings.BASE_DIR,
+            read_output=True,
+        )
+        # Not cut short by a stop: a password that was made would be lost.
+        output = finish(child, seconds=PREPARE_SECONDS, stopping=threading.Event())
+        if child.exit_status() != 0:
+            raise StartError(f"{child.name} failed: {child.last_log_line()}; see {child.log}")
+        made = json.loads(output.splitlines()[-1])
+        return {str(name): str(value) for name, value in made.items()}
+
+    def start_portal(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> None:
+        """Start the portal under gunicorn and wait until it is ready to answer."""
+        step = console.Step()
+        self.portal = start(
+            "the portal",
+            [sys.executable, "-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application"],
+            log=self.data_dir / "logs" / "portal.log",
+            watchdog=watchdog,
+            environment=self.environment,
+            directory=settings.BASE_DIR,
+            steps=PORTAL_STEPS,
+        )
+        stack.callback(self.portal.stop)
+        wait_until_ready(
+            self.portal,
+            lambda: self.answers("/health/ready"),
+            seconds=PORTAL_START_SECONDS,
+            stopping=self.stopping,
+        )
+        step.done(f"portal answers on {self.url}")
+        self.start_outbox(watchdog)
+        stack.callback(self.stop_outbox)
+
+    def start_outbox(self, watchdog: Watchdog) -> None:
+        """What delivers alerts."""
+        self.outbox = start(
+            "the outbox",
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "alerts"],
+            log=self.data_dir / "logs" / "alerts.log",
+            watchdog=watchdog,
+            environment=self.environment,
+            directory=settings.BASE_DIR,
+        )
+
+    def stop_outbox(self) -> None:
+        if self.outbox:
+            self.outbox.stop()
+
+    def announce(
+        self, watchdog: Watchdog, stack: contextlib.ExitStack, database_url: str, mlflow_url: str
+    ) -> None:
+        """Say in portal.json where everything is, for as long as it is there."""
+        path = self.data_dir / "portal.json"
+        watchdog.remove(path)
+        stack.callback(path.unlink, missing_ok=True)
+        without_password = embedded.without_password(database_url)
+        content = {
+            "url": self.url,
+            "public_url": self.environment["PUBLIC_URL"],
+            "pid": os.getpid(),
+            "database_url": without_password,
+            "mlflow_url": mlflow_url,
+        }
+        instance.write_private(path, content)
+
+    def wait_for_mlflow(self, step: console.Step) -> None:
+        """Wait for this run's MLflow; one that does not come up is reported, and the portal goes on."""
+        if self.mlflow is None:
+            return
+        try:
+            self.mlflow.wait_until_ready(stopping=self.stopping)
+        except StartError as error:
+            console.warn(f"{error}. The portal goes on and MLflow is started again")
+        else:
+            step.done(f"MLflow {version('mlflow')} ready")
+
+    def round_trip(self, watchdog: Watchdog) -> None:
+        """The first round trip: once, at the first run or the next start at which MLflow answers."""
+        try:
+            self.try_round_trip(watchdog)
+        except StartError as error:
+            console.warn(f"no round trip: {error}")
+
+    def try_round_trip(self, watchdog: Watchdog) -> None:
+        """Raises StartError if it could not even be tried."""
+        note = self.data_dir / "first-run.json"
+        if instance.read(note).get("round_trip") != "pending":
+            return
+        if not self.answers("/health/mlflow"):
+            console.warn(
+                f"no round trip: MLflow at {self.environment['MLFLOW_URL']} does not answer the portal; "
+                f"{self.url}/health/mlflow says why. It is tried again at the next start"
+            )
+            return
+        step = console.Step()
+        key = self.credentials.get("key") or self.child_task("key", watchdog).get("key", "")
+        with tempfile.TemporaryDirectory(prefix="hokusai-round-trip-") as folder:
+            child = start(
+                "the round trip",
+                [sys.executable, "-P", str(settings.BASE_DIR / "portal" / "round_trip.py")],
+                log=self.data_dir / "logs" / "round-trip.log",
+                watchdog=watchdog,
+                environment=self.third_party_environment(folder, key),
+                directory=folder,
+                read_output=True,
+            )
+            watchdog.remove(Path(folder))
+            finish(child, seconds=ROUND_TRIP_SECONDS, stopping=self.stopping, relay=console.round_trip)
+        if child.exit_status() == 0:
+            instance.write_private(note, {"round_trip": "passed"})
+            step.done("round trip with the stock MLflow client")
+        else:
+            console.warn(
+                "the round trip failed; the portal goes on, and it is tried again at the next start. "
+                f"See portal.log, mlflow.log and round-trip.log in {self.data_dir / 'logs'}"
+            )
+
+    def third_party_environment(self, folder: str, key: str) -> dict[str, str]:
+        """What a third party sets, and nothing of this process's; an empty HOME has no ~/.netrc."""
+        return minimal_environment() | {
+            "MLFLOW_TRACKING_URI": f"{self.url}/api/mlflow",
+            "MLFLOW_TRACKING_TOKEN": key,
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default goes on for minutes
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "GIT_PYTHON_REFRESH": "quiet",
+            "HOME": folder,
+        }
+
+    def answers(self, path: str) -> bool:
+        """Whether the portal answers 200 at one of its health addresses."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(self.url + path, timeout=10) as answer:
+                return bool(answer.status == 200)
+        except (OSError, ValueError):
+            return False
+
+    def show_credentials(self) -> None:
+        """Print the new admin's password and the first key; once, whatever happened in between."""
+        made, self.credentials = self.credentials, {}
+        if made:
+            console.credentials(made)
+
+    # --- while it runs ------------------------------------------------------------------------------------
+
+    def watch(self, watchdog: Watchdog, database_url: str) -> None:
+        """Until a stop is asked for: start MLflow and the outbox again when they end; give up when anything else
+        does."""
+        restarts = [
+            Restarts(
+                "MLflow",
+                current=lambda: self.mlflow.child if self.mlflow else None,
+                restart=lambda: self.restart_mlflow(watchdog, database_url),
+            ),
+            Restarts("the outbox", current=lambda: self.outbox, restart=lambda: self.start_outbox(watchdog)),
+        ]
+        while not self.stopping.wait(WATCH_SECONDS):
+            for child in (self.postgres and self.postgres.child, self.portal):
+                if child and child.exit_status() is not None:
+                    raise StartError(
+                        f"{child.name} ended (exit status {child.exit_status()}); see {child.log}"
+                    )
+            for part in restarts:
+                part.look()

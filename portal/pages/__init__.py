@@ -1,0 +1,1 @@
+"""Pages that belong to no single app: front page, dashboard, docs, settings, admin theme."""

@@ -1,0 +1,100 @@
+"""The admin pages' look: colours, sidebar, badge. Read by Django's settings, so it imports none of our models."""
+
+import ipaddress
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.urls import reverse_lazy
+
+from proxy.routes.ui_links import ROOT
+
+STATIC = "/static/portal"
+
+
+def may_see(model: str) -> Callable[[Any], bool]:
+    """Whether to show the link in the sidebar: who may change something may look at it too."""
+    app, _, name = model.partition(".")
+
+    def is_shown(request: Any) -> bool:
+        return any(request.user.has_perm(f"{app}.{act}_{name}") for act in ("view", "change"))
+
+    return is_shown
+
+
+def link(title: str, icon: str, page: str, permission: Callable[[Any], bool]) -> dict[str, Any]:
+    """An entry of the sidebar; `page`: its name among the admin's addresses."""
+    return {"title": title, "icon": icon, "link": reverse_lazy(page), "permission": permission}
+
+
+def environment(request: Any) -> list[str]:
+    """The badge on every page, so that nobody takes one portal for another: its text and colour."""
+    if settings.DEBUG:
+        return [f"{settings.ENVIRONMENT_NAME or 'debug'}", "danger"]
+    host = urlsplit(settings.PUBLIC_URL).hostname or ""
+    if settings.ENVIRONMENT_NAME:
+        return [settings.ENVIRONMENT_NAME, "info"]
+    return ["local", "info"] if is_loopback(host) else [host, "info"]
+
+
+def is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
+
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Hokusai Registry Portal",
+    "SITE_HEADER": "Hokusai Registry",
+    "SITE_SYMBOL": "key",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC}/icon.svg"}],
+    "STYLES": [f"{STATIC}/admin.css"],
+    "ENVIRONMENT": "portal.pages.admin_theme.environment",
+    "DASHBOARD_CALLBACK": "portal.pages.dashboard.callback",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97% .012 250)",
+            "100": "oklch(94% .025 250)",
+            "200": "oklch(88% .05 250)",
+            "300": "oklch(80% .085 250)",
+            "400": "oklch(72% .11 250)",
+            "500": "oklch(66% .13 250)",
+            "600": "oklch(49% .13 250)",
+            "700": "oklch(43% .12 250)",
+            "800": "oklch(37% .1 250)",
+            "900": "oklch(32% .08 250)",
+            "950": "oklch(24% .06 250)",
+        },
+    },
+    # By task, the most frequent first.
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "items": [
+                    link("Dashboard", "monitoring", "admin:index", lambda request: True),
+                    link("Keys", "key", "admin:keys_apikey_changelist", may_see("keys.apikey")),
+                    link("Users", "group", "admin:keys_user_changelist", may_see("keys.user")),
+                    link(
+                        "Registrations",
+                        "verified",
+                        "admin:proxy_registration_changelist",
+                        may_see("proxy.registration"),
+                    ),
+                    link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
+                    link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
+                    {"title": "MLflow", "icon": "science", "link": ROOT},
+                    link("Activity", "history", "admin:keys_keyevent_changelist", may_see("keys.keyevent")),
+                    link(
+                        "Settings in force",
+                        "tune",
+                        "settings-in-force",
+                        lambda request: request.user.is_superuser,
+                    ),
+                ],
+            },
+        ],
+    },
+}

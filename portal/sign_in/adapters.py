@@ -1,0 +1,164 @@
+"""How people sign in, where that differs from django-allauth's own ways.
+
+Nobody signs up by himself: users are added or invited. An identity of the provider (OIDC) signs in as the user that
+it is linked to; it is linked by its subject, written down before, or at its first visit by an e-mail that the
+provider has verified and that an admin gave to exactly one user. No other identity gets in, unless
+OIDC_CREATE_USERS: then as a new user without any right.
+"""
+
+import base64
+import hashlib
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.providers.base import AuthProcess
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
+
+from keys.credentials.addresses import client_address
+from keys.models import User
+
+PROVIDER_ID = "provider"  # in the address that the provider sends people back to
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "username_password_mismatch": "The username or the password is wrong.",
+        "incorrect_password": "The password is wrong.",
+        "too_many_login_attempts": "Too many failed attempts. Wait five minutes, then try again.",
+        "rate_limited": "Too many attempts. Wait a minute, then try again.",
+    }
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The same address as in the usage log: no header of the caller's own buys more attempts."""
+        return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or "unknown"
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Without the host, unlike allauth's: each port in a Host header would buy five more attempts."""
+        return str(credentials.get("username", "")).strip().lower()
+
+
+class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    """Keeps what second factors are made of encrypted, under the peppers: a dump of the database holds none."""
+
+    error_messages = {**DefaultMFAAdapter.error_messages, "incorrect_code": "The code is wrong, or too old."}
+
+    def get_totp_issuer(self) -> str:
+        return f"Hokusai Registry ({self._get_site_name()})"
+
+    def encrypt(self, text: str) -> str:
+        return cipher().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        return cipher().decrypt(encrypted_text.encode()).decode()
+
+
+def cipher() -> MultiFernet:
+    """Encrypts under the newest pepper, decrypts under each that is still there."""
+    keys = [hashlib.sha256(b"second factors:" + pepper.encode()).digest() for pepper in settings.KEY_PEPPERS]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+
+class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
+    def list_apps(
+        self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
+    ) -> list[SocialApp]:
+        """The provider of the settings, or none; the table that allauth would ask stays empty."""
+        if not settings.OIDC_ISSUER or provider not in (None, "openid_connect", PROVIDER_ID):
+            return []
+        if client_id not in (None, settings.OIDC_CLIENT_ID):
+            return []
+        return [
+            SocialApp(
+                provider="openid_connect",
+                provider_id=PROVIDER_ID,
+                name=settings.OIDC_NAME,
+                client_id=settings.OIDC_CLIENT_ID,
+                secret=settings.OIDC_CLIENT_SECRET,
+                settings={"server_url": settings.OIDC_ISSUER, "oauth_pkce_enabled": True},
+            )
+        ]
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
+        """Link a new identity to its user, or refuse it. Raises ImmediateHttpResponse."""
+        if sociallogin.state.get("process") != AuthProcess.LOGIN:
+            # Linking to whoever happens to be signed in would let one person's page give away another's account.
+            raise refused(request, "Identities are linked at sign-in or by an admin.")
+        claims = sociallogin.account.extra_data
+        if not is_of_one_person(claims):
+            raise refused(request, "The provider's answers are about two different people.")
+        if sociallogin.is_existing:
+            return
+        email = verified_email(claims)
+        users = of_address(email)
+        if len(users) == 1:
+            if not users[0].is_active:
+                raise refused(request, "This user is deactivated.")
+            sociallogin.connect(request, users[0])
+            return
+        if users:
+            raise refused(request, "More than one user has this e-mail address. Ask an admin to link yours.")
+        if not settings.OIDC_CREATE_USERS:
+            reason = "No user belongs to this identity."
+            if not email:
+                reason += f" {settings.OIDC_NAME} gave no verified address, of plain ASCII, to know you by."
+            raise refused(request, f"{reason} Ask an admin to invite you.")
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
+        return settings.OIDC_CREATE_USERS
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
+        """A new user has the e-mail address only if it is verified: it would reset a password, or link."""
+        email = verified_email(sociallogin.account.extra_data)
+        sociallogin.email_addresses = [each for each in sociallogin.email_addresses if each.email == email]
+        user: User = super().populate_user(request, sociallogin, {**data, "email": email})
+        user.is_staff = user.is_superuser = False
+        return user
+
+
+def refused(request: HttpRequest, reason: str) -> ImmediateHttpResponse:
+    page: HttpResponseBase = render(
+        request, "socialaccount/authentication_error.html", {"reason": reason}, status=403
+    )
+    return ImmediateHttpResponse(page)
+
+
+def of_claims(claims: dict[str, Any]) -> dict[str, Any]:
+    """What allauth goes by: the provider's user information, else the id token."""
+    return claims.get("userinfo") or claims.get("id_token") or {}
+
+
+def is_of_one_person(claims: dict[str, Any]) -> bool:
+    """OpenID Connect Core 5.3.2: the user information counts only if its subject is the id token's."""
+    subjects = {claims[name].get("sub") for name in ("userinfo", "id_token") if claims.get(name)}
+    return len(subjects) == 1 and None not in subjects
+
+
+def verified_email(claims: dict[str, Any]) -> str:
+    """The e-mail address if the provider says in so many words that it is verified; else "".
+
+    Nor one beyond ASCII: somebody else's looks the same, to people as to a database.
+    """
+    given = of_claims(claims)
+    email = given.get("email")
+    if not isinstance(email, str) or given.get("email_verified") is not True:
+        return ""
+    return email if email.isascii() else ""
+
+
+def of_address(email: str) -> list[User]:
+    """The users with this ASCII address. PostgreSQL only narrows them down: to it upper('ı') is 'I'."""
+    if not email:
+        return []
+    candidates = User.objects.filter(email__iexact=email)
+    return [user for user in candidates if user.email.isascii() and user.email.lower() == email.lower()]

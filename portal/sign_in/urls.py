@@ -1,0 +1,36 @@
+"""The addresses of signing in: those of django-allauth's that mean something here. Nobody signs up, changes an
+e-mail address, or links an identity by himself."""
+
+from allauth.account import views
+from allauth.socialaccount import views as provider
+from allauth.socialaccount.providers.openid_connect import views as oidc
+from django.urls import include, path, re_path
+
+from portal.sign_in import views as ours
+
+urlpatterns = [
+    path("login/", views.login, name="account_login"),
+    path("login/provider/error/", provider.login_error, name="socialaccount_login_error"),
+    path("login/provider/cancelled/", provider.login_cancelled, name="socialaccount_login_cancelled"),
+    path("login/<provider_id>/", ours.provider_login, name="openid_connect_login"),
+    path("login/<provider_id>/callback/", oidc.callback, name="openid_connect_callback"),
+    path("logout/", views.logout, name="account_logout"),
+    path("inactive/", views.account_inactive, name="account_inactive"),
+    path("signup/", views.signup, name="account_signup"),  # answers that it is closed
+    path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("password/change/", views.password_change, name="account_change_password"),
+    path("password/set/", views.password_set, name="account_set_password"),
+    path("password/reset/", ours.password_reset, name="account_reset_password"),
+    path("password/reset/done/", views.password_reset_done, name="account_reset_password_done"),
+    path(
+        "password/reset/key/done/",
+        views.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
+    re_path(
+        r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        views.password_reset_from_key,
+        name="account_reset_password_from_key",
+    ),
+    path("2fa/", include("allauth.mfa.urls")),
+]

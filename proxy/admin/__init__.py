@@ -1,0 +1,3 @@
+"""The admin's pages about calls, owners, registrations and incidents."""
+
+from proxy.admin import calls as calls

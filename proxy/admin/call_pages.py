@@ -1,0 +1,76 @@
+"""The usage log's pages: find calls, page through them, look at one, take them away. It grows without end, so
+nothing here counts or sorts all of it."""
+
+from django.conf import settings
+from django.contrib.auth.decorators import permission_required
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from keys.admin.key_actions import page
+from proxy.lists import exports, filters
+from proxy.lists.filters import CallFilter
+from proxy.lists.listing import Pages
+from proxy.models import Registration
+from proxy.models.calls import EVERY_DAY, Call, Cursor
+from proxy.routes.served import OPERATIONS
+
+SEE = "proxy.view_call"
+may_see = permission_required(SEE, raise_exception=True)
+
+
+@may_see
+@require_safe
+def log(request: HttpRequest) -> HttpResponseBase:
+    """What matches the filter, latest first."""
+    asked = CallFilter(request.GET)
+    found = asked.found().with_caller()
+    shown = Pages(
+        place=lambda call: str(call.cursor),
+        older=lambda place, size: found.page(
+            after=Cursor.parse(place) if place else None, size=size, windows=EVERY_DAY
+        ),
+        newer=lambda place, size: found.page_before(Cursor.parse(place), size=size),
+    ).slice(request)
+    return page(
+        request,
+        "admin/proxy/call/log.html",
+        model=Call,
+        title="Usage log",
+        filter=asked,
+        shown=shown,
+        retention=settings.USAGE_RETENTION_DAYS,
+        operations=filters.names(OPERATIONS),
+    )
+
+
+@may_see
+@require_safe
+def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
+    """One call: a page of its own, and with ?part=1 what the log's drawer shows of it."""
+    found = Call.objects.with_caller().filter(pk=int(object_id)).first() if object_id.isdigit() else None
+    if found is None:
+        raise Http404
+    registration = None
+    if request.user.has_perm("proxy.view_registration"):
+        registration = Registration.objects.filter(request_id=found.request_id).first()
+    template = "part" if "part" in request.GET else "call"
+    return page(
+        request,
+        f"admin/proxy/call/{template}.html",
+        model=Call,
+        title="A call",
+        call=found,
+        registration=registration,
+    )
+
+
+@may_see
+@require_safe
+def export(request: HttpRequest) -> HttpResponseBase:
+    """Everything that matches the filter, as CSV."""
+    asked = CallFilter(request.GET)
+    if not asked.is_valid():
+        return redirect(f"{reverse('admin:proxy_call_changelist')}?{asked.query}")  # which says what is wrong
+    return exports.download("calls", "csv", exports.CALL_FIELDS, exports.calls(asked.found()))

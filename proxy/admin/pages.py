@@ -1,0 +1,102 @@
+"""The admin's pages beside the lists: try a call, share an experiment, hand over what a user owns."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+
+from keys.admin.key_actions import key_of, made_by, may_see, page, sent
+from keys.models import ApiKey, User
+from proxy.admin.forms import HandOverForm, ShareForm, TryForm
+from proxy.answers import ERROR_CODES
+from proxy.models import Owner
+from proxy.policy import owner_actions
+from proxy.policy.ownership import IN_WORDS
+from proxy.policy.simulator import Verdict, simulate
+
+CHANGE = "proxy.change_owner"
+SEE = ("proxy.view_owner", CHANGE)  # one of them
+
+
+def try_call(request: HttpRequest, pk: int) -> HttpResponse:
+    """Would this call pass with this key? Nothing is sent and nothing recorded; the call may hold names and
+    values, so that it comes by POST and leaves with the answer."""
+    if not may_see(request):
+        raise PermissionDenied
+    key = key_of(pk)
+    form = TryForm(sent(request))
+    verdict = judged(key, form) if form.is_bound and form.is_valid() else None
+    code = ERROR_CODES.get(verdict.status) if verdict else None
+    return page(
+        request,
+        "admin/proxy/try.html",
+        title="Try a call",
+        key=key,
+        form=form,
+        verdict=verdict,
+        error_code=code,
+    )
+
+
+def judged(key: ApiKey, form: TryForm) -> Verdict:
+    call = form.cleaned_data
+    return simulate(
+        key,
+        method=call["method"],
+        target=call["path"],
+        body=call["body"].encode(),
+        address=call["address"],
+    )
+
+
+@permission_required(CHANGE, raise_exception=True)
+def share(request: HttpRequest) -> HttpResponse:
+    """Let anyone create runs in an experiment, or no longer."""
+    known = {name: request.GET[name] for name in ShareForm.base_fields if name in request.GET}
+    form = ShareForm(sent(request), initial=known)
+    if not form.is_bound or not form.is_valid():
+        return page(request, "admin/proxy/share.html", model=Owner, title="Share an experiment", form=form)
+    answers, is_shared = form.cleaned_data, form.cleaned_data["is_shared"] == "yes"
+    owner = owner_actions.mark_shared(
+        environment=answers["environment"],
+        experiment_id=answers["experiment_id"],
+        is_shared=is_shared,
+        **made_by(request),
+    )
+    who = "Anyone may create runs in it" if is_shared else "Only its owner may create runs in it"
+    messages.success(request, f"{who} from now on.")
+    return redirect("admin:proxy_owner_change", owner.pk)
+
+
+@permission_required(CHANGE, raise_exception=True)
+def hand_over(request: HttpRequest) -> HttpResponse:
+    """Make everything that one user owns another's: the form, then how much it is, then it is done."""
+    title = "Hand over what a user owns"
+    form = HandOverForm(sent(request), initial={"giver": request.GET.get("giver")})
+    if not form.is_bound or not form.is_valid():
+        return page(request, "admin/proxy/hand_over.html", model=Owner, title=title, form=form)
+    giver, taker = form.cleaned_data["giver"], form.cleaned_data["taker"]
+    if not form.cleaned_data["confirmed"]:
+        owned = objects_of(giver)
+        context = {"giver": giver, "taker": taker, "owned": owned, "total": sum(count for _, count in owned)}
+        return page(
+            request, "admin/proxy/hand_over_confirm.html", model=Owner, title=title, form=form, **context
+        )
+    count = owner_actions.hand_over(giver=giver, taker=taker, **made_by(request))
+    messages.success(
+        request, f"{owner_actions.amount(count)} of {giver.username} now {verb(count)} to {taker.username}."
+    )
+    return redirect(f"{reverse('admin:proxy_owner_changelist')}?user__id__exact={taker.pk}")
+
+
+def objects_of(user: User) -> list[tuple[str, int]]:
+    """How many objects of each kind the user owns, in words."""
+    kinds = Owner.objects.filter(user=user).values_list("kind").annotate(Count("pk")).order_by("kind")
+    return [(IN_WORDS.get(kind, kind), count) for kind, count in kinds]
+
+
+def verb(count: int) -> str:
+    return "belongs" if count == 1 else "belong"

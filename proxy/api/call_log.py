@@ -1,0 +1,54 @@
+"""Calls of the management API are calls: they are in the usage log as any other, under names such as
+`portal.keys.rotate`."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBase
+
+from keys.credentials import tokens
+from keys.credentials.addresses import client_address
+from proxy.policy.ownership import Thing
+from proxy.usage.record import Passage
+from proxy.views import recorded
+
+PREFIX = "/api/v1/"
+KINDS = {"key_id": "api_key", "user_id": "user"}
+
+
+def record_calls(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Records what `keys.api.callers` knew the caller of, and counts attempts with a key that is not good."""
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(PREFIX):
+            return get_response(request)
+        meta = request.META
+        passage = Passage(
+            request_id=meta["portal.request_id"],
+            method=request.method or "",
+            path=tokens.hide(meta["PATH_INFO"]),
+            address=client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES),
+            client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
+        )
+        response = get_response(request)
+        passage.caller = getattr(request, "api_caller", None)
+        passage.admission = getattr(request, "api_admission", None)
+        passage.reason = getattr(request, "api_reason", "")
+        if match := request.resolver_match:
+            passage.operation = match.view_name or ""
+            passage.thing = next(
+                (
+                    Thing(kind=KINDS[name], name=value)
+                    for name, value in match.kwargs.items()
+                    if name in KINDS
+                ),
+                None,
+            )
+        if passage.caller is None and not passage.reason:
+            return response
+        length = meta.get("CONTENT_LENGTH") or ""
+        return recorded(response, passage, int(length) if length.isdecimal() else 0)
+
+    return middleware

@@ -1,0 +1,1 @@
+"""The ledger of registrations: written before MLflow is called, completed, chained, verified, reconciled."""

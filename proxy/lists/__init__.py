@@ -1,0 +1,1 @@
+"""The lists of calls and registrations: filters, pages by keyset, exports. Pages, the API and commands share them."""

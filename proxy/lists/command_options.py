@@ -1,0 +1,57 @@
+"""What the commands that list calls, registrations and usage share: the API's own filters, and forms to print."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.models import QuerySet
+
+from keys.formatting import tables
+from proxy.lists import exports
+
+
+def add(parser: CommandParser, **filters: str) -> None:
+    """The filters by name with their help, and the forms."""
+    for name, words in filters.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=words)
+    tables.add_span(parser)
+    tables.add_limit(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
+    form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
+
+
+def moments(options: dict[str, Any]) -> dict[str, str]:
+    """`since` and `until` as the filters take them."""
+    return {name: at.isoformat() for name, at in tables.span(options).items()}
+
+
+def found(filters: Any, rows: QuerySet[Any], options: dict[str, Any]) -> Any:
+    """The rows that the API would list for the same filters."""
+    asked = {name: options[name] for name in filters.base_filters if options.get(name)}
+    narrowed = filters({**asked, **moments(options)}, rows)
+    if not narrowed.is_valid():
+        name, errors = next(iter(narrowed.errors.items()))
+        raise CommandError(f"--{name.replace('_', '-')}: {errors[0]}")
+    return narrowed.qs
+
+
+def show(
+    command: BaseCommand,
+    rows: Iterable[dict[str, Any]],
+    options: dict[str, Any],
+    *,
+    fields: list[str],
+    columns: tuple[str, ...],
+    empty: str,
+) -> None:
+    """Print the rows in the form that was asked for; CSV as it comes, however many there are."""
+    rows = tables.limited(rows, options["limit"])
+    if not options["csv"]:
+        tables.show(command, columns, rows, as_json=options["json"], empty=empty)
+        return
+    with suppress(BrokenPipeError):  # | head
+        for line in exports.csv_lines(fields, rows):
+            command.stdout.write(line, ending="")
+        command.stdout.flush()

@@ -1,0 +1,236 @@
+"""What may be asked of the usage log and of the ledger, as forms whose answers stand in a page's address."""
+
+import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.conf import settings
+from django.http import QueryDict
+from django.utils import timezone
+
+from keys.credentials import tokens
+from keys.models import ApiKey, User
+from proxy.ledger import writer
+from proxy.ledger.compliance import COMPLETE, MALFORMED, MISSING
+from proxy.models import Registration, RegistrationQuerySet
+from proxy.models.calls import Call, CallQuerySet
+from proxy.routes.operations import Operation
+from proxy.routes.served import OPERATIONS
+
+SPANS = {
+    "1h": ("Last hour", datetime.timedelta(hours=1)),
+    "24h": ("Last 24 hours", datetime.timedelta(hours=24)),
+    "7d": ("Last 7 days", datetime.timedelta(days=7)),
+    "30d": ("Last 30 days", datetime.timedelta(days=30)),
+}
+CLASSES = {2: "2xx successful", 3: "3xx redirected", 4: "4xx refused", 5: "5xx failed"}
+TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+LONGEST = 500
+
+
+class OneOf(forms.ChoiceField):
+    """A choice that may be left open."""
+
+    def __init__(self, choices: list[tuple[str, str]], *, label: str, nothing: str = "Any") -> None:
+        super().__init__(choices=[("", nothing), *choices], label=label, required=False)
+
+
+class Text(forms.CharField):
+    def __init__(self, label: str, help_text: str = "", *, suggestions: str = "") -> None:
+        attrs = {**TEXT, "list": suggestions} if suggestions else TEXT
+        super().__init__(
+            label=label,
+            help_text=help_text,
+            required=False,
+            max_length=LONGEST,
+            widget=forms.TextInput(attrs={**attrs, "placeholder": help_text}),
+        )
+
+
+class Moment(forms.DateTimeField):
+    def __init__(self, label: str) -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+            error_messages={"invalid": "Write a time in UTC such as 2026-11-23T18:05."},
+        )
+
+
+class Filter(forms.Form):
+    """The fields that the log and the ledger share. `found` is what matches, nothing if a field is wrong."""
+
+    span = OneOf([(name, words) for name, (words, _) in SPANS.items()], label="Time", nothing="All of it")
+    since = Moment("From (UTC)")
+    until = Moment("Before (UTC)")
+    user = Text("User", "Name or usr_…")
+    key = Text("Key", "Name or key_…")
+    request_id = Text("Request id", "req_…")
+
+    use_required_attribute = False
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data, auto_id="filter_%s")
+
+    def clean_user(self) -> User | None:
+        text = self.cleaned_data["user"]
+        if not text:
+            return None
+        found = User.objects.filter(**{by(text, "usr_", "username"): text}).first()
+        if found is None:
+            raise forms.ValidationError(f"There is no user “{tokens.hide(text)}”.")
+        return found
+
+    def clean_key(self) -> list[ApiKey] | None:
+        """Names are not unique: all keys that have it."""
+        text = self.cleaned_data["key"]
+        if not text:
+            return None
+        found = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
+        if not found:
+            raise forms.ValidationError(f"There is no key “{tokens.hide(text)}”.")
+        return found
+
+    @property
+    def bounds(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+        """Since and until; of a span and a time the later one counts."""
+        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
+        if span := self.cleaned_data["span"]:
+            start = timezone.now() - SPANS[span][1]
+            since = max(since, start) if since else start
+        return since, until
+
+    @property
+    def active(self) -> list[tuple[str, str, str]]:
+        """What is asked: label, value in words, and the query without it."""
+        answers = {name: self.data[name] for name in self.fields if self.data.get(name)}
+        return [
+            (
+                str(self.fields[name].label),
+                self.in_words(name, value),
+                urlencode({other: kept for other, kept in answers.items() if other != name}),
+            )
+            for name, value in answers.items()
+        ]
+
+    def in_words(self, name: str, value: str) -> str:
+        field = self.fields[name]
+        if isinstance(field, forms.ChoiceField):
+            return str(dict(field.choices).get(value, value))  # type: ignore[arg-type]
+        if isinstance(field, forms.BooleanField):
+            return "yes"
+        return value.replace("T", " ") + " UTC" if isinstance(field, forms.DateTimeField) else value
+
+    @property
+    def query(self) -> str:
+        """What is asked, as a page's address has it: for links to other pages of it and to its export."""
+        return urlencode({name: self.data[name] for name in self.fields if self.data.get(name)})
+
+
+class CallFilter(Filter):
+    operation = Text("Operation", suggestions="operations")
+    status = OneOf([(str(first), words) for first, words in CLASSES.items()], label="Status")
+    refused = forms.BooleanField(label="Refused by the portal only", required=False)
+    reason = Text("Reason", "scope, not_owner, …")
+    object = Text("About", "Run, experiment, model, …: its id or name")
+    address = forms.GenericIPAddressField(
+        label="Address", required=False, widget=forms.TextInput(attrs={**TEXT, "placeholder": "192.0.2.7"})
+    )
+    field_order = ("span", "request_id", "key", "user", "operation", "status", "reason", "object", "address")
+
+    def found(self) -> CallQuerySet:
+        if not self.is_valid():
+            return Call.objects.none()
+        asked = self.cleaned_data
+        calls = Call.objects.between(*self.bounds)
+        exact = {"user": "user", "request_id": "request_id", "operation": "operation", "reason": "reason"}
+        exact |= {"object": "object_name", "address": "address"}
+        calls = calls.filter(**{column: asked[name] for name, column in exact.items() if asked[name]})
+        if asked["key"]:
+            calls = (
+                calls.filter(key__in=asked["key"])
+                if len(asked["key"]) > 1
+                else calls.filter(key=asked["key"][0])
+            )
+        if asked["status"]:
+            calls = calls.of_class(int(asked["status"]))
+        return calls.refused() if asked["refused"] else calls
+
+
+class RegistrationFilter(Filter):
+    outcome = OneOf(Registration.Outcome.choices, label="Outcome")
+    rules = OneOf(
+        [(COMPLETE, "Complete"), (MISSING, "Missing"), (MALFORMED, "Malformed")],
+        label="Tags of the version",
+    )
+    model = Text("Model", "Its name; a logged model's id")
+    operation = OneOf([], label="Operation")
+    environment = OneOf(ApiKey.Environment.choices, label="Environment")
+    field_order = ("span", "model", "user", "key", "outcome", "rules", "operation", "request_id")
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.fields["operation"].choices = [("", "Any"), *recorded()]  # type: ignore[attr-defined]
+
+    def found(self) -> RegistrationQuerySet:
+        """Without the tags' state, which is not in the rows: `wants`."""
+        if not self.is_valid():
+            return Registration.objects.none()
+        asked = self.cleaned_data
+        rows = Registration.objects.between(*self.bounds)
+        exact = {"user": "user", "request_id": "request_id", "operation": "operation", "model": "object_name"}
+        exact |= {"outcome": "outcome", "environment": "environment"}
+        rows = rows.filter(**{column: asked[name] for name, column in exact.items() if asked[name]})
+        if asked["key"]:
+            rows = rows.filter(key__in=asked["key"])
+        return rows.versions() if asked["rules"] else rows
+
+    def wants(self, row: Registration, state: str) -> bool:
+        """Whether a row is asked for whose version's tags are in this state by now."""
+        return self.is_valid() and self.cleaned_data["rules"] in ("", state)
+
+
+def by(text: str, prefix: str, name: str) -> str:
+    return "public_id" if text.startswith(prefix) else name
+
+
+def recorded() -> list[tuple[str, str]]:
+    """The ledger's operations."""
+    names = sorted({operation.name for operation in OPERATIONS if writer.is_recorded(operation)})
+    return [(name, in_words(name)) for name in names]
+
+
+def in_words(operation: str) -> str:
+    """ "model-versions.set-tag" is "Model versions: set tag"."""
+    thing, _, act = operation.replace("-", " ").partition(".")
+    return f"{thing.capitalize()}: {act}"
+
+
+def names(operations: tuple[Operation, ...]) -> list[str]:
+    return sorted({operation.name for operation in operations if not operation.refused})
+
+
+def without_secret(asked: QueryDict) -> QueryDict | None:
+    """What was asked with a pasted API key, in whichever field, replaced by that key's id; None if there is
+    none in it. A key that was not issued here is asked for by its visible ends, and not found."""
+    pasted = next(
+        (match for text in asked.values() if (match := tokens.KEY_LIKE_PATTERN.search(str(text)))), None
+    )
+    if pasted is None:
+        return None
+    clean = asked.copy()
+    for name, text in asked.items():
+        if tokens.KEY_LIKE_PATTERN.search(str(text)):
+            del clean[name]
+    clean["key"] = id_of(pasted[0])
+    return clean
+
+
+def id_of(secret: str) -> str:
+    try:
+        token = tokens.parse(secret)
+    except tokens.InvalidToken:
+        return f"{secret[:12]}…"
+    key = ApiKey.objects.for_digests(tokens.digests(token, settings.KEY_PEPPERS)).first()
+    return key.public_id if key else f"{token.prefix}…{token.last4}"

@@ -1,0 +1,88 @@
+"""What the lists of the log and of the ledger share: pages by keyset, and pasted keys kept out of addresses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_POST
+
+from keys.admin.key_actions import see_other
+from proxy.lists.filters import without_secret
+
+PER_PAGE = 50
+
+Row = TypeVar("Row")
+View = Callable[[HttpRequest], HttpResponse]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Generic[Row]):
+    """A page of a list, and what leads to the pages beside it, in the query's terms ("": there is none)."""
+
+    rows: list[Row]
+    older: str = ""
+    newer: str = ""
+    looked_through: int = 0  # rows, where the filter had to look at each; 0: PostgreSQL did
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages(Generic[Row]):
+    """How to page: by a place in the list, never by its number, so that every page costs the same."""
+
+    place: Callable[[Row], str]
+    older: Callable[[str | None, int], list[Row]]  # so many from the newest on, or older than the place
+    newer: Callable[[str, int], list[Row]]  # the ones just newer than the place, newest first
+
+    def slice(self, request: HttpRequest, size: int = PER_PAGE) -> Slice[Row]:
+        """The page that the address names; the newest one if it names none that is."""
+        before, after = request.GET.get("newer", ""), request.GET.get("older", "")
+        try:
+            if before:
+                return self.back(before, size)
+            rows = self.older(after or None, size + 1)
+        except (ValueError, OverflowError):
+            return self.slice_from(self.older(None, size + 1), size, is_first=True)
+        return self.slice_from(rows, size, is_first=not after)
+
+    def back(self, place: str, size: int) -> Slice[Row]:
+        rows = self.newer(place, size + 1)
+        if len(rows) < size:  # fewer than a page are newer: the first page is what is meant
+            return self.slice_from(self.older(None, size + 1), size, is_first=True)
+        is_first, rows = len(rows) == size, rows[-size:]
+        return Slice(
+            rows=rows, older=self.to("older", rows[-1]), newer="" if is_first else self.to("newer", rows[0])
+        )
+
+    def slice_from(self, rows: list[Row], size: int, *, is_first: bool) -> Slice[Row]:
+        has_older, rows = len(rows) > size, rows[:size]
+        return Slice(
+            rows=rows,
+            older=self.to("older", rows[-1]) if has_older else "",
+            newer="" if is_first or not rows else self.to("newer", rows[0]),
+        )
+
+    def to(self, direction: str, row: Row) -> str:
+        return urlencode({direction: self.place(row)})
+
+
+def find_in(list_name: str) -> View:
+    """Where a list's filter is sent: by POST, for people paste whole keys into any field. Leads to the list with
+    what was asked in its address, which is good to share, and a key's id in place of its secret."""
+
+    @sensitive_post_parameters()
+    @require_POST
+    def find(request: HttpRequest) -> HttpResponse:
+        asked = request.POST.copy()
+        if clean := without_secret(asked):
+            asked = clean
+            messages.info(request, "That was an API key: shown is what was done with it. It is kept nowhere.")
+        query = {name: value for name, value in asked.items() if value and name != "csrfmiddlewaretoken"}
+        address = reverse(list_name)
+        return see_other(f"{address}?{urlencode(query)}" if query else address)
+
+    return find

@@ -1,0 +1,1 @@
+"""What a call may do: permissions, dangerous input, ownership, attribution, name locks."""

@@ -1,0 +1,76 @@
+"""Would a call pass? The same steps as `proxy.views`, without MLflow at the end and without a record."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from keys.credentials import authentication
+from keys.models import ApiKey
+from keys.refusals import Refusal
+from proxy.policy import permissions
+from proxy.policy.permissions import Attempt
+from proxy.request import paths
+from proxy.routes import operations
+
+MOUNTS = ("/api/mlflow", "/mlflow", "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """`status` and `reason` are the refusal's; 200 and "" if the call would be forwarded."""
+
+    passes: bool
+    status: int
+    reason: str
+    message: str
+    operation: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def simulate(
+    key: ApiKey, *, method: str, target: str, body: bytes = b"", address: str = "", content_type: str = ""
+) -> Verdict:
+    """The verdict on `method` and `target` (a path with or without a mount, host and query) by `key`."""
+    operation = ""
+    try:
+        caller = authentication.check_state(key)
+        path, _, query = target.removeprefix("https://").removeprefix("http://").partition("?")
+        path = path[path.find("/") :] if "/" in path else f"/{path}"
+        path = unmounted(paths.decode(unquote_to_bytes(path).decode("latin-1")))
+        match = operations.match(method, path)
+        operation = match.operation.name
+        attempt = Attempt(
+            method=method,
+            path=match.path,
+            query=paths.check_query(query),
+            headers={"content-type": content_type or "application/json"},
+            body=None if match.operation.is_streamed else body,
+            address=address or (key.networks[0].partition("/")[0] if key.networks else ""),
+        )
+        permit = permissions.permit(caller, attempt, match=match)
+    except Refusal as refusal:
+        return Verdict(
+            passes=False,
+            status=refusal.status,
+            reason=refusal.reason,
+            message=refusal.message,
+            operation=operation,
+        )
+    thing = permit.things.first
+    on = f" on {thing}" if thing else ""
+    return Verdict(
+        passes=True,
+        status=200,
+        reason="",
+        message=f"{operation}{on} would be forwarded.",
+        operation=operation,
+    )
+
+
+def unmounted(path: str) -> str:
+    for mount in MOUNTS:
+        if path.startswith(mount + "/"):
+            return path.removeprefix(mount)
+    return path

@@ -1,0 +1,271 @@
+"""The JSON of a request, read as MLflow reads it, or refused. Pure.
+
+MLflow 3.17 takes field names in snake_case and camelCase, a JSON string that holds JSON, the last of two
+equal keys, and UTF-16; and where its parser stumbles over a value it goes on with what it has read so far
+(mlflow/server/handlers.py, `_get_request_message`). Whoever checks a request must read all of it, so here
+every value has to be of its field's type, every key stands once, and the rest is refused.
+
+`proxy/routes/fields.json` holds the types of MLflow's messages; `manage.py mlflow_table --write` makes it.
+"""
+
+import datetime
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from keys.formatting import strict_json
+from keys.refusals import Refusal, invalid
+from proxy.routes.operations import Operation
+
+FIELDS = Path(__file__).parent.parent / "routes" / "fields.json"
+INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})")
+SURROGATE = re.compile("[\\ud800-\\udfff]")
+BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-2][0-9]:[0-5][0-9])"
+)
+DURATION = re.compile(r"-?[0-9]{1,11}(\.[0-9]{1,9})?s")
+FIELD_MASK = re.compile(
+    r"([a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*(,[a-z][A-Za-z0-9]*(\.[a-z][A-Za-z0-9]*)*)*)?"
+)
+MOST_DOUBLE, MOST_SINGLE = 1.7e308, 3.4e38
+DEPTH = 60  # levels of nesting; protobuf's JSON parser goes to 100
+NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity")
+CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+Json = dict[str, Any]
+Types = Mapping[str, Mapping[str, str]]
+
+
+def read(operation: Operation, body: bytes) -> Json:
+    """The request's fields by their snake_case names, unknown ones left out (MLflow ignores them).
+
+    Raises Refusal (400) for what is not certain to be read by MLflow in the same way.
+    """
+    content = decode(body)
+    message = requests().get(f"{operation.method} {operation.path}")
+    if message is None:
+        return content
+    return check(content, message, "")
+
+
+def decode(body: bytes) -> Json:
+    """The JSON object in `body`, also if it is wrapped in a JSON string."""
+    if not body.strip():
+        return {}
+    try:
+        if b"\0" in body:
+            raise ValueError("it holds NUL bytes")
+        content = strict_json.loads(body.decode("utf-8"))
+        if isinstance(content, str):
+            content = strict_json.loads(content)
+    except UnicodeDecodeError:
+        raise unreadable("it is not UTF-8") from None
+    except RecursionError:
+        raise unreadable("it is nested too deeply") from None
+    except ValueError as error:
+        raise unreadable(str(error)) from None
+    if not isinstance(content, dict):
+        raise unreadable("it is not a JSON object")
+    return content
+
+
+def unreadable(problem: str) -> Refusal:
+    return invalid(
+        "unreadable_body",
+        f"The request's JSON cannot be read for certain: {problem}. Send plain UTF-8 JSON with each key once, "
+        "and NaN and Infinity as text, as MLflow's client does.",
+    )
+
+
+@cache
+def facts() -> Json:
+    return dict(json.loads(FIELDS.read_text()))
+
+
+def requests() -> Mapping[str, str]:
+    """`METHOD /api/…` -> the message that its body is."""
+    return facts()["requests"]  # type: ignore[no-any-return]
+
+
+@cache
+def names(message: str) -> dict[str, str]:
+    """Every spelling of a message's fields that MLflow accepts -> the field's name."""
+    fields = facts()["messages"][message]
+    return {spelling: name for name in fields for spelling in (name, camel_case(name))}
+
+
+def camel_case(name: str) -> str:
+    """A field's JSON name as protobuf makes it (descriptor.cc, ToJsonName)."""
+    return re.sub(r"_+([a-z])", lambda match: match[1].upper(), name).replace("_", "")
+
+
+def check(content: Any, message: str, where: str) -> Json:
+    """`content` as this message, names in snake_case, each value of its type."""
+    if not isinstance(content, dict):
+        raise wrong(where, "an object")
+    types, spelled = facts()["messages"][message], names(message)
+    checked: Json = {}
+    for key, value in content.items():
+        name = spelled.get(key)
+        if name is None or value is None:
+            continue
+        if name in checked:
+            raise unreadable(f"“{where}{name}” stands in it in two spellings")
+        checked[name] = check_value(value, types[name], f"{where}{name}")
+    for alternatives in facts()["oneofs"].get(message, []):
+        if len(set(alternatives) & set(checked)) > 1:
+            raise unreadable(f"only one of {', '.join(alternatives)} may stand in “{where}”")
+    return checked
+
+
+def check_value(value: Any, kind: str, where: str) -> Any:
+    container, _, element = kind.partition(" ")
+    if container == "repeated":
+        if not isinstance(value, list):
+            raise wrong(where, "a list")
+        return [check_value(item, element, f"{where}[]") for item in value]
+    if container == "map":
+        if not isinstance(value, dict):
+            raise wrong(where, "an object")
+        if not all(is_text(key) for key in value):
+            raise wrong(where, "an object whose keys are text")
+        return {key: check_value(item, element, f"{where}{{}}") for key, item in value.items()}
+    if container == "enum":
+        known = element.split("|")
+        if not isinstance(value, bool) and isinstance(value, str | int) and str(value) in known:
+            return value
+        raise wrong(where, f"one of {', '.join(known[::2])}")
+    if where.count(".") > DEPTH:
+        raise unreadable("it is nested too deeply")
+    if kind in facts()["messages"]:
+        return check(value, kind, f"{where}.")
+    return check_scalar(value, kind, where)
+
+
+def check_scalar(value: Any, kind: str, where: str) -> Any:
+    is_good = CHECKS.get(kind)
+    if is_good is None or not is_good(value):
+        wanted = {"string": "text", "double": "a number", "bool": "true or false"}
+        raise wrong(where, wanted.get(kind, f"{kind}, in its range"))
+    return value
+
+
+def is_text(value: Any) -> bool:
+    """Text that UTF-8 and PostgreSQL hold: no half of a surrogate pair, no NUL."""
+    return isinstance(value, str) and "\0" not in value and not SURROGATE.search(value)
+
+
+def is_integer(least: int, most: int) -> Callable[[Any], bool]:
+    """Whether a value is a whole number of the range, written as number or text."""
+
+    def check(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            return False
+        if isinstance(value, str) and not INTEGER.fullmatch(value):
+            return False
+        if isinstance(value, float) and not (value.is_integer() and abs(value) < 2**53):
+            return False
+        return least <= int(value) <= most
+
+    return check
+
+
+def is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, str):
+        return NUMBER.fullmatch(value) is not None and (value[-1] in "Ny" or math.isfinite(float(value)))
+    return isinstance(value, int | float) and -MOST_DOUBLE <= value <= MOST_DOUBLE
+
+
+def is_single(value: Any) -> bool:
+    """A number that a 32-bit float holds."""
+    return is_number(value) and (isinstance(value, str) or abs(value) <= MOST_SINGLE)
+
+
+def is_base64(value: Any) -> bool:
+    return is_text(value) and len(value) % 4 == 0 and BASE64.fullmatch(value) is not None
+
+
+def is_time(value: Any) -> bool:
+    """RFC 3339, as protobuf's Timestamp takes it; the year from 1 to 9999."""
+    if not is_text(value) or not TIMESTAMP.fullmatch(value):
+        return False
+    try:
+        datetime.datetime.fromisoformat(value[:19])
+    except ValueError:
+        return False
+    return True
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Any JSON of protobuf's Value, not nested deeper than its parser goes."""
+    if depth > DEPTH:
+        return False
+    if isinstance(value, str):
+        return is_text(value)
+    if isinstance(value, list):
+        return all(is_plain(item, depth + 1) for item in value)
+    if isinstance(value, dict):
+        return all(is_text(key) and is_plain(item, depth + 1) for key, item in value.items())
+    return value is None or isinstance(value, bool) or is_number(value)
+
+
+CHECKS: Mapping[str, Callable[[Any], bool]] = {
+    "string": is_text,
+    "bytes": is_base64,
+    "bool": lambda value: isinstance(value, bool),
+    "int32": is_integer(-(2**31), 2**31 - 1),
+    "int64": is_integer(-(2**63), 2**63 - 1),
+    "uint32": is_integer(0, 2**32 - 1),
+    "uint64": is_integer(0, 2**64 - 1),
+    "double": is_number,
+    "float": is_single,
+    "google.protobuf.Timestamp": is_time,
+    "google.protobuf.Duration": lambda value: is_text(value) and DURATION.fullmatch(value) is not None,
+    "google.protobuf.FieldMask": lambda value: is_text(value) and FIELD_MASK.fullmatch(value) is not None,
+    "google.protobuf.Value": is_plain,
+    "google.protobuf.Struct": lambda value: isinstance(value, dict) and is_plain(value),
+    "google.protobuf.ListValue": lambda value: isinstance(value, list) and is_plain(value),
+}
+
+
+def wrong(where: str, wanted: str) -> Refusal:
+    return unreadable(f"“{where.rstrip('.')}” has to be {wanted}")
+
+
+def values(content: Any, field: str) -> Iterator[Any]:
+    """What stands at `field` (`a.b`, `a[].b`, the keys of `a{}`): each value that is there."""
+    if content is None:
+        return
+    if not field:
+        yield content
+        return
+    head, _, rest = field.partition(".")
+    name = head.rstrip("[]{}")
+    inner = content.get(name) if isinstance(content, dict) else None
+    if inner is None:
+        return
+    if head.endswith("{}"):
+        yield from keys_of(inner)
+    elif head.endswith("[]"):
+        for item in inner:
+            yield from values(item, rest)
+    else:
+        yield from values(inner, rest)
+
+
+def keys_of(value: Any) -> Iterator[str]:
+    """The keys of a map, also of one in a JSON string (datasets' tags)."""
+    if isinstance(value, str):
+        try:
+            value = strict_json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise unreadable(str(error)) from None
+    if isinstance(value, dict):
+        yield from value

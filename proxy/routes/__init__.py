@@ -1,0 +1,1 @@
+"""MLflow's routes as tables: operations, the served and the refused ones. Pure."""

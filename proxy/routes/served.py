@@ -1,0 +1,301 @@
+"""MLflow 3.17's routes as one table: operation, method, path; grouped by the scopes that a key needs.
+
+Where MLflow serves a route under `/api/` and `/ajax-api/`, the first stands here. `{name}` is one segment,
+`{name:path}` one or more. What no key may call is in `proxy.routes.refused`. Below a route stand the objects
+that it names, as KIND:PLACE:
+
+    on=     what is written or deleted: its owner counts
+    in=     the experiment in which something new is made: its owner counts, or it is shared
+    claim=  a new object whose id the caller chooses
+    new=    a new object, named in MLflow's answer
+    tag=    where the keys of tags are
+
+A place is a field of the request's JSON (`metrics[].model_id`: in each of a list; `tags{}`: the keys of a
+map), `{name}` of the path, or `@name`, a header. PAGES are for the sessions of signed-in people alone. MLflow 3.17.2's handlers are the source: where one takes
+an id from either of two places, both stand here and both must be allowed.
+"""
+
+from keys.rights.scopes import Scope
+from proxy.routes.operations import parse
+from proxy.routes.refused import REFUSED
+
+TABLE: dict[tuple[Scope, ...], str] = {
+    (Scope.TRACKING_READ,): """
+        experiments.search-datasets       POST   /ajax-api/2.0/mlflow/experiments/search-datasets
+        metrics.get-history-bulk          GET    /ajax-api/2.0/mlflow/metrics/get-history-bulk
+        experiments.get                   GET    /api/2.0/mlflow/experiments/get
+        experiments.get-by-name           GET    /api/2.0/mlflow/experiments/get-by-name
+        experiments.search                GET    /api/2.0/mlflow/experiments/search
+        experiments.search                POST   /api/2.0/mlflow/experiments/search
+        logged-models.search              POST   /api/2.0/mlflow/logged-models/search
+        logged-models.get                 GET    /api/2.0/mlflow/logged-models/{model_id}
+        metrics.get-history               GET    /api/2.0/mlflow/metrics/get-history
+        metrics.get-history-bulk-interval GET    /api/2.0/mlflow/metrics/get-history-bulk-interval
+        runs.get                          GET    /api/2.0/mlflow/runs/get
+        runs.search                       POST   /api/2.0/mlflow/runs/search
+        datasets.search                   GET    /api/3.0/mlflow/datasets/search
+        datasets.search                   POST   /api/3.0/mlflow/datasets/search
+        datasets.get                      GET    /api/3.0/mlflow/datasets/{dataset_id}
+        datasets.get-experiments          GET    /api/3.0/mlflow/datasets/{dataset_id}/experiment-ids
+        datasets.get-records              GET    /api/3.0/mlflow/datasets/{dataset_id}/records
+        issues.search                     POST   /api/3.0/mlflow/issues/search
+        issues.get                        GET    /api/3.0/mlflow/issues/{issue_id}
+        label-schemas.get                 GET    /api/3.0/mlflow/label-schemas/get
+        label-schemas.get-by-name         GET    /api/3.0/mlflow/label-schemas/get-by-name
+        label-schemas.list                GET    /api/3.0/mlflow/label-schemas/list
+        review-queues.get                 GET    /api/3.0/mlflow/review-queues/get
+        review-queues.get-by-name         GET    /api/3.0/mlflow/review-queues/get-by-name
+        review-queues.list-items          GET    /api/3.0/mlflow/review-queues/items/list
+        review-queues.list                GET    /api/3.0/mlflow/review-queues/list
+        scorers.get                       GET    /api/3.0/mlflow/scorers/get
+        scorers.list                      GET    /api/3.0/mlflow/scorers/list
+        scorers.online-configs            GET    /api/3.0/mlflow/scorers/online-configs
+        scorers.list-versions             GET    /api/3.0/mlflow/scorers/versions
+    """,
+    (Scope.TRACKING_WRITE,): """
+        experiments.create               POST   /api/2.0/mlflow/experiments/create
+            new=experiment:experiment_id tag=tags[].key
+        experiments.delete-tag           POST   /api/2.0/mlflow/experiments/delete-experiment-tag
+            on=experiment:experiment_id tag=key
+        experiments.restore              POST   /api/2.0/mlflow/experiments/restore
+            on=experiment:experiment_id
+        experiments.set-tag              POST   /api/2.0/mlflow/experiments/set-experiment-tag
+            on=experiment:experiment_id tag=key
+        experiments.update               POST   /api/2.0/mlflow/experiments/update
+            on=experiment:experiment_id
+        logged-models.create             POST   /api/2.0/mlflow/logged-models
+            in=experiment:experiment_id new=logged_model:model.info.model_id tag=tags[].key
+        logged-models.finalize           PATCH  /api/2.0/mlflow/logged-models/{model_id}
+            on=logged_model:{model_id} on=logged_model:model_id
+        logged-models.log-params         POST   /api/2.0/mlflow/logged-models/{model_id}/params
+            on=logged_model:{model_id} on=logged_model:model_id
+        logged-models.set-tags           PATCH  /api/2.0/mlflow/logged-models/{model_id}/tags
+            on=logged_model:{model_id} on=logged_model:model_id tag=tags[].key
+        logged-models.delete-tag         DELETE /api/2.0/mlflow/logged-models/{model_id}/tags/{tag_key}
+            on=logged_model:{model_id} tag={tag_key}
+        runs.create                      POST   /api/2.0/mlflow/runs/create
+            in=experiment:experiment_id new=run:run.info.run_id tag=tags[].key
+        runs.delete-tag                  POST   /api/2.0/mlflow/runs/delete-tag
+            on=run:run_id tag=key
+        runs.log-batch                   POST   /api/2.0/mlflow/runs/log-batch
+            on=run:run_id on=logged_model:metrics[].model_id tag=tags[].key
+        runs.log-inputs                  POST   /api/2.0/mlflow/runs/log-inputs
+            on=run:run_id
+        runs.log-metric                  POST   /api/2.0/mlflow/runs/log-metric
+            on=run:run_id on=run:run_uuid on=logged_model:model_id
+        runs.log-model                   POST   /api/2.0/mlflow/runs/log-model
+            on=run:run_id
+        runs.log-parameter               POST   /api/2.0/mlflow/runs/log-parameter
+            on=run:run_id on=run:run_uuid
+        runs.log-outputs                 POST   /api/2.0/mlflow/runs/outputs
+            on=run:run_id on=logged_model:models[].model_id
+        runs.restore                     POST   /api/2.0/mlflow/runs/restore
+            on=run:run_id
+        runs.set-tag                     POST   /api/2.0/mlflow/runs/set-tag
+            on=run:run_id on=run:run_uuid tag=key
+        runs.update                      POST   /api/2.0/mlflow/runs/update
+            on=run:run_id on=run:run_uuid
+        datasets.create                  POST   /api/3.0/mlflow/datasets/create
+            in=experiment:experiment_ids[] new=dataset:dataset.dataset_id
+        datasets.add-experiments         POST   /api/3.0/mlflow/datasets/{dataset_id}/add-experiments
+            on=dataset:{dataset_id} in=experiment:experiment_ids[]
+        datasets.upsert-records          POST   /api/3.0/mlflow/datasets/{dataset_id}/records
+            on=dataset:{dataset_id}
+        datasets.remove-experiments      POST   /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments
+            on=dataset:{dataset_id}
+        datasets.set-tags                PATCH  /api/3.0/mlflow/datasets/{dataset_id}/tags
+            on=dataset:{dataset_id} tag=tags{}
+        datasets.delete-tag              DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key}
+            on=dataset:{dataset_id} tag={key}
+        issues.create                    POST   /api/3.0/mlflow/issues
+            in=experiment:experiment_id new=issue:issue.issue_id
+        issues.update                    PATCH  /api/3.0/mlflow/issues/{issue_id}
+            on=issue:{issue_id} on=issue:issue_id
+        label-schemas.create             POST   /api/3.0/mlflow/label-schemas/create
+            in=experiment:experiment_id new=label_schema:label_schema.schema_id
+        label-schemas.update             PATCH  /api/3.0/mlflow/label-schemas/update
+            on=label_schema:schema_id
+        review-queues.create             POST   /api/3.0/mlflow/review-queues/create
+            in=experiment:experiment_id new=review_queue:review_queue.queue_id
+        review-queues.get-or-create-user POST   /api/3.0/mlflow/review-queues/get-or-create-user
+            in=experiment:experiment_id
+        review-queues.add-items          POST   /api/3.0/mlflow/review-queues/items/add
+            on=review_queue:queue_id
+        review-queues.remove-items       POST   /api/3.0/mlflow/review-queues/items/remove
+            on=review_queue:queue_id
+        review-queues.set-item-status    POST   /api/3.0/mlflow/review-queues/items/set-status
+            on=review_queue:queue_id
+        review-queues.update             POST   /api/3.0/mlflow/review-queues/update
+            on=review_queue:queue_id
+    """,
+    (Scope.TRACKING_DELETE,): """
+        experiments.delete      POST   /api/2.0/mlflow/experiments/delete
+            on=experiment:experiment_id
+        logged-models.delete    DELETE /api/2.0/mlflow/logged-models/{model_id}
+            on=logged_model:{model_id}
+        runs.delete             POST   /api/2.0/mlflow/runs/delete
+            on=run:run_id
+        datasets.delete         DELETE /api/3.0/mlflow/datasets/{dataset_id}
+            on=dataset:{dataset_id}
+        datasets.delete-records DELETE /api/3.0/mlflow/datasets/{dataset_id}/records
+            on=dataset:{dataset_id}
+        label-schemas.delete    DELETE /api/3.0/mlflow/label-schemas/delete
+            on=label_schema:schema_id
+        review-queues.delete    POST   /api/3.0/mlflow/review-queues/delete
+            on=review_queue:queue_id
+        scorers.delete          DELETE /api/3.0/mlflow/scorers/delete
+            on=experiment:experiment_id
+    """,
+    (Scope.REGISTRY_READ,): """
+        model-versions.get                    GET    /api/2.0/mlflow/model-versions/get
+        model-versions.get-download-uri       GET    /api/2.0/mlflow/model-versions/get-download-uri
+        model-versions.search                 GET    /api/2.0/mlflow/model-versions/search
+        registered-models.get-by-alias        GET    /api/2.0/mlflow/registered-models/alias
+        registered-models.get                 GET    /api/2.0/mlflow/registered-models/get
+        registered-models.get-latest-versions GET    /api/2.0/mlflow/registered-models/get-latest-versions
+        registered-models.get-latest-versions POST   /api/2.0/mlflow/registered-models/get-latest-versions
+        registered-models.search              GET    /api/2.0/mlflow/registered-models/search
+        mcp-servers.search                    GET    /api/3.0/mlflow/mcp-servers
+        mcp-servers.search-endpoints          GET    /api/3.0/mlflow/mcp-servers/endpoints
+        mcp-servers.get                       GET    /api/3.0/mlflow/mcp-servers/{name:path}
+        mcp-servers.get-by-alias              GET    /api/3.0/mlflow/mcp-servers/{name:path}/aliases/{alias:path}
+        mcp-servers.list-endpoints            GET    /api/3.0/mlflow/mcp-servers/{name:path}/endpoints
+        mcp-servers.get-endpoint              GET    /api/3.0/mlflow/mcp-servers/{name:path}/endpoints/{endpoint_id}
+        mcp-servers.list-versions             GET    /api/3.0/mlflow/mcp-servers/{name:path}/versions
+        mcp-servers.get-version               GET    /api/3.0/mlflow/mcp-servers/{name:path}/versions/{version:path}
+    """,
+    (Scope.REGISTRY_WRITE,): """
+        model-versions.create           POST   /api/2.0/mlflow/model-versions/create
+            on=registered_model:name on=logged_model:model_id new=model_version:model_version.version tag=tags[].key
+        model-versions.delete-tag       DELETE /api/2.0/mlflow/model-versions/delete-tag
+            on=registered_model:name tag=key
+        model-versions.set-tag          POST   /api/2.0/mlflow/model-versions/set-tag
+            on=registered_model:name tag=key
+        model-versions.transition-stage POST   /api/2.0/mlflow/model-versions/transition-stage
+            on=registered_model:name
+        model-versions.update           PATCH  /api/2.0/mlflow/model-versions/update
+            on=registered_model:name
+        registered-models.delete-alias  DELETE /api/2.0/mlflow/registered-models/alias
+            on=registered_model:name
+        registered-models.set-alias     POST   /api/2.0/mlflow/registered-models/alias
+            on=registered_model:name
+        registered-models.create        POST   /api/2.0/mlflow/registered-models/create
+            new=registered_model:registered_model.name tag=tags[].key
+        registered-models.delete-tag    DELETE /api/2.0/mlflow/registered-models/delete-tag
+            on=registered_model:name tag=key
+        registered-models.rename        POST   /api/2.0/mlflow/registered-models/rename
+            on=registered_model:name
+        registered-models.set-tag       POST   /api/2.0/mlflow/registered-models/set-tag
+            on=registered_model:name tag=key
+        registered-models.update        PATCH  /api/2.0/mlflow/registered-models/update
+            on=registered_model:name
+    """,
+    (Scope.REGISTRY_DELETE,): """
+        model-versions.delete    DELETE /api/2.0/mlflow/model-versions/delete
+            on=registered_model:name
+        registered-models.delete DELETE /api/2.0/mlflow/registered-models/delete
+            on=registered_model:name
+    """,
+    (Scope.ARTIFACTS_READ,): """
+        logged-models.get-artifact       GET    /ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files
+        artifacts.list                   GET    /api/2.0/mlflow-artifacts/artifacts
+        artifacts.download               GET    /api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}
+        artifacts.presigned              GET    /api/2.0/mlflow-artifacts/presigned/{artifact_path:path}
+        artifacts.list-run               GET    /api/2.0/mlflow/artifacts/list
+        artifacts.presigned-download-url POST   /api/2.0/mlflow/artifacts/presigned-download-url
+        logged-models.list-artifacts     GET    /api/2.0/mlflow/logged-models/{model_id}/artifacts/directories
+    """,
+    (Scope.ARTIFACTS_WRITE,): """
+        artifacts.upload               PUT    /api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}
+            on=artifact:{artifact_path}
+        artifacts.mpu-abort            POST   /api/2.0/mlflow-artifacts/mpu/abort/{artifact_path:path}
+            on=artifact:{artifact_path}
+        artifacts.mpu-complete         POST   /api/2.0/mlflow-artifacts/mpu/complete/{artifact_path:path}
+            on=artifact:{artifact_path}
+        artifacts.mpu-create           POST   /api/2.0/mlflow-artifacts/mpu/create/{artifact_path:path}
+            on=artifact:{artifact_path}
+        artifacts.presigned-upload-url POST   /api/2.0/mlflow/artifacts/presigned-upload-url
+            on=run:run_id on=logged_model:model_id
+    """,
+    (Scope.ARTIFACTS_DELETE,): """
+        artifacts.delete DELETE /api/2.0/mlflow-artifacts/artifacts/{artifact_path:path}
+            on=artifact:{artifact_path}
+    """,
+    (Scope.TRACES_READ,): """
+        traces.get-artifact                 GET    /ajax-api/2.0/mlflow/get-trace-artifact
+        traces.get-artifact                 GET    /ajax-api/3.0/mlflow/get-trace-artifact
+        traces.search-v2                    GET    /api/2.0/mlflow/traces
+        traces.get-info-v2                  GET    /api/2.0/mlflow/traces/{request_id}/info
+        traces.batch-get                    GET    /api/3.0/mlflow/traces/batchGet
+        traces.batch-get-infos              POST   /api/3.0/mlflow/traces/batchGetInfos
+        traces.calculate-filter-correlation POST   /api/3.0/mlflow/traces/calculate-filter-correlation
+        traces.get                          GET    /api/3.0/mlflow/traces/get
+        traces.metrics                      POST   /api/3.0/mlflow/traces/metrics
+        traces.search                       POST   /api/3.0/mlflow/traces/search
+        traces.get-info                     GET    /api/3.0/mlflow/traces/{trace_id}
+        assessments.get                     GET    /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
+    """,
+    (Scope.TRACES_WRITE,): """
+        traces.start-v2     POST   /api/2.0/mlflow/traces
+            in=experiment:experiment_id new=trace:trace_info.request_id tag=tags[].key
+        traces.link-prompts POST   /api/2.0/mlflow/traces/link-prompts
+            on=trace:trace_id
+        traces.link-to-run  POST   /api/2.0/mlflow/traces/link-to-run
+            on=run:run_id
+        traces.end-v2       PATCH  /api/2.0/mlflow/traces/{request_id}
+            on=trace:{request_id} on=trace:request_id tag=tags[].key
+        traces.delete-tag   DELETE /api/2.0/mlflow/traces/{request_id}/tags
+            on=trace:{request_id} tag=key
+        traces.set-tag      PATCH  /api/2.0/mlflow/traces/{request_id}/tags
+            on=trace:{request_id} tag=key
+        traces.start        POST   /api/3.0/mlflow/traces
+            in=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id claim=trace:trace.trace_info.trace_id tag=trace.trace_info.tags{}
+        assessments.create  POST   /api/3.0/mlflow/traces/{trace_id}/assessments
+            on=trace:{trace_id}
+        assessments.update  PATCH  /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
+            on=trace:{trace_id}
+        traces.delete-tag   DELETE /api/3.0/mlflow/traces/{trace_id}/tags
+            on=trace:{trace_id} tag=key
+        traces.set-tag      PATCH  /api/3.0/mlflow/traces/{trace_id}/tags
+            on=trace:{trace_id} tag=key
+        traces.export-otlp  POST   /v1/traces
+            in=experiment:@x-mlflow-experiment-id on=run:@x-mlflow-run-id claim=trace:otlp
+    """,
+    (Scope.TRACES_DELETE,): """
+        traces.delete      POST   /api/2.0/mlflow/traces/delete-traces
+            on=trace:request_ids[]
+        traces.delete      POST   /api/3.0/mlflow/traces/delete-traces
+            on=trace:request_ids[]
+        assessments.delete DELETE /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}
+            on=trace:{trace_id}
+    """,
+    # It answers with runs, versions and artifact listings alike, and cannot write.
+    (Scope.TRACKING_READ, Scope.REGISTRY_READ, Scope.ARTIFACTS_READ): """
+        graphql.query GET    /graphql
+        graphql.query POST   /graphql
+    """,
+    # What clients probe: any key.
+    (): """
+        meta.server-info GET    /api/3.0/mlflow/server-info
+        meta.health      GET    /health
+        meta.version     GET    /version
+    """,
+}
+
+
+PAGES: dict[tuple[Scope, ...], str] = {
+    (): """
+        pages.index                GET    /
+        pages.file                 GET    /static-files/{path:path}
+    """,
+    (Scope.ARTIFACTS_READ,): """
+        pages.get-artifact         GET    /get-artifact
+        pages.get-version-artifact GET    /model-versions/get-artifact
+    """,
+}
+
+OPERATIONS = (
+    parse(TABLE)
+    + parse(PAGES, only_browsers="it is part of MLflow's web pages, which are for signed-in browsers")
+    + REFUSED
+)

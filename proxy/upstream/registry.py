@@ -1,0 +1,159 @@
+"""MLflow's registry as it is, asked over its REST API in the portal's own name."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from django.conf import settings
+
+from keys.refusals import Refusal
+from proxy.request import messages, paths
+from proxy.request.messages import Json
+from proxy.upstream.client import send
+
+API = "/api/2.0/mlflow"
+PAGE = 500  # objects; MLflow's limit is 1000 for models
+# MLflow's searches leave prompts out unless asked for them (store/model_registry/sqlalchemy_store.py).
+PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
+
+
+PLAIN = re.compile(r"[\w .+@/-]+")
+
+Query = Sequence[tuple[str, str]]
+
+
+class RegistryError(Exception):
+    """MLflow cannot be asked, or did not answer as it should. The message, a sentence or more, is for the operator."""
+
+
+class Registry:
+    """The MLflow at `url`. Every method raises RegistryError."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def ask(self, method: str, path: str, query: Query = (), body: Json | None = None) -> tuple[int, Json]:
+        """MLflow's status and JSON; a status of 500 and more is an error."""
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            answer = send(
+                self.url,
+                method=method,
+                path=path,
+                query=urlencode(query),
+                headers=headers,
+                body=None if body is None else json.dumps(body).encode(),
+            )
+            content = answer.peek()
+        except Refusal as refusal:
+            raise RegistryError(refusal.message) from refusal
+        try:
+            found = messages.decode(content)
+        except Refusal as refusal:
+            raise RegistryError(
+                f"MLflow answered {method} {path} with something that is not JSON."
+            ) from refusal
+        if answer.status >= 500 or answer.status in (401, 403, 407):
+            raise RegistryError(f"MLflow answered {method} {path} with status {answer.status}.")
+        return answer.status, found
+
+    def get(self, path: str, query: Query = ()) -> Json | None:
+        """What is there; None if MLflow has no such thing (or takes its name for malformed)."""
+        status, content = self.ask("GET", path, query)
+        if status in (400, 404):
+            return None
+        if status != 200:
+            raise RegistryError(f"MLflow answered GET {path} with status {status}.")
+        return content
+
+    def one(self, field: str, path: str, query: Query = ()) -> Json | None:
+        found = self.get(path, query)
+        if found is None:
+            return None
+        thing = found.get(field)
+        if not isinstance(thing, dict):
+            raise RegistryError(f"MLflow answered GET {path} without “{field}”.")
+        return thing
+
+    def model(self, name: str) -> Json | None:
+        return self.one("registered_model", f"{API}/registered-models/get", [("name", name)])
+
+    def version(self, name: str, version: str) -> Json | None:
+        query = [("name", name), ("version", version)]
+        return self.one("model_version", f"{API}/model-versions/get", query)
+
+    def logged_model(self, model_id: str) -> Json | None:
+        return self.one("model", f"{API}/logged-models/{paths.encode(model_id)}")
+
+    def models(self) -> Iterator[Json]:
+        """Every registered model, prompts too."""
+        for condition in ("", PROMPTS):
+            yield from self.pages(
+                "registered-models/search", "registered_models", filter=condition, order_by="name ASC"
+            )
+
+    def versions(self, name: str | None = None) -> Iterator[Json]:
+        """Every version, or those of one model; of prompts too."""
+        condition = "" if name is None else quoted(name)
+        for prompts in ("", PROMPTS):
+            search = " AND ".join(part for part in (condition, prompts) if part)
+            found = self.pages(
+                "model-versions/search",
+                "model_versions",
+                filter=search,
+                order_by=["name ASC", "version_number ASC"],
+            )
+            yield from (version for version in found if name in (None, version["name"]))
+
+    def logged_models(self, experiment_id: str) -> Iterator[Json]:
+        """Every logged model of an experiment."""
+        token = None
+        while True:
+            asked: Json = {"experiment_ids": [experiment_id], "max_results": 50}
+            if token:
+                asked["page_token"] = token
+            status, content = self.ask("POST", f"{API}/logged-models/search", body=asked)
+            if status != 200:
+                return
+            yield from content.get("models", [])
+            token = content.get("next_page_token")
+            if not token:
+                return
+
+    def pages(self, path: str, field: str, **query: Any) -> Iterator[Json]:
+        """Each object of a search, page by page."""
+        asked = [
+            (name, item)
+            for name, value in query.items()
+            for item in (value if isinstance(value, list) else [value])
+            if item
+        ]
+        token = ""
+        while True:
+            more = [("page_token", token)] if token else []
+            limit = ("max_results", str(PAGE))
+            status, content = self.ask("GET", f"{API}/{path}", [*asked, limit, *more])
+            if status != 200:
+                raise RegistryError(f"MLflow refused {path} ({content.get('message', status)}).")
+            yield from content.get(field, [])
+            token = content.get("next_page_token") or ""
+            if not token:
+                return
+
+
+def quoted(name: str) -> str:
+    """A search's condition for a name; "", which is none, if MLflow's language might not take it (it knows no
+    escapes)."""
+    return f"name = '{name}'" if PLAIN.fullmatch(name) else ""
+
+
+def tags(thing: Json) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in thing.get("tags", [])}
+
+
+def registries() -> dict[str, Registry]:
+    """The registry of each environment that has one."""
+    urls = {"live": settings.MLFLOW_URL, "test": settings.MLFLOW_TEST_URL}
+    return {environment: Registry(url) for environment, url in urls.items() if url}

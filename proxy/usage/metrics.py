@@ -1,0 +1,58 @@
+"""What is counted of each call. Labels come from tables in the code, never from callers, so that their number is
+bounded. In several processes prometheus_client keeps the numbers in files (`portal.http.metrics`)."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from proxy.routes.served import OPERATIONS
+from proxy.usage.record import Passage
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+UNMATCHED, PORTAL = "unmatched", "portal"  # refused before MLflow's route was known; the portal's own pages
+CLASSES = {
+    operation.name: str(operation.scopes[0]) if operation.scopes else "meta" for operation in OPERATIONS
+}
+
+CALLS = Counter(
+    "hokusai_calls", "Calls that have ended, by first scope of their operation.", ["operation", "status"]
+)
+CALL_SECONDS = Histogram(
+    "hokusai_call_seconds", "From a call's arrival to its last byte.", ["operation"], buckets=SECONDS
+)
+UPSTREAM_SECONDS = Histogram(
+    "hokusai_upstream_seconds", "MLflow's part: until its answer begins.", ["operation"], buckets=SECONDS
+)
+IN_FLIGHT = Gauge(
+    "hokusai_requests_in_flight", "Requests of every kind that have not ended.", multiprocess_mode="livesum"
+)
+BYTES_IN = Counter("hokusai_received_bytes", "Bytes of bodies from callers.", ["operation"])
+BYTES_OUT = Counter("hokusai_sent_bytes", "Bytes of bodies to callers.", ["operation"])
+REFUSALS = Counter("hokusai_refusals", "Calls not served or broken off, by reason.", ["reason"])
+KEYLESS = Counter("hokusai_keyless_attempts", "Calls without a valid key, by reason.", ["reason"])
+
+
+def count(passage: Passage, *, seconds: float) -> None:
+    """A call to MLflow has ended."""
+    name = CLASSES.get(passage.operation, UNMATCHED)
+    CALLS.labels(name, status_class(passage.status)).inc()
+    CALL_SECONDS.labels(name).observe(seconds)
+    if passage.upstream_ms:
+        UPSTREAM_SECONDS.labels(name).observe(passage.upstream_ms / 1000)
+    if passage.bytes_in:
+        BYTES_IN.labels(name).inc(passage.bytes_in)
+    if passage.bytes_out:
+        BYTES_OUT.labels(name).inc(passage.bytes_out)
+    if passage.reason:
+        REFUSALS.labels(passage.reason).inc()
+        if passage.caller is None and passage.status in (400, 401):
+            KEYLESS.labels(passage.reason).inc()
+
+
+def count_page(*, status: int, seconds: float, sent: int) -> None:
+    """An answer of the portal's own has ended: a page, the API, a health check."""
+    CALLS.labels(PORTAL, status_class(status)).inc()
+    CALL_SECONDS.labels(PORTAL).observe(seconds)
+    BYTES_OUT.labels(PORTAL).inc(sent)
+
+
+def status_class(status: int) -> str:
+    return f"{status // 100}xx"

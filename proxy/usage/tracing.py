@@ -1,0 +1,131 @@
+"""The portal's own spans, sent by OTLP over HTTP where OpenTelemetry's environment variables say.
+
+Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the libraries are those of the extra `telemetry`. A call is one
+span, which continues the caller's trace, and MLflow's part in it another, which MLflow's own may continue.
+"""
+
+import atexit
+import contextlib
+import importlib.util
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the server's parent asks here before there are models
+    from proxy.usage.record import Passage
+
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+LIBRARIES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
+SERVICE = "hokusai-registry-portal"
+FLUSH_SECONDS = 2.0
+
+_starting = threading.Lock()
+_provider: Any = None
+_tracer: Any = None
+
+
+def is_wanted() -> bool:
+    return any(os.environ.get(name) for name in ENDPOINTS) and (
+        os.environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+        and os.environ.get("OTEL_TRACES_EXPORTER", "otlp") != "none"
+    )
+
+
+def is_installed() -> bool:
+    try:
+        return all(importlib.util.find_spec(name) for name in LIBRARIES)
+    except ImportError:
+        return False
+
+
+def start() -> None:
+    """Begin to send this process's spans; once, after it was forked."""
+    global _provider, _tracer
+    if not is_wanted():
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    with _starting:
+        if _tracer is None:
+            name = os.environ.get("OTEL_SERVICE_NAME", SERVICE)
+            resource = Resource.create({"service.name": name})
+            _provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+            atexit.register(flush)
+            _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            _tracer = _provider.get_tracer(SERVICE)
+
+
+def flush() -> None:
+    """Send what there is, for a process that is about to end: a collector that is away does not keep it."""
+    if _provider is not None:
+        sender = threading.Thread(target=_provider.force_flush, daemon=True)
+        sender.start()
+        sender.join(FLUSH_SECONDS)
+
+
+def begin(passage: "Passage", meta: Mapping[str, Any]) -> None:
+    """The call's span begins; it is a part of the trace that the caller's `traceparent` names."""
+    if _tracer is None:
+        return
+    from opentelemetry.trace import SpanKind
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    carrier = {name: meta.get(f"HTTP_{name.upper()}", "") for name in ("traceparent", "tracestate")}
+    passage.span = _tracer.start_span(
+        passage.method[:16],
+        context=TraceContextTextMapPropagator().extract(carrier),
+        kind=SpanKind.SERVER,
+        start_time=int(passage.at * 1e9),
+    )
+
+
+@contextlib.contextmanager
+def upstream(passage: "Passage", headers: dict[str, str]) -> Iterator[None]:
+    """MLflow's part, until its answer begins. `headers`, on their way to MLflow, then name this span."""
+    if passage.span is None:
+        yield
+        return
+    from opentelemetry.trace import SpanKind, set_span_in_context
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    with _tracer.start_as_current_span(
+        passage.operation,
+        context=set_span_in_context(passage.span),
+        kind=SpanKind.CLIENT,
+        record_exception=False,
+    ) as span:
+        for name in [name for name in headers if name.lower() in ("traceparent", "tracestate")]:
+            del headers[name]
+        TraceContextTextMapPropagator().inject(headers, context=set_span_in_context(span))
+        yield
+
+
+def end(passage: "Passage") -> None:
+    """The call has ended. What the span says is what the usage log says; no path, no header, no body."""
+    span, passage.span = passage.span, None
+    if span is None:
+        return
+    from opentelemetry.trace import StatusCode
+
+    caller = passage.caller
+    about = {
+        "http.request.method": passage.method[:16],
+        "http.response.status_code": passage.status,
+        "http.request.body.size": passage.bytes_in,
+        "http.response.body.size": passage.bytes_out,
+        "client.address": passage.address,
+        "hokusai.operation": passage.operation,
+        "hokusai.request_id": passage.request_id,
+        "hokusai.reason": passage.reason,
+        "hokusai.key_id": caller.key_id if caller else "",
+        "hokusai.user_id": caller.user.public_id if caller else "",
+    }
+    span.update_name(passage.operation or f"{passage.method[:16]} refused")
+    span.set_attributes({name: value for name, value in about.items() if value != ""})
+    if passage.status >= 500:
+        span.set_status(StatusCode.ERROR, passage.reason)
+    span.end()

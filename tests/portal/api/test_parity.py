@@ -1,0 +1,277 @@
+"""What one of the web, the API and the commands can do, the others can too, or this says why not.
+
+A page, a field that a page edits, an address of the API or a command that is not in this table fails here: whoever
+adds one decides what the other two are to do.
+"""
+
+import re
+from dataclasses import dataclass
+
+import pytest
+from django.contrib import admin
+from django.core.management import get_commands, load_command_class
+from django.http import HttpRequest
+from django.urls import get_resolver
+
+from keys.models import User
+from portal.api.schema import schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Can:
+    """What can be done, by URL names of pages (`name.field` for what the page's form edits), operations of the API, and
+    commands with the options that it takes. `because`: why one lacks it."""
+
+    web: str = ""
+    api: str = ""
+    command: str = ""
+    because: str = ""
+
+
+KEY = "admin:keys_apikey_"
+CAPABILITIES = {
+    "see and search keys": Can(
+        web=f"{KEY}changelist {KEY}export {KEY}change {KEY}find account account-key palette",
+        api="keys_list keys_read",
+        command="list_keys",
+    ),
+    "issue a key": Can(web=f"{KEY}add account-issue", api="keys_issue", command="issue_key"),
+    "change a key's rights": Can(web=f"{KEY}rights", api="keys_change", command="change_key"),
+    "rotate a key": Can(web=f"{KEY}rotate account-rotate", api="keys_rotate", command="rotate_key"),
+    "pause a key": Can(web=f"{KEY}pause", api="keys_pause", command="pause_key"),
+    "resume a key": Can(web=f"{KEY}resume", api="keys_resume", command="resume_key"),
+    "revoke a key": Can(web=f"{KEY}revoke account-revoke", api="keys_revoke", command="revoke_key"),
+    "see what happened to keys": Can(
+        web="admin:keys_keyevent_changelist admin:keys_keyevent_change "
+        f"admin:keys_keyevent_history {KEY}history",
+        api="events_list keys_events",
+        command="list_events",
+    ),
+    "export what happened to keys": Can(
+        web="admin:keys_keyevent_export",
+        command="list_events --csv",
+        because="Programs read the list, page by page: it has more than the file.",
+    ),
+    "report a key that was found": Can(
+        web="report-leak",
+        api="api/v1/leaks",
+        because="Who finds one has no account here, and no shell; who has a shell revokes the key.",
+    ),
+    "try a call": Can(web="try-call", api="keys_try", command="may"),
+    "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
+    "quarantine versions": Can(web="incident", api="keys_quarantine", command="quarantine"),
+    "see users": Can(
+        web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
+        api="users_list users_read",
+        command="list_users",
+    ),
+    "invite a user": Can(web="admin:keys_user_invite", api="users_invite", command="invite_user"),
+    "withdraw an invitation": Can(
+        web="admin:keys_user_withdraw",
+        api="users_withdraw_invitation",
+        command="invite_user --withdraw",
+    ),
+    "add a user": Can(web="admin:keys_user_add", api="users_add", command="issue_key invite_user"),
+    "rename a user": Can(
+        web="admin:keys_user_change.username",
+        because="Programs know users by their ids, which stay (docs/staff.md).",
+    ),
+    "correct a user's address": Can(
+        web="admin:keys_user_change.email",
+        because="Links and alerts go there: a person who is signed in, and is named for it (docs/staff.md).",
+    ),
+    "give a user rights in the portal": Can(
+        web="admin:keys_user_change.is_staff admin:keys_user_change.is_superuser "
+        "admin:keys_user_change.groups admin:keys_user_change.user_permissions",
+        because="A superuser who is signed in, and is named for it: no key, no script (docs/staff.md).",
+    ),
+    "set a user's password": Can(
+        web="admin:auth_user_password_change",
+        because="Programs make a link, with which the user alone knows the password (docs/staff.md).",
+    ),
+    "say who an identity of the provider is": Can(
+        command="link_identity",
+        because="Whoever links an identity to a user can be that user; a verified address links by itself.",
+    ),
+    "shut a user out": Can(
+        web="admin:keys_user_deactivate", api="users_deactivate", command="deactivate_user"
+    ),
+    "let a user in again": Can(
+        web="admin:keys_user_reactivate", api="users_reactivate", command="deactivate_user --undo"
+    ),
+    "help who lost phone and recovery codes": Can(
+        web="admin:keys_user_remove_factors",
+        command="remove_second_factors",
+        because="A key that is stolen must not open its user's account.",
+    ),
+    "see owners": Can(
+        web="admin:proxy_owner_changelist admin:proxy_owner_export admin:proxy_owner_change admin:proxy_owner_history",
+        api="owners_list",
+        because="A command would print millions of rows; hand_over --dry-run counts a user's.",
+    ),
+    "hand over": Can(web="admin:proxy_owner_hand_over", api="users_hand_over", command="hand_over"),
+    "share an experiment": Can(
+        web="admin:proxy_owner_share", api="experiments_share", command="share_experiment"
+    ),
+    "see calls": Can(
+        web="admin:proxy_call_changelist admin:proxy_call_change admin:proxy_call_find admin:proxy_call_history "
+        "account-calls account-call account-find",
+        api="calls_list calls_read",
+        command="list_calls",
+    ),
+    "export calls": Can(
+        web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls --csv"
+    ),
+    "see usage": Can(web="admin:index account-usage", api="usage", command="usage"),
+    "see registrations": Can(
+        web="admin:proxy_registration_changelist admin:proxy_registration_change admin:proxy_registration_find "
+        "admin:proxy_registration_model admin:proxy_registration_history account-registrations account-model",
+        api="registrations_list registrations_read",
+        command="list_registrations",
+    ),
+    "export registrations": Can(
+        web="admin:proxy_registration_export account-registrations-download",
+        api="registrations_export",
+        command="list_registrations --csv",
+    ),
+    "check the ledger": Can(
+        api="ledger_head ledger_verify",
+        command="verify_ledger",
+        because="Who checks it wants the answer from outside the portal's pages, and keeps heads in files.",
+    ),
+    "see how the portal does": Can(web="admin:index admin-health", api="health", command="doctor"),
+    "see what administrators did in the pages": Can(
+        web="admin:admin_logentry_changelist admin:admin_logentry_export admin:admin_logentry_change "
+        "admin:admin_logentry_history",
+        api="admin_log_list",
+        because="Commands are called beside the database; what was done to keys is told by list_events.",
+    ),
+    "see who I am": Can(web="account", api="me", because="The command line is nobody in particular."),
+    "wait for a key's first call": Can(web="key-connection", api="keys_read", command="list_keys"),
+    "introspect a key": Can(api="introspect", because="Other services ask it; people search for the key."),
+    "see settings in force": Can(
+        web="settings-in-force",
+        api="settings",
+        because="A command would tell its own environment, which need not be the running portal's.",
+    ),
+    "settle the ledger with MLflow": Can(
+        command="reconcile",
+        because="It reads the whole of MLflow, and what to import or write off is decided by who runs both.",
+    ),
+    "run the portal": Can(
+        command="up partitions mlflow_table alerts leak_patterns",
+        because="For the machine that it runs on, and who runs it.",
+    ),
+}
+# Not about keys, users or records: signing in and what is one's own there, documents, MLflow's addresses, what machines
+# ask about the portal, and what Django's admin brings along and the portal closes (nobody adds, deletes or edits by the
+# generic forms).
+OTHER = """
+    account_login account_logout account_inactive account_signup account_reauthenticate account_change_password
+    account_set_password account_reset_password account_reset_password_done account_reset_password_from_key
+    account_reset_password_from_key_done invitation invitation-link
+    socialaccount_login_error socialaccount_login_cancelled openid_connect_login openid_connect_callback
+    mfa_index mfa_authenticate mfa_reauthenticate mfa_activate_totp mfa_deactivate_totp
+    mfa_view_recovery_codes mfa_generate_recovery_codes mfa_download_recovery_codes
+    mfa_list_webauthn mfa_add_webauthn mfa_reauthenticate_webauthn mfa_remove_webauthn mfa_edit_webauthn
+    mfa_login_webauthn
+    home docs docs-operations docs-page
+    mlflow api-mlflow metrics health health-live health-ready health-mlflow
+    admin:login admin:logout admin:password_change admin:password_change_done admin:autocomplete admin:jsi18n
+    admin:view_on_site admin:app_list admin:search
+    admin:proxy_owner_add admin:proxy_registration_add admin:proxy_call_add admin:keys_keyevent_add
+    admin:admin_logentry_add
+    admin:proxy_owner_delete admin:proxy_registration_delete admin:proxy_call_delete admin:keys_keyevent_delete
+    admin:admin_logentry_delete admin:keys_user_delete admin:keys_apikey_delete
+"""
+OTHER_OPERATIONS = {"api/v1", "api/v1/schema", "api/v1/docs"}  # what the API says of itself
+API = "api/v1/"
+
+
+def addresses(resolver=None, prefix: str = "", space: str = ""):
+    """Every address of the portal, with its name, if it has one."""
+    for pattern in (resolver or get_resolver()).url_patterns:
+        path = prefix + str(pattern.pattern)
+        if hasattr(pattern, "url_patterns"):
+            yield from addresses(pattern, path, pattern.namespace or space)
+        else:
+            yield path, pattern.name and (f"{space}:{pattern.name}" if space else pattern.name)
+
+
+def pages() -> set[str]:
+    return {name for path, name in addresses() if name and not path.startswith(API)} | edited()
+
+
+def edited() -> set[str]:
+    """The fields that a superuser edits by the admin's generic forms."""
+    request = HttpRequest()
+    request.user = User(is_staff=True, is_superuser=True)
+    return {
+        f"admin:{model._meta.app_label}_{model._meta.model_name}_change.{name}"
+        for model, pages in admin.site._registry.items()
+        if pages.has_change_permission(request)
+        for name, field in pages.get_form(request, model(), change=True).base_fields.items()
+        if not field.disabled
+    }
+
+
+def operations() -> set[str]:
+    """Those of the schema by their ids, addresses beside it as they are."""
+    paths = schema()["paths"]
+    described = {operation["operationId"] for methods in paths.values() for operation in methods.values()}
+    there = {
+        re.sub(r"<str:(\w+)>", r"{\1}", path).rstrip("/") for path, _ in addresses() if path.startswith(API)
+    }
+    return described | (there - {path.strip("/") for path in paths})
+
+
+def commands() -> set[str]:
+    """The portal's own."""
+    return {name for name, app in get_commands().items() if app in ("keys", "proxy", "portal")}
+
+
+def table(side: str) -> set[str]:
+    return {name for can in CAPABILITIES.values() for name in getattr(can, side).split()}
+
+
+def options(can: Can):
+    """What the row asks of commands: each with the options that follow it."""
+    for command in re.findall(r"\w+(?: --\S+)*", can.command):
+        name, *given = command.split()
+        yield name, given
+
+
+def taken(command: str) -> set[str]:
+    parser = load_command_class(get_commands()[command], command).create_parser("manage.py", command)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def test_every_page_and_field_is_in_the_table_or_another():
+    assert pages() == table("web") | {*OTHER.split()}
+    assert table("web") & {*OTHER.split()} == set()
+
+
+def test_every_operation_of_the_api_is_in_the_table():
+    assert operations() == table("api") | OTHER_OPERATIONS
+
+
+def test_every_command_is_in_the_table():
+    assert commands() == {name for can in CAPABILITIES.values() for name, _ in options(can)}
+
+
+@pytest.mark.parametrize("name", CAPABILITIES)
+def test_commands_take_the_options_that_the_table_names(name):
+    for command, given in options(CAPABILITIES[name]):
+        assert {*given} <= taken(command)
+
+
+def test_programs_read_every_command_but_those_that_start_or_print_files():
+    without = {command for command in commands() if "--json" not in taken(command)}
+    assert without == {"up", "mlflow_table", "leak_patterns"}
+
+
+@pytest.mark.parametrize("name", CAPABILITIES)
+def test_what_one_can_do_the_others_can_or_the_table_says_why_not(name):
+    can = CAPABILITIES[name]
+
+    assert bool(can.because) == (not (can.web and can.api and can.command)), name

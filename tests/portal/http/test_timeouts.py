@@ -1,0 +1,118 @@
+"""What a thread reads from and writes to, on a pair of sockets."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from gunicorn.http.body import LengthReader
+
+from portal.http import timeouts
+from portal.http.connections import Connection
+from portal.http.timeouts import PatientSocket, PatientUnreader, WholePieces
+from tests.portal.http.test_connections import everything
+from tests.portals import wait_for
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, PatientSocket]]:
+    near, far = socket.socketpair()
+    patient = PatientSocket(fileno=far.detach())
+    yield near, patient
+    near.close()
+    patient.close()
+
+
+def test_a_socket_with_a_thread_waits_for_so_long(pair, monkeypatch):
+    monkeypatch.setattr(timeouts, "IDLE_SECONDS", 0.05)
+    pair[1].setblocking(True)
+    with pytest.raises(ConnectionResetError, match="sender is too slow"):
+        PatientUnreader(pair[1]).chunk()
+    pair[1].wait_for_reader()
+    with pytest.raises(ConnectionResetError, match="reader is too slow"):
+        pair[1].sendall(bytes(50_000_000))
+
+
+def test_an_answer_of_our_own_is_kept_for_its_reader(pair):
+    near, patient = pair
+    patient.setblocking(True)
+    patient.sendall(b"a" * 2_000_000)
+    patient.sendall(b"b" * 1_000_000)
+    assert len(patient.unsent) > 2_000_000
+
+    received = b""
+    while len(received) < 3_000_000:
+        received += near.recv(2**20)
+        patient.send_what_goes()
+    assert received == b"a" * 2_000_000 + b"b" * 1_000_000
+
+
+def test_few_threads_wait_for_the_reader_of_a_long_one(pair, monkeypatch):
+    near, patient = pair
+    monkeypatch.setattr(timeouts, "long_answers", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(timeouts, "TURN_SECONDS", 0.01)
+    patient.setblocking(True)
+    whole = timeouts.MOST_UNSENT + 1_000_000
+
+    def read_once_it_is_waited_for() -> None:
+        wait_for(lambda: patient.has_turn)  # a reader who is there at once may take all without a wait
+        everything(near)
+
+    reading = threading.Thread(target=read_once_it_is_waited_for)
+    reading.start()
+    patient.sendall(bytes(whole))
+    patient.shutdown(socket.SHUT_WR)
+    reading.join()
+    assert patient.has_turn
+
+    other, far = socket.socketpair()
+    second = PatientSocket(fileno=far.detach())
+    second.setblocking(True)
+    with other, second, pytest.raises(ConnectionResetError, match="too many long answers"):
+        second.sendall(bytes(whole))
+    patient.end_answer()
+    assert timeouts.long_answers.acquire(timeout=0)
+
+
+def test_a_body_is_read_to_its_length_and_no_further(pair):
+    near, patient = pair
+    patient.setblocking(True)
+    unreader = PatientUnreader(patient)
+    unreader.unread(b"ab")
+    near.sendall(b"cdefNEXT")
+    body = WholePieces(LengthReader(unreader, 6))
+
+    assert body.read(1) == b"a"
+    assert body.read(3) == b"bcd"
+    assert body.read() == b"ef"
+    assert body.read() == body.read(5) == b""
+    assert unreader.take_buffered() == b"NEXT"
+
+
+def test_lines_and_reads_can_be_mixed(pair):
+    near, patient = pair
+    patient.setblocking(True)
+    near.sendall(b"one\ntwo\nthree")
+    body = WholePieces(LengthReader(PatientUnreader(patient), 13))
+
+    assert body.readline() == b"one\n"
+    assert body.read(3) == b"two"
+    assert body.read() == b"\nthree"
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n", 5),
+        (b"POST / HTTP/1.1\r\ncontent-LENGTH:65536\r\n", 65536),
+        (b"POST / HTTP/1.1\r\nContent-Length: 65537\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: 5\r\nExpect: 100-continue\r\n", 0),
+        (b"POST / HTTP/1.1\r\nX-Content-Length: 5\r\n", 0),
+        (b"POST / HTTP/1.1\r\nContent-Length: +5\r\n", 0),
+    ],
+)
+def test_only_a_small_body_of_a_certain_length_is_waited_for(head, length):
+    assert Connection.small_body(head) == length

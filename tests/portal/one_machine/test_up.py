@@ -1,0 +1,391 @@
+import contextlib
+import http.cookiejar
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from portal.one_machine import embedded
+from portal.one_machine.supervisor import minimal_environment
+from tests.echo import Script
+from tests.portal import processes
+from tests.portals import parsed
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, request
+
+REPOSITORY = Path(__file__).parents[2]
+NOWHERE = "http://127.0.0.1:9"  # discard: nothing listens there
+READY = "Ctrl-C stops everything."
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.mlflow]
+
+
+class Up:
+    """One `manage.py up`, as a person would start it."""
+
+    def __init__(self, data: Path, *, port: int | None = None, wrapper: list[str] | None = None, **more: str):
+        self.data = data
+        self.port = port or embedded.free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            [
+                *(wrapper or []),
+                sys.executable,
+                "manage.py",
+                "up",
+                *(["--stop-with-parent"] if wrapper else []),
+            ],
+            cwd=REPOSITORY,
+            env=minimal_environment() | {"DATA_DIR": str(data), "PORT": str(self.port)} | more,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.output = ""
+
+    def wait_until_ready(self) -> None:
+        """Read on until it says that it serves."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output += line
+            if READY in line:
+                self.seconds = time.monotonic() - self.started
+                self.family = processes.with_descendants(self.process.pid)
+                return
+        raise AssertionError(f"it ended with status {self.process.wait()}: {self.output}")
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal, read what it still says, and wait for its end."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        output, _ = self.process.communicate(timeout=60)
+        self.output += output
+        return self.process.returncode
+
+    def leaves_nothing(self) -> bool:
+        return processes.none_left(self.family, self.data) and not (self.data / "portal.json").exists()
+
+    def child(self, word: str) -> psutil.Process:
+        return next(process for process in self.family if word in processes.command_of(process))
+
+
+@contextlib.contextmanager
+def up(data: Path, **options: Any) -> Iterator[Up]:
+    running = Up(data, **options)
+    try:
+        running.wait_until_ready()
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.end()
+        running.process.communicate()
+
+
+def refused(data: Path, **options: Any) -> str:
+    """What an `up` says that must not start: one line and status 1."""
+    attempt = Up(data, **options)
+    assert attempt.ended() == 1, attempt.output
+    assert "Traceback" not in attempt.output
+    [line] = [line for line in attempt.output.splitlines() if line.startswith("error: ")] or [attempt.output]
+    return line
+
+
+def get(url: str, key: str = "") -> tuple[int, str]:
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"} if key else {})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def sign_in(url: str, password: str) -> str:
+    """Sign in to the admin pages as a browser does; returns the path one is sent to."""
+    cookies = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+    with browser.open(f"{url}/admin/", timeout=20) as answer:
+        page = answer.url
+        token = next(str(cookie.value) for cookie in cookies if cookie.name == "csrftoken")
+    form = {"csrfmiddlewaretoken": token, "login": "admin", "password": password, "next": "/admin/"}
+    request = urllib.request.Request(page, urllib.parse.urlencode(form).encode(), headers={"Referer": url})
+    with browser.open(request, timeout=20) as answer:
+        return urllib.parse.urlsplit(answer.url).path
+
+
+def issue(running: Up, *options: str) -> str:
+    """Issue a key as an operator does beside what runs."""
+    made = subprocess.run(
+        [sys.executable, "manage.py", "issue_key", "--user", "alice", "--name", "beside", "--json", *options],
+        cwd=REPOSITORY,
+        env=minimal_environment() | {"DATA_DIR": str(running.data)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return str(json.loads(made.stdout)["key"])
+
+
+# --- the life of one portal: first run, killed, started again ----------------------------------------------
+
+
+@dataclass
+class FirstRun:
+    """What was seen of a first run that Ctrl-C ended."""
+
+    up: Up
+    status: int
+    files: dict[str, str]
+    portal_json: dict[str, Any]
+    portal_json_mode: int
+    tracking: tuple[int, str]
+    signed_in_at: str
+
+    @property
+    def password(self) -> str:
+        return re.findall(r"admin's password +(\S+)", self.up.output)[0]
+
+    @property
+    def key(self) -> str:
+        return re.findall(r"hk_live_\w+", self.up.output)[0]
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
+    data = tmp_path_factory.mktemp("up") / "new" / "data"
+    with up(data) as running:
+        key = re.findall(r"hk_live_\w+", running.output)[0]
+        path = data / "portal.json"
+        written, mode = json.loads(path.read_text()), path.stat().st_mode & 0o777
+        tracking = get(f"{running.url}/api/mlflow/api/2.0/mlflow/experiments/get-by-name"
+                       "?experiment_name=first-experiment", key)  # fmt: skip
+        signed_in_at = sign_in(running.url, re.findall(r"admin's password +(\S+)", running.output)[0])
+        status = running.end(signal.SIGINT)
+    files = {
+        str(path.relative_to(data)): path.read_text(errors="replace")
+        for path in data.rglob("*")
+        if path.is_file() and path.parts[len(data.parts)] != "postgres"
+    }
+    return FirstRun(running, status, files, written, mode, tracking, signed_in_at)
+
+
+def test_a_first_run_makes_an_admin_and_a_key_and_shows_each_once(first_run: FirstRun) -> None:
+    assert first_run.up.output.count(first_run.password) == 1
+    assert first_run.up.output.count(first_run.key) == 1
+    assert len(first_run.password) >= 20
+
+
+def test_a_first_run_does_a_real_round_trip_with_the_stock_client(first_run: FirstRun) -> None:
+    for step in ("experiment", "run", "metric", "artifact", "registered model", "model version 1"):
+        assert f"  ok  round trip: {step}" in first_run.up.output
+    assert json.loads(first_run.files["first-run.json"]) == {"round_trip": "passed"}
+    status, body = first_run.tracking
+    assert status == 200
+    assert "first-experiment" in body
+
+
+def test_a_first_run_says_what_to_open_and_what_a_client_sets(first_run: FirstRun) -> None:
+    for text in (f"{first_run.up.url}/admin/", "MLFLOW_TRACKING_URI=", "MLFLOW_TRACKING_TOKEN="):
+        assert text in first_run.up.output
+
+
+def test_the_admin_can_sign_in_with_the_password_shown(first_run: FirstRun) -> None:
+    assert first_run.signed_in_at == "/admin/"
+
+
+def test_no_file_holds_the_password_or_the_key(first_run: FirstRun) -> None:
+    assert "logs/portal.log" in first_run.files
+    for name, content in first_run.files.items():
+        assert first_run.password not in content, name
+        assert first_run.key not in content, name
+
+
+def test_portal_json_says_where_everything_is_to_its_owner_alone(first_run: FirstRun) -> None:
+    assert first_run.portal_json_mode == 0o600
+    assert first_run.portal_json.keys() == {"url", "public_url", "pid", "database_url", "mlflow_url"}
+    assert first_run.portal_json["url"] == first_run.up.url
+    assert first_run.portal_json["pid"] == first_run.up.process.pid
+
+
+def test_the_secrets_are_made_once_and_readable_by_their_owner_alone(first_run: FirstRun) -> None:
+    assert (first_run.up.data / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert json.loads(first_run.files["secrets.json"]).keys() == {"SECRET_KEY", "KEY_PEPPERS"}
+
+
+def test_control_c_stops_everything_with_status_0(first_run: FirstRun) -> None:
+    assert first_run.status == 0
+    assert first_run.up.output.endswith("stopped (SIGINT)\n")
+    assert len(first_run.up.family) > 8
+    assert first_run.up.leaves_nothing()
+
+
+def test_killing_it_leaves_no_process_and_no_portal_json(first_run: FirstRun) -> None:
+    with up(first_run.up.data) as running:
+        assert running.child("gunicorn")
+        assert running.child("mlflow")
+        running.process.kill()
+    assert running.leaves_nothing()
+
+
+@pytest.fixture(scope="module")
+def second_run(first_run: FirstRun) -> Iterator[Up]:
+    """The same data after a `kill -9`; other tests look at it while it runs."""
+    with up(first_run.up.data) as running:
+        yield running
+        assert running.end(signal.SIGTERM) == 0
+    assert running.leaves_nothing()
+
+
+@pytest.mark.alone
+def test_a_second_start_takes_less_than_15_seconds_and_keeps_everything(
+    first_run: FirstRun, second_run: Up
+) -> None:
+    assert second_run.seconds < 15
+    assert "password" not in second_run.output
+    assert "round trip" not in second_run.output
+    assert (first_run.up.data / "secrets.json").read_text() == first_run.files["secrets.json"]
+    name = "experiments/get-by-name?experiment_name=first-experiment"
+    assert get(f"{second_run.url}/api/mlflow/api/2.0/mlflow/{name}", first_run.key)[0] == 200
+
+
+def test_a_second_instance_on_the_same_folder_is_told_who_has_it(second_run: Up) -> None:
+    line = refused(second_run.data)
+    assert second_run.url in line
+    assert str(second_run.process.pid) in line
+    assert get(f"{second_run.url}/health/ready")[0] == 200
+
+
+def test_manage_py_alone_works_beside_it(second_run: Up) -> None:
+    key = issue(second_run)
+    search = f"{second_run.url}/api/mlflow/api/2.0/mlflow/registered-models/search"
+    assert get(search, key)[0] == 200
+
+
+def test_an_mlflow_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
+    mlflow = second_run.child("mlflow server")
+    mlflow.kill()
+    assert processes.wait_for(lambda: get(f"{second_run.url}/health/mlflow")[0] == 503)
+    assert get(f"{second_run.url}/health/ready")[0] == 200
+    assert processes.wait_for(lambda: get(f"{second_run.url}/health/mlflow")[0] == 200)
+    second_run.family = processes.with_descendants(second_run.process.pid)
+    assert second_run.child("mlflow server").pid != mlflow.pid
+
+
+def test_an_outbox_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
+    def outboxes() -> set[int]:
+        family = processes.with_descendants(second_run.process.pid)
+        return {process.pid for process in family if "manage.py alerts" in processes.command_of(process)}
+
+    [first] = outboxes()
+    psutil.Process(first).kill()
+    assert processes.wait_for(lambda: outboxes() not in (set(), {first}))
+    assert get(f"{second_run.url}/health/ready")[0] == 200
+    second_run.family = processes.with_descendants(second_run.process.pid)
+
+
+# --- without an MLflow ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data_without_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("without") / "data"
+
+
+def test_an_unreachable_mlflow_never_stops_the_portal_from_starting(data_without_mlflow: Path) -> None:
+    with up(data_without_mlflow, MLFLOW_URL=NOWHERE) as running:
+        assert "no round trip" in running.output
+        assert "tried again at the next start" in running.output
+        assert get(f"{running.url}/health/ready")[0] == 200
+        assert json.loads((running.data / "portal.json").read_text())["mlflow_url"] == NOWHERE
+        assert running.end(signal.SIGTERM) == 0
+    assert running.leaves_nothing()
+
+
+def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
+    data_without_mlflow: Path, echo: Any
+) -> None:
+    echo.script = Script(status=503)  # no MLflow for a first round trip
+    half = bytes(300_000)
+    with up(data_without_mlflow, MLFLOW_URL=echo.url) as running:
+        echo.script = None
+        key = issue(running, "--any-owner", "--preset", "full")
+        upload = request("PUT", f"/api/mlflow{ARTIFACT}", {"key": key}, f"Content-Length: {2 * len(half)}")
+        with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+            connection.sendall(upload + half)
+            assert processes.wait_for(lambda: any(call.length for call in echo.arriving))
+            running.process.send_signal(signal.SIGTERM)
+            assert processes.wait_for(lambda: get(f"{running.url}/health/ready")[0] == 503)
+            connection.sendall(half)
+            answer = b""
+            while piece := connection.recv(2**16):
+                answer += piece
+        assert running.ended() == 0
+    assert parsed(answer).status == 200
+    assert running.output.endswith("stopped (SIGTERM)\n")
+    assert running.leaves_nothing()
+
+
+def test_a_portal_whose_make_is_killed_stops_too(data_without_mlflow: Path) -> None:
+    script = ["sh", "-c", '"$@" & wait', "make"]
+    with up(data_without_mlflow, wrapper=script, MLFLOW_URL=NOWHERE) as running:
+        running.process.kill()
+    assert running.leaves_nothing()
+    assert sum(line.startswith("stopped") for line in running.output.splitlines()) <= 1
+
+
+def test_a_portal_whose_terminal_goes_away_stops_too(data_without_mlflow: Path) -> None:
+    master, terminal = pty.openpty()
+    port = embedded.free_port()
+    with subprocess.Popen(
+        [sys.executable, "manage.py", "up"],
+        cwd=REPOSITORY,
+        env=minimal_environment()
+        | {"DATA_DIR": str(data_without_mlflow), "PORT": str(port), "MLFLOW_URL": NOWHERE},
+        stdout=terminal,
+        start_new_session=True,
+    ) as process:
+        os.close(terminal)
+        assert processes.wait_for(lambda: (data_without_mlflow / "portal.json").exists())
+        family = processes.with_descendants(process.pid)
+        os.close(master)
+        process.wait(timeout=60)
+    assert processes.none_left(family, data_without_mlflow)
+
+
+def test_a_portal_whose_server_or_database_dies_stops_everything_and_says_why(
+    data_without_mlflow: Path,
+) -> None:
+    for word, name in (("gunicorn", "the portal"), ("/postgres", "PostgreSQL")):
+        with up(data_without_mlflow, MLFLOW_URL=NOWHERE) as running:
+            running.child(word).kill()
+            assert running.ended() == 1
+        assert re.search(rf"error: {name} ended \(exit status -9\); see .*\.log", running.output)
+        assert running.leaves_nothing()
+
+
+def test_a_postgresql_of_the_operators_own_is_used_and_its_password_is_not_written_down(
+    tmp_path: Path,
+) -> None:
+    with embedded.postgres(tmp_path / "theirs", settings={"fsync": "off"}) as theirs:
+        address = theirs.url("portal").replace("postgres@", "postgres:not-needed@")
+        with up(tmp_path / "ours", DATABASE_URL=address, MLFLOW_URL=NOWHERE) as running:
+            assert not (tmp_path / "ours" / "postgres").exists()
+            assert "not-needed" not in (tmp_path / "ours" / "portal.json").read_text()
+            assert get(f"{running.url}/health/ready")[0] == 200

@@ -1,0 +1,249 @@
+"""Who may open which page, and who may send to it. Each address of the admin and the account pages has a row here."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, resolve
+
+from keys import actions
+from keys.models import User
+from keys.rights.groups import AUDITORS, KEY_ADMINS
+from portal.account.urls import urlpatterns as account_addresses
+from proxy.models import Call, Owner, Registration
+from tests.keys.people import call, everything_stored
+from tests.proxy.ledger_rows import row
+
+PEOPLE = ("anonymous", "holder", "staff without rights", "auditor", "key admin", "superuser")
+ALL = frozenset(PEOPLE)
+STAFF = frozenset(PEOPLE[2:])
+VIEWERS = frozenset(PEOPLE[3:])
+KEEPERS = frozenset(PEOPLE[4:])  # of keys and users
+SUPERUSERS = frozenset(PEOPLE[5:])
+NOBODY: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Who is answered. Anybody else is sent to sign in, or told 403, 404 or 405."""
+
+    get: frozenset[str]
+    post: frozenset[str] = NOBODY
+
+
+READ = Row(VIEWERS)  # what nobody changes, whether Django has an address for it or not
+# A list's form of actions is a POST to the list itself; without an action it does nothing.
+LIST = Row(VIEWERS, VIEWERS)
+DO = Row(KEEPERS, KEEPERS)
+
+
+def record(prefix: str, **special: Row) -> dict[str, Row]:
+    """The addresses that Django makes for each model; what is only read, unless `special` says otherwise."""
+    usual = {"": LIST, "add/": Row(NOBODY), "<path:object_id>/history/": LIST}
+    usual |= {"<path:object_id>/delete/": Row(NOBODY), "<path:object_id>/change/": READ}
+    usual |= {"<path:object_id>/": Row(STAFF, STAFF)}  # a redirect to …/change/
+    return {f"admin/{prefix}/{tail}": row for tail, row in {**usual, **special}.items()}
+
+
+ROWS: dict[str, Row] = {
+    "admin": Row(ALL, ALL),  # a redirect to the next
+    "admin/": Row(STAFF, STAFF),
+    "admin/login/": Row(STAFF, STAFF),  # to the admin's start; others to the one sign-in page
+    "admin/logout/": Row(ALL, ALL),  # asks first, unless by POST
+    "admin/password_change/": Row(ALL, ALL),  # a redirect to the account page
+    "admin/password_change/done/": Row(STAFF),
+    "admin/autocomplete/": Row(NOBODY),  # no page asks it
+    "admin/jsi18n/": Row(STAFF),
+    "admin/search/": Row(NOBODY),  # unfold's, which the palette replaces
+    "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
+    "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
+    "admin/r/<path:content_type_id>/<path:object_id>/": Row(NOBODY),
+    "admin/<app_label>/": Row(VIEWERS, VIEWERS),
+    "admin/(?P<url>.*)$": Row(NOBODY),
+    "admin/try/<int:pk>/": Row(VIEWERS, VIEWERS),  # reads by POST
+    **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST}),
+    **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
+    **record(
+        "keys/user",
+        **{
+            "add/": DO,
+            "export/": LIST,
+            "<path:object_id>/change/": Row(VIEWERS, KEEPERS),
+            "<id>/password/": DO,
+            "<int:pk>/invite/": DO,
+            "<int:pk>/withdraw/": DO,
+        },
+    ),
+    **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
+    "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
+    **record("keys/keyevent", **{"export/": LIST}),
+    **record("admin/logentry", **{"export/": LIST}),
+    "admin/health/": READ,
+    "admin/settings/": Row(SUPERUSERS),
+    **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
+    **record(
+        "proxy/registration",
+        **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ, "model/": READ},
+    ),
+    **record("proxy/owner", **{"hand-over/": DO, "share/": DO, "export/": LIST}),
+}
+
+SIGNED_IN = ALL - {"anonymous"}
+HOLDER = frozenset({"holder"})
+# Beside the admin: by address, with the holder's own key, call and model in it. Nobody else sees those, not even a
+# superuser: these pages are each person's own.
+OTHERS: dict[str, Row] = {
+    "/": Row(ALL, ALL),
+    "/docs/": Row(ALL, ALL),
+    "/docs/operations/": Row(ALL, ALL),
+    "/docs/quickstart/": Row(ALL, ALL),
+    "/leaks": Row(ALL, ALL),
+    "/api/v1/docs/": Row(ALL),
+    "/account/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/keys/{key}/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/rotate/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/revoke/": Row(HOLDER, HOLDER),
+    "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/usage/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/download.csv": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/calls/{call}/": Row(HOLDER, HOLDER),
+    "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/registrations/download.csv": Row(SIGNED_IN, SIGNED_IN),
+    "/account/registrations/model/?name=fraud": Row(HOLDER, HOLDER),
+    "/account/2fa/": Row(SIGNED_IN),
+}
+
+
+def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> Iterator[str]:
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route)
+        elif route.startswith("admin"):
+            yield re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route)  # the apps, in any order
+
+
+@pytest.fixture
+def people(db) -> dict[str, Client]:
+    users = {
+        "holder": User.objects.create_user("dora"),
+        "staff without rights": User.objects.create_user("charlie", is_staff=True),
+        "auditor": User.objects.create_user("audrey", is_staff=True),
+        "key admin": User.objects.create_user("karl", is_staff=True),
+        "superuser": User.objects.create_superuser("alice"),
+    }
+    users["auditor"].groups.set(Group.objects.filter(name=AUDITORS))
+    users["key admin"].groups.set(Group.objects.filter(name=KEY_ADMINS))
+    clients = {"anonymous": Client()}
+    for name, user in users.items():
+        clients[name] = Client()
+        clients[name].force_login(user)
+    return clients
+
+
+@pytest.fixture
+def numbers(people) -> dict[str, int]:
+    """What to put into an address that wants a number, by the model's name in it."""
+    holder = User.objects.get(username="dora")
+    key = actions.issue(owner=holder, name="nightly training")[0]
+    owner = Owner.objects.create(environment="live", kind="run", name="a run", user=holder)
+    row = Registration.objects.create(
+        request_id="req_1", at=key.created_at, user=holder, key=key, operation="registered-models.create"
+    )
+    about = ContentType.objects.get_for_model(User)
+    entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
+    numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
+    return {
+        "logentry": entry.pk,
+        **numbers,
+        "registration": row.pk,
+        "try": key.pk,
+        "incident": key.pk,
+        "keyevent": key.events.get().pk,
+    }
+
+
+def target(route: str, numbers: dict[str, int]) -> str:
+    number = next((str(value) for name, value in numbers.items() if f"/{name}/" in route), "1")
+    for placeholder in ("<path:object_id>", "<int:pk>", "<id>", "<path:content_type_id>"):
+        route = route.replace(placeholder, number)
+    return "/" + route.replace("<app_label>", "keys").replace("(?P<url>.*)$", "no/such/page")
+
+
+def is_answered(client: Client, method: str, address: str) -> bool:
+    response = getattr(client, method)(address)
+    if response.status_code in (301, 302, 303):
+        return "login" not in response["Location"]
+    assert response.status_code in (200, 400, 403, 404, 405), (method, address, response.status_code)
+    return response.status_code in (200, 400)
+
+
+def test_auditors_get_every_export(people, numbers):
+    exports = [route for route in ROWS if route.endswith("export/")]
+
+    assert len(exports) == len(set(exports)) == 7
+    for route in exports:
+        answer = people["auditor"].get(f"/{route}")
+        assert answer["Content-Type"].startswith("text/csv"), route
+        assert len(b"".join(answer.streaming_content).splitlines()) > 1, route
+
+
+def test_every_address_of_the_admin_has_a_row():
+    found = set(addresses(get_resolver().url_patterns))
+
+    assert found - set(ROWS) == set(), "give each of these a row in ROWS"
+    assert set(ROWS) - found == set(), "these are gone"
+
+
+@pytest.mark.parametrize("route", ROWS)
+def test_each_page_answers_those_who_may(people, numbers, route):
+    address, row = target(route, numbers), ROWS[route]
+    for method, may in (("get", row.get), ("post", row.post)):
+        answered = {name for name, client in people.items() if is_answered(client, method, address)}
+        assert answered == may, f"{method} {address}"
+
+
+def test_every_address_of_the_account_pages_has_a_row():
+    ours = [address.partition("?")[0] for address in OTHERS if address.startswith("/account/")]
+    names = {resolve(address.format(key="key_1", call="req_1")).url_name for address in ours}
+
+    assert {pattern.name for pattern in account_addresses} <= names
+
+
+@pytest.mark.parametrize("address", OTHERS)
+def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, settings, address):
+    settings.SELF_SERVICE = True
+    holder = User.objects.get(username="dora")
+    key = holder.api_keys.get()
+    row(key, "registered-models.create", "fraud")
+    where = address.format(key=key.public_id, call=Call.objects.get().request_id)
+    for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
+        answered = {name for name, client in people.items() if is_answered(client, method, where)}
+        assert answered == may, f"{method} {where}"
+
+
+def test_mlflows_pages_are_for_everybody_who_is_signed_in(people):
+    """Where a browser is sent that goes there; what MLflow then answers is not asked."""
+    browser = {"HTTP_ACCEPT": "text/html", "HTTP_SEC_FETCH_DEST": "document"}
+    sent_to = {name: client.get("/mlflow", **browser)["Location"] for name, client in people.items()}
+
+    assert {name for name, where in sent_to.items() if where == "/mlflow/"} == SIGNED_IN
+    assert sent_to["anonymous"].startswith("/account/login/")
+
+
+@pytest.mark.parametrize("name", ["staff without rights", "auditor"])
+def test_no_post_of_those_who_only_read_changes_anything(people, numbers, name):
+    before = everything_stored()
+
+    for route in ROWS:
+        if not route.endswith(("logout/", "login/")):
+            people[name].post(target(route, numbers), {"confirmation": "nightly training", "reason": "x"})
+
+    assert everything_stored() == before

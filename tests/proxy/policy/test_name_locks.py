@@ -1,0 +1,63 @@
+"""A turn is held by the call that took it, and by nobody's connection after it."""
+
+from contextlib import suppress
+
+import pytest
+from django.db import DatabaseError, OperationalError, connection
+from django.utils import timezone
+
+from proxy.ledger import writer
+from proxy.models import Registration
+from proxy.policy import name_locks
+from tests.portals import wait_for
+from tests.proxy.logs import a_connection
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
+
+HELD = """
+    select count(*) from pg_locks join pg_database d on d.oid = database
+    where locktype = 'advisory' and classid = %s and granted and datname = current_database()
+"""
+
+
+def held() -> int:
+    with a_connection() as other:
+        return other.execute(HELD, [name_locks.SPACE]).fetchone()[0]
+
+
+def test_a_connection_that_is_thrown_away_takes_its_turns_with_it():
+    name_locks.take(1)
+    assert held() == 1
+
+    name_locks.connect_afresh()
+
+    assert wait_for(held, lambda count: count == 0) == 0
+
+
+def test_a_turn_that_cannot_be_given_back_ends_with_its_connection():
+    name_locks.take(1)
+    connection.set_autocommit(False)
+    with suppress(DatabaseError), connection.cursor() as cursor:
+        cursor.execute("select 1/0")
+
+    name_locks.give_back([1])
+
+    assert wait_for(held, lambda count: count == 0) == 0
+
+
+def test_a_row_that_cannot_be_written_over_a_connection_that_lives_leaves_the_turn_held():
+    row = Registration(
+        request_id="req_1", actor="test", environment="live", operation="x", kind="x", at=timezone.now()
+    )
+    name_locks.take(1)
+    with connection.cursor() as cursor, a_connection() as other, other.transaction():
+        other.execute("lock table proxy_registration")
+        cursor.execute("set lock_timeout = '50ms'")
+        with pytest.raises(OperationalError):
+            writer.insert(row)
+
+    assert held() == 1
+    with connection.cursor() as cursor:
+        cursor.execute("reset lock_timeout")
+    name_locks.give_back([1])
+    assert held() == 0

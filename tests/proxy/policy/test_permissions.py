@@ -1,0 +1,278 @@
+"""Every operation under every preset, by the decision that the proxy makes."""
+
+import json
+
+import pytest
+from django.utils import timezone
+
+from keys import actions
+from keys.credentials.authentication import Caller
+from keys.models import User
+from keys.refusals import Refusal
+from keys.rights.scopes import Preset
+from proxy.models import Owner
+from proxy.policy import permissions
+from proxy.policy.permissions import Attempt
+from proxy.request import messages
+from proxy.routes.operations import Operation, Place
+from proxy.routes.served import OPERATIONS
+
+SERVED = [operation for operation in OPERATIONS if not operation.refused]
+NAMES = {
+    "experiment": "7",
+    "run": "a" * 32,
+    "logged_model": "m-" + "b" * 32,
+    "registered_model": "model",
+    "trace": "tr-" + "c" * 32,
+    "artifact": "7/" + "a" * 32 + "/artifacts/x.txt",
+}
+EXPERIMENT_HEADER = {"x-mlflow-experiment-id": "7", "content-type": "application/x-protobuf"}
+
+
+def name_of(place: Place) -> str:
+    return NAMES.get(place.kind, f"{place.kind}-1")
+
+
+def put(content: dict, field: str, value: object) -> None:
+    """Set `a.b[].c` in nested objects and lists."""
+    head, _, rest = field.partition(".")
+    name = head.rstrip("[]{}")
+    if head.endswith("{}"):
+        content.setdefault(name, {})[value] = "1"
+    elif head.endswith("[]"):
+        items = content.setdefault(name, [{}] if rest else [value])
+        if rest:
+            put(items[0], rest, value)
+    elif rest:
+        put(content.setdefault(name, {}), rest, value)
+    else:
+        content[name] = value
+
+
+def attempt(operation: Operation) -> Attempt:
+    """A call of this operation that names an object of each kind it may name."""
+    content: dict = {}
+    arguments: dict[str, str] = {}
+    for place in (*operation.targets, *operation.parents, *operation.claims):
+        if place.field.startswith("{"):
+            arguments[place.field.strip("{}")] = name_of(place)
+        elif not place.field.startswith("@") and place.field != "otlp":
+            put(content, place.field, name_of(place))
+    if operation.name == "registered-models.create":
+        content["name"] = "new"
+    if operation.name == "registered-models.rename":
+        content["new_name"] = "new"
+    path = operation.path
+    for segment in path.split("/"):
+        if segment.startswith("{"):
+            name = segment.strip("{}").removesuffix(":path")
+            path = path.replace(
+                segment, arguments.get(name, NAMES["artifact"] if ":path" in segment else "x")
+            )
+    query = f"path={NAMES['artifact']}" if operation.name == "artifacts.list" else ""
+    body = b"" if operation.name == "traces.export-otlp" else json.dumps(content).encode()
+    return Attempt(method=operation.method, path=path, query=query, headers=EXPERIMENT_HEADER, body=body)
+
+
+@pytest.fixture(autouse=True)
+def _direct_artifacts(settings):
+    """One row of the table is served only then."""
+    settings.DIRECT_ARTIFACTS = True
+
+
+@pytest.fixture
+def people(db):
+    return {name: User.objects.create(username=name) for name in ("alice", "bob")}
+
+
+def caller(owner: User, **rights) -> Caller:
+    key, _ = actions.issue(owner=owner, name="test", **rights)
+    return Caller.by_key(key)
+
+
+def give(owner: User, operation: Operation) -> None:
+    """Make everything that the operation names this user's."""
+    for place in (*operation.targets, *operation.parents):
+        kind, name = place.kind, name_of(place)
+        if kind == "artifact":
+            kind, name = "run", NAMES["run"]
+        Owner.objects.get_or_create(environment="live", kind=kind, name=name, defaults={"user": owner})
+
+
+def verdict(who: Caller, operation: Operation) -> str:
+    try:
+        permissions.permit(who, attempt(operation))
+    except Refusal as refusal:
+        return refusal.reason
+    return "passes"
+
+
+@pytest.mark.parametrize("preset", Preset)
+@pytest.mark.parametrize("operation", SERVED, ids=lambda operation: f"{operation.method} {operation.path}")
+def test_an_operation_on_ones_own_passes_exactly_with_its_scopes(people, preset, operation):
+    give(people["alice"], operation)
+    who = caller(people["alice"], scopes=preset.scopes)
+    needed = {scope.partition(":")[2] for scope in operation.scopes}
+    allowed = {"reader": {"read"}, "contributor": {"read", "write"}, "full": {"read", "write", "delete"}}
+
+    assert verdict(who, operation) == ("passes" if needed <= allowed[preset] else "scope")
+
+
+WRITES = [
+    operation for operation in SERVED if not operation.is_read and (operation.targets or operation.parents)
+]
+
+
+@pytest.mark.parametrize("operation", WRITES, ids=lambda operation: f"{operation.method} {operation.path}")
+def test_a_write_to_anothers_or_nobodys_is_refused_unless_the_key_may_write_any(people, operation):
+    bob = caller(people["bob"], scopes=Preset.FULL.scopes)
+    any_owner = caller(people["bob"], scopes=Preset.FULL.scopes, any_owner=True)
+
+    assert verdict(bob, operation) == "not_owner"
+    give(people["alice"], operation)
+    assert verdict(bob, operation) == "not_owner"
+    assert verdict(any_owner, operation) == "passes"
+
+
+TWO_PLACES = [operation for operation in WRITES if len(operation.targets) > 1]
+
+
+@pytest.mark.parametrize(
+    "operation", TWO_PLACES, ids=lambda operation: f"{operation.method} {operation.path}"
+)
+def test_where_two_places_name_an_object_both_must_be_ones_own(people, operation):
+    bob = caller(people["bob"], scopes=Preset.FULL.scopes)
+    wanted = attempt(operation)
+    content = json.loads(wanted.body or b"{}")
+    for index, place in enumerate(operation.targets):
+        if place.field.startswith("{"):
+            continue
+        Owner.objects.all().delete()
+        for other, kind in enumerate(operation.targets):
+            if other != index:
+                mine = {"environment": "live", "kind": kind.kind, "name": name_of(kind)}
+                Owner.objects.get_or_create(**mine, defaults={"user": people["bob"]})
+        theirs = dict(content)
+        field = place.field
+        theirs.pop(field.partition("[")[0].partition(".")[0], None)
+        foreign = name_of(place)[:-1] + "d"
+        put(theirs, field, foreign)
+        Owner.objects.create(environment="live", kind=place.kind, name=foreign, user=people["alice"])
+
+        with pytest.raises(Refusal, match="belongs to"):
+            permissions.permit(bob, Attempt(**{**vars(wanted), "body": json.dumps(theirs).encode()}))
+
+
+def test_every_writing_operation_names_what_it_acts_on():
+    silent = [operation.name for operation in SERVED if not operation.is_read and not operation.names_objects]
+
+    assert silent == ["meta.server-info", "meta.health", "meta.version"] or silent == []
+
+
+def test_every_field_that_the_table_names_is_one_of_mlflows():
+    for operation in SERVED:
+        message = messages.requests().get(f"{operation.method} {operation.path}")
+        if message is None:
+            continue
+        places = [place.field for place in (*operation.targets, *operation.parents, *operation.claims)]
+        for field in [*places, *operation.tags]:
+            if not field.startswith(("{", "@")):
+                kind = message
+                for part in field.split("."):
+                    types = messages.facts()["messages"][kind]
+                    assert part.rstrip("[]{}") in types, (operation.name, field)
+                    kind = types[part.rstrip("[]{}")].split(" ")[-1]
+
+
+def test_a_missing_scope_is_named_with_the_operation_and_what_the_key_has(people):
+    who = caller(people["alice"], scopes=["tracking:read", "registry:read"])
+
+    with pytest.raises(Refusal) as refused:
+        permissions.permit(who, Attempt(method="POST", path="/api/2.0/mlflow/runs/create", body=b"{}"))
+
+    assert refused.value.status == 403
+    for words in ("runs.create", "needs the scope tracking:write", "has tracking:read, registry:read"):
+        assert words in refused.value.message
+
+
+def test_a_pattern_limits_the_models_that_a_key_writes(people):
+    who = caller(people["alice"], patterns=["team-*", "demo"], any_owner=True)
+
+    def create(name: str) -> str:
+        body = json.dumps({"name": name}).encode()
+        try:
+            permissions.permit(
+                who, Attempt(method="POST", path="/api/2.0/mlflow/registered-models/create", body=body)
+            )
+        except Refusal as refusal:
+            return refusal.reason
+        return "passes"
+
+    assert [create(name) for name in ("team-a", "demo", "Team-a", "demo2", "xteam-a")] == [
+        "passes",
+        "passes",
+        "pattern",
+        "pattern",
+        "pattern",
+    ]
+    rename = json.dumps({"name": "team-a", "newName": "other"}).encode()
+    with pytest.raises(Refusal, match="other"):
+        permissions.permit(
+            who, Attempt(method="POST", path="/api/2.0/mlflow/registered-models/rename", body=rename)
+        )
+
+
+@pytest.mark.parametrize(
+    ("address", "passes"), [("10.1.2.3", True), ("2001:db8::1", True), ("10.2.0.1", False), ("", False)]
+)
+def test_a_network_limits_where_a_key_works(people, address, passes):
+    who = caller(people["alice"], networks=["10.1.0.0/16", "2001:db8::/32"])
+    wanted = Attempt(method="GET", path="/version", address=address)
+
+    if passes:
+        permissions.permit(who, wanted)
+    else:
+        with pytest.raises(Refusal, match="works only from"):
+            permissions.permit(who, wanted)
+
+
+@pytest.mark.parametrize("mode", ["log", "off"])
+def test_ownership_can_be_logged_only_or_off(people, settings, mode, caplog):
+    settings.OWNERSHIP = mode
+    bob = caller(people["bob"])
+    run = {"run_id": NAMES["run"], "key": "x", "value": "1"}
+
+    permissions.permit(
+        bob, Attempt(method="POST", path="/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode())
+    )
+
+    assert ("ownership_not_enforced" in caplog.text) == (mode == "log")
+
+
+def test_a_grace_lets_only_what_the_key_itself_began(people):
+    who = caller(people["alice"])
+    key = who.key
+    key.expires_at = timezone.now()
+    late = Caller.by_key(key, in_grace=True)
+    Owner.objects.create(environment="live", kind="run", name=NAMES["run"], user=people["alice"], key=key)
+    Owner.objects.update(created_at=key.created_at)
+    run = {"run_id": NAMES["run"], "key": "x", "value": "1"}
+    wanted = Attempt(method="POST", path="/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode())
+
+    permissions.permit(late, wanted)
+    Owner.objects.update(key=None)
+    with pytest.raises(Refusal, match="may finish"):
+        permissions.permit(late, wanted)
+
+
+def test_addresses_to_upload_past_the_portal_are_refused_unless_they_are_wanted(people, settings):
+    settings.DIRECT_ARTIFACTS = False
+    who = caller(people["alice"], any_owner=True)
+    body = json.dumps({"run_id": NAMES["run"], "path": "x"}).encode()
+
+    with pytest.raises(Refusal, match="pass through the portal") as refused:
+        permissions.permit(
+            who, Attempt(method="POST", path="/api/2.0/mlflow/artifacts/presigned-upload-url", body=body)
+        )
+
+    assert refused.value.status == 403

@@ -1,0 +1,206 @@
+"""Paths and queries: decoded once, checked, and forwarded as they were checked."""
+
+from urllib.parse import unquote, unquote_to_bytes
+
+import pytest
+from django.core.handlers.wsgi import get_path_info
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keys.refusals import Refusal
+from proxy.request import paths
+from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, request
+
+SEGMENT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="/\\;"), min_size=1
+).filter(lambda text: text not in (".", "..") and not paths.STILL_ENCODED.search(text))
+PATH = st.lists(SEGMENT, min_size=1).map(lambda segments: "/" + "/".join(segments))
+# After `/api/mlflow`, as they stand in the request line.
+BAD_PATHS = {
+    "dot": "/api/./2.0/mlflow/experiments/get",
+    "dot encoded": "/api/%2e/2.0/mlflow/experiments/get",
+    "dots": "/api/2.0/mlflow/runs/../experiments/get",
+    "dots encoded": "/api/2.0/mlflow/runs/%2e%2e/experiments/get",
+    "dots half encoded": "/api/2.0/mlflow/runs/.%2E/experiments/get",
+    "dots with encoded slashes": "/api/2.0/mlflow/runs%2f..%2fexperiments/get",
+    "dots at the end": "/api/2.0/mlflow-artifacts/artifacts/0/..",
+    "dots at the end encoded": "/api/2.0/mlflow-artifacts/artifacts/0/%2e%2e",
+    "dots at once": "/../admin/",
+    "empty segment": "/api//2.0/mlflow/experiments/get",
+    "empty segment first": "//api/2.0/mlflow/experiments/get",
+    "empty segment encoded": "/api/%2f2.0/mlflow/experiments/get",
+    "semicolon": "/api/2.0/mlflow/experiments/get;a=1",
+    "semicolon encoded": "/api/2.0/mlflow/experiments/get%3ba=1",
+    "backslash": "/api/2.0\\mlflow/experiments/get",
+    "backslash encoded": "/api/2.0/mlflow%5c..%5cexperiments/get",
+    "nul encoded": "/api/2.0/mlflow/experiments/get%00",
+    "newline encoded": "/api/2.0/mlflow/experiments/get%0a",
+    "return and newline encoded": "/api/2.0/mlflow/experiments/get%0d%0aX-A:%20b",
+    "delete encoded": "/api/2.0/mlflow/experiments/get%7f",
+    "C1 control encoded": "/api/2.0/mlflow/experiments/get%c2%85",
+    "not UTF-8": "/api/2.0/mlflow-artifacts/artifacts/%ff",
+    "overlong UTF-8": "/api/2.0/mlflow-artifacts/artifacts/%c0%ae%c0%ae/x",
+    "surrogate": "/api/2.0/mlflow-artifacts/artifacts/%ed%a0%80",
+    "dots encoded twice": "/api/2.0/mlflow-artifacts/artifacts/0/%252e%252e/1/x",
+    "letter encoded twice": "/api/2.0/mlflow-artifacts/artifacts/0/ru%256E/x",
+}
+RAW_BAD_PATHS = {
+    "nul": "/api/2.0/mlflow/experiments/get\x00",
+    "control": "/api/2.0/mlflow/experiments/get\x01",
+    "delete": "/api/2.0/mlflow/experiments/get\x7f",
+}
+# Controls are dropped by Python's urlsplit, and so by the server; bytes beyond ASCII it takes for Latin-1.
+RAW_BYTES = [
+    "/experiments/get\xff",
+    "/experiments/get\xc3\xbc",
+    "/experiments/get?a=\xff",
+    "/experiments/\tget",
+    "/experiments/get\rX",
+    "/experiments/get?a=\t1",
+    "/experiments/get?a\r=1",
+]
+QUERIES = [
+    "experiment_id=0",
+    "a=%2f&b=%2F&c=/",
+    "a=1+2&b=1%202",
+    "a=1&a=2&b=&a=3",
+    "a&b&&c=",
+    "",
+    "=x",
+    "a=b=c",
+    "a=%E4%BD%A0&b=%e4%bd%a0",
+    "a=%zz&b=%",
+    "a=;b=2",
+    "filter=name%20ILIKE%20'%25x%25'",
+    "a=[1]&b={2}&c=|^`~!$'()*,:@",
+    "a=//x/../y",
+    "?a=1",
+    "a=%00",
+    "a=" + "x" * 4000,
+]
+
+
+def path_info(path: str) -> str:
+    """What Django makes of a path in a request line."""
+    return get_path_info({"PATH_INFO": unquote_to_bytes(path.encode("latin-1")).decode("latin-1")})
+
+
+@given(PATH)
+def test_a_path_is_decoded_and_encoded_without_loss(path):
+    encoded = paths.encode(path)
+
+    assert encoded.isascii()
+    assert unquote(encoded, errors="strict") == path
+    assert paths.decode(path_info(encoded)) == path
+
+
+@given(st.text())
+def test_whatever_is_let_through_is_forwarded_in_the_form_that_was_checked(text):
+    try:
+        path = paths.decode(text)
+    except Refusal:
+        return
+    encoded = paths.encode(path)
+    assert paths.decode(path_info(encoded)) == path
+    assert not set(encoded) & set(" ?#;\\\x7f\r\n")
+
+
+@pytest.mark.parametrize(
+    "path", [*BAD_PATHS.values(), *RAW_BAD_PATHS.values()], ids=[*BAD_PATHS, *RAW_BAD_PATHS]
+)
+def test_what_two_readers_may_read_differently_is_refused(path):
+    with pytest.raises(Refusal) as caught:
+        paths.decode(path_info(path))
+
+    assert (caught.value.status, caught.value.error_code) == (400, "INVALID_PARAMETER_VALUE")
+
+
+@pytest.mark.parametrize(
+    "path", ["/a/...", "/a/.b", "/a/b..", "/a/..b", "/a b/ü/你", "/a/50%", "/a/%zz", "/"]
+)
+def test_what_only_looks_like_it_passes(path):
+    assert paths.decode(path) == path
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_is_returned_as_it_came(query):
+    assert paths.check_query(query) == query
+
+
+@pytest.mark.parametrize("query", ["a=\xff", "a= ", "a=\n", "a=\x00", "a=\x7f"])
+def test_a_query_that_no_request_line_may_hold_is_refused(query):
+    with pytest.raises(Refusal) as caught:
+        paths.check_query(query)
+
+    assert (caught.value.status, caught.value.reason) == (400, "bad_query")
+
+
+@pytest.mark.postgresql
+class TestOnTheWire:
+    @pytest.mark.parametrize("path", BAD_PATHS.values(), ids=BAD_PATHS)
+    def test_a_bad_path_is_refused_and_nothing_arrives(self, path, echo, echo_portal, echo_key):
+        reply = echo_portal.exchange(request("GET", f"/api/mlflow{path}", echo_key))
+
+        assert (reply.status, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert not echo.arriving
+
+    @pytest.mark.parametrize("path", RAW_BAD_PATHS.values(), ids=RAW_BAD_PATHS)
+    def test_raw_bytes_that_no_path_holds_are_refused(self, path, echo, echo_portal, echo_key):
+        reply = echo_portal.exchange(request("GET", f"/api/mlflow{path}", echo_key))
+
+        assert reply.status == 400
+        assert not echo.arriving
+
+    @pytest.mark.parametrize("path", RAW_BYTES)
+    def test_raw_bytes_that_are_read_in_different_ways_are_refused(self, path, echo, echo_portal, echo_key):
+        reply = echo_portal.exchange(request("GET", f"/api/mlflow/api/2.0/mlflow{path}", echo_key))
+
+        assert reply.status == 400
+        assert not echo.arriving
+
+    def test_without_a_key_a_bad_path_says_no_more_than_that(self, echo, echo_portal):
+        reply = echo_portal.exchange(request("GET", "/api/mlflow/../x", None))
+
+        assert reply.status == 401
+        assert not echo.arriving
+
+    @pytest.mark.parametrize(
+        ("path", "forwarded"),
+        [
+            ("/api/2.0/mlflow/experiments%2Fget", "/api/2.0/mlflow/experiments/get"),
+            ("/api/2.0/mlflow/exp%65riments/get", "/api/2.0/mlflow/experiments/get"),
+            ("/api/2.0/mlflow-artifacts/artifacts/0/a%20b", "/api/2.0/mlflow-artifacts/artifacts/0/a%20b"),
+            ("/api/2.0/mlflow-artifacts/artifacts/0/%c3%bc", "/api/2.0/mlflow-artifacts/artifacts/0/%C3%BC"),
+            ("/api/2.0/mlflow/logged-models/a%3Fb", "/api/2.0/mlflow/logged-models/a%3Fb"),
+            ("/api/2.0/mlflow/logged-models/a%23b", "/api/2.0/mlflow/logged-models/a%23b"),
+            ("/api/2.0/mlflow-artifacts/artifacts/0/a+b", "/api/2.0/mlflow-artifacts/artifacts/0/a+b"),
+            ("/api/2.0/mlflow/logged-models/m-1", "/api/2.0/mlflow/logged-models/m-1"),
+        ],
+    )
+    def test_a_path_is_forwarded_as_it_was_matched(self, path, forwarded, echo, echo_portal, echo_key):
+        reply = echo_portal.exchange(request("GET", f"/api/mlflow{path}", echo_key))
+
+        assert (reply.status, echo.last.target) == (200, forwarded)
+
+    @pytest.mark.parametrize("query", [query for query in QUERIES if query])
+    def test_a_query_arrives_byte_for_byte(self, query, echo, echo_portal, echo_key):
+        target = "/api/mlflow/api/2.0/mlflow/experiments/search"
+        reply = echo_portal.exchange(request("GET", f"{target}?{query}", echo_key))
+
+        assert reply.status == 200
+        assert echo.last.target == f"/api/2.0/mlflow/experiments/search?{query}"
+
+    def test_an_absolute_target_counts_by_its_path_alone(self, echo, echo_portal, echo_key):
+        for target in (f"http://127.0.0.1{GET_EXPERIMENT}", f"http://evil.example{GET_EXPERIMENT}"):
+            reply = echo_portal.exchange(request("GET", target, echo_key))
+            assert reply.status in (200, 400)
+            if reply.status == 200:
+                assert echo.last.target == "/api/2.0/mlflow/experiments/get?experiment_id=0"
+                assert echo.last.values("Host") == [f"127.0.0.1:{echo.server_port}"]
+
+    @pytest.mark.parametrize("target", ["*", "api/mlflow/health", "127.0.0.1:80", "@evil.example/", "#x"])
+    def test_a_target_that_is_no_path_is_refused(self, target, echo, echo_portal, echo_key):
+        reply = echo_portal.exchange(request("GET", target, echo_key))
+
+        assert reply.status in (400, 404)
+        assert not echo.arriving

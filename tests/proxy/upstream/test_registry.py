@@ -1,0 +1,20 @@
+"""What the portal itself asks of MLflow, and answers that are none."""
+
+import pytest
+
+from proxy.upstream.registry import Registry, RegistryError
+from tests.echo import Script
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"registered_model": "m"}', b"<html>", b"[]"])
+def test_an_answer_that_lacks_what_was_asked_for_is_a_problem_of_mlflows_and_told_so(echo, body):
+    echo.script = Script(headers=[("Content-Type", "application/json")], body=body)
+
+    with pytest.raises(RegistryError, match=r"^MLflow answered GET .*\.$"):
+        Registry(echo.url).model("m")
+
+
+def test_what_is_not_there_is_none(echo):
+    echo.script = Script(status=404, headers=[("Content-Type", "application/json")], body=b"{}")
+
+    assert Registry(echo.url).version("m", "1") is None
