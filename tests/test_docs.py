@@ -144,3 +144,11 @@ def test_every_fault_names_a_test_that_exists():
     assert len(named) > 20
     for file, name in named:
         assert f"def {name}(" in (ROOT / "tests" / file).read_text(), f"{file}::{name}"
+
+
+def test_every_command_is_documented_and_every_documented_command_exists():
+    own = {path.stem for path in ROOT.glob("*/management/commands/*.py") if path.stem != "__init__"}
+    rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    documented = {command for row in rows for command in re.findall(r"`(\w+)`", row)}
+
+    assert documented == own | {"migrate", "check", "createsuperuser", "changepassword"}  # Django's
