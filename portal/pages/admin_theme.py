@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 from proxy.routes.ui_links import ROOT
 
 STATIC = "/static/portal"
+WEIGHTS = ("50", *(str(weight) for weight in range(100, 1000, 100)), "950")
 
 
 def may_see(model: str) -> Callable[[Any], bool]:
@@ -50,22 +51,18 @@ UNFOLD: dict[str, Any] = {
     "SITE_HEADER": "Hokusai Registry",
     "SITE_SYMBOL": "key",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC}/icon.svg"}],
-    "STYLES": [f"{STATIC}/admin.css"],
+    "STYLES": [f"{STATIC}/{name}.css" for name in ("tokens", "parts", "admin")],
     "ENVIRONMENT": "portal.pages.admin_theme.environment",
     "DASHBOARD_CALLBACK": "portal.pages.dashboard.callback",
+    "BORDER_RADIUS": "var(--radius-control)",
+    # The design tokens (portal/static/portal/tokens.css), under the names that Unfold gives them.
     "COLORS": {
-        "primary": {
-            "50": "oklch(97% .012 250)",
-            "100": "oklch(94% .025 250)",
-            "200": "oklch(88% .05 250)",
-            "300": "oklch(80% .085 250)",
-            "400": "oklch(72% .11 250)",
-            "500": "oklch(66% .13 250)",
-            "600": "oklch(49% .13 250)",
-            "700": "oklch(43% .12 250)",
-            "800": "oklch(37% .1 250)",
-            "900": "oklch(32% .08 250)",
-            "950": "oklch(24% .06 250)",
+        "base": {weight: f"var(--grey-{weight})" for weight in WEIGHTS},
+        "primary": {weight: f"var(--blue-{weight})" for weight in WEIGHTS},
+        "font": {
+            f"{name}-{theme}": f"var(--{token})"
+            for name, token in (("default", "text"), ("subtle", "subtle"), ("important", "strong"))
+            for theme in ("light", "dark")
         },
     },
     # By task, the most frequent first.

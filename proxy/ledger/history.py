@@ -45,7 +45,8 @@ def words(row: Registration) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """A point of the timeline. `tone`: good for what came to be, bad for what ended, warn for what was refused."""
+    """A point of the timeline. `tone`: success for what came to be, danger for what ended, warning for what
+    was refused."""
 
     row: Registration
     words: str
@@ -62,8 +63,10 @@ def happenings(rows: Iterable[Registration]) -> list[Happening]:
 
 def tone(row: Registration) -> str:
     if row.outcome not in Registration.EFFECTIVE:
-        return "warn"
-    return "good" if row.operation.endswith(".create") else "bad" if row.operation in ENDS else ""
+        return "warning"
+    if row.operation.endswith(".create"):
+        return "success"
+    return "danger" if row.operation in ENDS else ""
 
 
 @dataclass(kw_only=True)

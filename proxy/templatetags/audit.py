@@ -11,10 +11,10 @@ from proxy.models import Registration
 from proxy.policy.ownership import IN_WORDS
 
 register = template.Library()
-STATUS_COLOURS = {1: "info", 2: "good", 3: "info", 4: "warn", 5: "bad"}
+STATUS_COLOURS = {1: "info", 2: "success", 3: "info", 4: "warning", 5: "danger"}
 STATUS_WORDS = {1: "going on", 2: "successful", 3: "redirected", 4: "refused", 5: "failed"}
-OUTCOME_COLOURS = {"done": "good", "pending": "info", "imported": "info", "unknown": "bad"}
-RULES_COLOURS = {"complete": "good", "malformed": "bad"}
+OUTCOME_COLOURS = {"done": "success", "pending": "info", "imported": "info", "unknown": "danger"}
+RULES_COLOURS = {"complete": "success", "malformed": "danger"}
 
 
 @register.filter
@@ -30,12 +30,12 @@ def status_words(status: int) -> str:
 
 @register.filter
 def outcome_colour(outcome: str) -> str:
-    return OUTCOME_COLOURS.get(outcome, "warn")
+    return OUTCOME_COLOURS.get(outcome, "warning")
 
 
 @register.filter
 def rules_colour(state: str) -> str:
-    return RULES_COLOURS.get(state, "warn")
+    return RULES_COLOURS.get(state, "warning")
 
 
 @register.filter

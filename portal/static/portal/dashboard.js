@@ -2,10 +2,7 @@
 // what went wrong is hatched too, and the lines differ in their dashes, so that colour is not all that tells.
 "use strict";
 
-const THEMES = {
-  light: { text: "#475569", grid: "#e2e8f0", classes: ["#3f9d63", "#4f7fd0", "#d98a1f", "#c8372d"], median: "#0f172a", p95: "#7c3aed" },
-  dark: { text: "#a8b3c4", grid: "#263043", classes: ["#4fb878", "#7ba6f0", "#f0ab4c", "#f0786f"], median: "#f1f5f9", p95: "#c4a5fb" },
-};
+const CLASSES = ["--chart-ok", "--chart-redirected", "--chart-refused", "--chart-failed"];
 
 function hatched(colour, angle) {
   const tile = document.createElement("canvas");
@@ -13,7 +10,7 @@ function hatched(colour, angle) {
   const drawing = tile.getContext("2d");
   drawing.fillStyle = colour;
   drawing.fillRect(0, 0, 8, 8);
-  drawing.strokeStyle = "rgb(255 255 255 / 55%)";
+  drawing.strokeStyle = tokenColour("--chart-hatch");
   drawing.lineWidth = 2;
   drawing.beginPath();
   for (const offset of [-8, 0, 8]) {
@@ -25,30 +22,32 @@ function hatched(colour, angle) {
 }
 
 function draw(canvas, data) {
-  const theme = THEMES[document.documentElement.classList.contains("dark") ? "dark" : "light"];
+  const classes = CLASSES.map(tokenColour);
+  const text = tokenColour("--text");
+  const grid = tokenColour("--line");
   const patterns = [null, null, "up", "both"];
   const bars = data.classes.map((each, number) => ({
     type: "bar", label: each.name, data: each.calls, stack: "calls", order: 2, borderWidth: 0,
-    backgroundColor: patterns[number] ? hatched(theme.classes[number], patterns[number]) : theme.classes[number],
+    backgroundColor: patterns[number] ? hatched(classes[number], patterns[number]) : classes[number],
   }));
   const line = (label, values, colour, dash) => ({
     type: "line", label, data: values, yAxisID: "time", order: 1, borderColor: colour, backgroundColor: colour,
     borderWidth: 2, borderDash: dash, pointRadius: 2, tension: 0, spanGaps: false,
   });
   const axis = (title, position, more) => ({
-    position, beginAtZero: true, title: { display: true, text: title, color: theme.text },
-    ticks: { color: theme.text, precision: 0 }, grid: { color: theme.grid }, border: { display: false }, ...more,
+    position, beginAtZero: true, title: { display: true, text: title, color: text },
+    ticks: { color: text, precision: 0 }, grid: { color: grid }, border: { display: false }, ...more,
   });
   return new Chart(canvas, {
     data: {
       labels: data.labels,
-      datasets: [...bars, line("Median", data.median, theme.median, []), line("p95", data.p95, theme.p95, [5, 4])],
+      datasets: [...bars, line("Median", data.median, tokenColour("--chart-median"), []), line("p95", data.p95, tokenColour("--chart-slow"), [5, 4])],
     },
     options: {
       animation: false, responsive: true, maintainAspectRatio: false, interaction: { mode: "index", intersect: false },
-      plugins: { legend: { position: "bottom", labels: { color: theme.text, boxWidth: 14 } } },
+      plugins: { legend: { position: "bottom", labels: { color: text, boxWidth: 14 } } },
       scales: {
-        x: { stacked: true, ticks: { color: theme.text, maxRotation: 0, autoSkipPadding: 12 }, grid: { display: false } },
+        x: { stacked: true, ticks: { color: text, maxRotation: 0, autoSkipPadding: 12 }, grid: { display: false } },
         y: axis("Calls", "left", { stacked: true }),
         time: axis("Milliseconds", "right", { grid: { display: false } }),
       },
@@ -60,11 +59,8 @@ const canvas = document.getElementById("chart");
 if (canvas && window.Chart) {
   const data = JSON.parse(document.getElementById("chart-data").textContent);
   let chart = draw(canvas, data);
-  let dark = document.documentElement.classList.contains("dark");
-  new MutationObserver(() => {
-    if (dark === document.documentElement.classList.contains("dark")) return;
-    dark = !dark;
+  onThemeChange(() => {
     chart.destroy();
     chart = draw(canvas, data);
-  }).observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+  });
 }

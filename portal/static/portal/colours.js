@@ -1,0 +1,23 @@
+// The colours of tokens.css for a canvas, which knows no variables; and when they change.
+"use strict";
+
+/** The token's colour as it is now, such as tokenColour("--chart-ok"). */
+function tokenColour(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const colour = getComputedStyle(probe).color;
+  probe.remove();
+  return colour;
+}
+
+/** Calls `redraw` when the system turns dark or light, or the person chooses the other theme in the admin. */
+function onThemeChange(redraw) {
+  let scheme = getComputedStyle(document.documentElement).colorScheme;
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  new MutationObserver(() => {
+    const now = getComputedStyle(document.documentElement).colorScheme;
+    if (now !== scheme) redraw();
+    scheme = now;
+  }).observe(document.documentElement, { attributes: true, attributeFilter: ["class", "data-theme"] });
+}
