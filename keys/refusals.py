@@ -20,9 +20,7 @@ class Refusal(Exception):
     message: str
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Mapping[str, Any] = field(default_factory=dict)
-    caller: Any = (
-        None  # whose key it was (keys.credentials.authentication.Caller), where a real secret has ended
-    )
+    caller: Any = None  # whose key it was (keys.credentials.caller.Caller), where a real secret has ended
 
     def __str__(self) -> str:
         return self.message

@@ -21,7 +21,7 @@ from revproxy.views import ProxyView
 from keys import limits
 from keys.credentials import authentication, tokens
 from keys.credentials.addresses import client_address
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.refusals import Refusal, invalid, unavailable
 from proxy.answers import ERROR_CODES, refuse
 from proxy.ledger import writer

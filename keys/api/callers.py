@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from keys import limits
 from keys.credentials import authentication
 from keys.credentials.addresses import client_address
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope

@@ -3,8 +3,7 @@
 import base64
 import binascii
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import unquote_plus
 
@@ -15,75 +14,19 @@ from prometheus_client import Counter
 
 from keys.credentials import cache, tokens
 from keys.credentials.addresses import client_address, is_within
-from keys.models import ApiKey, User
+from keys.credentials.caller import Caller
+from keys.models import ApiKey
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
-from keys.rights.scopes import Preset
 
 HOW_TO_SEND_A_KEY = (
     "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
 )
-SESSION = "session"  # in place of a key's id, where a browser made something
 # Names under which people put keys into addresses.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
 
 LOOKUPS = Counter(
     "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Caller:
-    """Who calls, and with which rights: a key, or the browser of a signed-in user (`key` is None then).
-
-    `is_previous`: the secret shown is the one before the last rotation. `in_grace`: the key has expired, and
-    may only finish what it began (`proxy.policy.permissions`).
-    """
-
-    user: User
-    key: ApiKey | None = None
-    environment: str = ApiKey.Environment.LIVE
-    scopes: Sequence[str] = ()
-    networks: Sequence[str] = ()
-    patterns: Sequence[str] = ()
-    any_owner: bool = False
-    is_previous: bool = False
-    in_grace: bool = False
-
-    @classmethod
-    def by_key(cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False) -> "Caller":
-        return cls(
-            user=key.owner,
-            key=key,
-            environment=key.environment,
-            scopes=key.scopes,
-            networks=key.networks,
-            patterns=key.patterns,
-            any_owner=key.any_owner,
-            is_previous=is_previous,
-            in_grace=in_grace,
-        )
-
-    @classmethod
-    def by_session(cls, user: User, *, standing_in: ApiKey | None = None) -> "Caller":
-        """A signed-in user's browser: reads, and writes what the key `standing_in`, one of the user's own,
-        may write; but only what is the user's own."""
-        reads = Preset.READER.scopes
-        if standing_in is None:
-            return cls(user=user, scopes=reads)
-        return cls(
-            user=user,
-            scopes=[*reads, *standing_in.scopes],
-            networks=standing_in.networks,
-            patterns=standing_in.patterns,
-        )
-
-    @property
-    def key_id(self) -> str:
-        """What MLflow and its tags see in the place of a key's id."""
-        return self.key.public_id if self.key else SESSION
-
-    def __str__(self) -> str:
-        return f"The API key “{self.key.name}”" if self.key else "Your browser"
 
 
 def authenticate(meta: Mapping[str, str]) -> Caller:

@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.formatting import sizes
 from keys.limits.counters import Away, Counters
 from keys.limits.windows import Reading

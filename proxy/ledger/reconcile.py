@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from proxy.ledger import writer
 from proxy.ledger.writer import shortened
 from proxy.models import Owner, Registration, RegistrationQuerySet

@@ -13,7 +13,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.utils import timezone
 
 from keys.credentials import tokens
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.models import User
 from keys.refusals import Refusal, unavailable
 from proxy.ledger import chain

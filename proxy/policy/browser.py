@@ -17,7 +17,8 @@ from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
 from keys.credentials.addresses import is_within
-from keys.credentials.authentication import Caller, refuse_key_in_query
+from keys.credentials.authentication import refuse_key_in_query
+from keys.credentials.caller import Caller
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
 from proxy.answers import carries_key, is_browser
@@ -226,7 +227,7 @@ def candidates(user: User, operation: Operation, address: str) -> Iterator[Calle
         patterns = tuple(key.patterns)
         if patterns not in tried and (not key.networks or is_within(address, key.networks)):
             tried.add(patterns)
-            yield Caller.by_session(user, standing_in=key)
+            yield Caller.by_session(user, rights_of=key)
     if not tried:
         yield Caller.by_session(user)
 

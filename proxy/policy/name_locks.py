@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.refusals import unavailable
 from proxy.policy import ownership
 from proxy.policy.ownership import Thing

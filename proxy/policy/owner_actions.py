@@ -5,7 +5,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 
 from keys.actions.admin_log import log
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.models import User
 from proxy.models import Owner
 from proxy.policy.ownership import SHARED_TAG, Thing, check_claims, remembered, remembered_as

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from keys.credentials import cache
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.refusals import Refusal, forbidden, invalid, unavailable
 from proxy.models import Owner
 from proxy.request import artifact_paths

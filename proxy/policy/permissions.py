@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from django.conf import settings
 
 from keys.credentials import authentication
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.refusals import forbidden, unauthenticated
 from keys.rights.scopes import allows
 from proxy.policy import attribution, dangerous_input, ownership

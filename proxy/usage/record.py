@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from django.conf import settings
 from prometheus_client import Counter
 
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import Admission
 from proxy.policy.ownership import Thing

@@ -10,7 +10,7 @@ import psycopg
 from django.db import connection
 
 from keys import actions
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.models import ApiKey, User
 from proxy.usage import record
 from proxy.usage.attempts import Attempts

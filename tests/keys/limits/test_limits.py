@@ -7,7 +7,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from keys import actions, limits
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.limits.counters import Counters
 from keys.models import ApiKey, User
 from keys.refusals import Refusal

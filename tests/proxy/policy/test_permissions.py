@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from keys import actions
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from keys.models import User
 from keys.refusals import Refusal
 from keys.rights.scopes import Preset

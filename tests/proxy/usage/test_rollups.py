@@ -11,7 +11,7 @@ import pytest
 from django.db.models import Count, Sum
 
 from keys import actions
-from keys.credentials.authentication import Caller
+from keys.credentials.caller import Caller
 from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt
 from proxy.usage import batches, record, spool
 from tests.proxy.logs import NOON, key_of, passage

@@ -1,0 +1,64 @@
+"""The caller of a request: its user, its key if it has one, and the rights that it has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keys.models import ApiKey, User
+from keys.rights.scopes import Preset
+
+SESSION = "session"  # replaces the key's id in attribution tags when a browser made the object
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """The user who calls, and the rights of this call: an API key's, or a browser session's (`key` is None).
+
+    `is_previous`: the request carries the secret from before the last rotation. `in_grace`: the key has expired
+    and may only finish runs that it started (`proxy.policy.permissions`).
+    """
+
+    user: User
+    key: ApiKey | None = None
+    environment: str = ApiKey.Environment.LIVE
+    scopes: Sequence[str] = ()
+    networks: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    any_owner: bool = False
+    is_previous: bool = False
+    in_grace: bool = False
+
+    @classmethod
+    def by_key(cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False) -> "Caller":
+        return cls(
+            user=key.owner,
+            key=key,
+            environment=key.environment,
+            scopes=key.scopes,
+            networks=key.networks,
+            patterns=key.patterns,
+            any_owner=key.any_owner,
+            is_previous=is_previous,
+            in_grace=in_grace,
+        )
+
+    @classmethod
+    def by_session(cls, user: User, *, rights_of: ApiKey | None = None) -> "Caller":
+        """A signed-in user's browser. It may read everything; it may write what `rights_of`, one of the user's own
+        keys, may write, but only objects that the user owns."""
+        reads = Preset.READER.scopes
+        if rights_of is None:
+            return cls(user=user, scopes=reads)
+        return cls(
+            user=user,
+            scopes=[*reads, *rights_of.scopes],
+            networks=rights_of.networks,
+            patterns=rights_of.patterns,
+        )
+
+    @property
+    def key_id(self) -> str:
+        """The key's id as MLflow and the attribution tags see it; for a browser, the word `session`."""
+        return self.key.public_id if self.key else SESSION
+
+    def __str__(self) -> str:
+        return f"The API key “{self.key.name}”" if self.key else "Your browser"
