@@ -287,7 +287,7 @@ class Run:
         with tempfile.TemporaryDirectory(prefix="hokusai-round-trip-") as folder:
             child = start(
                 "the round trip",
-                [sys.executable, "-P", str(settings.BASE_DIR / "portal" / "round_trip.py")],
+                [sys.executable, "-P", str(Path(__file__).with_name("round_trip.py"))],
                 log=self.data_dir / "logs" / "round-trip.log",
                 watchdog=watchdog,
                 environment=self.third_party_environment(folder, key),
