@@ -16,8 +16,8 @@ from keys.admin.filters import OnlyItsFilters
 from keys.formatting import csv_export
 from keys.formatting.moments import exactly
 from keys.models import KeyEvent
+from keys.rights.permissions import VIEW_KEY_EVENT
 
-SEE = "keys.view_keyevent"
 COLOURS = {
     "Issued": "success",
     "Changed": "info",
@@ -152,7 +152,7 @@ class LogEntryAdmin(OnlyItsFilters):
 
     def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
         """Who may see what was done to keys."""
-        return request.user.has_perm(SEE)
+        return request.user.has_perm(VIEW_KEY_EVENT)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)

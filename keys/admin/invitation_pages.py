@@ -19,10 +19,10 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWid
 from keys.actions import invitations
 from keys.actions.admin_log import log
 from keys.admin.key_actions import is_done, made_by, page, sent
-from keys.admin.user_actions import CHANGE, back, user_of
+from keys.admin.user_actions import back, user_of
 from keys.models import Invitation, User
+from keys.rights.permissions import ADD_USER, CHANGE_USER
 
-ADD = "keys.add_user"
 SESSION_NAME = "invitation"  # its number, not its secret
 
 
@@ -78,7 +78,7 @@ class PasswordForm(forms.Form):
         return answers
 
 
-@permission_required(ADD, raise_exception=True)
+@permission_required(ADD_USER, raise_exception=True)
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
     """Add a user: the form, and in the answer to its POST the link, this once."""
@@ -97,7 +97,7 @@ def add(request: HttpRequest) -> HttpResponse:
     return invited(request, user)
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_USER, raise_exception=True)
 def invite(request: HttpRequest, pk: int) -> HttpResponse:
     """A new link for a user who has none, or forgot the password."""
     user = user_of(request, pk)
@@ -110,7 +110,7 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
     return invited(request, user)
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_USER, raise_exception=True)
 def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """End the open link."""
     user = user_of(request, pk)

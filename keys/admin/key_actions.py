@@ -25,20 +25,11 @@ from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, Revok
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address
 from keys.models import ApiKey, User
+from keys.rights import permissions
 
 REMEMBERED_FORMS = 100
 SESSION_NAME = "issued_forms"
 LIST = "admin:keys_apikey_changelist"
-SEE = ("keys.view_apikey", "keys.change_apikey")  # one of them
-ADD, CHANGE = "keys.add_apikey", "keys.change_apikey"
-# A new secret is as good as a new key: who may not issue keys may not get one by rotating either.
-PERMISSIONS = {
-    "rights": (CHANGE,),
-    "pause": (CHANGE,),
-    "resume": (CHANGE,),
-    "rotate": (CHANGE, ADD),
-    "revoke": (CHANGE,),
-}
 
 Page = Callable[[HttpRequest, int], HttpResponse]
 
@@ -61,13 +52,13 @@ def offered(request: HttpRequest, key: ApiKey) -> list[str]:
     now = possible(key)
     return [
         name
-        for name, permissions in PERMISSIONS.items()
-        if name in now and request.user.has_perms(permissions)
+        for name, needed in permissions.KEY_ACTIONS.items()
+        if name in now and request.user.has_perms(needed)
     ]
 
 
 def may_see(request: HttpRequest) -> bool:
-    return any(request.user.has_perm(name) for name in SEE)
+    return any(request.user.has_perm(name) for name in permissions.SEE_KEYS)
 
 
 def page(
@@ -121,7 +112,7 @@ def sent(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
 
 
-@permission_required(ADD, raise_exception=True)
+@permission_required(permissions.ADD_KEY, raise_exception=True)
 def issue(request: HttpRequest) -> HttpResponse:
     """Issue a key: the form, and in the answer to its POST the secret, this once."""
     form = IssueForm(sent(request), initial={"owner": request.GET.get("owner")})  # a user's page links here
@@ -132,7 +123,7 @@ def issue(request: HttpRequest) -> HttpResponse:
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token)
 
 
-@permission_required(PERMISSIONS["rotate"], raise_exception=True)
+@permission_required(permissions.KEY_ACTIONS["rotate"], raise_exception=True)
 def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
     key = key_of(pk)
@@ -149,7 +140,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token, is_rotated=True)
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def rights(request: HttpRequest, pk: int) -> HttpResponse:
     """Change what a key may do, its expiry, name and purpose."""
     key = key_of(pk)
@@ -164,7 +155,7 @@ def rights(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, key, f"Changed, and in effect from now on: {', '.join(touched)}.")
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop a key for a while."""
     key = key_of(pk)
@@ -176,7 +167,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, key, f"“{key.name}” is paused. Calls with it are refused until it is resumed.")
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a paused key work again."""
     key = key_of(pk)
@@ -188,7 +179,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, key, f"“{key.name}” is resumed.")
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask whether to revoke the key; do it when the form comes back with the key's name."""
     key = key_of(pk)
@@ -200,7 +191,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
         return actions.revoke(key=key, reason=form.cleaned_data["reason"], **made_by(request))
 
     if not is_done(form, act):
-        context = {"use": key_usage.of_last_day(key)} if request.user.has_perm("proxy.view_call") else {}
+        context = {"use": key_usage.of_last_day(key)} if request.user.has_perm(permissions.VIEW_CALL) else {}
         return key_page(request, "revoke.html", title="Revoke a key", form=form, key=key, **context)
     return back(request, key, f"“{key.name}” is revoked. Calls with it are refused from now on.")
 

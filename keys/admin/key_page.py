@@ -15,6 +15,7 @@ from keys.admin import key_actions
 from keys.admin.columns import happening
 from keys.formatting import sizes
 from keys.models import ApiKey, KeyEvent
+from keys.rights import permissions
 
 DAYS = 30  # of the chart
 MOST_EVENTS = 50
@@ -31,9 +32,9 @@ def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
         "events": [told(event) for event in events[:MOST_EVENTS]],
         "has_more": len(events) > MOST_EVENTS,
     }
-    if request.user.has_perm("proxy.view_call"):
+    if request.user.has_perm(permissions.VIEW_CALL):
         context |= {"chart": chart(key.call_totals), "calls": key.calls.all().page(size=MOST_CALLS)}
-    if request.user.has_perm("proxy.view_registration"):
+    if request.user.has_perm(permissions.VIEW_REGISTRATION):
         context["registrations"] = key.registrations.order_by("-pk")[:MOST_CALLS]
     return context
 

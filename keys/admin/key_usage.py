@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from keys.formatting.moments import moment
 from keys.models import ApiKey, User
+from keys.rights.permissions import SEE_KEYS
 
 DAY = datetime.timedelta(days=1)
 MOST = 10
@@ -44,4 +45,4 @@ def connection(request: HttpRequest, public_id: str) -> JsonResponse:
 
 def may_see(user: User | AnonymousUser) -> bool:
     is_staff = getattr(user, "is_staff", False)
-    return is_staff and any(user.has_perm(f"keys.{act}_apikey") for act in ("view", "change"))
+    return is_staff and any(user.has_perm(name) for name in SEE_KEYS)

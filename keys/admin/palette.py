@@ -17,6 +17,7 @@ from keys.admin.key_actions import may_see, offered
 from keys.credentials import tokens
 from keys.models import ApiKey, User
 from keys.models.querysets import users_matching
+from keys.rights import permissions
 
 MOST = 8  # of each sort
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
@@ -57,7 +58,7 @@ def palette(request: HttpRequest) -> HttpResponse:
 
 def of_call(request: HttpRequest, text: str) -> Iterator[Hit]:
     """Where the usage log shows the call of a request id. Nothing is looked up for it here."""
-    if REQUEST_ID.fullmatch(text) and request.user.has_perm("proxy.view_call"):
+    if REQUEST_ID.fullmatch(text) and request.user.has_perm(permissions.VIEW_CALL):
         link = f"{reverse('admin:proxy_call_changelist')}?{urlencode({'request_id': text})}"
         yield Hit(title=text, kind="Call, in the usage log", link=link)
 
@@ -68,9 +69,9 @@ def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
         for item in group["items"]:
             if item["has_permission"] and text in item["title"].lower():
                 yield Hit(title=item["title"], kind="Page", link=str(item["link"]))
-    deeds = {"Issue a key": ("keys.add_apikey", "admin:keys_apikey_add")}
-    deeds["Add a user"] = ("keys.add_user", "admin:keys_user_add")
-    deeds["Hand over what a user owns"] = ("proxy.change_owner", "admin:proxy_owner_hand_over")
+    deeds = {"Issue a key": (permissions.ADD_KEY, "admin:keys_apikey_add")}
+    deeds["Add a user"] = (permissions.ADD_USER, "admin:keys_user_add")
+    deeds["Hand over what a user owns"] = (permissions.CHANGE_OWNER, "admin:proxy_owner_hand_over")
     for title, (permission, page) in deeds.items():
         if text in title.lower() and request.user.has_perm(permission):
             yield Hit(title=title, kind="Do", link=reverse(page))
@@ -80,7 +81,7 @@ def found(request: HttpRequest, text: str) -> Iterator[Hit]:
     if may_see(request):
         for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
             yield of_key(key)
-    if any(request.user.has_perm(f"keys.{act}_user") for act in ("view", "change")):
+    if any(request.user.has_perm(name) for name in permissions.SEE_USERS):
         for user in User.objects.filter(users_matching(text)).order_by("username")[:MOST]:
             kind = "User" if user.is_active else "User, deactivated"
             yield Hit(title=user.username, kind=kind, link=reverse("admin:keys_user_change", args=[user.pk]))

@@ -15,9 +15,8 @@ from keys import actions
 from keys.actions.admin_log import log
 from keys.admin.key_actions import is_done, made_by, page, sent
 from keys.models import ApiKey, User
+from keys.rights.permissions import CHANGE_USER
 
-CHANGE = "keys.change_user"
-SEE = ("keys.view_user", CHANGE)  # one of them
 SHOWN = 20  # keys on a page that lists them
 
 
@@ -42,7 +41,7 @@ def user_of(request: HttpRequest, pk: int) -> User:
     return user
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_USER, raise_exception=True)
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     """Shut a user out and pause all their keys, in one go."""
     user = user_of(request, pk)
@@ -61,7 +60,7 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_USER, raise_exception=True)
 def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a user in again; the keys stay as they are, and the answer says which."""
     user = user_of(request, pk)
@@ -78,7 +77,7 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     return back(request, user, f"{user.username} may sign in again.{still}")
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_USER, raise_exception=True)
 def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
     """For who lost phone and recovery codes: without second factors the password alone signs in. Superusers do it,
     since whoever may remove them and make a sign-in link has the account."""

@@ -23,22 +23,7 @@ from keys.admin.filters import OnlyItsFilters
 from keys.admin.key_page import chart
 from keys.formatting import csv_export
 from keys.models import ApiKey, User
-from keys.rights import groups
-
-# What the pages check, in words; no other permission means anything here.
-PERMISSIONS = {
-    "view_apikey": "See keys, their history, and try what they may do",
-    "view_keyevent": "See what was done to all keys, by whom",
-    "add_apikey": "Issue keys",
-    "change_apikey": "Change, pause and revoke keys; rotate them, if issuing is allowed too",
-    "view_call": "See everybody's calls",
-    "view_registration": "See who registered what",
-    "view_owner": "See who owns what",
-    "change_owner": "Hand over what users own, and share experiments",
-    "view_user": "See users",
-    "add_user": "Add users",
-    "change_user": "Change users who are not staff",
-}
+from keys.rights import groups, permissions
 
 admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
@@ -73,7 +58,7 @@ class GroupsField(forms.ModelMultipleChoiceField):
 
 class PermissionsField(forms.ModelMultipleChoiceField):
     def label_from_instance(self, obj: models.Model) -> str:
-        return PERMISSIONS[cast(Permission, obj).codename]
+        return permissions.DESCRIPTIONS[cast(Permission, obj).codename]
 
 
 class UserForm(UserChangeForm):  # type: ignore[misc]
@@ -159,7 +144,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     ) -> HttpResponse:
         user = self.get_object(request, object_id)
         context: dict[str, Any] = {}
-        if user and request.user.has_perm("proxy.view_call"):
+        if user and request.user.has_perm(permissions.VIEW_CALL):
             context["chart"] = chart(user.call_totals)
         if user:
             context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
@@ -185,7 +170,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     ) -> Any:
         if db_field.name == "user_permissions":
             known = Permission.objects.filter(
-                codename__in=PERMISSIONS, content_type__app_label__in=("keys", "proxy")
+                codename__in=permissions.DESCRIPTIONS, content_type__app_label__in=("keys", "proxy")
             )
             options |= {
                 "form_class": PermissionsField,

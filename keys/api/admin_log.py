@@ -8,9 +8,9 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.admin.events import SEE
 from keys.api.callers import sees
 from keys.api.pages import TimeFilter
+from keys.rights.permissions import VIEW_KEY_EVENT
 
 
 class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]
@@ -33,7 +33,7 @@ class AdminLogSerializer(serializers.Serializer[LogEntry]):
 
 
 class AdminLog(GenericAPIView[LogEntry]):
-    rules = {"GET": sees(SEE, own=False)}
+    rules = {"GET": sees(VIEW_KEY_EVENT, own=False)}
     queryset = LogEntry.objects.select_related("user", "content_type")
     serializer_class = AdminLogSerializer
     filterset_class = AdminLogFilters

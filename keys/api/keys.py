@@ -17,7 +17,6 @@ from rest_framework.serializers import Serializer
 
 from keys import actions
 from keys.actions import self_service
-from keys.admin import events, key_actions
 from keys.api import serializers
 from keys.api.callers import Rule, does, is_over_all, made_by, not_permitted, sees, within
 from keys.api.once import IDEMPOTENCY, once
@@ -26,6 +25,7 @@ from keys.api.problems import bad_value
 from keys.models import ApiKey, KeyEvent, User
 from keys.models.querysets import ApiKeyQuerySet
 from keys.refusals import Refusal
+from keys.rights import permissions
 from keys.rights.scopes import preset_of
 
 Method = TypeVar("Method", bound=Callable[..., Response])
@@ -66,7 +66,7 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Keys(GenericAPIView[ApiKey]):
-    rules = {"GET": sees(key_actions.SEE), "POST": does(key_actions.ADD, own=True)}
+    rules = {"GET": sees(permissions.SEE_KEYS), "POST": does(permissions.ADD_KEY, own=True)}
     queryset = ApiKey.objects.with_owner()
     serializer_class = serializers.KeySerializer
     filterset_class = KeyFilters
@@ -177,7 +177,7 @@ def check_if_match(request: Request, key: ApiKey) -> None:
 
 
 class Key(OneKey):
-    rules = {"GET": sees(key_actions.SEE), "PATCH": does(*key_actions.PERMISSIONS["rights"])}
+    rules = {"GET": sees(permissions.SEE_KEYS), "PATCH": does(*permissions.KEY_ACTIONS["rights"])}
     sent_class: type[Serializer[Any]] = serializers.ChangeSerializer
 
     @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
@@ -235,7 +235,7 @@ def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Metho
 
 
 class Pause(KeyAct):
-    rules = {"POST": does(*key_actions.PERMISSIONS["pause"])}
+    rules = {"POST": does(*permissions.KEY_ACTIONS["pause"])}
 
     @act_schema("pause", "Stop a key until it is resumed")
     def post(self, request: Request, key_id: str) -> Response:
@@ -243,7 +243,7 @@ class Pause(KeyAct):
 
 
 class Resume(KeyAct):
-    rules = {"POST": does(*key_actions.PERMISSIONS["resume"])}
+    rules = {"POST": does(*permissions.KEY_ACTIONS["resume"])}
     sent_class = serializers.NothingSerializer
 
     @act_schema("resume", "Let a paused key work again", request=serializers.NothingSerializer)
@@ -254,7 +254,7 @@ class Resume(KeyAct):
 class Revoke(KeyAct):
     """End a key for good. A holder may end his own."""
 
-    rules = {"POST": does(*key_actions.PERMISSIONS["revoke"], own=True)}
+    rules = {"POST": does(*permissions.KEY_ACTIONS["revoke"], own=True)}
 
     @act_schema("revoke", "End a key for good")
     def post(self, request: Request, key_id: str) -> Response:
@@ -262,7 +262,7 @@ class Revoke(KeyAct):
 
 
 class Rotate(KeyAct):
-    rules = {"POST": does(*key_actions.PERMISSIONS["rotate"], own=True)}
+    rules = {"POST": does(*permissions.KEY_ACTIONS["rotate"], own=True)}
     sent_class = serializers.RotateSerializer
 
     @act_schema(
@@ -281,7 +281,7 @@ class Rotate(KeyAct):
 
 
 class Events(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees(key_actions.SEE)}
+    rules = {"GET": sees(permissions.SEE_KEYS)}
     queryset = KeyEvent.objects.select_related("actor")
     serializer_class = serializers.EventSerializer
     filter_backends = ()
@@ -315,7 +315,7 @@ class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Activity(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees(events.SEE)}
+    rules = {"GET": sees(permissions.VIEW_KEY_EVENT)}
     queryset = KeyEvent.objects.select_related("key__owner", "actor")
     serializer_class = serializers.ActivitySerializer
     filterset_class = EventFilters

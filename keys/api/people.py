@@ -15,9 +15,8 @@ from rest_framework.response import Response
 from keys import actions
 from keys.actions import invitations
 from keys.actions.admin_log import log
-from keys.admin.invitation_pages import ADD, mailed
 from keys.admin.invitation_pages import address_of as address_of_link
-from keys.admin.user_actions import CHANGE, SEE
+from keys.admin.invitation_pages import mailed
 from keys.api import serializers
 from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
@@ -26,6 +25,7 @@ from keys.credentials import authentication
 from keys.models import ApiKey, User
 from keys.models.querysets import users_matching
 from keys.refusals import Refusal, forbidden
+from keys.rights import permissions
 from keys.rights.groups import GROUPS
 from keys.rights.scopes import Scope
 
@@ -69,7 +69,7 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Users(GenericAPIView[User]):
-    rules = {"GET": sees(SEE), "POST": does(ADD)}
+    rules = {"GET": sees(permissions.SEE_USERS), "POST": does(permissions.ADD_USER)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
@@ -116,7 +116,7 @@ def one_user(users: "QuerySet[User]", user_id: str) -> User:
 
 
 class OneUser(GenericAPIView[User]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(permissions.SEE_USERS)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filter_backends = ()
@@ -134,7 +134,7 @@ class Invite(OneUser):
     """The link is as good as a password until it is used."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does(CHANGE)}
+    rules = {"POST": does(permissions.CHANGE_USER)}
 
     @extend_schema(
         operation_id="users_invite",
@@ -198,7 +198,7 @@ class Deactivate(Invite):
     """Only superusers deactivate staff, as in the admin pages."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does(CHANGE)}
+    rules = {"POST": does(permissions.CHANGE_USER)}
 
     @extend_schema(
         operation_id="users_deactivate",

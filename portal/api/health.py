@@ -10,8 +10,8 @@ from rest_framework.response import Response
 
 from keys.api.callers import sees
 from keys.models import ApiKey
+from keys.rights.permissions import SEE_HEALTH
 from portal.http import health
-from portal.pages.dashboard import SEE_HEALTH
 from proxy.models import Registration
 
 

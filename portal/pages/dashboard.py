@@ -14,11 +14,11 @@ from django.views.decorators.http import require_safe
 
 from keys.admin.key_actions import page
 from keys.models import ApiKey
+from keys.rights import permissions
 from portal.http import health
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 from proxy.models.calls import LATENCIES_MS, percentile
 
-SEE_HEALTH = "proxy.view_calltotal"
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)
 CLASSES = {2: "2xx successful", 3: "3xx redirected", 4: "4xx refused", 5: "5xx failed"}
@@ -113,10 +113,10 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """What Unfold puts into the admin's first page."""
     period = PERIODS.get(request.GET.get("period", ""), PERIODS["24h"])
     sees = {
-        "calls": any_of(request, "proxy.view_calltotal", "proxy.view_call"),
-        "keys": any_of(request, "keys.view_apikey", "keys.change_apikey"),
-        "registrations": any_of(request, "proxy.view_registration"),
-        "attempts": any_of(request, "proxy.view_keylessattempt", "proxy.view_call"),
+        "calls": any_of(request, *permissions.SEE_TRAFFIC),
+        "keys": any_of(request, *permissions.SEE_KEYS),
+        "registrations": any_of(request, permissions.VIEW_REGISTRATION),
+        "attempts": any_of(request, *permissions.SEE_ATTEMPTS),
     }
     now = timezone.now()
     start = period.start(now)
@@ -225,7 +225,7 @@ def attempts(start: datetime.datetime) -> list[dict[str, Any]]:
     return [dict(row) for row in rows[:LINES]]
 
 
-@permission_required(SEE_HEALTH, raise_exception=True)
+@permission_required(permissions.SEE_HEALTH, raise_exception=True)
 @require_safe
 def wellness(request: HttpRequest) -> HttpResponse:
     """How MLflow, PostgreSQL and the spool do. Apart from the page, which shall not wait for an MLflow that hangs:

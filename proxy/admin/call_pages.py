@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from keys.admin.key_actions import page
+from keys.rights import permissions
 from proxy.lists import exports, filters
 from proxy.lists.filters import CallFilter
 from proxy.lists.listing import Pages
@@ -16,8 +17,7 @@ from proxy.models import Registration
 from proxy.models.calls import EVERY_DAY, Call, Cursor
 from proxy.routes.served import OPERATIONS
 
-SEE = "proxy.view_call"
-may_see = permission_required(SEE, raise_exception=True)
+may_see = permission_required(permissions.VIEW_CALL, raise_exception=True)
 
 
 @may_see
@@ -53,7 +53,7 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
     if found is None:
         raise Http404
     registration = None
-    if request.user.has_perm("proxy.view_registration"):
+    if request.user.has_perm(permissions.VIEW_REGISTRATION):
         registration = Registration.objects.filter(request_id=found.request_id).first()
     template = "part" if "part" in request.GET else "call"
     return page(

@@ -12,11 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from keys.admin.key_actions import CHANGE, key_of, made_by, may_see, page
+from keys.admin.key_actions import key_of, made_by, may_see, page
 from keys.formatting.csv_export import cell
 from keys.models import ApiKey
 from keys.refusals import Refusal
-from proxy.admin import registration_pages
+from keys.rights import permissions
 from proxy.ledger import incident
 from proxy.ledger.incident import Mark, Touch
 from proxy.upstream import registry
@@ -47,7 +47,7 @@ class QuarantineForm(SinceForm):
 
 def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     """What the key created or changed since then: as a table, as a file; and the quarantine of versions."""
-    if not may_see(request) or not request.user.has_perm(registration_pages.SEE):
+    if not may_see(request) or not request.user.has_perm(permissions.VIEW_REGISTRATION):
         raise PermissionDenied
     key = key_of(pk)
     if request.method == "POST":
@@ -84,7 +84,7 @@ def shown(
         total=len(touches),
         versions=len(versions),
         still_works=key.state not in STOPPED,
-        may_quarantine=request.user.has_perm(CHANGE),
+        may_quarantine=request.user.has_perm(permissions.CHANGE_KEY),
         quarantine_form=quarantine_form or QuarantineForm(initial={"since": since}),
         marks=marks,
     )
@@ -92,7 +92,7 @@ def shown(
 
 def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Mark every version that the key registered since then; the page then says what became of each."""
-    if not request.user.has_perm(CHANGE):
+    if not request.user.has_perm(permissions.CHANGE_KEY):
         raise PermissionDenied
     form = QuarantineForm(request.POST)
     if not form.is_valid():

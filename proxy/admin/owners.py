@@ -15,6 +15,7 @@ from unfold.paginator import InfinitePaginator
 from keys.admin.columns import badge, moment, timed
 from keys.admin.filters import OnlyItsFilters
 from keys.formatting import csv_export
+from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
 from proxy.models import Owner
 from proxy.policy.ownership import IN_WORDS
@@ -101,7 +102,7 @@ class OwnerAdmin(OnlyItsFilters):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Owner | None = None) -> bool:
-        return any(request.user.has_perm(name) for name in pages.SEE)
+        return any(request.user.has_perm(name) for name in SEE_OWNERS)
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

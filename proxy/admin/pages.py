@@ -10,15 +10,13 @@ from django.urls import reverse
 
 from keys.admin.key_actions import key_of, made_by, may_see, page, sent
 from keys.models import ApiKey, User
+from keys.rights.permissions import CHANGE_OWNER
 from proxy.admin.forms import HandOverForm, ShareForm, TryForm
 from proxy.answers import ERROR_CODES
 from proxy.models import Owner
 from proxy.policy import owner_actions
 from proxy.policy.ownership import IN_WORDS
 from proxy.policy.simulator import Verdict, simulate
-
-CHANGE = "proxy.change_owner"
-SEE = ("proxy.view_owner", CHANGE)  # one of them
 
 
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:
@@ -52,7 +50,7 @@ def judged(key: ApiKey, form: TryForm) -> Verdict:
     )
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_OWNER, raise_exception=True)
 def share(request: HttpRequest) -> HttpResponse:
     """Let anyone create runs in an experiment, or no longer."""
     known = {name: request.GET[name] for name in ShareForm.base_fields if name in request.GET}
@@ -71,7 +69,7 @@ def share(request: HttpRequest) -> HttpResponse:
     return redirect("admin:proxy_owner_change", owner.pk)
 
 
-@permission_required(CHANGE, raise_exception=True)
+@permission_required(CHANGE_OWNER, raise_exception=True)
 def hand_over(request: HttpRequest) -> HttpResponse:
     """Make everything that one user owns another's: the form, then how much it is, then it is done."""
     title = "Hand over what a user owns"

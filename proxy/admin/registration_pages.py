@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from keys.admin.key_actions import from_address, page
 from keys.models import ApiKey
+from keys.rights import permissions
 from proxy.ledger import history, verification
 from proxy.lists import exports
 from proxy.lists.filters import RegistrationFilter
@@ -21,8 +22,7 @@ from proxy.models.calls import EPOCH, Call
 LOOK = 1000  # versions whose tags are looked at for one page
 STORY = 100  # happenings of a model on one page
 
-SEE = "proxy.view_registration"
-may_see = permission_required(SEE, raise_exception=True)
+may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=True)
 
 
 @may_see
@@ -95,7 +95,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     if row is None:
         raise Http404
     call = None
-    if request.user.has_perm("proxy.view_call"):
+    if request.user.has_perm(permissions.VIEW_CALL):
         call = Call.objects.filter(request_id=row.request_id).first()
     template = "part" if "part" in request.GET else "registration"
     return page(

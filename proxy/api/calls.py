@@ -19,7 +19,7 @@ from keys.api.callers import sees, within
 from keys.api.pages import TimeFilter
 from keys.api.problems import bad_value
 from keys.models import User
-from proxy.admin.call_pages import SEE
+from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.models.calls import Call, CallQuerySet, CallTotal, Cursor
 
@@ -98,7 +98,7 @@ class CallSerializer(serializers.Serializer[Call]):
 
 
 class Calls(GenericAPIView[Call]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(VIEW_CALL)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filterset_class = CallFilters
@@ -150,7 +150,7 @@ def form_of(request: Request) -> str:
 
 
 class OneCall(GenericAPIView[Call]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(VIEW_CALL)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filter_backends = ()
@@ -247,7 +247,7 @@ class UsageSerializer(serializers.Serializer[Any]):
 class Usage(GenericAPIView[CallTotal]):
     """From the totals by day and by hour; the hours are kept for some days only."""
 
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(VIEW_CALL)}
     queryset = CallTotal.objects.all()
     serializer_class = UsageSerializer
     filterset_class = UsageFilters

@@ -9,7 +9,6 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.admin import key_actions
 from keys.api.callers import does, sees, user_of
 from keys.api.keys import one_of
 from keys.api.pages import refuse_unknown
@@ -17,7 +16,7 @@ from keys.api.problems import conflict
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey
 from keys.refusals import Refusal, unavailable
-from proxy.admin import registration_pages
+from keys.rights import permissions
 from proxy.ledger import incident
 from proxy.upstream import registry
 
@@ -47,7 +46,7 @@ class TouchedSerializer(serializers.Serializer[Any]):
 
 
 class Touched(GenericAPIView[ApiKey]):
-    rules = {"GET": sees(key_actions.SEE, registration_pages.SEE, own=False)}
+    rules = {"GET": sees(permissions.SEE_KEYS, permissions.VIEW_REGISTRATION, own=False)}
     serializer_class = TouchedSerializer
     filter_backends = ()
     pagination_class = None
@@ -85,7 +84,7 @@ class MarksSerializer(serializers.Serializer[Any]):
 
 
 class Quarantine(GenericAPIView[ApiKey]):
-    rules = {"POST": does(key_actions.CHANGE, registration_pages.SEE)}
+    rules = {"POST": does(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
     serializer_class = QuarantineSerializer
 
     @extend_schema(

@@ -18,7 +18,7 @@ from keys.api.people import one_user
 from keys.api.problems import bad_value
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
-from proxy.admin.pages import CHANGE, SEE
+from keys.rights.permissions import CHANGE_OWNER, SEE_OWNERS
 from proxy.models import Owner
 from proxy.policy import owner_actions
 from proxy.request.messages import CANONICAL_INTEGER
@@ -63,7 +63,7 @@ class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class Owners(GenericAPIView[Owner]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(SEE_OWNERS)}
     queryset = Owner.objects.select_related("user")
     serializer_class = OwnerSerializer
     filterset_class = OwnerFilters
@@ -100,7 +100,7 @@ class HandedOverSerializer(serializers.Serializer[Any]):
 
 
 class HandOver(GenericAPIView[User]):
-    rules = {"POST": does(CHANGE)}
+    rules = {"POST": does(CHANGE_OWNER)}
     serializer_class = HandOverSerializer
 
     @extend_schema(
@@ -140,7 +140,7 @@ class SharedSerializer(serializers.Serializer[Owner]):
 
 
 class Share(GenericAPIView[Owner]):
-    rules = {"POST": does(CHANGE)}
+    rules = {"POST": does(CHANGE_OWNER)}
     serializer_class = ShareSerializer
 
     @extend_schema(

@@ -18,7 +18,7 @@ from keys.api.callers import sees, within
 from keys.api.pages import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
-from proxy.admin.registration_pages import SEE
+from keys.rights.permissions import VIEW_REGISTRATION
 from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
 from proxy.ledger import compliance, verification
 from proxy.ledger.verification import Head
@@ -85,7 +85,7 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
 
 
 class Registrations(GenericAPIView[Registration]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(VIEW_REGISTRATION)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filterset_class = RegistrationFilters
@@ -135,7 +135,7 @@ class RegistrationExport(Registrations):
 
 
 class OneRegistration(GenericAPIView[Registration]):
-    rules = {"GET": sees(SEE)}
+    rules = {"GET": sees(VIEW_REGISTRATION)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filter_backends = ()
@@ -165,7 +165,7 @@ class LedgerSerializer(serializers.Serializer[Any]):
 
 
 class Ledger(GenericAPIView[Registration]):
-    rules = {"GET": sees(SEE, own=False)}
+    rules = {"GET": sees(VIEW_REGISTRATION, own=False)}
     serializer_class = LedgerSerializer
     filter_backends = ()
     pagination_class = None
@@ -194,7 +194,7 @@ class VerificationSerializer(serializers.Serializer[Any]):
 
 
 class Verification(GenericAPIView[Registration]):
-    rules = {"POST": sees(SEE, own=False)}
+    rules = {"POST": sees(VIEW_REGISTRATION, own=False)}
     serializer_class = VerifySerializer
 
     @extend_schema(

@@ -8,12 +8,12 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.admin.key_actions import SEE
 from keys.api.callers import sees, within
 from keys.api.keys import one_of, owned
 from keys.api.serializers import StrictSerializer
 from keys.credentials.addresses import parse as parse_address
 from keys.models import ApiKey
+from keys.rights.permissions import SEE_KEYS
 from proxy.admin.forms import METHODS
 from proxy.policy.simulator import simulate
 
@@ -40,7 +40,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
 class Try(GenericAPIView[ApiKey]):
     """Nothing is sent to MLflow and nothing recorded of the call that is tried."""
 
-    rules = {"POST": sees(SEE)}
+    rules = {"POST": sees(SEE_KEYS)}
     serializer_class = TrySerializer
 
     @extend_schema(

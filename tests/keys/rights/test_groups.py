@@ -7,9 +7,9 @@ from django.core.management import call_command
 from django.urls import reverse
 
 from keys import actions
-from keys.admin.users import PERMISSIONS
 from keys.models import ApiKey, User
 from keys.rights.groups import AUDITORS, GROUPS, IN_WORDS, KEY_ADMINS
+from keys.rights.permissions import DESCRIPTIONS
 from tests.keys.people import ISSUE, USERS, filled, page_of, signed_in
 
 
@@ -126,7 +126,7 @@ def test_every_permission_of_the_groups_can_be_given_by_itself_or_goes_with_anot
         codename for permissions in GROUPS.values() for names in permissions.values() for codename in names
     }
 
-    assert given - set(PERMISSIONS) == {"view_calltotal", "view_keylessattempt"}
+    assert given - set(DESCRIPTIONS) == {"view_calltotal", "view_keylessattempt"}
 
 
 def rights(user: User) -> tuple:

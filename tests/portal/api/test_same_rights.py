@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 from django.contrib.auth.models import Permission
 
-from keys.admin.users import PERMISSIONS
 from keys.models import ApiKey, User
+from keys.rights.permissions import DESCRIPTIONS
 from keys.rights.scopes import Scope
 from proxy.models import Owner, Registration
 from tests.keys.api.callers import program
@@ -15,7 +15,7 @@ from tests.keys.people import call, key_of, make_cast, signed_in
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 HEALTH = "view_calltotal"  # which comes with the groups alone
-WHOLE = (*PERMISSIONS, HEALTH)
+WHOLE = (*DESCRIPTIONS, HEALTH)
 SETS = [(), *((name,) for name in WHOLE)]
 SETS += [(name, "view_registration") for name in ("view_apikey", "change_apikey")]
 SETS += [("change_apikey", "add_apikey")]
