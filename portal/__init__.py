@@ -1,0 +1,1 @@
+"""Assembles the parts: settings, URLs, the HTTP server, sign-in, pages, and one machine for `make run`."""

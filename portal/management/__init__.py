@@ -1,0 +1,1 @@
+"""What the commands of the portal itself share."""

@@ -1,0 +1,1 @@
+"""Template tags for account pages and explanations of refusals."""

@@ -1,0 +1,1 @@
+"""`manage.py` commands about keys, users and alerts: one file each."""

@@ -1,0 +1,1 @@
+"""`manage.py` commands about the portal as a whole: one file each."""

@@ -1,0 +1,1 @@
+"""`manage.py` commands about calls, registrations and owners: one file each."""
