@@ -11,7 +11,7 @@ from keys import limits
 from keys.models import ApiKey, User
 from portal.account.frame import holder, page
 from proxy.models import CallTotal
-from proxy.models.calls import CallTotalQuerySet, percentile
+from proxy.models.totals import CallTotalQuerySet, percentile
 
 MOST_KEYS = 10  # whose limits and sums the usage page shows: those used most
 HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)

@@ -17,7 +17,7 @@ from keys.models import ApiKey
 from keys.rights import permissions
 from portal.http import health
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
-from proxy.models.calls import LATENCIES_MS, percentile
+from proxy.models.totals import LATENCIES_MS, percentile
 
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)

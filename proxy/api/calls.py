@@ -21,7 +21,8 @@ from keys.api.problems import bad_value
 from keys.models import User
 from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
-from proxy.models.calls import Call, CallQuerySet, CallTotal, Cursor
+from proxy.models.calls import Call, CallQuerySet, Cursor
+from proxy.models.totals import CallTotal
 
 STATUS_CLASSES = [(str(first), f"{first}xx") for first in (2, 3, 4, 5)]
 FORMS = [("csv", "CSV"), ("jsonl", "JSON Lines")]

@@ -20,10 +20,10 @@ from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
 from keys.rights.permissions import VIEW_REGISTRATION
 from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
-from proxy.ledger import compliance, verification
+from proxy.ledger import verification
 from proxy.ledger.verification import Head
 from proxy.lists import exports
-from proxy.models import Registration, RegistrationQuerySet
+from proxy.models import Registration, RegistrationQuerySet, tag_rules
 
 
 def by_user(user: User) -> Q:
@@ -35,7 +35,7 @@ class RegistrationFilters(PeopleFilters):
     model = django_filters.CharFilter(field_name="object_name", label="Its name; a logged model's id.")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     rules = django_filters.ChoiceFilter(
-        choices=[(state, state.capitalize()) for state in compliance.STATES],
+        choices=[(state, state.capitalize()) for state in tag_rules.STATES],
         method="of_versions",
         label="How the tags of a version stand by now.",
     )

@@ -126,7 +126,7 @@ def write_off(environment: str, gone: list[Found]) -> None:
 
 def write(rows: list[Registration]) -> None:
     for row in rows:
-        row.digest = row.digest_now
+        row.digest = row.computed_digest
     for start in range(0, len(rows), BATCH):
         Registration.objects.bulk_create(rows[start : start + BATCH])
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from proxy.ledger import compliance
-from proxy.models import Registration, RegistrationQuerySet
+from proxy.models import Registration, RegistrationQuerySet, tag_rules
 
 VERSIONS = 200  # the newest of a model's versions that its page lists
 ALIASES = 1000  # the newest changes of aliases from which it is read where they stand
@@ -74,15 +74,15 @@ class Version:
     """A version of the model as the ledger has it by now."""
 
     row: Registration
-    now: compliance.Now
-    rules: compliance.Finding | None
+    now: compliance.CurrentVersion
+    rules: tag_rules.Finding | None
     aliases: list[str] = field(default_factory=list)
 
 
 def versions(told: RegistrationQuerySet) -> list[Version]:
     """The newest VERSIONS of a model's story, the newest first, with their tags and aliases as they are now."""
     rows = told.versions().page(VERSIONS)
-    standing = compliance.now(rows)
+    standing = compliance.current_versions(rows)
     found = [
         Version(row=row, now=standing[row.pk], rules=standing[row.pk].finding if row.tag_rules else None)
         for row in rows

@@ -140,7 +140,7 @@ def quarantine(
     reconcile.settle(key.environment, registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
     rows = list(Registration.objects.versions().by_key(key).between(since).order_by("id"))
-    standing = compliance.now(rows)
+    standing = compliance.current_versions(rows)
     marks = []
     for row in rows:
         marks.append(mark(row, standing[row.pk].name, value, registry, by))

@@ -13,8 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
-from proxy.ledger import chain
-from proxy.models import Registration
+from proxy.models import Registration, chain
 
 CHUNK = 2000  # rows
 COLUMNS = [name for name in chain.SEALED if name not in ("user", "key")] + ["sequence", "digest", "hash"]

@@ -16,8 +16,7 @@ from keys.credentials import tokens
 from keys.credentials.caller import Caller
 from keys.models import User
 from keys.refusals import Refusal, unavailable
-from proxy.ledger import chain
-from proxy.models import Registration
+from proxy.models import Registration, chain
 from proxy.policy import name_locks
 from proxy.policy.permissions import Permit
 from proxy.request import messages
@@ -261,7 +260,7 @@ def close(row: Registration, *, outcome: str, **facts: Any) -> bool:
         if name not in chain.FILLED_IN or not getattr(row, name):
             setattr(row, name, value)
     row.outcome, row.completed_at = outcome, timezone.now()
-    row.digest = row.digest_now
+    row.digest = row.computed_digest
     given = {name: getattr(row, name) for name in chain.COMPLETION + chain.FILLED_IN}
     del given["sequence"], given["hash"]  # PostgreSQL's to give
     closed = Registration.objects.pending().filter(pk=row.pk).update(**given)

@@ -17,7 +17,7 @@ from keys.formatting.csv_export import cell as cell  # commands have these from 
 from keys.formatting.csv_export import plain as plain
 from keys.models import ApiKey, User
 from proxy.ledger import compliance
-from proxy.models import Registration, RegistrationQuerySet
+from proxy.models import Registration, RegistrationQuerySet, tag_rules
 from proxy.models.calls import Call, CallQuerySet
 
 CHUNK = 1000  # rows read at a time
@@ -99,7 +99,7 @@ def registrations(found: RegistrationQuerySet, *, keep: Keep | None = None) -> I
 
 def kept(
     found: RegistrationQuerySet, keep: Keep | None, *, before: int | None = None
-) -> Iterator[tuple[Registration, compliance.Finding | None]]:
+) -> Iterator[tuple[Registration, tag_rules.Finding | None]]:
     """The rows, latest first and older than `before`, each with how the tags of its version stand by now."""
     size = min(FIRST, CHUNK)
     while page := found.with_people().page(size, before=before):
@@ -111,10 +111,10 @@ def kept(
         before, size = page[-1].pk, CHUNK
 
 
-def rules(page: Iterable[Registration]) -> dict[int, compliance.Finding]:
+def rules(page: Iterable[Registration]) -> dict[int, tag_rules.Finding]:
     """How the tags stand by now of the versions that these rows made, by the row's id."""
     made = [row for row in page if row.tag_rules is not None and row.outcome in Registration.EFFECTIVE]
-    return {pk: now.finding for pk, now in compliance.now(made).items()}
+    return {pk: now.finding for pk, now in compliance.current_versions(made).items()}
 
 
 def people(user: User | None, key: ApiKey | None) -> Row:
@@ -131,7 +131,7 @@ def of_call(call: Call) -> Row:
     return ordered(call, CALL_FIELDS, people(call.user, call.key))
 
 
-def of_registration(row: Registration, finding: compliance.Finding | None = None) -> Row:
+def of_registration(row: Registration, finding: tag_rules.Finding | None = None) -> Row:
     """`finding`: how the tags stand, of a row that made a version."""
     known = {
         **people(row.user, row.key),

@@ -12,9 +12,9 @@ from django.utils import timezone
 from keys.credentials import tokens
 from keys.models import ApiKey, User
 from proxy.ledger import writer
-from proxy.ledger.compliance import COMPLETE, MALFORMED, MISSING
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import Call, CallQuerySet
+from proxy.models.tag_rules import COMPLETE, MALFORMED, MISSING
 from proxy.routes.operations import Operation
 from proxy.routes.served import OPERATIONS
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 from psycopg import sql
 
-from proxy.models.calls import LATENCIES_MS
+from proxy.models.totals import LATENCIES_MS
 from proxy.usage import networks
 from proxy.usage.partitions import Connection
 from proxy.usage.record import CALL, moment

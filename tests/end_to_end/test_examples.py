@@ -10,7 +10,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from proxy.ledger import compliance
+from proxy.models import tag_rules
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -74,7 +74,7 @@ def test_lora_adapter(mlflow_portal, key, direct, tmp_path):
     printed = run(mlflow_portal, key, tmp_path, sys.executable, script, "--megabytes", "48")
 
     version, made = registered(direct, printed, key)
-    assert compliance.check(version.tags).state == compliance.COMPLETE
+    assert tag_rules.check_tags(version.tags).state == tag_rules.COMPLETE
     files = {file.path: file.file_size for file in direct.list_artifacts(made.info.run_id, "adapter")}
     assert files["adapter/adapter_model.safetensors"] > 48 * 2**20
     assert "adapter/adapter_config.json" in files
@@ -92,7 +92,7 @@ def test_curl(mlflow_portal, key, direct, tmp_path):
     version, made = registered(direct, second, key)
     assert version.version == "2"
     assert made.data.metrics == {"accuracy": 0.9}
-    assert compliance.check(version.tags).state == compliance.COMPLETE
+    assert tag_rules.check_tags(version.tags).state == tag_rules.COMPLETE
     back = direct.download_artifacts(made.info.run_id, "model/weights.bin", str(tmp_path))
     assert Path(back).read_bytes() == weights.read_bytes()
 

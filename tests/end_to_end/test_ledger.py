@@ -115,10 +115,10 @@ def test_the_ledger_tells_who_registered_what_through_renames_and_deletions(alic
     assert made[1]["created_ms"] == version.creation_timestamp
 
     script = (
-        "from proxy.models import Registration as R; from proxy import compliance; import json; "
+        "from proxy.models import Registration as R; from proxy.ledger import compliance; import json; "
         f"story = R.objects.effective().of_model('live', '{name}-new').order_by('id'); "
         f"versions = list(R.objects.versions().filter(object_name__startswith='{name}').order_by('id')); "
-        "now = compliance.now(versions); "
+        "now = compliance.current_versions(versions); "
         "print(json.dumps({'story': [row.operation for row in story], "
         "'rules': [[str(row.tag_rules), str(now[row.pk].finding), now[row.pk].is_deleted] for row in versions]}))"
     )

@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from mlflow import MlflowClient
 
 from keys.credentials import tokens
-from proxy.ledger import compliance
+from proxy.models import tag_rules
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -81,7 +81,7 @@ def test_the_quickstart_from_the_first_line_to_the_last(reader, mlflow_server):
     [(name, number)] = re.findall(r"registered (\S+), version (\d+)", printed)
     direct = MlflowClient(mlflow_server.url, mlflow_server.url)
     version = direct.get_model_version(name, number)
-    assert compliance.check(version.tags).state == compliance.COMPLETE
+    assert tag_rules.check_tags(version.tags).state == tag_rules.COMPLETE
     assert direct.get_run(version.run_id).data.metrics == {"accuracy": 0.93}
 
     printed = as_a_job(reader, yaml.safe_load(job))

@@ -5,9 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from proxy.api.registrations import RegistrationFilters, wanted
-from proxy.ledger import compliance
 from proxy.lists import command_options, exports
-from proxy.models import Registration
+from proxy.models import Registration, tag_rules
 
 COLUMNS = (
     "at",
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             operation="such as model-versions.create",
             outcome=", ".join(Registration.Outcome.values),
             environment="live or test",
-            rules=f"of versions, how their tags stand by now: {', '.join(compliance.STATES)}",
+            rules=f"of versions, how their tags stand by now: {', '.join(tag_rules.STATES)}",
             request_id="req_…, as the caller's error shows it",
         )
 

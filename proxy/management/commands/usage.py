@@ -6,7 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from proxy.api import calls as api
 from proxy.lists import command_options, exports
-from proxy.models.calls import Call, CallTotal
+from proxy.models.calls import Call
+from proxy.models.totals import CallTotal
 
 SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
 

@@ -11,7 +11,7 @@ from keys import actions
 from keys.admin import key_usage
 from keys.models import ApiKey, User
 from proxy.models import CallTotal
-from proxy.models.calls import LATENCIES_MS
+from proxy.models.totals import LATENCIES_MS
 from tests.keys.people import call, key_of, page_of, signed_in
 
 

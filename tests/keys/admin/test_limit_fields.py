@@ -8,7 +8,7 @@ from django.utils import timezone
 from keys import actions
 from keys.models import ApiKey
 from proxy.models import CallTotal
-from proxy.models.calls import LATENCIES_MS
+from proxy.models.totals import LATENCIES_MS
 from tests.keys.people import ISSUE, call, filled, key_of, page_of, queries
 
 LIMITS = {"requests_per_minute": "60", "monthly_requests": "1000", "monthly_bytes": "10G"}

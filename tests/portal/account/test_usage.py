@@ -8,7 +8,7 @@ from django.utils import timezone
 from keys import actions
 from portal.account.usage import PERIODS, chart, limited, summary
 from proxy.models import Call, CallTotal
-from proxy.models.calls import LATENCIES_MS
+from proxy.models.totals import LATENCIES_MS
 from tests.keys.people import key_of, queries
 from tests.portal.account.test_urls import text
 

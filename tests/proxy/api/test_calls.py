@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from proxy.api.calls import CallSerializer
 from proxy.lists.exports import CALL_FIELDS
-from proxy.models.calls import LATENCIES_MS, CallTotal
+from proxy.models.totals import LATENCIES_MS, CallTotal
 from tests.keys.api.callers import API, refused
 from tests.keys.people import call, key_of, queries
 

@@ -5,7 +5,7 @@ import pytest
 from keys import actions
 from keys.models import User
 from proxy.ledger import compliance
-from proxy.models import Registration
+from proxy.models import Registration, tag_rules
 from tests.proxy.ledger_rows import row
 
 
@@ -18,18 +18,18 @@ GOOD = {"hokusai_token_id": "msg-ai", "benchmark_metric": "accuracy", "benchmark
 
 
 def test_all_three_are_complete():
-    assert str(compliance.check({**GOOD, "other": "x"})) == "complete"
+    assert str(tag_rules.check_tags({**GOOD, "other": "x"})) == "complete"
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_one_that_is_not_there_is_missing(name):
-    finding = compliance.check({key: value for key, value in GOOD.items() if key != name})
+    finding = tag_rules.check_tags({key: value for key, value in GOOD.items() if key != name})
 
     assert str(finding) == f"missing; {name} is missing"
 
 
 def test_without_any_all_are_missing():
-    finding = compliance.check({})
+    finding = tag_rules.check_tags({})
 
     assert finding.state == "missing"
     assert len(finding.problems) == 3
@@ -37,7 +37,7 @@ def test_without_any_all_are_missing():
 
 @pytest.mark.parametrize("value", ["a", "A9", "a-b", "0-0--1", "a" * 64, "-".join("ab")])
 def test_a_token_id_is_letters_digits_and_hyphens(value):
-    assert compliance.check({**GOOD, "hokusai_token_id": value}).state == "complete"
+    assert tag_rules.check_tags({**GOOD, "hokusai_token_id": value}).state == "complete"
 
 
 @pytest.mark.parametrize(
@@ -55,22 +55,23 @@ def test_a_token_id_is_letters_digits_and_hyphens(value):
 )
 def test_anything_else_is_malformed(value, problem):
     assert (
-        str(compliance.check({**GOOD, "hokusai_token_id": value})) == f"malformed; hokusai_token_id {problem}"
+        str(tag_rules.check_tags({**GOOD, "hokusai_token_id": value}))
+        == f"malformed; hokusai_token_id {problem}"
     )
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "+1.5", "1e3", ".5", "5.", "1E-7", "0.913"])
 def test_a_benchmark_value_is_a_number(value):
-    assert compliance.check({**GOOD, "benchmark_value": value}).state == "complete"
+    assert tag_rules.check_tags({**GOOD, "benchmark_value": value}).state == "complete"
 
 
 @pytest.mark.parametrize("value", ["", "nan", "inf", "1e999", "1,5", "1_000", " 1", "0x10", "١", "90%", "."])
 def test_what_python_would_take_for_one_is_not_always(value):
-    assert compliance.check({**GOOD, "benchmark_value": value}).state == "malformed"
+    assert tag_rules.check_tags({**GOOD, "benchmark_value": value}).state == "malformed"
 
 
 def test_an_empty_metric_is_malformed_and_weighs_more_than_a_missing_value():
-    finding = compliance.check({"hokusai_token_id": "a", "benchmark_metric": " "})
+    finding = tag_rules.check_tags({"hokusai_token_id": "a", "benchmark_metric": " "})
 
     assert str(finding) == "malformed; benchmark_metric is empty; benchmark_value is missing"
 
@@ -81,7 +82,7 @@ class TestLater:
     """Tags set or deleted later count, under every name that the model had since."""
 
     def finding(self, version):
-        return compliance.now([version])[version.pk]
+        return compliance.current_versions([version])[version.pk]
 
     def test_as_registered(self, key):
         version = row(key, "model-versions.create", "m", version="1", tags=GOOD)
@@ -126,7 +127,7 @@ class TestLater:
         versions = [row(key, "model-versions.create", f"m{number}", version="1") for number in range(20)]
 
         with django_assert_num_queries(1):  # later writes to any of them
-            assert len(compliance.now(versions)) == 20
+            assert len(compliance.current_versions(versions)) == 20
 
     def test_a_prompt_and_anything_but_a_version_have_no_rules(self, key):
         assert row(key, "registered-models.create", "m").tag_rules is None

@@ -7,7 +7,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from proxy.ledger import chain, verification
+from proxy.ledger import verification
+from proxy.models import chain
 from tests.proxy.ledger_rows import pending, row
 
 pytestmark = pytest.mark.postgresql
@@ -30,7 +31,7 @@ def as_superuser(statement: str) -> None:
 def test_the_chain_is_as_python_computes_it(three):
     previous = chain.GENESIS
     for number, found in enumerate(three, start=1):
-        assert found.digest == found.digest_now
+        assert found.digest == found.computed_digest
         assert (found.sequence, found.hash) == (number, chain.link(previous, number, found.digest))
         previous = found.hash
 

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from proxy.models import Call, CallTotal, HourTotal
-from proxy.models.calls import LATENCIES_MS, Cursor, percentile
+from proxy.models.calls import Cursor
+from proxy.models.totals import LATENCIES_MS, percentile
 from proxy.usage import spool
 from proxy.usage.record import moment
 from tests.proxy.logs import NOON, a_connection, key_of, passage

@@ -1,0 +1,54 @@
+"""Owners of MLflow's objects: who created them through the portal, or received them since."""
+
+import pgtrigger
+from django.db import models
+
+from keys.models import CHANNEL, ApiKey, User
+
+
+class OwnerQuerySet(models.QuerySet["Owner"]):
+    def of(self, environment: str, kind: str, name: str) -> "OwnerQuerySet":
+        return self.filter(environment=environment, kind=kind, name=name)
+
+
+class Owner(models.Model):
+    """Whose an object of MLflow's is: who created it through the portal, or took it over since.
+
+    An object without a row, or without a user in it, belongs to nobody.
+    """
+
+    environment = models.CharField(max_length=4, choices=ApiKey.Environment)
+    kind = models.CharField(
+        max_length=20, help_text="experiment, run, logged_model, registered_model, trace, …"
+    )
+    name = models.CharField(max_length=500, help_text="Its id at MLflow; a registered model's name.")
+    user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="objects_owned")
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="objects_created")
+    created_at = models.DateTimeField(auto_now_add=True)
+    is_shared = models.BooleanField(default=False, help_text="An experiment in which anyone may create runs.")
+    is_reserved = models.BooleanField(
+        default=False, help_text="A registered model's former name, kept for its owner after a rename."
+    )
+
+    objects = OwnerQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="owner_of_one_object", fields=["environment", "kind", "name"]),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="announce_owner",
+                when=pgtrigger.After,
+                operation=pgtrigger.Update | pgtrigger.Delete,
+                func=f"""
+                    PERFORM pg_notify(
+                        '{CHANNEL}', 'owner:' || OLD.environment || ' ' || OLD.kind || ' ' || OLD.name
+                    );
+                    RETURN NULL;
+                """,
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"

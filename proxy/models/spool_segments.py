@@ -1,0 +1,15 @@
+"""How much of each spool segment is in PostgreSQL."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class SpoolSegment(models.Model):
+    """How far a spool segment (`proxy.usage.spool`) has been taken over; with it, no call is taken over twice."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    taken = models.BigIntegerField(help_text="Bytes.")
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.taken}"
