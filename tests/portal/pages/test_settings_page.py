@@ -16,7 +16,7 @@ from tests.keys.api.callers import program, refused
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 PAGE = "/admin/settings/"
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "settings.md"
 SECRETS = {
     "SECRET_KEY": "a-secret-for-sessions",
     "KEY_PEPPERS": ["a-pepper-for-the-keys-that-is-long"],
