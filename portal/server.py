@@ -29,7 +29,7 @@ metric_files.keep_room()
 
 from portal import checks  # noqa: E402
 from portal.http.connections import KEPT_SECONDS, PatientWorker  # noqa: E402
-from proxy.upstream import draining  # noqa: E402
+from proxy import draining  # noqa: E402
 
 CUT_SECONDS = 2  # that a call which was cut off gets to write itself down
 WRITE_SECONDS = 10  # that the spool gets to empty; what is left in it is adopted

@@ -5,6 +5,7 @@ from django.template.loader import render_to_string
 
 from keys.api.problems import PREFIX, problem
 from keys.refusals import Refusal
+from proxy.request.headers import is_browser
 
 # MLflow's names (mlflow/protos/databricks.proto); what is not here becomes INTERNAL_ERROR in its client anyway.
 ERROR_CODES = {
@@ -36,16 +37,6 @@ HEADINGS = {
     503: "Not available just now",
     504: "MLflow does not answer",
 }
-CREDENTIAL_HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
-
-
-def is_browser(request: HttpRequest) -> bool:
-    """A person looks at this: the request wants HTML and brings no key."""
-    return "text/html" in request.META.get("HTTP_ACCEPT", "") and not carries_key(request)
-
-
-def carries_key(request: HttpRequest) -> bool:
-    return any(request.META.get(name) for name in CREDENTIAL_HEADERS)
 
 
 def error_page(refusal: Refusal, request_id: str) -> str:
@@ -59,7 +50,7 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     if request.path_info.startswith(f"{PREFIX}/"):
         return problem(request, refusal)
     request_id = request.META.get("portal.request_id", "")
-    if is_browser(request):
+    if is_browser(request.META):
         response = HttpResponse(error_page(refusal, request_id), status=refusal.status)
     else:
         content = {

@@ -23,16 +23,17 @@ from keys.credentials import authentication, tokens
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, invalid, unavailable
+from proxy import draining
 from proxy.answers import ERROR_CODES, refuse
 from proxy.ledger import writer
 from proxy.models import Registration
 from proxy.policy import browser, name_locks, owner_actions, permissions, server_info
-from proxy.policy.ownership import Things
 from proxy.policy.permissions import Attempt, Permit
 from proxy.request import bodies, headers, messages, paths
-from proxy.routes import operations
+from proxy.routes import matching
+from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Match
-from proxy.upstream import draining, in_flight
+from proxy.upstream import in_flight
 from proxy.upstream.client import Answer, bad_gateway, send
 from proxy.usage import named_objects, tracing
 from proxy.usage.record import CLIENT_GONE, Passage
@@ -103,11 +104,11 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         path = paths.decode(request.META["PATH_INFO"]).removeprefix(self.mount)
         paths.check_target(request.META.get("RAW_URI", ""))
         query = paths.check_query(request.META.get("QUERY_STRING", ""))
-        self.admit(caller, is_transfer=operations.is_transfer(request.method or "", path))
+        self.admit(caller, is_transfer=matching.is_transfer(request.method or "", path))
         if caller.key is None and (answer := browser.ABSENT.get((request.method or "", path))):
             self.passage.is_of_page = True
             return JsonResponse(answer)
-        match = operations.match(request.method or "", path, by_browser=caller.key is None)
+        match = matching.match_operation(request.method or "", path, by_browser=caller.key is None)
         self.passage.operation = match.operation.name
         self.passage.is_of_page = match.operation.name == "pages.file"
         if caller.key is None:
@@ -179,7 +180,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
                 "database_unavailable", "The portal cannot write down whose this is just now. Try again soon."
             ) from error
 
-    def name_object(self, things: Things) -> None:
+    def name_object(self, things: RequestObjects) -> None:
         """For the usage log, which names it in a refused call too."""
         self.passage.thing = things.first or self.passage.thing
 

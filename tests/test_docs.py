@@ -10,8 +10,8 @@ import pytest
 from keys.rights.scopes import Preset
 from portal.pages import explanations
 from proxy.answers import ERROR_CODES
-from proxy.routes.served import OPERATIONS
-from proxy.routes.table import markdown
+from proxy.routes.reference import format_page
+from proxy.routes.table import OPERATIONS
 from tests.refusals_in_code import Value, made
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,7 +110,7 @@ def test_a_reason_that_is_explained_twice_is_a_mistake():
 
 
 def test_the_table_of_operations_is_the_codes():
-    assert (ROOT / "docs" / "operations.md").read_text() == markdown(OPERATIONS)
+    assert (ROOT / "docs" / "operations.md").read_text() == format_page(OPERATIONS)
 
 
 @pytest.mark.parametrize("preset", Preset)

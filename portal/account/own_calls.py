@@ -19,7 +19,7 @@ from portal.pages.explanations import explanations
 from proxy.lists import exports
 from proxy.models import Call, Registration
 from proxy.models.calls import EVERY_DAY, CallQuerySet, Cursor
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 
 SIZE = 50
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")

@@ -12,7 +12,7 @@ from csp.middleware import CSPMiddleware, PolicyParts
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from proxy.answers import CREDENTIAL_HEADERS
+from proxy.request.headers import CREDENTIAL_HEADERS
 
 STRICT: dict[str, Any] = {
     "default-src": [NONE],

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_safe
 
 from keys import limits
 from keys.refusals import Refusal
-from proxy.upstream import client, draining
+from proxy import draining
+from proxy.upstream import client
 from proxy.usage import record
 
 PROBE_TIMEOUT = 3.0  # seconds

@@ -7,8 +7,8 @@ from django.shortcuts import render
 from keys.rights.scopes import Scope
 from portal.pages.documents import DOCUMENTS, html
 from proxy.routes.operations import Operation
-from proxy.routes.served import OPERATIONS
-from proxy.routes.table import place_of
+from proxy.routes.reference import format_field
+from proxy.routes.table import OPERATIONS
 
 
 def page(request: HttpRequest, template: str, **context: object) -> HttpResponse:
@@ -51,9 +51,9 @@ def fits(operation: Operation, wanted: str, scope: str) -> bool:
 def acts_on(operation: Operation) -> str:
     """What it needs to be one's own, and what it makes: "run run_id; new model_version"."""
     acts = [
-        *map(place_of, operation.targets),
-        *(f"in {place_of(place)}" for place in operation.parents),
-        *(f"new {place_of(place)}" for place in operation.claims),
+        *map(format_field, operation.targets),
+        *(f"in {format_field(place)}" for place in operation.parents),
+        *(f"new {format_field(place)}" for place in operation.claims),
         *([f"new {operation.created.kind}"] if operation.created else []),
     ]
     return "; ".join(acts)

@@ -11,7 +11,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from keys.refusals import forbidden
-from proxy.answers import is_browser, refuse
+from proxy.answers import refuse
+from proxy.request.headers import is_browser
 
 # What is needed to set it up, or that anybody may see. Whatever is added to the portal is closed until it is here.
 OPEN = (
@@ -49,7 +50,7 @@ def lacks_one(request: HttpRequest) -> bool:
 
 
 def to_set_up(request: HttpRequest) -> HttpResponseBase:
-    if request.method == "GET" and is_browser(request):
+    if request.method == "GET" and is_browser(request.META):
         return HttpResponseRedirect(f"{reverse('mfa_index')}?{urlencode({'next': request.get_full_path()})}")
     message = (
         f"Staff need a second factor here. Set one up in a browser at {reverse('mfa_index')}, then try again."

@@ -15,7 +15,7 @@ from proxy.lists.filters import CallFilter
 from proxy.lists.listing import Pages
 from proxy.models import Registration
 from proxy.models.calls import EVERY_DAY, Call, Cursor
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 
 may_see = permission_required(permissions.VIEW_CALL, raise_exception=True)
 

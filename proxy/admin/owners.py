@@ -18,9 +18,9 @@ from keys.formatting import csv_export
 from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
 from proxy.models import Owner
-from proxy.policy.ownership import IN_WORDS
 from proxy.routes import ui_links
-from proxy.routes.served import OPERATIONS
+from proxy.routes.objects import KIND_LABELS
+from proxy.routes.table import OPERATIONS
 
 # Of the list as a file.
 COLUMNS: csv_export.Columns = {
@@ -49,7 +49,7 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Owner]") -> list[tuple[str, str]]:
-        return [(kind, IN_WORDS.get(kind, kind).replace("_", " ").capitalize()) for kind in kinds()]
+        return [(kind, KIND_LABELS.get(kind, kind).replace("_", " ").capitalize()) for kind in kinds()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Owner]) -> QuerySet[Owner]:
         return queryset.filter(kind=self.value()) if self.value() else queryset
@@ -120,7 +120,7 @@ class OwnerAdmin(OnlyItsFilters):
 
     @admin.display(description="Kind")
     def kind_in_words(self, owner: Owner) -> str:
-        return IN_WORDS.get(owner.kind, owner.kind).replace("_", " ").capitalize()
+        return KIND_LABELS.get(owner.kind, owner.kind).replace("_", " ").capitalize()
 
     @admin.display(description="Owner")
     def owner(self, owner: Owner) -> str:

@@ -15,8 +15,8 @@ from proxy.admin.forms import HandOverForm, ShareForm, TryForm
 from proxy.answers import ERROR_CODES
 from proxy.models import Owner
 from proxy.policy import owner_actions
-from proxy.policy.ownership import IN_WORDS
 from proxy.policy.simulator import Verdict, simulate
+from proxy.routes.objects import KIND_LABELS
 
 
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:
@@ -93,7 +93,7 @@ def hand_over(request: HttpRequest) -> HttpResponse:
 def objects_of(user: User) -> list[tuple[str, int]]:
     """How many objects of each kind the user owns, in words."""
     kinds = Owner.objects.filter(user=user).values_list("kind").annotate(Count("pk")).order_by("kind")
-    return [(IN_WORDS.get(kind, kind), count) for kind, count in kinds]
+    return [(KIND_LABELS.get(kind, kind), count) for kind, count in kinds]
 
 
 def verb(count: int) -> str:

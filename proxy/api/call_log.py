@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address
-from proxy.policy.ownership import Thing
+from proxy.routes.objects import ObjectRef
 from proxy.usage.record import Passage
 from proxy.views import recorded
 
@@ -40,7 +40,7 @@ def record_calls(
             passage.operation = match.view_name or ""
             passage.thing = next(
                 (
-                    Thing(kind=KINDS[name], name=value)
+                    ObjectRef(kind=KINDS[name], name=value)
                     for name, value in match.kwargs.items()
                     if name in KINDS
                 ),

@@ -12,8 +12,9 @@ from proxy.ledger import compliance, reconcile, writer
 from proxy.models import Owner, Registration
 from proxy.models.calls import Call
 from proxy.policy.attribution import QUARANTINE_TAG
-from proxy.routes import operations
-from proxy.routes.served import OPERATIONS
+from proxy.routes import matching
+from proxy.routes.operations import Operation
+from proxy.routes.table import OPERATIONS
 from proxy.upstream.registry import API, Registry, RegistryError, tags
 
 ACTOR = "quarantine"
@@ -109,7 +110,7 @@ def changed(by: Q, since: datetime.datetime) -> Iterator[Touch]:
         )
 
 
-def is_other_write(operation: operations.Operation) -> bool:
+def is_other_write(operation: Operation) -> bool:
     return not (operation.is_read or operation.refused or writer.is_recorded(operation))
 
 
@@ -161,7 +162,7 @@ def mark(row: Registration, name: str, value: str, registry: Registry, by: User 
             actor=ACTOR,
             user=by,
             environment=row.environment,
-            match=operations.match("POST", SET_TAG),
+            match=matching.match_operation("POST", SET_TAG),
             content=content,
         )
         status, answer = registry.ask("POST", SET_TAG, body=content)

@@ -17,8 +17,8 @@ from proxy.ledger.writer import shortened
 from proxy.models import Owner, Registration, RegistrationQuerySet
 from proxy.policy import owner_actions
 from proxy.policy.attribution import KEY_TAG, USER_TAG
-from proxy.policy.ownership import Thing
 from proxy.request.messages import Json
+from proxy.routes.objects import ObjectRef
 from proxy.upstream.client import CONNECT_TIMEOUT, IDLE_TIMEOUT
 from proxy.upstream.registry import Registry, tags
 
@@ -269,7 +269,7 @@ def restore_owner(row: Registration) -> None:
     names = {row.object_name, row.new_name} - {""}
     if later(row).filter(operation__in=LIFE, object_name__in=names).exclude(reason=RECONCILED).exists():
         return
-    thing = Thing(kind=row.kind, name=row.object_name)
+    thing = ObjectRef(kind=row.kind, name=row.object_name)
     match row.operation:
         case "registered-models.rename":
             owner_actions.rename(caller, {"name": row.object_name, "new_name": row.new_name})

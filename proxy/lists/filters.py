@@ -16,7 +16,7 @@ from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import Call, CallQuerySet
 from proxy.models.tag_rules import COMPLETE, MALFORMED, MISSING
 from proxy.routes.operations import Operation
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 
 SPANS = {
     "1h": ("Last hour", datetime.timedelta(hours=1)),

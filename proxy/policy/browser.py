@@ -21,10 +21,10 @@ from keys.credentials.authentication import refuse_key_in_query
 from keys.credentials.caller import Caller
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
-from proxy.answers import carries_key, is_browser
 from proxy.policy import permissions
-from proxy.policy.ownership import Things
 from proxy.policy.permissions import Attempt, Permit, TraceProbe
+from proxy.request.headers import carries_key, is_browser
+from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Match, Operation
 from proxy.routes.ui_links import ROOT
 
@@ -96,7 +96,9 @@ OWN_PAGE = (
 
 def is_session(request: HttpRequest, mount: str) -> bool:
     """Whether a session is to say who calls. Costs calls with a key nothing."""
-    return mount == MOUNT and not carries_key(request) and settings.SESSION_COOKIE_NAME in request.COOKIES
+    return (
+        mount == MOUNT and not carries_key(request.META) and settings.SESSION_COOKIE_NAME in request.COOKIES
+    )
 
 
 def redirection(request: HttpRequest, mount: str) -> HttpResponseBase | None:
@@ -118,7 +120,7 @@ def redirection(request: HttpRequest, mount: str) -> HttpResponseBase | None:
 def is_visit(request: HttpRequest) -> bool:
     """A person goes to this address."""
     target = request.META.get("HTTP_SEC_FETCH_DEST", "document")
-    return request.method == "GET" and is_browser(request) and target == "document"
+    return request.method == "GET" and is_browser(request.META) and target == "document"
 
 
 def user_of(request: HttpRequest) -> User | None:
@@ -188,7 +190,12 @@ def origin(url: str) -> str:
 
 
 def permit(
-    caller: Caller, attempt: Attempt, *, match: Match, exists: TraceProbe, named: Callable[[Things], None]
+    caller: Caller,
+    attempt: Attempt,
+    *,
+    match: Match,
+    exists: TraceProbe,
+    named: Callable[[RequestObjects], None],
 ) -> Permit:
     """The permit for a session's call: as a reader, or as one of the user's own keys would get it.
 

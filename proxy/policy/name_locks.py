@@ -17,9 +17,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from keys.credentials.caller import Caller
 from keys.refusals import unavailable
 from proxy.policy import ownership
-from proxy.policy.ownership import Thing
 from proxy.policy.permissions import Permit
 from proxy.request.messages import values
+from proxy.routes.objects import ObjectRef
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def taken(caller: Caller, permit: Permit) -> Iterator[None]:
             held.append(lock)
         for name in names(permit):
             ownership.remembered.drop(
-                ownership.remembered_as(environment, Thing(kind="registered_model", name=name))
+                ownership.remembered_as(environment, ObjectRef(kind="registered_model", name=name))
             )
         if held:
             ownership.check(caller, permit.things)

@@ -8,9 +8,10 @@ from keys.actions.admin_log import log
 from keys.credentials.caller import Caller
 from keys.models import User
 from proxy.models import Owner
-from proxy.policy.ownership import SHARED_TAG, Thing, check_claims, remembered, remembered_as
+from proxy.policy.ownership import SHARED_TAG, check_claims, remembered, remembered_as
 from proxy.policy.permissions import Permit
 from proxy.request.messages import Json, values
+from proxy.routes.objects import ObjectRef
 
 
 def claim(*, caller: Caller, permit: Permit) -> None:
@@ -46,7 +47,7 @@ def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
     names += [name for name in (permit.content.get("name"), permit.content.get("new_name")) if name]
     for kind in {thing.kind for thing in permit.things.targets} | {"registered_model"}:
         for name in names:
-            remembered.drop(remembered_as(caller.environment, Thing(kind=kind, name=name)))
+            remembered.drop(remembered_as(caller.environment, ObjectRef(kind=kind, name=name)))
 
 
 def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
@@ -54,19 +55,23 @@ def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
     created = operation.created
     if created and created.kind != "model_version":
         for name in values(answer, created.field):
-            own(caller, Thing(kind=created.kind, name=str(name)), is_shared=is_shared(created.kind, content))
+            own(
+                caller,
+                ObjectRef(kind=created.kind, name=str(name)),
+                is_shared=is_shared(created.kind, content),
+            )
     match operation.name:
         case "registered-models.rename":
             rename(caller, content)
         case "registered-models.delete":
-            forget(caller, Thing(kind="registered_model", name=content["name"]))
+            forget(caller, ObjectRef(kind="registered_model", name=content["name"]))
         case "experiments.set-tag" if content.get("key") == SHARED_TAG:
             share(caller, content["experiment_id"], content.get("value") == "true")
         case "experiments.delete-tag" if content.get("key") == SHARED_TAG:
             share(caller, content["experiment_id"], False)
 
 
-def own(caller: Caller, thing: Thing, *, is_shared: bool = False) -> None:
+def own(caller: Caller, thing: ObjectRef, *, is_shared: bool = False) -> None:
     """A new object is its creator's, whatever had that name before and is gone."""
     Owner.objects.update_or_create(
         environment=caller.environment,
@@ -103,7 +108,7 @@ def rename(caller: Caller, content: Json) -> None:
     before.save(update_fields=["is_reserved"])
 
 
-def forget(caller: Caller, thing: Thing) -> None:
+def forget(caller: Caller, thing: ObjectRef) -> None:
     Owner.objects.of(caller.environment, thing.kind, thing.name).delete()
 
 

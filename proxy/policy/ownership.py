@@ -6,7 +6,6 @@ as keys are (`keys.credentials.cache`): a change of ownership is announced by Po
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
@@ -17,45 +16,14 @@ from keys.refusals import Refusal, forbidden, invalid, unavailable
 from proxy.models import Owner
 from proxy.request import artifact_paths
 from proxy.request.messages import CANONICAL_INTEGER, Json, values
-from proxy.routes.operations import Match, Place
+from proxy.routes.objects import ObjectRef, RequestObjects
+from proxy.routes.operations import Match, ObjectField
 
 logger = logging.getLogger(__name__)
 
 SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
 DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
-IN_WORDS = {
-    "logged_model": "logged model",
-    "registered_model": "registered model",
-    "label_schema": "label schema",
-    "review_queue": "review queue",
-    "artifact": "artifact path",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thing:
-    """An object of MLflow's: its kind and its id, or a registered model's name."""
-
-    kind: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{IN_WORDS.get(self.kind, self.kind)} “{self.name[:200]}”"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Things:
-    """What a request acts on."""
-
-    targets: tuple[Thing, ...] = ()
-    parents: tuple[Thing, ...] = ()
-    claims: tuple[Thing, ...] = ()
-
-    @property
-    def first(self) -> Thing | None:
-        return next(iter((*self.targets, *self.claims, *self.parents)), None)
-
 
 remembered: cache.Known[Owner] = cache.Known(size=100_000)
 
@@ -69,12 +37,12 @@ cache.caches.append(remembered)
 cache.hearers.append(forget)
 
 
-def remembered_as(environment: str, thing: Thing) -> str:
+def remembered_as(environment: str, thing: ObjectRef) -> str:
     """The name under which PostgreSQL announces a change of the object's owner, too."""
     return f"{environment} {thing.kind} {thing.name}"
 
 
-def owner_of(environment: str, thing: Thing) -> Owner | None:
+def owner_of(environment: str, thing: ObjectRef) -> Owner | None:
     """The row of the object's owner, None if it is nobody's. Raises Refusal (503) if PostgreSQL is away and
     the object was not seen lately."""
 
@@ -89,16 +57,16 @@ def owner_of(environment: str, thing: Thing) -> Owner | None:
         ) from error
 
 
-def owners_of(environment: str, things: Sequence[Thing]) -> dict[Thing, Owner]:
+def owners_of(environment: str, things: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
     """The rows of those that have one, in one query for each kind. Raises Refusal (503)."""
-    found: dict[Thing, Owner] = {}
+    found: dict[ObjectRef, Owner] = {}
     try:
         for kind in {thing.kind for thing in things}:
             names = [thing.name for thing in things if thing.kind == kind]
             rows = Owner.objects.filter(environment=environment, kind=kind, name__in=names).select_related(
                 "user"
             )
-            found |= {Thing(kind=kind, name=row.name): row for row in rows}
+            found |= {ObjectRef(kind=kind, name=row.name): row for row in rows}
     except (DatabaseError, InterfaceError) as error:
         raise unavailable(
             "database_unavailable", "The portal cannot look up whose this is just now. Try again soon."
@@ -106,7 +74,9 @@ def owners_of(environment: str, things: Sequence[Thing]) -> dict[Thing, Owner]:
     return found
 
 
-def things(match: Match, content: Json, headers: Mapping[str, str], claims: tuple[str, ...] = ()) -> Things:
+def things(
+    match: Match, content: Json, headers: Mapping[str, str], claims: tuple[str, ...] = ()
+) -> RequestObjects:
     """What the request acts on. `claims` are ids found in a body that is not JSON.
 
     Raises Refusal (400) if it names nothing where it has to, or an id that could be read in two ways.
@@ -115,10 +85,10 @@ def things(match: Match, content: Json, headers: Mapping[str, str], claims: tupl
     targets = found(operation.targets, match, content, headers)
     parents = found(operation.parents, match, content, headers)
     claimed = found(operation.claims, match, content, headers)
-    claimed += tuple(Thing(kind="trace", name=trace_id) for trace_id in claims)
+    claimed += tuple(ObjectRef(kind="trace", name=trace_id) for trace_id in claims)
     if operation.name == "traces.delete" and not targets:
         # Without ids MLflow deletes everybody's traces of the experiment up to a time.
-        targets = found((Place(kind="experiment", field="experiment_id"),), match, content, headers)
+        targets = found((ObjectField(kind="experiment", field="experiment_id"),), match, content, headers)
     if len(targets) + len(parents) > MOST_OBJECTS:
         raise invalid("too_many_objects", f"One call names at most {MOST_OBJECTS:,} objects. Send several.")
     missing = (
@@ -133,13 +103,13 @@ def things(match: Match, content: Json, headers: Mapping[str, str], claims: tupl
                 "no_object",
                 f"{operation.name} has to name the {wanted.kind} that it is about (“{wanted.field}”).",
             )
-    return Things(targets=targets, parents=parents, claims=claimed)
+    return RequestObjects(targets=targets, parents=parents, claims=claimed)
 
 
 def found(
-    places: tuple[Place, ...], match: Match, content: Json, headers: Mapping[str, str]
-) -> tuple[Thing, ...]:
-    things: dict[Thing, None] = {}
+    places: tuple[ObjectField, ...], match: Match, content: Json, headers: Mapping[str, str]
+) -> tuple[ObjectRef, ...]:
+    things: dict[ObjectRef, None] = {}
     for place in places:
         if place.field.startswith("{"):
             names = [match.arguments[place.field.strip("{}")]]
@@ -152,18 +122,18 @@ def found(
     return tuple(things)
 
 
-def thing(place: Place, name: object) -> Thing:
+def thing(place: ObjectField, name: object) -> ObjectRef:
     if not isinstance(name, str) or "\0" in name:
         raise invalid("bad_name", f"“{place.field}” has to be text without NUL characters.")
     if place.kind == "artifact":
         kind, inner = artifact_paths.holder(name)
-        return Thing(kind=kind, name=inner)
+        return ObjectRef(kind=kind, name=inner)
     if place.kind == "experiment" and not CANONICAL_INTEGER.fullmatch(name):
         raise invalid("bad_experiment_id", f"“{place.field}” has to be an experiment's id, such as 12.")
-    return Thing(kind=place.kind, name=name)
+    return ObjectRef(kind=place.kind, name=name)
 
 
-def check(caller: Caller, things: Things) -> None:
+def check(caller: Caller, things: RequestObjects) -> None:
     """Raise Refusal (403) for the first object that the caller's key may not write."""
     if settings.OWNERSHIP == "off":
         return
@@ -179,7 +149,7 @@ def check(caller: Caller, things: Things) -> None:
         logger.warning("ownership_not_enforced", extra={"key_id": caller.key_id, "refusal": refusal.message})
 
 
-def check_target(caller: Caller, thing: Thing) -> None:
+def check_target(caller: Caller, thing: ObjectRef) -> None:
     if caller.any_owner:
         return
     owner = owner_of(caller.environment, thing)
@@ -187,7 +157,7 @@ def check_target(caller: Caller, thing: Thing) -> None:
         raise not_owner(thing, None if owner and owner.is_reserved else owner)
 
 
-def check_parent(caller: Caller, thing: Thing) -> None:
+def check_parent(caller: Caller, thing: ObjectRef) -> None:
     """New runs, models and traces: in one's own experiment, in a shared one, and in MLflow's Default."""
     if caller.any_owner or thing.name == DEFAULT_EXPERIMENT:
         return
@@ -200,7 +170,7 @@ def check_parent(caller: Caller, thing: Thing) -> None:
         )
 
 
-def check_claims(caller: Caller, claims: Sequence[Thing]) -> None:
+def check_claims(caller: Caller, claims: Sequence[ObjectRef]) -> None:
     """Ids that the client chose: its own, or nobody's yet (`proxy.policy.permissions` asks MLflow)."""
     if caller.any_owner or settings.OWNERSHIP == "off":
         return
@@ -213,7 +183,7 @@ def check_name(caller: Caller, name: str) -> None:
     """A registered model's new name: not one that another user's model had until it was renamed."""
     if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
-    thing = Thing(kind="registered_model", name=name)
+    thing = ObjectRef(kind="registered_model", name=name)
     owner = owner_of(caller.environment, thing)
     if owner is not None and owner.is_reserved and owner.user_id != caller.user.pk:
         raise forbidden(
@@ -230,7 +200,7 @@ def new_names(match: Match, content: Json) -> list[str]:
     return [name for name in values(content, place) if name] if place else []
 
 
-def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
+def not_owner(thing: ObjectRef, owner: Owner | None, hint: str = "") -> Refusal:
     if owner is None or owner.user is None:
         whose = "belongs to nobody (it was made before or around this portal, or is not there)"
         what = (
@@ -245,7 +215,7 @@ def not_owner(thing: Thing, owner: Owner | None, hint: str = "") -> Refusal:
     return forbidden("not_owner", f"{text[0].upper()}{text[1:]} {whose}. {hint.strip() or what}")
 
 
-def began_by(caller: Caller, things: Things) -> bool:
+def began_by(caller: Caller, things: RequestObjects) -> bool:
     """Whether all of it was made by this very key before it expired."""
     if caller.key is None:
         return False

@@ -14,10 +14,10 @@ from keys.credentials.caller import Caller
 from keys.refusals import forbidden, unauthenticated
 from keys.rights.scopes import allows
 from proxy.policy import attribution, dangerous_input, ownership
-from proxy.policy.ownership import Thing, Things
 from proxy.request import messages, otlp
 from proxy.request.messages import Json, values
-from proxy.routes import operations
+from proxy.routes import matching
+from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Match
 
 OTLP = "traces.export-otlp"
@@ -45,7 +45,7 @@ class Permit:
     something). `restamped` says that `content` has to go in place of the caller's body."""
 
     match: Match
-    things: Things
+    things: RequestObjects
     content: Json
     restamped: bool = False
 
@@ -59,14 +59,14 @@ def permit(
     *,
     match: Match | None = None,
     exists: TraceProbe | None = None,
-    named: Callable[[Things], None] | None = None,
+    named: Callable[[RequestObjects], None] | None = None,
 ) -> Permit:
     """The permit for a call, or a Refusal that names what is missing.
 
     `exists` tells which of these traces, that nobody owns, MLflow has; without it none is taken to exist.
     `named` is told what the call acts on as soon as that is known.
     """
-    match = match or operations.match(attempt.method, attempt.path)
+    match = match or matching.match_operation(attempt.method, attempt.path)
     authentication.check_network(caller, attempt.address)
     check_scopes(caller, match)
     export = read_export(match, attempt)
@@ -127,7 +127,7 @@ def check_model_names(caller: Caller, match: Match, content: Json) -> None:
         ownership.check_name(caller, name)
 
 
-def check_grace(caller: Caller, match: Match, things: Things) -> None:
+def check_grace(caller: Caller, match: Match, things: RequestObjects) -> None:
     """An expired key in its grace finishes the runs that it began, and opens nothing new."""
     if caller.key is None or not caller.in_grace or match.operation.is_read:
         return
@@ -159,7 +159,7 @@ def read_export(match: Match, attempt: Attempt) -> otlp.Export | None:
     return export
 
 
-def refuse_unowned_traces(caller: Caller, things: Things, exists: TraceProbe) -> None:
+def refuse_unowned_traces(caller: Caller, things: RequestObjects, exists: TraceProbe) -> None:
     """A trace that MLflow has and nobody owns was made around the portal: it is not for the taking."""
     if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
@@ -169,6 +169,3 @@ def refuse_unowned_traces(caller: Caller, things: Things, exists: TraceProbe) ->
     for thing in unowned:
         if thing.name in taken:
             raise ownership.not_owner(thing, None)
-
-
-__all__ = ["Attempt", "Permit", "Thing", "permit"]

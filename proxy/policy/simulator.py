@@ -10,7 +10,7 @@ from keys.refusals import Refusal
 from proxy.policy import permissions
 from proxy.policy.permissions import Attempt
 from proxy.request import paths
-from proxy.routes import operations
+from proxy.routes import matching
 
 MOUNTS = ("/api/mlflow", "/mlflow", "")
 
@@ -39,7 +39,7 @@ def simulate(
         path, _, query = target.removeprefix("https://").removeprefix("http://").partition("?")
         path = path[path.find("/") :] if "/" in path else f"/{path}"
         path = unmounted(paths.decode(unquote_to_bytes(path).decode("latin-1")))
-        match = operations.match(method, path)
+        match = matching.match_operation(method, path)
         operation = match.operation.name
         attempt = Attempt(
             method=method,

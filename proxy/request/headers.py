@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from keys.credentials.tokens import hide
 
+CREDENTIAL_HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
+
 FORWARDED = {
     "CONTENT_TYPE": "Content-Type",
     **{
@@ -56,6 +58,15 @@ DROPPED = frozenset(
     }
 )
 DROPPED_PREFIXES = ("access-control-", "x-hokusai-", "x-forwarded-")
+
+
+def carries_key(meta: Mapping[str, str]) -> bool:
+    return any(meta.get(name) for name in CREDENTIAL_HEADERS)
+
+
+def is_browser(meta: Mapping[str, str]) -> bool:
+    """Whether a person will read the response: the request accepts HTML and carries no key."""
+    return "text/html" in meta.get("HTTP_ACCEPT", "") and not carries_key(meta)
 
 
 def named(meta: Mapping[str, str]) -> dict[str, str]:

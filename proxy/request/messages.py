@@ -9,19 +9,16 @@ every value has to be of its field's type, every key stands once, and the rest i
 """
 
 import datetime
-import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from keys.formatting import strict_json
 from keys.refusals import Refusal, invalid
+from proxy.routes.message_types import field_names, load_types, messages_by_request
 from proxy.routes.operations import Operation
 
-FIELDS = Path(__file__).parent.parent / "routes" / "fields.json"
 INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,19})")
 SURROGATE = re.compile("[\\ud800-\\udfff]")
 BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
@@ -47,7 +44,7 @@ def read(operation: Operation, body: bytes) -> Json:
     Raises Refusal (400) for what is not certain to be read by MLflow in the same way.
     """
     content = decode(body)
-    message = requests().get(f"{operation.method} {operation.path}")
+    message = messages_by_request().get(f"{operation.method} {operation.path}")
     if message is None:
         return content
     return check(content, message, "")
@@ -82,42 +79,20 @@ def unreadable(problem: str) -> Refusal:
     )
 
 
-@cache
-def facts() -> Json:
-    return dict(json.loads(FIELDS.read_text()))
-
-
-def requests() -> Mapping[str, str]:
-    """`METHOD /api/…` -> the message that its body is."""
-    return facts()["requests"]  # type: ignore[no-any-return]
-
-
-@cache
-def names(message: str) -> dict[str, str]:
-    """Every spelling of a message's fields that MLflow accepts -> the field's name."""
-    fields = facts()["messages"][message]
-    return {spelling: name for name in fields for spelling in (name, camel_case(name))}
-
-
-def camel_case(name: str) -> str:
-    """A field's JSON name as protobuf makes it (descriptor.cc, ToJsonName)."""
-    return re.sub(r"_+([a-z])", lambda match: match[1].upper(), name).replace("_", "")
-
-
 def check(content: Any, message: str, where: str) -> Json:
     """`content` as this message, names in snake_case, each value of its type."""
     if not isinstance(content, dict):
         raise wrong(where, "an object")
-    types, spelled = facts()["messages"][message], names(message)
+    types, spellings = load_types()["messages"][message], field_names(message)
     checked: Json = {}
     for key, value in content.items():
-        name = spelled.get(key)
+        name = spellings.get(key)
         if name is None or value is None:
             continue
         if name in checked:
             raise unreadable(f"“{where}{name}” stands in it in two spellings")
         checked[name] = check_value(value, types[name], f"{where}{name}")
-    for alternatives in facts()["oneofs"].get(message, []):
+    for alternatives in load_types()["oneofs"].get(message, []):
         if len(set(alternatives) & set(checked)) > 1:
             raise unreadable(f"only one of {', '.join(alternatives)} may stand in “{where}”")
     return checked
@@ -142,7 +117,7 @@ def check_value(value: Any, kind: str, where: str) -> Any:
         raise wrong(where, f"one of {', '.join(known[::2])}")
     if where.count(".") > DEPTH:
         raise unreadable("it is nested too deeply")
-    if kind in facts()["messages"]:
+    if kind in load_types()["messages"]:
         return check(value, kind, f"{where}.")
     return check_scalar(value, kind, where)
 

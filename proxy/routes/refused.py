@@ -1,4 +1,4 @@
-"""MLflow's routes that no key reaches, by the reason that the caller is given."""
+"""MLflow's routes that no key may call, by the reason that the refusal states. Pure."""
 
 from proxy.routes.operations import Operation
 
@@ -185,12 +185,8 @@ REASONS: dict[str, str] = {
 }
 
 
-def rows() -> tuple[Operation, ...]:
-    return tuple(
-        Operation(name=f"{method} {path}", method=method, path=path, refused=reason)
-        for reason, routes in REASONS.items()
-        for method, path in (route.split() for route in routes.strip().splitlines())
-    )
-
-
-REFUSED = rows()
+REFUSED = tuple(
+    Operation(name=f"{method} {path}", method=method, path=path, refused=reason)
+    for reason, routes in REASONS.items()
+    for method, path in (route.split() for route in routes.strip().splitlines())
+)

@@ -1,23 +1,23 @@
-"""MLflow 3.17's routes as one table: operation, method, path; grouped by the scopes that a key needs.
+"""MLflow 3.17's served routes as one table: operation, method, path; grouped by the scopes that a key needs.
 
-Where MLflow serves a route under `/api/` and `/ajax-api/`, the first stands here. `{name}` is one segment,
-`{name:path}` one or more. What no key may call is in `proxy.routes.refused`. Below a route stand the objects
-that it names, as KIND:PLACE:
+If MLflow serves a route under both `/api/` and `/ajax-api/`, the table lists the former. `{name}` is one segment,
+`{name:path}` one or more. `proxy.routes.refused` lists the routes that no key may call. The lines below a route
+list the objects that it names, as ROLE=KIND:FIELD:
 
-    on=     what is written or deleted: its owner counts
-    in=     the experiment in which something new is made: its owner counts, or it is shared
+    on=     an object that is written or deleted: the caller must own it
+    in=     the experiment in which an object is created: the caller must own it, or it must be shared
     claim=  a new object whose id the caller chooses
-    new=    a new object, named in MLflow's answer
-    tag=    where the keys of tags are
+    new=    a new object, named in MLflow's response
+    tag=    the field that holds the keys of tags
 
-A place is a field of the request's JSON (`metrics[].model_id`: in each of a list; `tags{}`: the keys of a
-map), `{name}` of the path, or `@name`, a header. PAGES are for the sessions of signed-in people alone. MLflow 3.17.2's handlers are the source: where one takes
-an id from either of two places, both stand here and both must be allowed.
+A field is a field of the request's JSON (`metrics[].model_id`: in each item of a list; `tags{}`: the keys of a
+map), a parameter `{name}` of the path, or a header `@name`. PAGES are only for the sessions of signed-in people.
+Source: MLflow 3.17.2's handlers. If a handler takes an id from either of two fields, the table lists both and both
+must be allowed.
 """
 
 from keys.rights.scopes import Scope
-from proxy.routes.operations import parse
-from proxy.routes.refused import REFUSED
+from proxy.routes.parsing import parse_table
 
 TABLE: dict[tuple[Scope, ...], str] = {
     (Scope.TRACKING_READ,): """
@@ -294,8 +294,7 @@ PAGES: dict[tuple[Scope, ...], str] = {
     """,
 }
 
-OPERATIONS = (
-    parse(TABLE)
-    + parse(PAGES, only_browsers="it is part of MLflow's web pages, which are for signed-in browsers")
-    + REFUSED
+SERVED = parse_table(TABLE)
+SERVED_TO_BROWSERS = parse_table(
+    PAGES, only_browsers="it is part of MLflow's web pages, which are for signed-in browsers"
 )

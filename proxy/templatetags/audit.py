@@ -8,7 +8,7 @@ from keys.formatting import sizes
 from proxy.ledger import history
 from proxy.lists import filters
 from proxy.models import Registration
-from proxy.policy.ownership import IN_WORDS
+from proxy.routes.objects import KIND_LABELS
 
 register = template.Library()
 STATUS_COLOURS = {1: "info", 2: "success", 3: "info", 4: "warning", 5: "danger"}
@@ -40,7 +40,7 @@ def rules_colour(state: str) -> str:
 
 @register.filter
 def kind_words(kind: str) -> str:
-    return IN_WORDS.get(kind, kind).replace("_", " ")
+    return KIND_LABELS.get(kind, kind).replace("_", " ")
 
 
 @register.filter

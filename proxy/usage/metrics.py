@@ -3,7 +3,7 @@ bounded. In several processes prometheus_client keeps the numbers in files (`por
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 from proxy.usage.record import Passage
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -5,9 +5,9 @@ For telling stories, not for permission: what is written is found by `proxy.poli
 
 from urllib.parse import parse_qsl
 
-from proxy.policy.ownership import Thing
 from proxy.request import artifact_paths
 from proxy.request.messages import Json, values
+from proxy.routes.objects import ObjectRef
 from proxy.routes.operations import Match
 
 # In the order of how much they say.
@@ -21,7 +21,7 @@ KINDS = {
 }
 
 
-def subject(match: Match, query: str) -> Thing | None:
+def subject(match: Match, query: str) -> ObjectRef | None:
     """What a call that reads is about; None if its address names nothing."""
     operation, arguments = match.operation.name, match.arguments
     fields = {**dict(parse_qsl(query)), **arguments} if query else arguments
@@ -36,14 +36,14 @@ def subject(match: Match, query: str) -> Thing | None:
     return None
 
 
-def wanted(match: Match, content: Json) -> Thing | None:
+def wanted(match: Match, content: Json) -> ObjectRef | None:
     """The registered model that a call would make; None for any other call."""
     if match.operation.name != "registered-models.create":
         return None
     return first("registered_model", content, "name")
 
 
-def made(match: Match, answer: Json) -> Thing | None:
+def made(match: Match, answer: Json) -> ObjectRef | None:
     """What a call has made, by MLflow's answer; of a model version, the model is what it is about."""
     created = match.operation.created
     if created is None or created.kind == "model_version":
@@ -51,9 +51,9 @@ def made(match: Match, answer: Json) -> Thing | None:
     return first(created.kind, answer, created.field)
 
 
-def first(kind: str, content: Json, field: str) -> Thing | None:
+def first(kind: str, content: Json, field: str) -> ObjectRef | None:
     return next((thing(kind, str(name)) for name in values(content, field)), None)
 
 
-def thing(kind: str, name: str) -> Thing:
-    return Thing(kind=kind, name=name)
+def thing(kind: str, name: str) -> ObjectRef:
+    return ObjectRef(kind=kind, name=name)

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import Admission
-from proxy.policy.ownership import Thing
+from proxy.routes.objects import ObjectRef
 from proxy.upstream.in_flight import Place
 from proxy.usage import spool
 from proxy.usage.attempts import Attempts
@@ -53,7 +53,7 @@ class Passage:
     place: Place | None = None
     admission: Admission | None = None
     operation: str = ""
-    thing: Thing | None = None
+    thing: ObjectRef | None = None
     is_of_page: bool = False  # asked for by MLflow's pages on their own, whoever reads them
     status: int = 0
     reason: str = ""

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from keys.refusals import Refusal
-from proxy.routes import operations
-from proxy.routes.served import OPERATIONS
+from proxy.routes import matching
+from proxy.routes.table import OPERATIONS
 from tests.echo import EchoServer, Received
 from tests.portals import Portal
 
@@ -277,7 +277,7 @@ def assert_permitted(arrived: Received, key: dict) -> None:
     if path == "/health" and not arrived.values("X-Hokusai-User-Id"):
         return  # the portal's own question
     try:
-        operation = operations.match(arrived.method, path).operation
+        operation = matching.match_operation(arrived.method, path).operation
     except Refusal as refusal:
         raise AssertionError(f"{arrived.method} {arrived.target} at MLflow: {refusal}") from None
     assert not operation.refused

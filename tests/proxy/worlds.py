@@ -10,7 +10,7 @@ from django.core.management import call_command
 from keys.models import ApiKey
 from proxy.ledger import reconcile, writer
 from proxy.models import Registration
-from proxy.routes import operations
+from proxy.routes import matching
 from proxy.upstream.registry import Registry
 from tests.proxy.ledger_rows import pending
 
@@ -45,7 +45,7 @@ class World:
     ) -> Registration:
         """The row that the portal writes before it makes the call; `columns` in place of its own."""
         method, _, path = call.partition(" ")
-        columns = writer.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), body) | columns
+        columns = writer.asked(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), body) | columns
         caller = None if "actor" in columns else key or self.key
         return pending(caller, columns.pop("operation"), columns.pop("object_name"), **columns)
 

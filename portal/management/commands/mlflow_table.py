@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy.request.messages import FIELDS
-from proxy.routes.served import OPERATIONS
-from proxy.routes.table import markdown
+from proxy.routes.message_types import FIELDS
+from proxy.routes.reference import format_page
+from proxy.routes.table import OPERATIONS
 
 PAGE = settings.BASE_DIR / "docs" / "operations.md"
 # Routes that exist only under `mlflow server --app-name basic-auth`.
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         facts = installed_mlflow.facts(readable())
         if options["write"]:
             FIELDS.write_text(json.dumps(facts, indent=1) + "\n")
-            PAGE.write_text(markdown(OPERATIONS))
+            PAGE.write_text(format_page(OPERATIONS))
             self.stdout.write(f"wrote {FIELDS.name}, {len(facts['requests'])} requests, and docs/{PAGE.name}")
         elif json.loads(FIELDS.read_text()) != facts:
             problems.append(f"changed: the fields of requests; compare {FIELDS.name} after --write")

@@ -46,7 +46,7 @@ def test_the_ledger_says_what_was_asked_and_what_came_of_it(dora):
 def test_every_operation_of_the_ledger_has_words(dora):
     from portal.templatetags.holder import ACTS, act
     from proxy.ledger.writer import is_recorded
-    from proxy.routes.served import OPERATIONS
+    from proxy.routes.table import OPERATIONS
 
     recorded = {
         operation.name for operation in OPERATIONS if not operation.refused and is_recorded(operation)

@@ -7,7 +7,7 @@ import pytest
 from portal.pages import documents
 from portal.pages.documents import DOCUMENTS
 from portal.pages.explanations import explanations
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 
 
 def shown(client, path: str, **query: str) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from keys.credentials import tokens
 from proxy.ledger import writer
-from proxy.routes import operations
+from proxy.routes import matching
 from tests.echo import Script
 from tests.portals import portal, wait_for
 
@@ -196,13 +196,13 @@ def test_what_the_portal_refuses_and_what_only_reads_is_not_in_the_ledger(echo, 
 )
 def test_a_request_is_read_into_columns(operation, content, columns):
     method, _, path = operation.partition(" ")
-    asked = writer.asked(operations.match(method, f"/api/2.0/mlflow/{path}"), content)
+    asked = writer.asked(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), content)
 
     assert {name: asked[name] for name in columns} == columns
 
 
 def test_what_is_too_long_is_cut_and_its_hash_kept():
-    match = operations.match("POST", "/api/2.0/mlflow/registered-models/create")
+    match = matching.match_operation("POST", "/api/2.0/mlflow/registered-models/create")
     tags = [{"key": "text", "value": "x" * 100_000}]
 
     asked = writer.asked(match, {"name": "n" * 100_000, "tags": tags})
@@ -214,7 +214,7 @@ def test_what_is_too_long_is_cut_and_its_hash_kept():
 
 def test_an_api_key_in_a_tag_is_not_kept():
     secret = tokens.generate().secret
-    match = operations.match("POST", "/api/2.0/mlflow/model-versions/set-tag")
+    match = matching.match_operation("POST", "/api/2.0/mlflow/model-versions/set-tag")
 
     asked = writer.asked(match, {"name": "m", "version": "1", "key": "note", "value": f"my key is {secret}"})
 
@@ -223,7 +223,7 @@ def test_an_api_key_in_a_tag_is_not_kept():
 
 
 def test_every_operation_that_writes_to_the_registry_is_recorded():
-    from proxy.routes.served import OPERATIONS
+    from proxy.routes.table import OPERATIONS
 
     written = {
         operation.name for operation in OPERATIONS if writer.is_recorded(operation) and not operation.refused

@@ -75,10 +75,10 @@ def test_totals_of_all_keys_add_up_by_hour_and_day(writer, alice):
 
 
 def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
-    from proxy.policy.ownership import Thing
+    from proxy.routes.objects import ObjectRef
 
     bob = key_of("bob")
-    fraud, churn = (Thing(kind="registered_model", name=name) for name in ("fraud", "churn"))
+    fraud, churn = (ObjectRef(kind="registered_model", name=name) for name in ("fraud", "churn"))
     cases = [(alice, fraud, 200, ""), (alice, fraud, 403, "not_owner"), (bob, churn, 403, "scope")]
     cases += [(bob, fraud, 403, "not_owner"), (bob, None, 502, "upstream_broken"), (bob, None, 200, "")]
     for number, (key, thing, status, reason) in enumerate(cases):

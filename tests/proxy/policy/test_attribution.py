@@ -6,7 +6,7 @@ import pytest
 
 from keys.refusals import Refusal
 from proxy.policy import attribution
-from proxy.routes import operations
+from proxy.routes import matching
 
 API = "/api/2.0/mlflow"
 VERSION = {"name": "m", "version": "1"}
@@ -15,7 +15,7 @@ TAG = {"value": "x"}
 
 def refuse(call: str, content: dict) -> None:
     method, _, path = call.partition(" ")
-    attribution.refuse_reserved(operations.match(method, f"{API}/{path}"), content)
+    attribution.refuse_reserved(matching.match_operation(method, f"{API}/{path}"), content)
 
 
 @pytest.mark.parametrize("tag", ["hokusai.user_id", "hokusai.key_id", "hokusai.quarantine"])
@@ -60,7 +60,7 @@ def test_a_creation_may_bring_the_makers_tags_which_are_replaced(call):
     refuse(call, sent)
 
     method, _, path = call.partition(" ")
-    match = operations.match(method, f"{API}/{path}")
+    match = matching.match_operation(method, f"{API}/{path}")
     stamped = attribution.stamp(match, sent, user_id="usr_1", key_id="key_1", user_name="alice")
 
     tags = {tag["key"]: tag["value"] for tag in stamped["tags"]}

@@ -8,7 +8,7 @@ from keys import actions
 from keys.models import User
 from keys.rights.scopes import Preset
 from proxy.policy import browser
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 from tests.echo import Script
 from tests.sessions import sign_in
 

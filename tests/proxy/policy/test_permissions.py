@@ -14,8 +14,9 @@ from proxy.models import Owner
 from proxy.policy import permissions
 from proxy.policy.permissions import Attempt
 from proxy.request import messages
-from proxy.routes.operations import Operation, Place
-from proxy.routes.served import OPERATIONS
+from proxy.routes import message_types
+from proxy.routes.operations import ObjectField, Operation
+from proxy.routes.table import OPERATIONS
 
 SERVED = [operation for operation in OPERATIONS if not operation.refused]
 NAMES = {
@@ -29,8 +30,8 @@ NAMES = {
 EXPERIMENT_HEADER = {"x-mlflow-experiment-id": "7", "content-type": "application/x-protobuf"}
 
 
-def name_of(place: Place) -> str:
-    return NAMES.get(place.kind, f"{place.kind}-1")
+def name_of(field: ObjectField) -> str:
+    return NAMES.get(field.kind, f"{field.kind}-1")
 
 
 def put(content: dict, field: str, value: object) -> None:
@@ -179,7 +180,7 @@ def test_every_field_that_the_table_names_is_one_of_mlflows():
             if not field.startswith(("{", "@")):
                 kind = message
                 for part in field.split("."):
-                    types = messages.facts()["messages"][kind]
+                    types = message_types.load_types()["messages"][kind]
                     assert part.rstrip("[]{}") in types, (operation.name, field)
                     kind = types[part.rstrip("[]{}")].split(" ")[-1]
 

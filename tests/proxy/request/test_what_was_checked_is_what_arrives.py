@@ -15,8 +15,8 @@ from werkzeug.exceptions import HTTPException
 from keys.refusals import Refusal
 from proxy.request import messages, paths
 from proxy.request.messages import values
-from proxy.routes import operations
-from proxy.routes.served import OPERATIONS
+from proxy.routes import matching, message_types
+from proxy.routes.table import OPERATIONS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -52,7 +52,7 @@ def as_wsgi(target: str) -> str:
 def test_a_path_that_passes_arrives_as_it_was_matched(method, target):
     try:
         decoded = paths.decode(as_wsgi(target))
-        match = operations.match(method, decoded)
+        match = matching.match_operation(method, decoded)
     except Refusal as refusal:
         assert refusal.status in (400, 403, 404)
         return
@@ -61,7 +61,7 @@ def test_a_path_that_passes_arrives_as_it_was_matched(method, target):
     assert unquote_to_bytes(sent).decode() == match.path
     assert sent.isascii()
     assert not set(sent) & set(" \r\n?#;\\")
-    assert operations.match(method, paths.decode(as_wsgi(sent))).operation == match.operation
+    assert matching.match_operation(method, paths.decode(as_wsgi(sent))).operation == match.operation
     assert route_of_mlflow(method, match.path) in (None, match.operation.path)
 
 
@@ -76,7 +76,7 @@ def route_of_mlflow(method: str, path: str) -> str | None:
 
 
 def fields_of(message: str) -> list[str]:
-    return list(messages.facts()["messages"][message])
+    return list(message_types.load_types()["messages"][message])
 
 
 SCALARS = st.one_of(
@@ -116,7 +116,7 @@ def bodies(draw, operation):
     pairs = []
     for name in draw(st.lists(names, max_size=6)):
         spelling = draw(st.sampled_from([name, messages.camel_case(name)]))
-        kind = messages.facts()["messages"][message].get(name, "string")
+        kind = message_types.load_types()["messages"][message].get(name, "string")
         value = draw(st.one_of(good_value(kind), JSON))
         pairs.append(f"{json.dumps(spelling)}: {json.dumps(value)}")
     text = "{" + ", ".join(pairs) + "}"
@@ -139,8 +139,8 @@ def good_value(kind: str):
         return st.dictionaries(st.sampled_from(["a", "hokusai.user_id"]), good_value(element), max_size=2)
     if container == "enum":
         return st.sampled_from(element.split("|"))
-    if kind in messages.facts()["messages"]:
-        types = messages.facts()["messages"][kind]
+    if kind in message_types.load_types()["messages"]:
+        types = message_types.load_types()["messages"][kind]
         some = {name: good_value(of) for name, of in list(types.items())[:4] if of.split(" ")[-1] != kind}
         return st.fixed_dictionaries({}, optional=some)
     numbers = st.one_of(

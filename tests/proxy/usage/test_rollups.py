@@ -266,10 +266,10 @@ def test_a_damaged_stretch_larger_than_a_batch_stops_nothing(damage, writer, ali
 
 
 def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
-    from proxy.policy.ownership import Thing
+    from proxy.routes.objects import ObjectRef
 
     name = "a\0b\ud800c"
-    passage(alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=Thing(kind="run", name=name)).record()
+    passage(alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=ObjectRef(kind="run", name=name)).record()
     writer.turn()
 
     call = Call.objects.get()

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.refusals import Refusal
-from proxy.routes import operations
+from proxy.routes import matching
 from proxy.routes.operations import Operation
-from proxy.routes.served import OPERATIONS
+from proxy.routes.table import OPERATIONS
 from tests.proxy.forwarding.test_forwarding import request
 
 OPEN = [operation for operation in OPERATIONS if not operation.refused]
@@ -51,9 +51,9 @@ def identity(operation: Operation) -> str:
 
 def found(method: str, path: str) -> Operation:
     """The row for a request, closed ones too."""
-    for candidate in operations.candidates(path):
-        root = operations.table().get(method)
-        if root and (seen := operations.walk(root, candidate.strip("/").split("/"), 0, {})):
+    for candidate in matching.candidate_paths(path):
+        root = matching.roots_by_method().get(method)
+        if root and (seen := matching.walk(root, candidate.strip("/").split("/"), 0, {})):
             return seen[0]
     raise LookupError(f"{method} {path}")
 
@@ -63,7 +63,7 @@ def test_no_two_rows_are_for_the_same_request():
 
     assert len(rows) == len(set(rows))
     with pytest.raises(ValueError):
-        operations.tree((*OPERATIONS, OPERATIONS[0]))
+        matching.build_tree((*OPERATIONS, OPERATIONS[0]))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=identity)
@@ -74,7 +74,7 @@ def test_each_row_is_found_by_a_path_of_its_own(operation):
 @pytest.mark.parametrize("operation", [row for row in OPEN if row.path.startswith("/api/")], ids=identity)
 def test_the_ajax_mount_is_the_same_row_on_the_standard_path(operation):
     path = example(operation)
-    match = operations.match(operation.method, path.replace("/api/", "/ajax-api/", 1))
+    match = matching.match_operation(operation.method, path.replace("/api/", "/ajax-api/", 1))
 
     assert (match.operation, match.path) == (operation, path)
 
@@ -82,7 +82,7 @@ def test_the_ajax_mount_is_the_same_row_on_the_standard_path(operation):
 @pytest.mark.parametrize("operation", REFUSED, ids=identity)
 def test_a_closed_route_is_refused_with_the_reason(operation):
     with pytest.raises(Refusal) as caught:
-        operations.match(operation.method, example(operation))
+        matching.match_operation(operation.method, example(operation))
 
     assert (caught.value.status, caught.value.error_code) == (403, "PERMISSION_DENIED")
     assert operation.refused in caught.value.message
@@ -90,7 +90,7 @@ def test_a_closed_route_is_refused_with_the_reason(operation):
 
 @pytest.mark.parametrize(("method", "path", "name", "arguments"), NAMED_LIKE_OTHERS)
 def test_a_name_in_a_path_is_no_other_route(method, path, name, arguments):
-    match = operations.match(method, path)
+    match = matching.match_operation(method, path)
 
     assert (match.operation.name, match.arguments, match.path) == (name, arguments, path)
 
@@ -109,7 +109,7 @@ def test_no_row_is_found_with_something_around_its_path(operation):
 @given(st.sampled_from(METHODS), st.text("/abcdeimnpst-_.{}~", max_size=60))
 def test_what_is_not_in_the_table_is_not_found(method, text):
     with pytest.raises(Refusal) as caught:
-        operations.match(method, "/api/2.0/mlflow/" + text)
+        matching.match_operation(method, "/api/2.0/mlflow/" + text)
 
     assert (caught.value.status, caught.value.error_code) == (404, "ENDPOINT_NOT_FOUND")
 
@@ -154,6 +154,6 @@ def test_at_the_bare_host_closed_routes_are_refused_or_not_there(echo, echo_port
 
 def test_another_method_of_a_known_path_is_named():
     with pytest.raises(Refusal, match="This path takes POST"):
-        operations.match("GET", "/api/2.0/mlflow/runs/create")
-    with pytest.raises(Refusal, match="once; see whether"):
-        operations.match("GET", "/api/mlflow/api/2.0/mlflow/runs/get")
+        matching.match_operation("GET", "/api/2.0/mlflow/runs/create")
+    with pytest.raises(Refusal, match="once; check whether"):
+        matching.match_operation("GET", "/api/mlflow/api/2.0/mlflow/runs/get")

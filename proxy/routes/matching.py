@@ -1,0 +1,155 @@
+"""Matches a request's method and path to an operation of MLflow. Pure.
+
+The table is `proxy.routes.table`; a route that is not in it is refused. Matching walks the path's segments, so its
+cost depends on the path's length, not on the table's.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+
+from keys.credentials.tokens import hide
+from keys.refusals import Refusal, forbidden
+from proxy.routes.operations import Match, Operation
+from proxy.routes.table import OPERATIONS
+
+HINT = (
+    "The tracking URI is the portal's address followed by /api/mlflow, once; check whether your MLflow version is "
+    "newer than this registry's."
+)
+PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
+ARTIFACTS = "/mlflow-artifacts/artifacts/"
+
+
+@dataclass
+class Node:
+    """A node in the tree of path segments: the possible next segments, and the operation whose path ends here."""
+
+    literals: dict[str, "Node"] = field(default_factory=dict)
+    parameter: "tuple[str, Node] | None" = None
+    rest: list[tuple[re.Pattern[str], Operation]] = field(default_factory=list)
+    operation: Operation | None = None
+
+
+def is_transfer(method: str, path: str) -> bool:
+    """Whether a call moves an artifact's bytes; such calls are limited apart from the others."""
+    return ARTIFACTS in path and method in ("GET", "PUT", "HEAD")
+
+
+def build_tree(operations: tuple[Operation, ...]) -> dict[str, Node]:
+    """The table as one tree of path segments for each method."""
+    roots: dict[str, Node] = {}
+    for operation in operations:
+        node = roots.setdefault(operation.method, Node())
+        segments = operation.path.strip("/").split("/")
+        for index, segment in enumerate(segments):
+            if segment.startswith("{") and not PARAMETER.fullmatch(segment):
+                node.rest.append((rest_pattern("/".join(segments[index:])), operation))
+                break
+            node = child(node, segment)
+        else:
+            if node.operation is not None:
+                raise ValueError(f"two rows for {operation.method} {operation.path}")
+            node.operation = operation
+    for root in roots.values():
+        sort_rests(root)
+    return roots
+
+
+def child(node: Node, segment: str) -> Node:
+    if not segment.startswith("{"):
+        return node.literals.setdefault(segment, Node())
+    if node.parameter is None:
+        node.parameter = (segment.strip("{}"), Node())
+    return node.parameter[1]
+
+
+def rest_pattern(template: str) -> re.Pattern[str]:
+    """A pattern for the remainder of a path from a segment on that is more than one whole parameter:
+    `{name:path}`, or `{name}:generateContent`."""
+    pattern = ""
+    for literal, name, is_rest in re.findall(r"([^{]*)(?:\{(\w+)(:path)?\})?", template):
+        pattern += re.escape(literal)
+        if name:
+            pattern += f"(?P<{name}>{'.+' if is_rest else '[^/]+'})"
+    return re.compile(pattern, re.DOTALL)
+
+
+def sort_rests(node: Node) -> None:
+    """The more specific pattern first, as FastAPI would have it by declaration."""
+    node.rest.sort(key=lambda rest: -rest[0].pattern.count("/"))
+    for following in (*node.literals.values(), *([node.parameter[1]] if node.parameter else [])):
+        sort_rests(following)
+
+
+@cache
+def roots_by_method() -> dict[str, Node]:
+    return build_tree(OPERATIONS)
+
+
+def match_operation(method: str, path: str, *, by_browser: bool = False) -> Match:
+    """The operation behind a checked, decoded path (`proxy.request.paths.decode`), without its mount.
+
+    Raises Refusal: 404 ENDPOINT_NOT_FOUND if MLflow has no such route, 403 if it is closed to every key, and
+    to browsers (`by_browser`: it is a signed-in person's) too.
+    """
+    matched = None
+    for candidate in ["/"] if by_browser and path == "/" else candidate_paths(path):
+        root = roots_by_method().get(method)
+        if root and (matched := walk(root, candidate.strip("/").split("/"), 0, {})):
+            break
+    if matched is None:
+        others = allowed_methods(path)
+        hint = f"This path takes {' or '.join(others)}." if others else HINT
+        raise Refusal(
+            status=404,
+            error_code="ENDPOINT_NOT_FOUND",
+            reason="not_a_route",
+            message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. {hint}",
+        )
+    operation, arguments = matched
+    if operation.for_browsers and not by_browser:
+        raise forbidden("ui_not_served", f"{operation.name} is closed to every API key: {operation.refused}.")
+    if operation.refused and not operation.for_browsers:
+        whom = "here" if by_browser else "to every API key"
+        raise forbidden("route_refused", f"{operation.name} is closed {whom}: {operation.refused}.")
+    return Match(operation=operation, path=candidate, arguments=arguments)
+
+
+def allowed_methods(path: str) -> list[str]:
+    """The methods that a path takes; none for a path that the table lacks."""
+    return sorted(
+        method
+        for method, root in roots_by_method().items()
+        for candidate in candidate_paths(path)
+        if (matched := walk(root, candidate.strip("/").split("/"), 0, {})) and not matched[0].refused
+    )
+
+
+def candidate_paths(path: str) -> list[str]:
+    """The paths under which the table may hold a request's: `/ajax-api/…` is also served as `/api/…`."""
+    if path.endswith("/"):
+        return []
+    if path.startswith("/ajax-api/"):
+        return [path, path.replace("/ajax-api/", "/api/", 1)]
+    return [path]
+
+
+def walk(
+    node: Node, segments: list[str], index: int, arguments: dict[str, str]
+) -> tuple[Operation, dict[str, str]] | None:
+    """Literal segments win over parameters, parameters over rests, as in Werkzeug; backtracks."""
+    if index == len(segments):
+        return (node.operation, arguments) if node.operation else None
+    segment = segments[index]
+    if (literal := node.literals.get(segment)) and (matched := walk(literal, segments, index + 1, arguments)):
+        return matched
+    if node.parameter and segment:
+        name, following = node.parameter
+        if matched := walk(following, segments, index + 1, {**arguments, name: segment}):
+            return matched
+    remainder = "/".join(segments[index:])
+    for pattern, operation in node.rest:
+        if values := pattern.fullmatch(remainder):
+            return operation, {**arguments, **values.groupdict()}
+    return None

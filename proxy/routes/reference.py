@@ -1,0 +1,47 @@
+"""Writes the table of operations as a Markdown page (docs/operations.md). Pure."""
+
+from collections.abc import Sequence
+
+from proxy.routes.operations import ObjectField, Operation
+
+HEAD = """# MLflow's routes
+
+Made by `manage.py mlflow_table --write` from `proxy/routes/served.py` and `proxy/routes/refused.py`; a test compares.
+Where MLflow serves a route under `/api/` and `/ajax-api/`, the first stands here and both are served.
+What is not in this table is refused with 404 `ENDPOINT_NOT_FOUND`.
+"""
+
+
+def format_page(operations: Sequence[Operation]) -> str:
+    served = [operation for operation in operations if not operation.refused]
+    pages = [operation for operation in operations if operation.for_browsers]
+    refused = [operation for operation in operations if operation.refused and not operation.for_browsers]
+    lines = [HEAD, f"## Served: {len(served)} routes", ""]
+    lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
+    lines += [format_row(operation) for operation in served]
+    lines += [
+        "",
+        f"## MLflow's own pages: {len(pages)} routes, for signed-in browsers below `/mlflow/` alone",
+        "",
+    ]
+    lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
+    lines += [format_row(operation) for operation in pages]
+    lines += ["", f"## Closed to everybody: {len(refused)} routes", ""]
+    lines += ["| method and path | because |", "|---|---|"]
+    lines += [f"| `{operation.method} {operation.path}` | {operation.refused} |" for operation in refused]
+    return "\n".join(lines) + "\n"
+
+
+def format_row(operation: Operation) -> str:
+    scopes = ", ".join(f"`{scope}`" for scope in operation.scopes) or "any key"
+    acts = [
+        *(format_field(field) for field in operation.targets),
+        *(f"in {format_field(field)}" for field in operation.parents),
+        *(f"new {format_field(field)}" for field in operation.claims),
+        *([f"new {operation.created.kind}"] if operation.created else []),
+    ]
+    return f"| {operation.name} | `{operation.method} {operation.path}` | {scopes} | {'; '.join(acts)} |"
+
+
+def format_field(field: ObjectField) -> str:
+    return f"{field.kind} `{field.field}`"
