@@ -28,7 +28,7 @@ lint: .venv/dev.stamp
 
 # The locked packages against the databases of known holes; says so where they cannot be reached.
 audit: .venv/dev.stamp
-	@$(BIN)/python -m portal.audit
+	@$(BIN)/python -m portal.dependency_audit
 
 # Side by side with their baselines; prints ratios.
 bench: .venv/dev.stamp

@@ -101,11 +101,12 @@ def p99(values: list[float]) -> float:
 
 
 def main() -> int:
-    from portal.one_machine.embedded import free_port, postgres
+    from portal.one_machine.ports import free_port
+    from portal.one_machine.postgres import running_postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(postgres(folder / "postgresql"))
+        server = stack.enter_context(running_postgres(folder / "postgresql"))
         upstream = free_port()
         os.environ |= {
             "DATABASE_URL": server.url("portal"),
@@ -125,7 +126,7 @@ def main() -> int:
 @contextmanager
 def quiet_portal(folder: Path) -> Iterator[int]:
     """A portal whose log goes nowhere; its port."""
-    from portal.one_machine.embedded import free_port
+    from portal.one_machine.ports import free_port
 
     port = free_port()
     places = {"PORT": str(port), "DATA_DIR": str(folder), "WORKERS": "1"}

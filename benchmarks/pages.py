@@ -256,11 +256,14 @@ def measure(port: int, cookie: str, paths: list[str]) -> int:
 
 
 def main() -> int:
-    from portal.one_machine.embedded import free_port, postgres
+    from portal.one_machine.ports import free_port
+    from portal.one_machine.postgres import running_postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(postgres(folder / "postgresql", settings={"max_wal_size": "4GB"}))
+        server = stack.enter_context(
+            running_postgres(folder / "postgresql", settings={"max_wal_size": "4GB"})
+        )
         upstream = free_port()
         os.environ |= {
             "DATABASE_URL": server.url("portal"),

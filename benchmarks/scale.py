@@ -152,10 +152,10 @@ def child(database_url: str, *arguments: str) -> Any:
 def main() -> int:
     from psycopg import connect
 
-    from portal.one_machine.embedded import create_database, postgres
+    from portal.one_machine.postgres import create_database, running_postgres
 
     settings = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "4GB", "synchronous_commit": "off"}
-    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder), settings=settings) as server:
+    with tempfile.TemporaryDirectory() as folder, running_postgres(Path(folder), settings=settings) as server:
         os.environ["DATA_DIR"] = folder
         sizes = {"small": SMALL, "large": LARGE}
         for name, count in sizes.items():

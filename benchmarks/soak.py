@@ -182,11 +182,12 @@ def soak(port: int, portal: psutil.Process, key: str, database_url: str) -> int:
 
 
 def main() -> int:
-    from portal.one_machine.embedded import free_port, postgres
+    from portal.one_machine.ports import free_port
+    from portal.one_machine.postgres import running_postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(postgres(folder / "postgresql"))
+        server = stack.enter_context(running_postgres(folder / "postgresql"))
         upstream, database_url = free_port(), server.url("portal")
         os.environ |= {
             "DATABASE_URL": database_url,

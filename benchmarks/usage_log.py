@@ -79,7 +79,7 @@ def process(*command: str, log: Path | None = None, **settings: str) -> Iterator
 @contextmanager
 def gunicorn(folder: Path, application: str) -> Iterator[tuple[int, psutil.Process]]:
     """A portal, whose lines about each call go into a file; its port and process."""
-    from portal.one_machine.embedded import free_port
+    from portal.one_machine.ports import free_port
 
     port = free_port()
     command = ("-m", "gunicorn", "--config", "python:portal.server", "--log-level", "warning", application)
@@ -140,11 +140,12 @@ def cpu(process: psutil.Process) -> float:
 
 
 def main() -> int:
-    from portal.one_machine.embedded import free_port, postgres
+    from portal.one_machine.ports import free_port
+    from portal.one_machine.postgres import running_postgres
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(postgres(folder / "postgresql"))
+        server = stack.enter_context(running_postgres(folder / "postgresql"))
         upstream = free_port()
         os.environ |= {
             "DATABASE_URL": server.url("portal"),

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from portal.admin_theme import UNFOLD as UNFOLD  # the admin pages' look
 from portal.environment import (
     choice,
     flag,
@@ -30,8 +31,7 @@ from portal.environment import (
     text,
     wrong,
 )
-from portal.pages.admin_theme import UNFOLD as UNFOLD  # the admin pages' look
-from portal.sign_in.settings import *  # noqa: F403
+from portal.sign_in_settings import *  # noqa: F403
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -246,7 +246,7 @@ USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "portal.formats"
 APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
-STATIC_URL = "/static/"  # portal.pages.admin_theme writes it out
+STATIC_URL = "/static/"  # portal.admin_theme writes it out
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 

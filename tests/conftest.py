@@ -1,7 +1,7 @@
 import pytest
 from django.db.backends.postgresql.operations import DatabaseOperations
 
-from portal.one_machine.embedded import Mlflow, start_mlflow
+from portal.one_machine.mlflow import Mlflow, start_mlflow
 from tests.echo import EchoServer
 from tests.environment import POSTGRES, RUN_DIR, WATCHDOG
 from tests.portals import Portal, portal

@@ -31,7 +31,7 @@ def settings_from_environment() -> None:
 
 settings_from_environment()
 
-from portal.one_machine.embedded import Postgres, start_postgres  # noqa: E402
+from portal.one_machine.postgres import Postgres, start_postgres  # noqa: E402
 from portal.one_machine.supervisor import Watchdog  # noqa: E402
 from tests.leftovers import keys_left_in  # noqa: E402
 

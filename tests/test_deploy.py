@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from keys.alerts import delivery
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.portals import portal, wait_for
 from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
 

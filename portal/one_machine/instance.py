@@ -4,12 +4,10 @@
 """
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
 import secrets
-import socket
 import tempfile
 import threading
 import time
@@ -33,30 +31,6 @@ def prepare_folder(data_dir: Path) -> None:
         raise StartError(
             f"DATA_DIR {data_dir} cannot be written ({error.strerror}): "
             "make it writable, or set another DATA_DIR"
-        ) from None
-
-
-def local_url(host: str, port: int) -> str:
-    """Where this machine reaches the portal: a wildcard address is one to listen on, not one to call."""
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
-
-
-def check_port(host: str, port: int) -> None:
-    """StartError if the portal could not listen there; nothing has been started yet."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself does
-            probe.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise StartError(
-                f"port {port} on {host} is taken: stop what listens there, or set another PORT, "
-                f"for example PORT={port + 1}"
-            ) from None
-        raise StartError(
-            f"the portal cannot listen on {host} port {port}: {error.strerror or error}"
         ) from None
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 
 from django.conf import settings
 
-from portal.one_machine import console, embedded, instance
+from portal.one_machine import console, external_postgres, instance, mlflow, ports, postgres
 from portal.one_machine.restarts import Restarts
 from portal.one_machine.supervisor import (
     Child,
@@ -44,11 +44,11 @@ class Run:
         self.data_dir = data_dir
         self.stopping = threading.Event()
         self.reason = ""  # why it stops, in words
-        self.url = instance.local_url(settings.HOST, settings.PORT)
+        self.url = ports.local_url(settings.HOST, settings.PORT)
         self.environment: dict[str, str] = {}
         self.credentials: dict[str, str] = {}
-        self.postgres: embedded.Postgres | None = None
-        self.mlflow: embedded.Mlflow | None = None
+        self.postgres: postgres.Postgres | None = None
+        self.mlflow: mlflow.Mlflow | None = None
         self.portal: Child | None = None
         self.outbox: Child | None = None
 
@@ -90,7 +90,7 @@ class Run:
             lock = stack.enter_context(
                 instance.locked(self.data_dir, stopping=self.stopping, say=console.warn)
             )
-            instance.check_port(settings.HOST, settings.PORT)
+            ports.check_port(settings.HOST, settings.PORT)
             watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))
             keys = instance.load_secrets(self.data_dir)
             console.say(f"  ok  data folder {self.data_dir}")
@@ -115,9 +115,9 @@ class Run:
         step = console.Step()
         given = os.environ.get("DATABASE_URL")
         if given:
-            step.done(f"PostgreSQL {embedded.server_version(given)} of DATABASE_URL answers")
+            step.done(f"PostgreSQL {external_postgres.server_version(given)} of DATABASE_URL answers")
             return given
-        self.postgres = embedded.start_postgres(self.data_dir, watchdog=watchdog, stopping=self.stopping)
+        self.postgres = postgres.start_postgres(self.data_dir, watchdog=watchdog, stopping=self.stopping)
         stack.callback(self.postgres.stop)
         step.done(f"PostgreSQL {self.postgres.version} ready")
         return self.postgres.url("portal")
@@ -126,11 +126,11 @@ class Run:
         """The address of MLflow's database, on the same PostgreSQL as the portal's."""
         if self.postgres:
             return self.postgres.url("mlflow")
-        return embedded.second_database(database_url)
+        return external_postgres.second_database(database_url)
 
     def start_mlflow(self, stack: contextlib.ExitStack, watchdog: Watchdog, database_url: str) -> str:
         """Start MLflow without waiting for it; returns its address."""
-        self.mlflow = embedded.start_mlflow(
+        self.mlflow = mlflow.start_mlflow(
             self.data_dir, database_url=self.mlflow_database(database_url), watchdog=watchdog
         )
         stack.callback(self.stop_mlflow)
@@ -139,7 +139,7 @@ class Run:
     def restart_mlflow(self, watchdog: Watchdog, database_url: str) -> None:
         """Start MLflow where it was."""
         assert self.mlflow is not None  # noqa: S101  it ended
-        self.mlflow = embedded.start_mlflow(
+        self.mlflow = mlflow.start_mlflow(
             self.data_dir,
             database_url=self.mlflow_database(database_url),
             watchdog=watchdog,
@@ -243,7 +243,7 @@ class Run:
         path = self.data_dir / "portal.json"
         watchdog.remove(path)
         stack.callback(path.unlink, missing_ok=True)
-        without_password = embedded.without_password(database_url)
+        without_password = external_postgres.without_password(database_url)
         content = {
             "url": self.url,
             "public_url": self.environment["PUBLIC_URL"],

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from keys.admin.key_actions import page
 from keys.models import User
-from portal.pages.admin_theme import environment
+from portal.admin_theme import environment
 from portal.pages.documents import inline
 
 ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)

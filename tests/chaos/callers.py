@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import psycopg
 
-from portal.one_machine.embedded import Postgres, start_postgres
+from portal.one_machine.postgres import Postgres, start_postgres
 from portal.one_machine.supervisor import Watchdog
 from tests.portals import Portal, wait_for
 

@@ -5,7 +5,8 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from portal.one_machine.embedded import free_port, is_mlflow
+from portal.one_machine.mlflow import is_mlflow
+from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import minimal_environment, start
 from tests.environment import WATCHDOG
 from tests.portals import portal, wait_for

@@ -19,8 +19,8 @@ PYTHON_PATH = {"PYTHONPATH": f"{REPOSITORY}:{sysconfig.get_path('purelib')}", "P
 HOLDER = f"""
 import json, sys, time
 from pathlib import Path
-from portal import embedded
-with embedded.postgres(Path(sys.argv[1]), settings={FAST!r}) as server:
+from portal.one_machine.postgres import running_postgres
+with running_postgres(Path(sys.argv[1]), settings={FAST!r}) as server:
     print(json.dumps({{"url": server.url(), "pid": server.child.process.pid}}), flush=True)
     time.sleep(600)
 """

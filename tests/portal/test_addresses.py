@@ -3,7 +3,7 @@
 import pytest
 
 from keys import actions
-from portal.pages import admin_theme
+from portal import admin_theme
 from tests.keys.people import CALLS, KEYS, USERS, key_of, make_cast, page_of, signed_in
 
 

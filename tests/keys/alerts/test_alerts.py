@@ -23,7 +23,7 @@ from keys.alerts import delivery, outbox
 from keys.credentials import tokens
 from keys.models import ApiKey
 from keys.models.alerts import Alert
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.portals import ROOT, portal, wait_for
 
 pytestmark = pytest.mark.postgresql

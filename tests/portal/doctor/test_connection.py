@@ -6,7 +6,7 @@ from keys.credentials import tokens
 from portal.doctor.connection import address
 from portal.doctor.examination import OK, STEPS
 from portal.doctor.failures import Failed
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.portal.doctor.test_examination import command, doctor, failures, steps
 from tests.portal.far_ends import Authority, forwarder
 from tests.portals import Portal

@@ -17,7 +17,7 @@ from portal.doctor.connection import Reply, skew
 from portal.doctor.examination import FAILED, OK, SKIPPED, STEPS, Result, examine
 from portal.doctor.reading import clock
 from portal.doctor.visit import Visit
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.portal.far_ends import StandIn, forwarder, server
 from tests.portals import portal
 

@@ -7,7 +7,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from portal.http import health
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.echo import Script
 from tests.portals import Portal, create_database, portal
 

@@ -1,6 +1,5 @@
 import json
 import os
-import socket
 import threading
 from pathlib import Path
 
@@ -93,31 +92,3 @@ def test_one_that_is_stopping_is_waited_for_until_a_stop_is_asked_for(tmp_path: 
             pass
     assert len(said) == 1
     assert "waiting" in said[0]
-
-
-@pytest.mark.parametrize(
-    ("host", "url"),
-    [
-        ("127.0.0.1", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:8000"),
-        ("::", "http://[::1]:8000"),
-        ("portal.internal", "http://portal.internal:8000"),
-    ],
-)
-def test_a_wildcard_address_is_called_at_loopback(host: str, url: str) -> None:
-    assert instance.local_url(host, 8000) == url
-
-
-def test_a_free_port_is_fine_and_a_taken_one_is_not() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(StartError, match=f"port {port} on 127.0.0.1 is taken"):
-            instance.check_port("127.0.0.1", port)
-    instance.check_port("127.0.0.1", port)
-
-
-def test_a_host_that_does_not_exist_is_a_start_error() -> None:
-    with pytest.raises(StartError, match=r"cannot listen on no-such-host\.invalid"):
-        instance.check_port("no-such-host.invalid", 8000)

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from portal.one_machine import embedded, postgres_runtime
+from portal.one_machine import postgres_runtime
+from portal.one_machine.postgres import running_postgres
 from portal.one_machine.supervisor import StartError, minimal_environment
 from tests.portal import processes
 from tests.portal.servers import FAST, PYTHON_PATH, REPOSITORY, hold, query, told_by
@@ -30,7 +31,7 @@ def test_no_mode_outside_the_data_folder_changes_and_no_user_is_added(closed: Pa
     wheel = postgres_runtime._installation()
     folders = [*closed.parents, *wheel.parents, wheel, wheel / "bin", REPOSITORY]
     before, users = modes(folders), Path("/etc/passwd").read_bytes()
-    with embedded.postgres(closed, settings=FAST):
+    with running_postgres(closed, settings=FAST):
         assert modes(folders) == before
     assert modes(folders) == before
     assert Path("/etc/passwd").read_bytes() == users
@@ -38,7 +39,7 @@ def test_no_mode_outside_the_data_folder_changes_and_no_user_is_added(closed: Pa
 
 @as_root
 def test_started_by_root_it_runs_as_nobody_without_roots_groups(closed: Path) -> None:
-    with embedded.postgres(closed, settings=FAST) as server:
+    with running_postgres(closed, settings=FAST) as server:
         process = psutil.Process(server.child.process.pid)
         assert process.username() == "nobody"
         groups = Path(f"/proc/{process.pid}/status").read_text().partition("\nGroups:")[2].splitlines()[0]
@@ -50,7 +51,7 @@ def test_started_by_root_it_runs_as_nobody_without_roots_groups(closed: Path) ->
 def test_root_uses_data_of_another_user_as_that_user(closed: Path) -> None:
     (closed / "postgres").mkdir(parents=True, mode=0o700)
     os.chown(closed / "postgres", 12345, 12345)
-    with pytest.raises(StartError, match="there is no user 12345"), embedded.postgres(closed, settings=FAST):
+    with pytest.raises(StartError, match="there is no user 12345"), running_postgres(closed, settings=FAST):
         pass
 
 
@@ -66,7 +67,7 @@ def test_a_wheel_that_nobody_can_reach_is_copied_for_the_length_of_the_run(
     )
     monkeypatch.setattr(postgres_runtime, "_installation", lambda: hidden)
     before = modes([hidden, hidden.parent])
-    with embedded.postgres(closed, settings=FAST) as server:
+    with running_postgres(closed, settings=FAST) as server:
         [copy] = temporary.iterdir()
         assert psutil.Process(server.child.process.pid).exe().startswith(str(copy))
         assert query(server.url(), "SELECT 1") == [(1,)]
@@ -76,7 +77,7 @@ def test_a_wheel_that_nobody_can_reach_is_copied_for_the_length_of_the_run(
 
 def test_a_long_path_gets_its_socket_elsewhere(tmp_path: Path) -> None:
     data = tmp_path / ("a" * 60) / ("b" * 60)
-    with embedded.postgres(data, settings=FAST) as server:
+    with running_postgres(data, settings=FAST) as server:
         assert data not in server.sockets.parents
         assert query(server.url(), "SELECT 1") == [(1,)]
 
@@ -86,7 +87,7 @@ def interpreter_of_nobody(account: dict[str, Any]) -> str | None:
     for candidate in (sys.executable, shutil.which("python3", path="/usr/local/bin:/usr/bin")):
         with contextlib.suppress(OSError):
             tried = subprocess.run(
-                [str(candidate), "-c", "import portal.one_machine.embedded"],
+                [str(candidate), "-c", "import portal.one_machine.postgres"],
                 cwd="/",
                 env=minimal_environment() | PYTHON_PATH,
                 check=False,

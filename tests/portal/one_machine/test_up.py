@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from portal.one_machine import embedded
+from portal.one_machine.ports import free_port
+from portal.one_machine.postgres import running_postgres
 from portal.one_machine.supervisor import minimal_environment
 from tests.echo import Script
 from tests.portal import processes
@@ -39,7 +40,7 @@ class Up:
 
     def __init__(self, data: Path, *, port: int | None = None, wrapper: list[str] | None = None, **more: str):
         self.data = data
-        self.port = port or embedded.free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.started = time.monotonic()
         self.process = subprocess.Popen(
@@ -352,7 +353,7 @@ def test_a_portal_whose_make_is_killed_stops_too(data_without_mlflow: Path) -> N
 
 def test_a_portal_whose_terminal_goes_away_stops_too(data_without_mlflow: Path) -> None:
     master, terminal = pty.openpty()
-    port = embedded.free_port()
+    port = free_port()
     with subprocess.Popen(
         [sys.executable, "manage.py", "up"],
         cwd=REPOSITORY,
@@ -383,7 +384,7 @@ def test_a_portal_whose_server_or_database_dies_stops_everything_and_says_why(
 def test_a_postgresql_of_the_operators_own_is_used_and_its_password_is_not_written_down(
     tmp_path: Path,
 ) -> None:
-    with embedded.postgres(tmp_path / "theirs", settings={"fsync": "off"}) as theirs:
+    with running_postgres(tmp_path / "theirs", settings={"fsync": "off"}) as theirs:
         address = theirs.url("portal").replace("postgres@", "postgres:not-needed@")
         with up(tmp_path / "ours", DATABASE_URL=address, MLFLOW_URL=NOWHERE) as running:
             assert not (tmp_path / "ours" / "postgres").exists()

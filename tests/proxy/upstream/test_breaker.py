@@ -6,7 +6,7 @@ import time
 import pytest
 
 from keys.refusals import Refusal
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from proxy.upstream import breaker as module
 from proxy.upstream.breaker import FAILURES, Breaker
 from tests.chaos.callers import Caller, calling

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from keys.refusals import Refusal
-from portal.one_machine.embedded import free_port
+from portal.one_machine.ports import free_port
 from proxy.upstream import client
 from tests.echo import EchoServer, Script
 from tests.portals import portal

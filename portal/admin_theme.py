@@ -52,7 +52,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_SYMBOL": "key",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC}/icon.svg"}],
     "STYLES": [f"{STATIC}/{name}.css" for name in ("tokens", "parts", "admin")],
-    "ENVIRONMENT": "portal.pages.admin_theme.environment",
+    "ENVIRONMENT": "portal.admin_theme.environment",
     "DASHBOARD_CALLBACK": "portal.pages.dashboard.callback",
     "BORDER_RADIUS": "var(--radius-control)",
     # The design tokens (portal/static/portal/tokens.css), under the names that Unfold gives them.
