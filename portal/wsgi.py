@@ -1,14 +1,18 @@
+"""The WSGI application that gunicorn serves, and the background threads of its process."""
+
 import os
 
-from django.core.wsgi import get_wsgi_application
+import django
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-
-application = get_wsgi_application()
+django.setup(set_prefix=False)
 
 from keys import limits  # noqa: E402
 from keys.credentials import cache  # noqa: E402  needs Django set up
+from portal.http.requests import PortalHandler  # noqa: E402
 from proxy.usage import tracing, writer  # noqa: E402
+
+application = PortalHandler()
 
 cache.listen()
 limits.start()

@@ -9,6 +9,7 @@ OIDC_CREATE_USERS: then as a new user without any right.
 import base64
 import hashlib
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.exceptions import ImmediateHttpResponse
@@ -20,8 +21,9 @@ from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 
-from keys.credentials.addresses import client_address
+from keys.credentials.addresses import client_address, network_of
 from keys.models import User
 
 PROVIDER_ID = "provider"  # in the address that the provider sends people back to
@@ -44,8 +46,36 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or "unknown"
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
-        """Without the host, unlike allauth's: each port in a Host header would buy five more attempts."""
-        return str(credentials.get("username", "")).strip().lower()
+        """Counts wrong passwords by the caller's network and the user name together.
+
+        Nobody can lock an account out from everywhere. allauth's own key contains the `Host` header, so that each
+        port in it would buy five more attempts.
+        """
+        network = network_of(self.get_client_ip(request)) or "unknown"
+        return f"{network} {str(credentials.get('username', '')).strip().lower()}"
+
+    def is_safe_url(self, url: str) -> bool:
+        """Accepts paths and URLs below PUBLIC_URL, but no other host, whatever the `Host` header says."""
+        public = urlsplit(settings.PUBLIC_URL)
+        return url_has_allowed_host_and_scheme(
+            url, allowed_hosts={public.netloc}, require_https=public.scheme == "https"
+        )
+
+    def format_email_subject(self, subject: str) -> str:
+        return f"[{PublicSite().name}] {subject}"
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        super().send_mail(template_prefix, email, {**context, "current_site": PublicSite()})
+
+
+class PublicSite:
+    """The site as mails name it: the host of PUBLIC_URL, not the `Host` header of the request that causes the mail."""
+
+    @property
+    def domain(self) -> str:
+        return urlsplit(settings.PUBLIC_URL).netloc
+
+    name = domain
 
 
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]

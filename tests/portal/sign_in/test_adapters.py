@@ -1,10 +1,12 @@
 import re
 
 import pytest
+from allauth.account.models import EmailAddress
 from django.test import Client
 
 from keys import actions
 from keys.models import User
+from portal.http.requests import PortalRequest
 from tests.browser.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -145,11 +147,44 @@ def test_after_five_failures_even_the_right_password_waits(client, alice):
     for _ in range(5):
         assert "is wrong" in sign_in(client, login="alice", password="no").content.decode()
 
-    # Neither another spelling, address, port nor session helps.
-    again = sign_in(Client(), login="ALICE ", headers={"host": "127.0.0.1:99"}, REMOTE_ADDR="192.0.2.9")
+    # Neither another spelling, port, session nor address of the same network helps.
+    again = sign_in(Client(), login="ALICE ", headers={"host": "127.0.0.1:99"}, REMOTE_ADDR="127.0.0.9")
 
     assert "Too many failed attempts" in again.content.decode()
     assert "_auth_user_id" not in client.session
+
+
+def test_nobody_locks_an_account_out_from_everywhere(client, alice):
+    for _ in range(5):
+        sign_in(client, login="alice", password="no", REMOTE_ADDR="198.51.100.7")
+
+    assert "Too many" in sign_in(client, login="alice", REMOTE_ADDR="198.51.100.7").content.decode()
+    assert sign_in(Client(), login="alice", REMOTE_ADDR="192.0.2.9").status_code == 302
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "localhost"])
+def test_a_mail_leads_to_the_public_url_whatever_host_the_request_names(
+    client, bob, settings, mailoutbox, monkeypatch, host
+):
+    monkeypatch.setattr("django.test.client.WSGIRequest", PortalRequest)  # as portal.wsgi has it
+    settings.PUBLIC_URL, settings.SMTP_URL = "https://registry.example", "smtp://127.0.0.1"
+    bob.email = "bob@registry.example"
+    bob.save()
+    EmailAddress.objects.create(user=bob, email=bob.email, verified=True, primary=True)
+
+    client.post("/account/password/reset/", {"email": bob.email}, headers={"host": host})
+
+    [mail] = mailoutbox
+    assert mail.subject.startswith("[registry.example]")
+    assert re.findall(r"https?://[^/\s]+", mail.body) == ["https://registry.example"]
+    assert host not in mail.body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:9", "localhost"])
+def test_signing_in_leads_to_no_other_host_whatever_host_the_request_names(client, bob, host):
+    reply = sign_in(client, fields={"next": f"http://{host}/elsewhere"}, headers={"host": host})
+
+    assert reply["Location"] == "/"
 
 
 def test_an_address_that_tries_many_names_is_stopped_whatever_it_says_of_itself(client, bob):
