@@ -21,7 +21,7 @@ from portal.one_machine.ports import free_port
 from tests.portal.far_ends import StandIn, forwarder, server
 from tests.portals import portal
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WRITING = {step.name for step in STEPS if step.writes}
 
 

@@ -109,7 +109,7 @@ time.sleep(600)
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path), FAMILY],
         stdout=subprocess.PIPE,
-        env=minimal_environment() | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=minimal_environment() | {"PYTHONPATH": str(Path(__file__).parents[3])},
     ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"started\n"

@@ -28,7 +28,7 @@ from tests.portal import processes
 from tests.portals import parsed
 from tests.proxy.forwarding.test_forwarding import ARTIFACT, request
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 NOWHERE = "http://127.0.0.1:9"  # discard: nothing listens there
 READY = "Ctrl-C stops everything."
 
