@@ -172,7 +172,7 @@ def test_every_writing_operation_names_what_it_acts_on():
 
 def test_every_field_that_the_table_names_is_one_of_mlflows():
     for operation in SERVED:
-        message = messages.requests().get(f"{operation.method} {operation.path}")
+        message = message_types.messages_by_request().get(f"{operation.method} {operation.path}")
         if message is None:
             continue
         places = [place.field for place in (*operation.targets, *operation.parents, *operation.claims)]

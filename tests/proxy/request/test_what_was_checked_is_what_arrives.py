@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 READ = [
     operation
     for operation in OPERATIONS
-    if f"{operation.method} {operation.path}" in messages.requests() and not operation.refused
+    if f"{operation.method} {operation.path}" in message_types.messages_by_request() and not operation.refused
 ]
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
 WORDS = """
@@ -111,11 +111,11 @@ JSON = st.recursive(
 @st.composite
 def bodies(draw, operation):
     """A body that looks like the operation's, with fields misspelt, doubled, mistyped and oddly packed."""
-    message = messages.requests()[f"{operation.method} {operation.path}"]
+    message = message_types.messages_by_request()[f"{operation.method} {operation.path}"]
     names = st.sampled_from([*fields_of(message), "unknown"])
     pairs = []
     for name in draw(st.lists(names, max_size=6)):
-        spelling = draw(st.sampled_from([name, messages.camel_case(name)]))
+        spelling = draw(st.sampled_from([name, message_types.camel_case(name)]))
         kind = message_types.load_types()["messages"][message].get(name, "string")
         value = draw(st.one_of(good_value(kind), JSON))
         pairs.append(f"{json.dumps(spelling)}: {json.dumps(value)}")
@@ -170,7 +170,7 @@ def as_json(message) -> dict:
 
 @pytest.mark.parametrize("operation", READ, ids=lambda operation: f"{operation.method} {operation.path}")
 def test_a_body_that_passes_names_the_same_objects_to_mlflow(operation):
-    message = messages.requests()[f"{operation.method} {operation.path}"]
+    message = message_types.messages_by_request()[f"{operation.method} {operation.path}"]
 
     @given(body=bodies(operation))
     @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
