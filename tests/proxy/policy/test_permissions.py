@@ -13,7 +13,6 @@ from keys.rights.scopes import Preset
 from proxy.models import Owner
 from proxy.policy import permissions
 from proxy.policy.permissions import Attempt
-from proxy.request import messages
 from proxy.routes import message_types
 from proxy.routes.operations import ObjectField, Operation
 from proxy.routes.table import OPERATIONS
