@@ -4,10 +4,8 @@ A key goes only to what has shown itself to be the portal; redirects are reporte
 """
 
 import contextlib
-import ipaddress
 import json
 import os
-import re
 import socket
 import ssl
 import time
@@ -16,99 +14,19 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from portal.doctor.failures import WRONG_HOST_NAMES, Failed, in_words, no_tls, unknown_name
+from portal.doctor.address import Address, proxy_for
+from portal.doctor.failures import WRONG_HOST_NAMES, describe_failure, no_tls, unknown_name
+from portal.doctor.outcomes import Failed
 
-MOUNTS = ("/api/mlflow", "/mlflow")
 CONNECT_TIMEOUT = 5.0  # seconds
 ANSWER_TIMEOUT = 90.0  # seconds; the portal answers within 60, with an error of its own
 USER_AGENT = "hokusai-doctor"
 # The certificates that MLflow's client (through requests) is told to trust, by precedence.
 BUNDLE_VARIABLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Address:
-    """A tracking URI, taken apart. `mount` is MLflow's place at the portal: "/api/mlflow", "/mlflow" or ""."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str
-
-    @property
-    def is_tls(self) -> bool:
-        return self.scheme == "https"
-
-    @property
-    def is_this_machine(self) -> bool:
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(self.host).is_loopback
-        return self.host == "localhost"
-
-    @property
-    def origin(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        is_usual = self.port == (443 if self.is_tls else 80)
-        return f"{self.scheme}://{host}" + ("" if is_usual else f":{self.port}")
-
-    @property
-    def mount(self) -> str:
-        return next((mount for mount in MOUNTS if self.path.endswith(mount)), "")
-
-    @property
-    def root(self) -> str:
-        """The portal's own path, in front of its mounts; "" nearly always."""
-        return self.path.removesuffix(self.mount)
-
-    def __str__(self) -> str:
-        return self.origin + self.path
-
-
-def address(url: str) -> Address:
-    """The address in `url`. Raises Failed for what MLflow's client could not use, or should not be given."""
-    url = url.strip()
-    if not url:
-        raise Failed(
-            "No address was given.", "Give --url https://HOST/api/mlflow, or set MLFLOW_TRACKING_URI."
-        )
-    if "://" not in url:
-        raise Failed(
-            f"“{url}” does not say http:// or https://.",
-            f"Write https://{url}; MLflow takes it for a folder.",
-        )
-    try:
-        parts = urlsplit(url)
-        port, host = parts.port, parts.hostname or ""
-    except ValueError as error:
-        raise Failed(
-            f"The address cannot be read: {error}.", "It is written like https://HOST/api/mlflow."
-        ) from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise Failed(
-            f"“{parts.scheme}://{host}” is not a web address.", "It is written like https://HOST/api/mlflow."
-        )
-    if parts.username is not None or parts.password is not None:
-        raise Failed(
-            "The address holds a user or a password. MLflow's client would send that in place of your key.",
-            "Take it out of the address; the key goes into MLFLOW_TRACKING_TOKEN.",
-        )
-    clean = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    if parts.query or parts.fragment:
-        raise Failed(
-            "The address holds a query or a fragment (“?…” or “#…”), as one copied from a browser does.",
-            f"Use {clean}.",
-        )
-    if "//" in parts.path:
-        raise Failed(
-            "The address holds an empty segment (“//”).", f"Use {re.sub('(?<!:)/{2,}', '/', clean)}."
-        )
-    default = 443 if parts.scheme == "https" else 80
-    return Address(scheme=parts.scheme, host=host, port=port or default, path=parts.path.rstrip("/"))
 
 
 @dataclass(kw_only=True)
@@ -217,7 +135,7 @@ class Connection:
         try:
             response = self.pool.request(method, target, body=body, headers=sent, redirect=False)
         except (HTTPError, OSError, ValueError) as error:
-            raise in_words(error, self.to) from error
+            raise describe_failure(error, self.to) from error
         answered = Reply(
             method=method,
             path=path,
@@ -228,14 +146,6 @@ class Connection:
         )
         self.replies.append(answered)
         return answered
-
-
-def proxy_for(to: Address) -> str:
-    """The proxy that the environment names for this address (HTTPS_PROXY, NO_PROXY …); "" for none."""
-    proxy = getproxies().get(to.scheme, "")
-    if not proxy or proxy_bypass(to.host):
-        return ""
-    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def skew(date: str, before: float, after: float) -> float | None:
@@ -249,7 +159,7 @@ def skew(date: str, before: float, after: float) -> float | None:
     return min(theirs + 1 - before, 0.0)
 
 
-def look_up(to: Address) -> list[str]:
+def resolve_host(to: Address) -> list[str]:
     """The addresses of the host. Raises Failed if its name is unknown."""
     try:
         found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
@@ -263,7 +173,7 @@ def connect(to: Address) -> socket.socket:
     try:
         return socket.create_connection((to.host, to.port), timeout=CONNECT_TIMEOUT)
     except OSError as error:
-        raise in_words(error, to) from error
+        raise describe_failure(error, to) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +182,7 @@ class Handshake:
     days_left: float
 
 
-def shake_hands(to: Address, context: ssl.SSLContext) -> Handshake:
+def handshake(to: Address, context: ssl.SSLContext) -> Handshake:
     """TLS with full verification. Raises Failed with the reason in words."""
     with connect(to) as plain:
         try:
@@ -283,10 +193,10 @@ def shake_hands(to: Address, context: ssl.SSLContext) -> Handshake:
         except TimeoutError as error:  # a server of plain http waits for the rest of the request
             raise no_tls(to, "no answer to our hello") from error
         except OSError as error:
-            raise in_words(error, to, names=certified_names(to, context, error)) from error
+            raise describe_failure(error, to, names=certificate_names(to, context, error)) from error
 
 
-def certified_names(to: Address, context: ssl.SSLContext, error: OSError) -> str:
+def certificate_names(to: Address, context: ssl.SSLContext, error: OSError) -> str:
     """For whom the certificate is, if a wrong name is all that is wrong with it."""
     if getattr(error, "verify_code", 0) not in WRONG_HOST_NAMES:
         return ""

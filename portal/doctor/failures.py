@@ -3,14 +3,13 @@
 import datetime
 import socket
 import ssl
-from typing import TYPE_CHECKING
 
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProxyError
 from urllib3.exceptions import SSLError as UrllibSSLError
 from urllib3.exceptions import TimeoutError as UrllibTimeoutError
 
-if TYPE_CHECKING:
-    from portal.doctor.connection import Address
+from portal.doctor.address import Address
+from portal.doctor.outcomes import Failed
 
 # OpenSSL's reasons for not trusting a certificate (x509_vfy.h)
 NOT_YET_VALID, EXPIRED, WRONG_HOST_NAMES = 9, 10, (62, 64)
@@ -27,16 +26,7 @@ TRUST_IT = (
 )
 
 
-class Failed(Exception):
-    """A step that went wrong: `why` in words, and what to do about it."""
-
-    def __init__(self, why: str, advice: str = "") -> None:
-        super().__init__(why)
-        self.why = why
-        self.advice = advice
-
-
-def in_words(error: Exception, to: "Address", *, names: str = "") -> Failed:
+def describe_failure(error: Exception, to: Address, *, names: str = "") -> Failed:
     """The one map from what sockets, TLS and HTTP raise to what a person can act on."""
     causes = [cause for cause in chain(error) if not isinstance(cause, Failed)]
     for cause in causes:
@@ -87,21 +77,21 @@ def chain(error: BaseException) -> list[BaseException]:
     return found
 
 
-def no_tls(to: "Address", how: str) -> Failed:
+def no_tls(to: Address, how: str) -> Failed:
     return Failed(
         f"What answers on {to.host}, port {to.port}, does not speak TLS as we do ({how}).",
         "If it is a plain http server, as on your own machine, write http:// in the address.",
     )
 
 
-def unknown_name(to: "Address") -> Failed:
+def unknown_name(to: Address) -> Failed:
     return Failed(
         f"The name {to.host} is not known: DNS has no address for it.",
         "See whether it is spelled right, and whether it is known only inside a VPN or another network.",
     )
 
 
-def bad_certificate(error: ssl.SSLCertVerificationError, to: "Address", names: str) -> Failed:
+def bad_certificate(error: ssl.SSLCertVerificationError, to: Address, names: str) -> Failed:
     """Untrusted, expired, not yet valid and made for another host, told apart."""
     clock = f"this machine's clock is right: it says {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
     code = error.verify_code

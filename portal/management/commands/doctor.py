@@ -10,8 +10,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from portal.doctor.examination import FAILED, OK, SKIPPED, Result, examine, hide
-from portal.doctor.visit import Visit
+from portal.doctor.context import Context
+from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
+from portal.doctor.steps import redact, run_steps
 
 WIDTH = 100
 INDENT = " " * 34
@@ -57,7 +58,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["ca"] and not os.access(options["ca"], os.R_OK):
             raise CommandError(f"--ca: the file {options['ca']} cannot be read")
-        visit = Visit(
+        context = Context(
             url=options["url"],
             key=options["key"],
             ca=options["ca"],
@@ -66,7 +67,7 @@ class Command(BaseCommand):
         )
         results: list[Result] = []
         try:
-            for result in examine(visit):
+            for result in run_steps(context):
                 if not options["json"]:
                     self.show(result, after=results)
                 results.append(result)
@@ -75,7 +76,7 @@ class Command(BaseCommand):
         is_well = all(result.verdict != FAILED for result in results)
         if options["json"]:
             steps = [asdict(result) for result in results]
-            url = hide(visit.url, visit.key)
+            url = redact(context.url, context.key)
             self.stdout.write(json.dumps({"ok": is_well, "url": url, "steps": steps}, ensure_ascii=False))
         else:
             self.stdout.write(f"\n{summary(results)}")

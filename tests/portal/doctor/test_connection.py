@@ -3,11 +3,11 @@
 import pytest
 
 from keys.credentials import tokens
-from portal.doctor.connection import address
-from portal.doctor.examination import OK, STEPS
-from portal.doctor.failures import Failed
+from portal.doctor.address import parse_address
+from portal.doctor.outcomes import OK, Failed
+from portal.doctor.steps import STEPS
 from portal.one_machine.ports import free_port
-from tests.portal.doctor.test_examination import command, doctor, failures, steps
+from tests.portal.doctor.test_steps import command, doctor, failures, steps
 from tests.portal.far_ends import Authority, forwarder
 from tests.portals import Portal
 
@@ -56,14 +56,17 @@ def test_an_address_that_is_none(url, words):
 
 
 def test_addresses_taken_apart():
-    assert str(address("https://Registry.example:443/api/mlflow/")) == "https://registry.example/api/mlflow"
-    assert str(address("http://[::1]:8000")) == "http://[::1]:8000"
-    assert (address("https://h/base/mlflow").root, address("https://h/base/mlflow").mount) == (
+    assert (
+        str(parse_address("https://Registry.example:443/api/mlflow/"))
+        == "https://registry.example/api/mlflow"
+    )
+    assert str(parse_address("http://[::1]:8000")) == "http://[::1]:8000"
+    assert (parse_address("https://h/base/mlflow").root, parse_address("https://h/base/mlflow").mount) == (
         "/base",
         "/mlflow",
     )
     with pytest.raises(Failed):
-        address("https://")
+        parse_address("https://")
 
 
 def test_nothing_listens_and_no_such_name():

@@ -1,6 +1,6 @@
 """The steps that show the key, and those that look back on all answers. Nothing is changed.
 
-Each step takes the visit and returns what it saw, or raises Failed or Skipped.
+Each step takes the context and returns what it saw, or raises Failed or Skipped.
 """
 
 import contextlib
@@ -9,10 +9,10 @@ import os
 from typing import Any
 
 from keys.credentials import tokens
-from portal.doctor.arrival import OUR_REQUEST_ID
-from portal.doctor.connection import Address
-from portal.doctor.failures import Failed
-from portal.doctor.visit import API, ARTIFACTS, DEFAULT_EXPERIMENT, Skipped, Visit, missing_scopes, refused
+from portal.doctor.address import Address
+from portal.doctor.context import API, ARTIFACTS, DEFAULT_EXPERIMENT, Context, missing_scopes, refused
+from portal.doctor.network_steps import OUR_REQUEST_ID
+from portal.doctor.outcomes import Failed, Skipped
 
 CLOCK_TOLERANCE = 60.0  # seconds
 # A harmless call that takes the scope `….read`: method, path, query, JSON.
@@ -39,8 +39,8 @@ READS: dict[str, tuple[str, str, dict[str, str], Any]] = {
 }
 
 
-def without_key(visit: Visit) -> str:
-    reply = visit.ask(f"{visit.to.path}{API}/experiments/search", query={"max_results": "1"})
+def call_without_key(context: Context) -> str:
+    reply = context.get(f"{context.to.path}{API}/experiments/search", query={"max_results": "1"})
     if reply.status == 401 and reply.error_code == "UNAUTHENTICATED":
         return "refused with 401, as it should be"
     if 200 <= reply.status < 300:
@@ -54,20 +54,20 @@ def without_key(visit: Visit) -> str:
     )
 
 
-def with_key(visit: Visit) -> str:
-    if not visit.key:
+def call_with_key(context: Context) -> str:
+    if not context.key:
         raise Failed("No key was given.", "Set MLFLOW_TRACKING_TOKEN, or give --key.")
-    if visit.key != visit.key.strip():
+    if context.key != context.key.strip():
         raise Failed(
             "There is white space around the key, which MLflow's client does not take. It was not sent.",
             "Set MLFLOW_TRACKING_TOKEN again, without blanks and line breaks.",
         )
     try:
-        token = tokens.parse(visit.key)
+        token = tokens.parse(context.key)
     except tokens.InvalidToken as problem:
         raise Failed(f"{str(problem)[0].upper()}{str(problem)[1:]}. It was not sent.") from None
-    visit.warnings += what_replaces_the_key(visit.to)
-    reply = visit.send("GET", "/version")
+    context.warnings += replacements_of_key(context.to)
+    reply = context.send("GET", "/version")
     if 200 <= reply.status < 300:
         return f"the {token.environment} key is accepted; MLflow is {reply.body[:40].decode(errors='replace').strip()}"
     if reply.status in (502, 504) and OUR_REQUEST_ID.fullmatch(reply.request_id):
@@ -75,7 +75,7 @@ def with_key(visit: Visit) -> str:
     raise refused(reply)
 
 
-def what_replaces_the_key(to: Address) -> list[str]:
+def replacements_of_key(to: Address) -> list[str]:
     """What on this machine MLflow's client would send in place of the key."""
     found = []
     if os.environ.get("MLFLOW_TRACKING_USERNAME") and os.environ.get("MLFLOW_TRACKING_PASSWORD"):
@@ -92,10 +92,10 @@ def what_replaces_the_key(to: Address) -> list[str]:
     return found
 
 
-def may_read(visit: Visit) -> str:
+def check_scopes(context: Context) -> str:
     granted, lacking = [], []
     for area, (method, path, query, content) in READS.items():
-        reply = visit.send(method, path, query=query, content=content)
+        reply = context.send(method, path, query=query, content=content)
         if missing_scopes(reply):
             lacking.append(area)
         elif 200 <= reply.status < 300 or reply.error_code == "RESOURCE_DOES_NOT_EXIST":
@@ -108,20 +108,20 @@ def may_read(visit: Visit) -> str:
         )
     if lacking:
         scopes = ", ".join(f"{area}:read" for area in lacking)
-        visit.warnings.append(f"The key lacks {scopes}. If it is meant to, all is well.")
+        context.warnings.append(f"The key lacks {scopes}. If it is meant to, all is well.")
     return f"the key may read {', '.join(granted)}" + (
-        "" if visit.write else "; writing is tried with --write"
+        "" if context.write else "; writing is tried with --write"
     )
 
 
-def round_trip(visit: Visit) -> str:
-    found = visit.call("POST", f"{API}/experiments/search", content={"max_results": 1}).content.get(
+def compare_reads(context: Context) -> str:
+    found = context.call("POST", f"{API}/experiments/search", content={"max_results": 1}).content.get(
         "experiments", []
     )
     if not found:
         return "an empty list of experiments came back"
     asked = {"experiment_id": str(found[0].get("experiment_id"))}
-    again = visit.call("GET", f"{API}/experiments/get", query=asked).content.get("experiment", {})
+    again = context.call("GET", f"{API}/experiments/get", query=asked).content.get("experiment", {})
     if again.get("name") != found[0].get("name"):
         raise Failed(
             "An experiment that was searched and one that was fetched by its id differ.",
@@ -130,8 +130,8 @@ def round_trip(visit: Visit) -> str:
     return "experiments searched, and one fetched by its id"
 
 
-def request_ids(visit: Visit) -> str:
-    replies = visit.connection.replies
+def check_request_ids(context: Context) -> str:
+    replies = context.connection.replies
     without = [reply for reply in replies if not reply.request_id]
     if without:
         raise Failed(
@@ -146,15 +146,15 @@ def request_ids(visit: Visit) -> str:
     return f"on each of {len(replies)} answers, and different on each"
 
 
-def clock(visit: Visit) -> str:
-    skews = [reply.skew for reply in visit.connection.replies if reply.skew is not None]
+def compare_clocks(context: Context) -> str:
+    skews = [reply.skew for reply in context.connection.replies if reply.skew is not None]
     if not skews:
         raise Skipped("no answer carries a Date")
     skew = min(skews, key=abs)
     if abs(skew) <= CLOCK_TOLERANCE:
         return "this machine's and the portal's agree"
     direction = "behind" if skew > 0 else "ahead of"
-    visit.warnings.append(
+    context.warnings.append(
         f"This machine's clock is {abs(skew):.0f} s {direction} the portal's. Times of runs and metrics will be off; "
         "set the clock (NTP)."
     )

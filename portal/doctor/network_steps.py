@@ -1,70 +1,70 @@
 """The steps on the way to the portal, and whether it and MLflow are well. None shows the key.
 
-Each step takes the visit and returns what it saw, or raises Failed or Skipped.
+Each step takes the context and returns what it saw, or raises Failed or Skipped.
 """
 
 import re
 from urllib.parse import urlsplit
 
 from keys.credentials import tokens
-from portal.doctor.connection import Reply, connect, look_up, shake_hands
-from portal.doctor.failures import Failed
-from portal.doctor.visit import Skipped, Visit
+from portal.doctor.connection import Reply, connect, handshake, resolve_host
+from portal.doctor.context import Context
+from portal.doctor.outcomes import Failed, Skipped
 
 CERTIFICATE_SOON = 14  # days
 OUR_REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 
 
-def read_address(visit: Visit) -> str:
-    if tokens.KEY_LIKE_PATTERN.search(visit.url):
+def check_address(context: Context) -> str:
+    if tokens.KEY_LIKE_PATTERN.search(context.url):
         raise Failed(
             "The address holds an API key; addresses are kept in logs and histories.",
             "Put the key into MLFLOW_TRACKING_TOKEN. If it was real, have it revoked and a new one issued.",
         )
-    if not (visit.to.is_tls or visit.to.is_this_machine):
-        visit.warnings.append(
+    if not (context.to.is_tls or context.to.is_this_machine):
+        context.warnings.append(
             "Plain http: your key and your models can be read and changed on the way. Use https:// if there is one."
         )
-    return str(visit.to)
+    return str(context.to)
 
 
-def resolve(visit: Visit) -> str:
-    if visit.proxy:
-        raise Skipped(f"the proxy {place_of(visit.proxy)} looks the name up")
-    found = look_up(visit.to)
-    return f"{visit.to.host} is {', '.join(found)}" if found != [visit.to.host] else "the address has no name"
+def resolve_name(context: Context) -> str:
+    if context.proxy:
+        raise Skipped(f"the proxy {host_and_port(context.proxy)} looks the name up")
+    addresses = resolve_host(context.to)
+    if addresses == [context.to.host]:
+        return "the address has no name"
+    return f"{context.to.host} is {', '.join(addresses)}"
 
 
-def reach(visit: Visit) -> str:
-    if visit.proxy:
-        raise Skipped(f"the proxy {place_of(visit.proxy)} connects")
-    with connect(visit.to):
-        return f"connected to port {visit.to.port}"
+def open_connection(context: Context) -> str:
+    if context.proxy:
+        raise Skipped(f"the proxy {host_and_port(context.proxy)} connects")
+    with connect(context.to):
+        return f"connected to port {context.to.port}"
 
 
-def secure(visit: Visit) -> str:
-    if not visit.to.is_tls:
+def check_tls(context: Context) -> str:
+    if not context.to.is_tls:
         raise Skipped("plain http, nothing is encrypted")
-    if visit.proxy:
+    if context.proxy:
         raise Skipped("through a proxy, checked with the next step")
-    handshake = shake_hands(visit.to, visit.connection.context())
-    if handshake.days_left < CERTIFICATE_SOON:
-        visit.warnings.append(
-            f"The certificate ends in {handshake.days_left:.1f} days; its operator should renew it."
+    result = handshake(context.to, context.connection.context())
+    if result.days_left < CERTIFICATE_SOON:
+        context.warnings.append(
+            f"The certificate ends in {result.days_left:.1f} days; its operator should renew it."
         )
-    return (
-        f"{handshake.version}; the certificate is trusted, and valid for {handshake.days_left:.0f} more days"
-    )
+    return f"{result.version}; the certificate is trusted, and valid for {result.days_left:.0f} more days"
 
 
-def find_portal(visit: Visit) -> str:
-    to = visit.to
-    reply = visit.ask(f"{to.path}/health/mlflow")
+def find_portal(context: Context) -> str:
+    to = context.to
+    reply = context.get(f"{to.path}/health/mlflow")
     # /api/health/mlflow answers too, for load balancers; MLflow is not to be had under /api.
-    if is_portal(reply) and (to.mount or not to.path or is_live(visit.ask(f"{to.root}/health/live"))):
+    if is_portal(reply) and (to.mount or not to.path or is_live(context.get(f"{to.root}/health/live"))):
         bare = "the bare host" if not to.path else to.path
         return f"the portal answers under {bare}" + ("" if to.mount else "; /api/mlflow is the usual prefix")
-    raise no_portal(visit, reply)
+    raise portal_not_found(context, reply)
 
 
 def is_portal(reply: Reply) -> bool:
@@ -76,9 +76,9 @@ def is_live(reply: Reply) -> bool:
     return reply.status == 200 and reply.content.get("status") == "ok"
 
 
-def no_portal(visit: Visit, reply: Reply) -> Failed:
+def portal_not_found(context: Context, reply: Reply) -> Failed:
     """What answers instead of the portal, or where the portal really is."""
-    to = visit.to
+    to = context.to
     if 300 <= reply.status < 400:
         there = reply.headers.get("Location", "").removesuffix("/health/mlflow") or "nowhere"
         return Failed(
@@ -92,17 +92,19 @@ def no_portal(visit: Visit, reply: Reply) -> Failed:
     parent = to.path
     while parent:
         parent = parent.rpartition("/")[0]
-        if is_live(visit.ask(f"{parent}/health/live")) and is_portal(visit.ask(f"{parent}/health/mlflow")):
+        if is_live(context.get(f"{parent}/health/live")) and is_portal(
+            context.get(f"{parent}/health/mlflow")
+        ):
             return Failed(
                 f"The prefix “{to.path}” is wrong: the portal is on this host, but not under it.",
                 f"Use {to.origin}{parent}/api/mlflow.",
             )
-    return stranger(visit, reply)
+    return unknown_server(context, reply)
 
 
-def stranger(visit: Visit, reply: Reply) -> Failed:
+def unknown_server(context: Context, reply: Reply) -> Failed:
     """Words for a server that is not the portal. It has not been shown the key."""
-    version = visit.ask(f"{visit.to.path}/version")
+    version = context.get(f"{context.to.path}/version")
     if version.status == 200 and re.fullmatch(rb"[0-9]+\.[0-9]+[0-9A-Za-z.+-]*\s*", version.body):
         return Failed(
             f"An MLflow server ({version.body.decode().strip()}) answers here itself, without the portal in front.",
@@ -115,22 +117,22 @@ def stranger(visit: Visit, reply: Reply) -> Failed:
         )
     software = reply.headers.get("Server", "").strip()
     return Failed(
-        f"Something answers on {visit.to.origin}, but it is not the Hokusai portal: {reply.message}"
+        f"Something answers on {context.to.origin}, but it is not the Hokusai portal: {reply.message}"
         + (f"; it calls itself {software[:60]}" if software else "")
         + ". The key was not sent.",
         "See whether host and port are right. The address is https://HOST/api/mlflow.",
     )
 
 
-def live(visit: Visit) -> str:
-    reply = visit.ask(f"{visit.to.root}/health/live")
+def check_liveness(context: Context) -> str:
+    reply = context.get(f"{context.to.root}/health/live")
     if not is_live(reply):
         raise Failed(f"/health/live is not well: {reply.message}.", "Tell the portal's operator.")
     return "the portal is up"
 
 
-def mlflow_health(visit: Visit) -> str:
-    reply = visit.ask(f"{visit.to.root}/health/mlflow")
+def check_mlflow(context: Context) -> str:
+    reply = context.get(f"{context.to.root}/health/mlflow")
     check = reply.content.get("checks", {}).get("mlflow", {})
     if reply.status != 200:
         problem = str(check.get("problem") or f"status {reply.status}").rstrip(".")
@@ -141,7 +143,7 @@ def mlflow_health(visit: Visit) -> str:
     return f"MLflow answers the portal in {check.get('ms', '?')} ms"
 
 
-def place_of(proxy: str) -> str:
+def host_and_port(proxy: str) -> str:
     """A proxy's host and port, without the password that its address may hold."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from portal.doctor.connection import Address, Connection, Reply, address, proxy_for
-from portal.doctor.failures import Failed
+from portal.doctor.address import Address, parse_address, proxy_for
+from portal.doctor.connection import Connection, Reply
+from portal.doctor.outcomes import Failed
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
@@ -13,12 +14,8 @@ DEFAULT_EXPERIMENT = "0"
 MISSING_SCOPES = re.compile(r"needs the scope ((?:[a-z:]+)(?: and [a-z:]+)*)")
 
 
-class Skipped(Exception):
-    """A step that has nothing to try, or nothing to try it on."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class CreatedObject:
     """Something that was made and can be deleted by this call."""
 
     name: str
@@ -28,7 +25,7 @@ class Made:
 
 
 @dataclass
-class Visit:
+class Context:
     """One examination: what was asked for, and what the steps learn for those after them."""
 
     url: str
@@ -37,10 +34,10 @@ class Visit:
     write: bool = False
     model: str = ""
     warnings: list[str] = field(default_factory=list)
-    made: list[Made] = field(default_factory=list)
+    created: list[CreatedObject] = field(default_factory=list)
     run_id: str = ""
     artifact_uri: str = ""
-    maker: str = ""
+    owner_id: str = ""
     content: bytes = b""
     _to: Address | None = None
     _connection: Connection | None = None
@@ -48,7 +45,7 @@ class Visit:
     @property
     def to(self) -> Address:
         if self._to is None:
-            self._to = address(self.url)
+            self._to = parse_address(self.url)
         return self._to
 
     @property
@@ -65,7 +62,7 @@ class Visit:
         if self._connection is not None:
             self._connection.close()
 
-    def ask(self, path: str, **options: Any) -> Reply:
+    def get(self, path: str, **options: Any) -> Reply:
         """GET without the key, `path` from the host's root."""
         return self.connection.request("GET", path, **options)
 

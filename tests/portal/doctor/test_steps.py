@@ -14,9 +14,10 @@ from mlflow.exceptions import RestException
 
 from keys.credentials import tokens
 from portal.doctor.connection import Reply, skew
-from portal.doctor.examination import FAILED, OK, SKIPPED, STEPS, Result, examine
-from portal.doctor.reading import clock
-from portal.doctor.visit import Visit
+from portal.doctor.context import Context
+from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
+from portal.doctor.read_steps import compare_clocks
+from portal.doctor.steps import STEPS, run_steps
 from portal.one_machine.ports import free_port
 from tests.portal.far_ends import StandIn, forwarder, server
 from tests.portals import portal
@@ -26,7 +27,7 @@ WRITING = {step.name for step in STEPS if step.writes}
 
 
 def doctor(url: str, key: str = "", **options) -> dict[str, Result]:
-    results = {result.step: result for result in examine(Visit(url=url, key=key, **options))}
+    results = {result.step: result for result in run_steps(Context(url=url, key=key, **options))}
     assert list(results) == [step.name for step in STEPS]
     if key:
         assert key not in repr(results)
@@ -116,7 +117,7 @@ def test_what_a_key_may_not_delete_stays_is_named_and_is_used_again(mlflow_porta
 
 
 def test_an_examination_that_is_broken_off_leaves_nothing(mlflow_portal, mlflow_server, full):
-    examination = examine(Visit(url=mlflow_portal.url, key=full["key"], write=True))
+    examination = run_steps(Context(url=mlflow_portal.url, key=full["key"], write=True))
     run_id = next(result.detail.split()[1] for result in examination if result.step == "run")
     examination.close()
 
@@ -317,19 +318,19 @@ def test_the_clock():
     assert skew("Mon, 23 Nov 2026 11:50:00 GMT", 1795435200.0, 1795435201.0) == -599
     assert skew("soon", 0, 1) is None
 
-    def seen(*skews: float | None) -> Visit:
-        visit = Visit(url="http://127.0.0.1")
-        visit.connection.replies += [
+    def seen(*skews: float | None) -> Context:
+        context = Context(url="http://127.0.0.1")
+        context.connection.replies += [
             Reply(method="GET", path="/", status=200, headers={}, body=b"", skew=each) for each in skews
         ]
-        return visit
+        return context
 
     for behind, words in ((599.0, "599 s behind the portal's"), (-599.0, "599 s ahead of the portal's")):
-        visit = seen(behind, behind * 2)
-        clock(visit)
-        assert words in visit.warnings[0]
+        context = seen(behind, behind * 2)
+        compare_clocks(context)
+        assert words in context.warnings[0]
     well = seen(0.0, None)
-    assert clock(well) == "this machine's and the portal's agree"
+    assert compare_clocks(well) == "this machine's and the portal's agree"
     assert well.warnings == []
 
 
