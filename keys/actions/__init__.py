@@ -1,8 +1,7 @@
 """What is done to keys. Each action writes the row and its KeyEvent in one transaction.
 
-The admin pages, the API and the commands only call these. `actor` is who does it (None: the command line),
-`address` from where, `via` with which key, if by one. PostgreSQL announces each change, so that it holds on
-every process within a second.
+The admin pages, the API and the commands only call these. PostgreSQL announces each change, so that it takes effect
+in every process within a second.
 """
 
 import datetime
@@ -17,6 +16,7 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
+from keys.actions.actor import COMMAND, Actor
 from keys.credentials import tokens
 from keys.models import LIMITS, ApiKey, KeyEvent, User
 from keys.rights import grants
@@ -53,9 +53,7 @@ def issue(
     monthly_bytes: int | None = None,
     expires_at: datetime.datetime | None = None,
     is_canary: bool = False,
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
 ) -> tuple[ApiKey, str]:
     """Make a key for `owner`; returns the row and the secret, which exists nowhere else.
 
@@ -79,7 +77,9 @@ def issue(
         }
     )
     allowed(
-        grants.problem(rights["scopes"], owner_id=owner.pk, environment=environment, actor=actor, via=via)
+        grants.problem(
+            rights["scopes"], owner_id=owner.pk, environment=environment, user=actor.user, by_key=actor.key
+        )
     )
     key = ApiKey.objects.create(
         owner=owner,
@@ -89,10 +89,10 @@ def issue(
         is_canary=is_canary,
         **rights,
         **secret_of(token),
-        created_by=actor,
+        created_by=actor.user,
     )
     detail = shown(rights) | ({"is_canary": True} if is_canary else {})
-    record(key, KeyEvent.Kind.ISSUED, actor=actor, address=address, via=via, **detail)
+    record(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
     return key, token.secret
 
 
@@ -100,9 +100,7 @@ def issue(
 def change(
     *,
     key: ApiKey,
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
     **changes: Any,
 ) -> ApiKey:
     """Change a key's rights, name or purpose (`RIGHTS`). What stays as it was is not an event."""
@@ -113,7 +111,9 @@ def change(
     if changes:
         scopes = {*key.scopes, *changes.get("scopes", ())}
         allowed(
-            grants.problem(scopes, owner_id=key.owner_id, environment=key.environment, actor=actor, via=via)
+            grants.problem(
+                scopes, owner_id=key.owner_id, environment=key.environment, user=actor.user, by_key=actor.key
+            )
         )
         before = {name: getattr(key, name) for name in changes}
         for name, value in changes.items():
@@ -123,8 +123,6 @@ def change(
             key,
             KeyEvent.Kind.CHANGED,
             actor=actor,
-            address=address,
-            via=via,
             before=shown(before),
             after=shown(changes),
         )
@@ -136,30 +134,26 @@ def pause(
     *,
     key: ApiKey,
     reason: str = "",
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
 ) -> ApiKey:
     """Stop a key until it is resumed. Pausing a paused key changes nothing."""
     key = live(key)
     if key.paused_at is None:
         key.paused_at = timezone.now()
         key.save(update_fields=["paused_at"])
-        record(key, KeyEvent.Kind.PAUSED, actor=actor, address=address, via=via, reason=reason)
+        record(key, KeyEvent.Kind.PAUSED, actor=actor, reason=reason)
     return key
 
 
 @transaction.atomic
-def resume(
-    *, key: ApiKey, actor: User | None = None, address: str | None = None, via: ApiKey | None = None
-) -> ApiKey:
+def resume(*, key: ApiKey, actor: Actor = COMMAND) -> ApiKey:
     """Let a paused key work again."""
     key = live(key)
-    allowed(grants.resumption_problem(key, actor=actor, via=via))
+    allowed(grants.resumption_problem(key, user=actor.user, by_key=actor.key))
     if key.paused_at is not None:
         key.paused_at = None
         key.save(update_fields=["paused_at"])
-        record(key, KeyEvent.Kind.RESUMED, actor=actor, address=address, via=via)
+        record(key, KeyEvent.Kind.RESUMED, actor=actor)
     return key
 
 
@@ -168,9 +162,7 @@ def rotate(
     *,
     key: ApiKey,
     overlap: str = "24h",
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
 ) -> tuple[ApiKey, str]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
@@ -180,7 +172,7 @@ def rotate(
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
     key = live(key)
-    allowed(grants.rotation_problem(key, actor=actor, via=via))
+    allowed(grants.rotation_problem(key, user=actor.user, by_key=actor.key))
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:
         raise ActionError("the key has expired; issue a new one")
@@ -202,7 +194,7 @@ def rotate(
     for name, value in secret_of(token).items():
         setattr(key, name, value)
     key.save()
-    record(key, KeyEvent.Kind.ROTATED, actor=actor, address=address, via=via, overlap=overlap)
+    record(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap)
     return key, token.secret
 
 
@@ -211,16 +203,14 @@ def revoke(
     *,
     key: ApiKey,
     reason: str = "",
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
 ) -> ApiKey:
     """End a key for good. Revoking a revoked key changes nothing and writes no second event."""
     key = ApiKey.objects.select_for_update().get(pk=key.pk)
     if key.revoked_at is None:
         key.revoked_at, key.revoked_reason = timezone.now(), reason
         key.save(update_fields=["revoked_at", "revoked_reason"])
-        record(key, KeyEvent.Kind.REVOKED, actor=actor, address=address, via=via, reason=reason)
+        record(key, KeyEvent.Kind.REVOKED, actor=actor, reason=reason)
     return key
 
 
@@ -235,16 +225,14 @@ def deactivate(
     *,
     user: User,
     reason: str = "",
-    actor: User | None = None,
-    address: str | None = None,
-    via: ApiKey | None = None,
+    actor: Actor = COMMAND,
 ) -> list[ApiKey]:
     """Shut a user out: no sign-in, open sessions end, and every key that works is paused. Returns those keys.
 
     Raises ActionError for whoever does it, and for the last superuser: nobody could undo that in the pages.
     """
     user = User.objects.select_for_update().get(pk=user.pk)
-    if actor and actor.pk == user.pk:
+    if actor.user and actor.user.pk == user.pk:
         raise ActionError("you cannot deactivate yourself; ask another administrator")
     others = User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk)
     if user.is_superuser and user.is_active and not others.exists():
@@ -255,7 +243,7 @@ def deactivate(
     end_sessions(user)
     words = f"The account was deactivated{f': {reason}' if reason else ''}"
     return [
-        pause(key=key, reason=words, actor=actor, address=address, via=via)
+        pause(key=key, reason=words, actor=actor)
         for key in user.api_keys.active_but_for_owner().order_by("pk")
     ]
 
@@ -352,11 +340,9 @@ def record(
     key: ApiKey,
     kind: str,
     *,
-    actor: User | None,
-    address: str | None,
-    via: ApiKey | None = None,
+    actor: Actor,
     **detail: Any,
 ) -> None:
-    if via:
-        detail["via"] = via.public_id
-    KeyEvent.objects.create(key=key, kind=kind, actor=actor, address=address, detail=detail)
+    if actor.key:
+        detail["via"] = actor.key.public_id
+    KeyEvent.objects.create(key=key, kind=kind, actor=actor.user, address=actor.address, detail=detail)

@@ -3,13 +3,13 @@
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Model
 
-from keys.models import ApiKey, User
+from keys.actions.actor import Actor
 
 
-def log(
-    thing: Model, text: str, *, actor: User, address: str | None = None, via: ApiKey | None = None
-) -> None:
-    """The thing's page shows it as its history. `via`: the key with which it was done."""
-    key = f", with {via.public_id}" if via else ""
-    words = f"{text} From {address or 'an unknown address'}{key}."
-    LogEntry.objects.log_actions(actor.pk, [thing], CHANGE, change_message=words, single_object=True)
+def log(row: Model, text: str, *, actor: Actor) -> None:
+    """Add an entry to the history on the row's page. What nobody signed in for, such as a command, has none."""
+    if actor.user is None:
+        return
+    key = f", with {actor.key.public_id}" if actor.key else ""
+    words = f"{text} From {actor.address or 'an unknown address'}{key}."
+    LogEntry.objects.log_actions(actor.user.pk, [row], CHANGE, change_message=words, single_object=True)

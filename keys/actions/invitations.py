@@ -9,6 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.actions import ActionError
+from keys.actions.actor import COMMAND, Actor
 from keys.credentials import tokens
 from keys.models import Invitation, User
 
@@ -46,7 +47,7 @@ def add_user(*, name: str, email: str = "") -> User:
 
 
 @transaction.atomic
-def invite(*, user: User, actor: User | None = None) -> tuple[Invitation, str]:
+def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     """A new link for `user`, and its secret, which is nowhere else. Older links end."""
     user = User.objects.select_for_update().get(pk=user.pk)
     if not user.is_active:
@@ -54,7 +55,7 @@ def invite(*, user: User, actor: User | None = None) -> tuple[Invitation, str]:
     withdraw(user=user)
     secret = PREFIX + tokens.random_base62(LENGTH)
     made = Invitation.objects.create(
-        user=user, digest=digest(secret), created_by=actor, expires_at=timezone.now() + LIFETIME
+        user=user, digest=digest(secret), created_by=actor.user, expires_at=timezone.now() + LIFETIME
     )
     return made, secret
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from keys import actions
 from keys.actions import ActionError
+from keys.actions.actor import Actor
 from keys.models import ApiKey, User
 from keys.rights.scopes import Preset, allows
 
@@ -37,22 +38,21 @@ def issue(
     name: str,
     preset: Preset,
     expires_in: datetime.timedelta,
-    actor: User,
+    actor: Actor,
     purpose: str = "",
     environment: str = "live",
-    address: str | None = None,
     **rights: Any,
 ) -> tuple[ApiKey, str]:
-    """Make a key for `actor`, who asks for it; returns the row and the secret, as `actions.issue` does.
+    """Make a key for the actor's user, who asks for it; returns the row and the secret, as `actions.issue` does.
 
     Raises ActionError where keys are not to be had so, and for what is over the limits, saying which. The user's
     row is locked meanwhile: two requests at once do not make one key too many.
     """
     if rights:
         raise ActionError(f"you cannot set {', '.join(sorted(rights))} yourself; ask your administrator")
-    if not is_offered():
+    if actor.user is None or not is_offered():
         raise ActionError("keys are issued by your administrator here")
-    owner = User.objects.select_for_update().get(pk=actor.pk)
+    owner = User.objects.select_for_update().get(pk=actor.user.pk)
     if preset not in presets():
         widest = settings.SELF_SERVICE_PRESET
         raise ActionError(
@@ -74,5 +74,4 @@ def issue(
         scopes=preset.scopes,
         expires_at=timezone.now() + expires_in,
         actor=actor,
-        address=address,
     )

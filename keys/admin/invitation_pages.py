@@ -18,7 +18,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWid
 
 from keys.actions import invitations
 from keys.actions.admin_log import log
-from keys.admin.key_actions import is_done, made_by, page, sent
+from keys.admin.key_actions import actor_of, is_done, page, sent
 from keys.admin.user_actions import back, user_of
 from keys.models import Invitation, User
 from keys.rights.permissions import ADD_USER, CHANGE_USER
@@ -91,9 +91,9 @@ def add(request: HttpRequest) -> HttpResponse:
         return page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
     user = made["user"]
     if form.cleaned_data["sign_in"] == "none":
-        log(user, "Added, to hold keys.", **made_by(request))
+        log(user, "Added, to hold keys.", actor=actor_of(request))
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
-    log(user, "Added, to sign in.", **made_by(request))
+    log(user, "Added, to sign in.", actor=actor_of(request))
     return invited(request, user)
 
 
@@ -120,16 +120,16 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
         )
     if not invitations.withdraw(user=user):
         return back(request, user, "There is no open link.")
-    log(user, "Sign-in link withdrawn.", **made_by(request))
+    log(user, "Sign-in link withdrawn.", actor=actor_of(request))
     return back(request, user, "The link is withdrawn. It no longer works.")
 
 
 @sensitive_variables("secret", "link")
 def invited(request: HttpRequest, user: User) -> HttpResponse:
     """Make the link and show it, this once; mail it too if there is mail and an address."""
-    made, secret = invitations.invite(user=user, actor=cast(User, request.user))
+    made, secret = invitations.invite(user=user, actor=actor_of(request))
     link = address_of(secret)
-    log(user, "Sign-in link made.", **made_by(request))
+    log(user, "Sign-in link made.", actor=actor_of(request))
     context = {"person": user, "link": link, "invitation": made, "is_mailed": mailed(user, link)}
     return page(request, "admin/keys/user/invited.html", model=User, title="Sign-in link", **context)
 
@@ -176,7 +176,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     form, accepted = PasswordForm(sent(request), user=found.user), list[User]()
 
     def act() -> None:
-        address = made_by(request)["address"]
+        address = actor_of(request).address
         password = form.cleaned_data["password"]
         accepted.append(invitations.accept(invitation=found, password=password, address=address))
 

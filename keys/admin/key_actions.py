@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from keys import actions
+from keys.actions.actor import Actor, Via
 from keys.admin import key_usage
 from keys.admin.columns import RIGHTS, moment
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm, sentence
@@ -85,10 +86,10 @@ def back(request: HttpRequest, key: ApiKey, text: str, level: int = messages.SUC
     return redirect("admin:keys_apikey_change", key.pk)
 
 
-def made_by(request: HttpRequest) -> dict[str, Any]:
-    """Who does it, and from where, for `keys.actions`."""
+def actor_of(request: HttpRequest) -> Actor:
+    user = request.user if isinstance(request.user, User) else None
     address = client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES)
-    return {"actor": request.user, "address": address or None}
+    return Actor(user=user, address=address or None, via=Via.PAGE)
 
 
 def is_done(form: forms.Form, act: Callable[[], Any]) -> bool:
@@ -117,7 +118,9 @@ def issue(request: HttpRequest) -> HttpResponse:
     """Issue a key: the form, and in the answer to its POST the secret, this once."""
     form = IssueForm(sent(request), initial={"owner": request.GET.get("owner")})  # a user's page links here
     made = Once(request)
-    if not is_done(form, lambda: made.make(form, lambda: actions.issue(**form.rights(), **made_by(request)))):
+    if not is_done(
+        form, lambda: made.make(form, lambda: actions.issue(**form.rights(), actor=actor_of(request)))
+    ):
         return key_page(request, "issue.html", title="Issue a key", form=form)
     title = "Key issued" if made.token else "This key was issued already"
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token)
@@ -130,7 +133,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     form, made = RotateForm(sent(request), key=key), Once(request)
 
     def act() -> tuple[ApiKey, str]:
-        return actions.rotate(key=key, overlap=form.cleaned_data["overlap"], **made_by(request))
+        return actions.rotate(key=key, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
     if "rotate" not in possible(key):
         return back(request, key, f"“{key.name}” is {key.state}: it gets no new secret.", messages.INFO)
@@ -147,7 +150,7 @@ def rights(request: HttpRequest, pk: int) -> HttpResponse:
     if key.revoked_at:
         return back(request, key, f"“{key.name}” was revoked: nothing changes it any more.", messages.INFO)
     form = ChangeForm(sent(request), key=key)
-    if not is_done(form, lambda: actions.change(key=key, **form.changes(), **made_by(request))):
+    if not is_done(form, lambda: actions.change(key=key, **form.changes(), actor=actor_of(request))):
         return key_page(request, "rights.html", title="Change rights", key=key, form=form)
     touched = [RIGHTS[name].lower() for name in form.changes()]
     if not touched:
@@ -162,7 +165,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
     if "pause" not in possible(key):
         return back(request, key, f"“{key.name}” is {key.state} already.", messages.INFO)
     form = PauseForm(sent(request))
-    if not is_done(form, lambda: actions.pause(key=key, **form.cleaned_data, **made_by(request))):
+    if not is_done(form, lambda: actions.pause(key=key, **form.cleaned_data, actor=actor_of(request))):
         return key_page(request, "pause.html", title="Pause a key", key=key, form=form)
     return back(request, key, f"“{key.name}” is paused. Calls with it are refused until it is resumed.")
 
@@ -174,7 +177,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     if "resume" not in possible(key):
         return back(request, key, f"“{key.name}” is not paused.", messages.INFO)
     form = ResumeForm(sent(request))
-    if not is_done(form, lambda: actions.resume(key=key, **made_by(request))):
+    if not is_done(form, lambda: actions.resume(key=key, actor=actor_of(request))):
         return key_page(request, "resume.html", title="Resume a key", key=key, form=form)
     return back(request, key, f"“{key.name}” is resumed.")
 
@@ -188,7 +191,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     form = RevokeForm(sent(request), key=key)
 
     def act() -> ApiKey:
-        return actions.revoke(key=key, reason=form.cleaned_data["reason"], **made_by(request))
+        return actions.revoke(key=key, reason=form.cleaned_data["reason"], actor=actor_of(request))
 
     if not is_done(form, act):
         context = {"use": key_usage.of_last_day(key)} if request.user.has_perm(permissions.VIEW_CALL) else {}

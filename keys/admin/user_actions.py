@@ -13,7 +13,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import actions
 from keys.actions.admin_log import log
-from keys.admin.key_actions import is_done, made_by, page, sent
+from keys.admin.key_actions import actor_of, is_done, page, sent
 from keys.models import ApiKey, User
 from keys.rights.permissions import CHANGE_USER
 
@@ -50,13 +50,13 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         return back(request, user, f"{user.username} is deactivated already.", messages.INFO)
 
     def act() -> None:
-        paused.extend(actions.deactivate(user=user, **form.cleaned_data, **made_by(request)))
+        paused.extend(actions.deactivate(user=user, **form.cleaned_data, actor=actor_of(request)))
 
     if not is_done(form, act):
         keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
-    log(user, f"Deactivated; {amount(paused)}.", **made_by(request))
+    log(user, f"Deactivated; {amount(paused)}.", actor=actor_of(request))
     return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
 
 
@@ -71,7 +71,7 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
         keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "reactivate.html", "Reactivate a user", form, user, **context)
-    log(user, "Reactivated.", **made_by(request))
+    log(user, "Reactivated.", actor=actor_of(request))
     names = ", ".join(f"“{key.name}”" for key in paused[:SHOWN])
     still = f" Still paused, to be resumed one by one: {names}." if paused else ""
     return back(request, user, f"{user.username} may sign in again.{still}")
@@ -92,7 +92,7 @@ def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
     removed, _ = factors.delete()
     if not removed:
         return back(request, user, f"{user.username} has no second factor.", messages.INFO)
-    log(user, "Second factors removed.", **made_by(request))
+    log(user, "Second factors removed.", actor=actor_of(request))
     return back(request, user, f"The second factors of {user.username} are removed.")
 
 

@@ -13,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, transaction
 from django.utils import timezone
 
 from keys import actions, alerts, limits
+from keys.actions.actor import Actor, Via
 from keys.credentials import tokens
 from keys.credentials.addresses import network_of
 from keys.models import ApiKey, KeyEvent
@@ -50,6 +51,7 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
             "There is no key in this: one starts with hk_live_ or hk_test_ and has 32 letters and digits after it. "
             "Send the whole key, as you found it.",
         )
+    actor = Actor(user=None, address=address or None, via=Via.PORTAL)
     digests = [digest for token in found for digest in tokens.digests(token, settings.KEY_PEPPERS)]
     for key in ApiKey.objects.with_owner().for_digests(digests):
         is_old = key.digest not in digests and (
@@ -57,9 +59,9 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
         )
         try:
             if not is_old:
-                shut(key, where=where, address=address or None)
+                shut(key, where=where, actor=actor)
             else:
-                note_old_secret(key, where=where, address=address or None)
+                note_old_secret(key, where=where, actor=actor)
         except Exception:  # of one key; the others are shut all the same
             logger.exception("found_key_not_shut", extra={"key_id": key.public_id})
     time.sleep(max(0.0, started + FLOOR_SECONDS - time.monotonic()))
@@ -84,26 +86,24 @@ def writable(text: str, length: int) -> str:
 
 
 @transaction.atomic
-def shut(key: ApiKey, *, where: str, address: str | None) -> None:
+def shut(key: ApiKey, *, where: str, actor: Actor) -> None:
     """A key of ours was found. Reported again, it is told again only if it had been resumed meanwhile."""
     was_live = key.revoked_at is None and key.paused_at is None
     if key.revoked_at is None:
-        key = actions.pause(key=key, reason="found in the open", address=address)
+        key = actions.pause(key=key, reason="found in the open", actor=actor)
     occasion = f"{key.paused_at or key.revoked_at:%Y-%m-%dT%H:%M:%S.%f}Z"
     if alerts.tell(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live):
-        actions.record(key, KeyEvent.Kind.LEAKED, actor=None, address=address, where=where)
+        actions.record(key, KeyEvent.Kind.LEAKED, actor=actor, where=where)
 
 
 @transaction.atomic
-def note_old_secret(key: ApiKey, *, where: str, address: str | None) -> None:
+def note_old_secret(key: ApiKey, *, where: str, actor: Actor) -> None:
     """A secret that a rotation ended was found: it opens nothing, so that nothing is shut. Told once a day."""
     occasion = f"old secret {timezone.now():%Y-%m-%d}"
     if alerts.tell(
         kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=False, is_old=True
     ):
-        actions.record(
-            key, KeyEvent.Kind.LEAKED, actor=None, address=address, where=where, found="the old secret"
-        )
+        actions.record(key, KeyEvent.Kind.LEAKED, actor=actor, where=where, found="the old secret")
 
 
 def too_many() -> Refusal:
@@ -119,6 +119,7 @@ def too_many() -> Refusal:
 def sound(key: ApiKey, *, address: str, client: str) -> None:
     """A canary was used: told and written down once an hour for each network, of many networks once for all further
     ones. The caller is not to notice."""
+    actor = Actor(user=None, address=address or None, via=Via.PORTAL)
     hour = f"{timezone.now():%Y-%m-%dT%H}"
     occasion = f"{network_of(address)} {hour}"
     told = Alert.objects.filter(key=key, kind=Alert.Kind.CANARY, occasion__endswith=hour)
@@ -130,7 +131,7 @@ def sound(key: ApiKey, *, address: str, client: str) -> None:
                 occasion, detail = f"further {hour}", {"address": "many networks", "calls": 0}
             if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, **detail):
                 client = writable(client, 100)
-                actions.record(key, KeyEvent.Kind.CANARY, actor=None, address=address or None, client=client)
+                actions.record(key, KeyEvent.Kind.CANARY, actor=actor, client=client)
             if is_one_more:
                 alert = told.select_for_update().get(occasion=occasion)
                 alert.detail["calls"] += 1

@@ -17,6 +17,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from keys import limits
+from keys.actions.actor import Actor, Via
 from keys.credentials import authentication
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
@@ -150,9 +151,11 @@ def address_of(request: Request) -> str | None:
     return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or None
 
 
-def made_by(request: Request) -> dict[str, Any]:
-    """Who does it, from where, and with which key, for `keys.actions`."""
-    return {"actor": user_of(request), "address": address_of(request), "via": key_of(request)}
+def actor_of(request: Request) -> Actor:
+    key = key_of(request)
+    return Actor(
+        user=user_of(request), address=address_of(request), via=Via.API if key else Via.SESSION, key=key
+    )
 
 
 def is_over_all(request: Request, rule: Rule) -> bool:

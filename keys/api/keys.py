@@ -17,8 +17,9 @@ from rest_framework.serializers import Serializer
 
 from keys import actions
 from keys.actions import self_service
+from keys.actions.actor import Actor
 from keys.api import serializers
-from keys.api.callers import Rule, does, is_over_all, made_by, not_permitted, sees, within
+from keys.api.callers import Rule, actor_of, does, is_over_all, not_permitted, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import Pages, TimeFilter
 from keys.api.problems import bad_value
@@ -103,20 +104,19 @@ class Keys(GenericAPIView[ApiKey]):
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         issue = actions.issue if may_for_all else issue_to_oneself
-        return shown(201, *issue(**sent.rights(), **made_by(request)))
+        return shown(201, *issue(**sent.rights(), actor=actor_of(request)))
 
 
 def issue_to_oneself(
     *,
     owner: User,
-    actor: User,
+    actor: Actor,
     scopes: Sequence[str],
     expires_at: datetime.datetime | None = None,
-    via: ApiKey | None = None,
     **rights: Any,
 ) -> tuple[ApiKey, str]:
     """What a holder may issue, where SELF_SERVICE lets holders: as on the account page, for nobody else."""
-    if owner != actor:
+    if owner != actor.user:
         raise not_permitted(Keys.rules["POST"])
     preset = preset_of(scopes)
     if preset is None or expires_at is None:
@@ -202,7 +202,7 @@ class Key(OneKey):
             sent = self.sent_class(data=request.data)
             sent.is_valid(raise_exception=True)
             check_if_match(request, key)  # only what would be done depends on it (RFC 9110, 13.2.1)
-            return self.done(action(key=key, **sent.validated_data, **made_by(request)))
+            return self.done(action(key=key, **sent.validated_data, actor=actor_of(request)))
 
         return once(request, transaction.atomic(act))
 

@@ -18,7 +18,7 @@ from keys.actions.admin_log import log
 from keys.admin.invitation_pages import address_of as address_of_link
 from keys.admin.invitation_pages import mailed
 from keys.api import serializers
-from keys.api.callers import Rule, does, key_of, made_by, sees, user_of, within
+from keys.api.callers import Rule, actor_of, does, key_of, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import TrueOrFalseFilter
 from keys.credentials import authentication
@@ -102,7 +102,7 @@ class Users(GenericAPIView[User]):
             sent = serializers.NewUserSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
             user = invitations.add_user(**sent.validated_data)
-            log(user, "Added.", **made_by(request))
+            log(user, "Added.", actor=actor_of(request))
             return Response(serializers.UserSerializer(user).data, status=201)
 
         return once(request, transaction.atomic(act))
@@ -150,8 +150,8 @@ class Invite(OneUser):
 
         def act() -> Response:
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
-            made, secret = invitations.invite(user=user, actor=user_of(request))
-            log(user, "Invited.", **made_by(request))
+            made, secret = invitations.invite(user=user, actor=actor_of(request))
+            log(user, "Invited.", actor=actor_of(request))
             link = address_of_link(secret)
             answer = {
                 "user": serializers.UserSerializer(user).data,
@@ -188,7 +188,7 @@ class Withdraw(Invite):
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             withdrawn = invitations.withdraw(user=user)
             if withdrawn:
-                log(user, "Sign-in link withdrawn.", **made_by(request))
+                log(user, "Sign-in link withdrawn.", actor=actor_of(request))
             return Response({"withdrawn": withdrawn})
 
         return once(request, act)
@@ -214,8 +214,8 @@ class Deactivate(Invite):
         def act() -> Response:
             sent = serializers.ReasonSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
-            keys = actions.deactivate(user=user, **sent.validated_data, **made_by(request))
-            log(user, f"Deactivated; {len(keys)} keys are paused.", **made_by(request))
+            keys = actions.deactivate(user=user, **sent.validated_data, actor=actor_of(request))
+            log(user, f"Deactivated; {len(keys)} keys are paused.", actor=actor_of(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))
@@ -242,7 +242,7 @@ class Reactivate(Deactivate):
         def act() -> Response:
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             keys = actions.reactivate(user=user)
-            log(user, "Reactivated.", **made_by(request))
+            log(user, "Reactivated.", actor=actor_of(request))
             return self.answered(user, keys)
 
         return once(request, transaction.atomic(act))

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.actions import self_service
-from keys.admin.key_actions import Once, is_done, made_by, possible, sent
+from keys.admin.key_actions import Once, actor_of, is_done, possible, sent
 from keys.models import ApiKey
 from portal.account import usage
 from portal.account.forms import IssueForm, RevokeForm, RotateForm
@@ -71,7 +71,7 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
     form, made = RotateForm(sent(request), key=found), Once(request)
 
     def act() -> tuple[ApiKey, str]:
-        return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], **made_by(request))
+        return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
     if "rotate" not in possible(found):
         messages.info(request, f"“{found.name}” is {found.state}: it gets no new secret.")
@@ -92,7 +92,7 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
     form = RevokeForm(sent(request), key=found)
 
     def act() -> ApiKey:
-        return actions.revoke(key=found, reason=form.cleaned_data["reason"], **made_by(request))
+        return actions.revoke(key=found, reason=form.cleaned_data["reason"], actor=actor_of(request))
 
     if not is_done(form, act):
         since = timezone.now() - datetime.timedelta(hours=24)
@@ -111,7 +111,7 @@ def issue(request: HttpRequest) -> HttpResponse:
     form, made = IssueForm(sent(request)), Once(request)
 
     def act() -> tuple[ApiKey, str]:
-        return self_service.issue(**form.rights(), **made_by(request))
+        return self_service.issue(**form.rights(), actor=actor_of(request))
 
     if not is_done(form, lambda: made.make(form, act)):
         return page(request, "issue.html", form=form, left=self_service.keys_left(user))

@@ -38,7 +38,7 @@ def _first_admin() -> dict[str, str]:
     password = secrets.token_urlsafe(16)
     with transaction.atomic():
         admin = User.objects.create_superuser(ADMIN, password=password)
-        _, key = actions.issue(owner=admin, name="first key", environment="live", actor=None)
+        _, key = actions.issue(owner=admin, name="first key", environment="live")
     return {"user": ADMIN, "password": password, "key": key}
 
 
@@ -52,6 +52,5 @@ def retry_key() -> dict[str, str]:
         name="first round trip, tried again",
         environment="live",
         expires_at=timezone.now() + RETRY_KEY_LIFETIME,
-        actor=None,
     )
     return {"key": key}

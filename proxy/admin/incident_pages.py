@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from keys.admin.key_actions import key_of, made_by, may_see, page
+from keys.admin.key_actions import actor_of, key_of, may_see, page
 from keys.formatting.csv_export import cell
 from keys.models import ApiKey
 from keys.refusals import Refusal
@@ -108,7 +108,7 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
                 since=since,
                 registry=upstream,
                 reason=form.cleaned_data["reason"],
-                by=made_by(request)["actor"],
+                by=actor_of(request).user,
             )
         except (registry.RegistryError, Refusal) as error:
             messages.error(request, f"{error} Try again later; what is marked stays marked.")

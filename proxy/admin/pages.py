@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from keys.admin.key_actions import key_of, made_by, may_see, page, sent
+from keys.admin.key_actions import actor_of, key_of, may_see, page, sent
 from keys.models import ApiKey, User
 from keys.rights.permissions import CHANGE_OWNER
 from proxy.admin.forms import HandOverForm, ShareForm, TryForm
@@ -62,7 +62,7 @@ def share(request: HttpRequest) -> HttpResponse:
         environment=answers["environment"],
         experiment_id=answers["experiment_id"],
         is_shared=is_shared,
-        **made_by(request),
+        actor=actor_of(request),
     )
     who = "Anyone may create runs in it" if is_shared else "Only its owner may create runs in it"
     messages.success(request, f"{who} from now on.")
@@ -83,7 +83,7 @@ def hand_over(request: HttpRequest) -> HttpResponse:
         return page(
             request, "admin/proxy/hand_over_confirm.html", model=Owner, title=title, form=form, **context
         )
-    count = owner_actions.hand_over(giver=giver, taker=taker, **made_by(request))
+    count = owner_actions.hand_over(giver=giver, taker=taker, actor=actor_of(request))
     messages.success(
         request, f"{owner_actions.amount(count)} of {giver.username} now {verb(count)} to {taker.username}."
     )

@@ -11,7 +11,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import does, made_by, sees, within
+from keys.api.callers import actor_of, does, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.pages import TrueOrFalseFilter
 from keys.api.people import one_user
@@ -120,7 +120,7 @@ class HandOver(GenericAPIView[User]):
             if giver == taker:
                 raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
             return Response(
-                {"objects": owner_actions.hand_over(giver=giver, taker=taker, **made_by(request))}
+                {"objects": owner_actions.hand_over(giver=giver, taker=taker, actor=actor_of(request))}
             )
 
         return once(request, transaction.atomic(act))
@@ -154,7 +154,7 @@ class Share(GenericAPIView[Owner]):
         def act() -> Response:
             sent = ShareSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
-            owner = owner_actions.mark_shared(**sent.validated_data, **made_by(request))
+            owner = owner_actions.mark_shared(**sent.validated_data, actor=actor_of(request))
             return Response(SharedSerializer(owner).data)
 
         return once(request, transaction.atomic(act))

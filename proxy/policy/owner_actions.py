@@ -1,9 +1,8 @@
 """What is written about owners when something was created, renamed, shared, deleted or handed over."""
 
-from typing import Any
-
 from django.db import IntegrityError, transaction
 
+from keys.actions.actor import COMMAND, Actor
 from keys.actions.admin_log import log
 from keys.credentials.caller import Caller
 from keys.models import User
@@ -117,30 +116,26 @@ def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
 
 
 @transaction.atomic
-def mark_shared(
-    *, environment: str, experiment_id: str, is_shared: bool, actor: User | None = None, **by: Any
-) -> Owner:
+def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor: Actor = COMMAND) -> Owner:
     """Say whether anyone may create runs in an experiment, whoever owns it; nobody, if nothing is known.
 
-    `actor` with `address` and `via` is the administrator who says so, for the log of what they do.
+    The administrators' log says so too, if a user did it.
     """
     owner, _ = Owner.objects.update_or_create(
         environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
     )
-    if actor:
-        log(owner, "Shared." if is_shared else "No longer shared.", actor=actor, **by)
+    log(owner, "Shared." if is_shared else "No longer shared.", actor=actor)
     return owner
 
 
 @transaction.atomic
-def hand_over(*, giver: User, taker: User, actor: User | None = None, **by: Any) -> int:
+def hand_over(*, giver: User, taker: User, actor: Actor = COMMAND) -> int:
     """Make everything of `giver`'s `taker`'s; returns how many objects. The tags at MLflow still say who
-    created them. `actor` with `address` and `via` is the administrator who does it."""
+    created them."""
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
     count = Owner.objects.filter(user=giver).update(user=taker)
-    if actor:
-        log(giver, f"Handed over {amount(count)} to {taker.username}.", actor=actor, **by)
+    log(giver, f"Handed over {amount(count)} to {taker.username}.", actor=actor)
     return count
 
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keys import actions
+from keys.actions.actor import Actor, Via
 from keys.models import ApiKey, User
 from proxy.models import Call
 
@@ -49,6 +50,10 @@ def signed_in(user: User, **options) -> Client:
 
 def key_of(owner: User, name: str = "nightly training") -> ApiKey:
     return actions.issue(owner=owner, name=name)[0]
+
+
+def by(user: User | None, address: str | None = None) -> Actor:
+    return Actor(user=user, address=address, via=Via.PAGE)
 
 
 def page_of(key: ApiKey, name: str = "change") -> str:

@@ -12,6 +12,7 @@ from keys.actions import ActionError
 from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent, User
 from keys.rights.scopes import Preset, Scope
+from tests.keys.people import by
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -36,7 +37,7 @@ def kinds(key: ApiKey) -> list[str]:
 
 
 def test_issuing_makes_a_row_and_an_event(alice, bob):
-    key, secret = actions.issue(owner=alice, name="training", actor=bob, address="203.0.113.9")
+    key, secret = actions.issue(owner=alice, name="training", actor=by(bob, "203.0.113.9"))
 
     token = tokens.parse(secret)
     assert (key.owner, key.name, key.environment, key.state) == (alice, "training", "live", "active")
@@ -104,7 +105,7 @@ def test_an_unknown_environment_is_refused(alice):
 
 
 def test_revoking_is_for_good_and_happens_once(key, bob):
-    first = actions.revoke(key=key, reason="leaked", actor=bob)
+    first = actions.revoke(key=key, reason="leaked", actor=by(bob))
     second = actions.revoke(key=key, reason="again")
 
     assert first.state == second.state == "revoked"

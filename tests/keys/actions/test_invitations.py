@@ -17,7 +17,7 @@ from keys.actions import ActionError, invitations
 from keys.credentials.tokens import hide
 from keys.models import Invitation, User
 from keys.rights.groups import KEY_ADMINS
-from tests.keys.people import USERS
+from tests.keys.people import USERS, by
 
 LINK = re.compile(r"/account/invitation/hki_[0-9A-Za-z]{40}/")
 PASSWORD = "correct horse battery staple"
@@ -121,7 +121,7 @@ def keeper(db) -> User:
 
 @pytest.mark.parametrize("raise_", RIGHTS, ids=["staff", "superuser", "a group", "a permission"])
 def test_a_key_admins_link_sets_no_password_of_who_has_got_rights_since(keeper, raise_):
-    made, secret = invitations.invite(user=invitations.add_user(name="eve"), actor=keeper)
+    made, secret = invitations.invite(user=invitations.add_user(name="eve"), actor=by(keeper))
     raise_(eve())
 
     assert "got rights" in Client().get(f"{ACCEPT}{secret}/").content.decode()
@@ -135,7 +135,7 @@ def test_a_key_admins_link_sets_no_password_of_who_has_got_rights_since(keeper, 
 def test_a_superusers_link_sets_everybodys(keeper, raise_, who):
     User.objects.filter(pk=keeper.pk).update(is_superuser=True)
     actor = User.objects.get(pk=keeper.pk) if who == "a superuser" else None
-    made, _ = invitations.invite(user=invitations.add_user(name="eve"), actor=actor)
+    made, _ = invitations.invite(user=invitations.add_user(name="eve"), actor=by(actor))
     raise_(eve())
 
     invitations.accept(invitation=made, password=PASSWORD)

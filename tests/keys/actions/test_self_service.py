@@ -11,6 +11,7 @@ from keys import actions
 from keys.actions import ActionError, self_service
 from keys.models import User
 from keys.rights.scopes import Preset
+from tests.keys.people import by
 
 pytestmark = pytest.mark.postgresql
 DAY = datetime.timedelta(days=1)
@@ -23,9 +24,9 @@ def _offered(settings):
     settings.SELF_SERVICE_PRESET = "contributor"
 
 
-def issue(user: User, **changes):
+def issue(user: User, *, address: str | None = None, **changes):
     asked = {"name": "laptop", "preset": Preset.READER, "expires_in": 30 * DAY}
-    return self_service.issue(**{**asked, **changes}, actor=user)
+    return self_service.issue(**{**asked, **changes}, actor=by(user, address))
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from keys import actions
 from keys.formatting.csv_export import CHUNK
 from keys.models import KeyEvent, User
 from keys.rights.groups import AUDITORS
-from tests.keys.people import USERS, key_of, queries, signed_in
+from tests.keys.people import USERS, by, key_of, queries, signed_in
 
 ACTIVITY = "/admin/keys/keyevent/"
 OF_USERS = "/admin/admin/logentry/"
@@ -22,8 +22,8 @@ EXPORT = "/admin/keys/keyevent/export/"
 @pytest.fixture
 def history(cast) -> None:
     key = key_of(cast["dora"], name="first")
-    actions.change(key=key, name="=cmd()", actor=cast["bob"], address="192.0.2.7")
-    actions.pause(key=key, reason="odd traffic", actor=cast["alice"], address="192.0.2.8")
+    actions.change(key=key, name="=cmd()", actor=by(cast["bob"], "192.0.2.7"))
+    actions.pause(key=key, reason="odd traffic", actor=by(cast["alice"], "192.0.2.8"))
     key_of(cast["charlie"], name="second")
 
 

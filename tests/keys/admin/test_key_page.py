@@ -9,7 +9,7 @@ from django.utils import timezone
 from keys import actions
 from keys.models import ApiKey
 from keys.rights.scopes import Preset
-from tests.keys.people import key_of, page_of, queries
+from tests.keys.people import by, key_of, page_of, queries
 from tests.proxy.ledger_rows import row
 
 
@@ -86,8 +86,7 @@ def test_the_old_secret_of_a_revoked_key_has_ended_with_it(bob, key):
 def test_it_tells_what_changed_from_what_to_what(cast, bob, key):
     actions.change(
         key=key,
-        actor=cast["bob"],
-        address="192.0.2.7",
+        actor=by(cast["bob"], "192.0.2.7"),
         scopes=Preset.READER.scopes,
         networks=["10.0.0.0/8"],
         any_owner=True,
@@ -111,7 +110,7 @@ def test_it_takes_as_many_queries_for_30_changes_as_for_3(cast, bob, key):
     counts = []
     for number, changes in enumerate((3, 27)):
         for change in range(changes):
-            actions.change(key=key, actor=cast["bob"], name=f"name {number} {change}")
+            actions.change(key=key, actor=by(cast["bob"]), name=f"name {number} {change}")
         counts.append(queries(lambda: bob.get(page_of(key))))
 
     assert counts[0] == counts[1]

@@ -16,6 +16,7 @@ from tests.keys.people import (
     ISSUE,
     KEYS,
     USERS,
+    by,
     call,
     filled,
     key_of,
@@ -201,7 +202,7 @@ class TestLists:
         counts = []
         for events in (3, 27):
             for _ in range(events):
-                actions.record(key, KeyEvent.Kind.ISSUED, actor=cast["bob"], address=None)
+                actions.record(key, KeyEvent.Kind.ISSUED, actor=by(cast["bob"]))
             counts.append(queries(lambda: alice.get(f"{KEYS}{key.pk}/change/")))
 
         assert counts[0] == counts[1]
@@ -211,6 +212,6 @@ def queries_of(client: Client, path: str, rows: int) -> int:
     """How many queries the list takes with that many more rows, each with an owner of its own."""
     for number in range(rows):
         owner = User.objects.create(username=f"user-{rows}-{number}")
-        key = actions.issue(owner=owner, name="a key", actor=owner)[0]
+        key = actions.issue(owner=owner, name="a key", actor=by(owner))[0]
         call(key, rows * 1000 + number)
     return queries(lambda: client.get(path))

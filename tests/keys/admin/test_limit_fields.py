@@ -9,7 +9,7 @@ from keys import actions
 from keys.models import ApiKey
 from proxy.models import CallTotal
 from proxy.models.totals import LATENCIES_MS
-from tests.keys.people import ISSUE, call, filled, key_of, page_of, queries
+from tests.keys.people import ISSUE, by, call, filled, key_of, page_of, queries
 
 LIMITS = {"requests_per_minute": "60", "monthly_requests": "1000", "monthly_bytes": "10G"}
 
@@ -121,7 +121,7 @@ class TestPage:
         for number in (10, 990):
             for n in range(number):
                 call(key, number * 1000 + n)
-                actions.record(key, "issued", actor=cast["bob"], address=None)
+                actions.record(key, "issued", actor=by(cast["bob"]))
             counts.append(queries(lambda: alice.get(page_of(key))))
 
         assert counts[0] == counts[1]

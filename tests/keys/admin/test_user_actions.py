@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from keys import actions
 from keys.actions import ActionError
 from keys.models import ApiKey, KeyEvent, User
-from tests.keys.people import USERS, key_of, queries, signed_in
+from tests.keys.people import USERS, by, key_of, queries, signed_in
 
 
 def page(user: User, act: str) -> str:
@@ -128,7 +128,7 @@ def test_the_last_superuser_stays(cast):
     User.objects.create_superuser("gone", is_active=False)
 
     with pytest.raises(ActionError, match="last superuser"):
-        actions.deactivate(user=cast["alice"], actor=cast["bob"])
+        actions.deactivate(user=cast["alice"], actor=by(cast["bob"]))
 
     assert User.objects.get(username="alice").is_active
 

@@ -11,6 +11,7 @@ from keys.models import User
 from tests.keys.people import (
     KEYS,
     USERS,
+    by,
     key_of,
 )
 
@@ -55,7 +56,7 @@ class TestUsers:
             "api_keys-INITIAL_FORMS": "0",
         }
 
-        made, _ = invitations.invite(user=cast["charlie"], actor=cast["alice"])
+        made, _ = invitations.invite(user=cast["charlie"], actor=by(cast["alice"]))
         alice.post(f"{USERS}{cast['charlie'].pk}/change/", answers)
 
         assert list(cast["charlie"].user_permissions.all()) == [permission]

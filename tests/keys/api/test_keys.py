@@ -12,7 +12,7 @@ from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
-from tests.keys.people import SECRET, everything_stored, key_of, signed_in
+from tests.keys.people import SECRET, by, everything_stored, key_of, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -208,7 +208,7 @@ class TestWhoMay:
         assert alice.post(f"/keys/{key.public_id}/pause").status_code == 200
 
         refused(alice.post(f"/keys/{key.public_id}/resume"), 403, "not_granted")
-        assert actions.resume(key=key, actor=cast["alice"]).state == "active"
+        assert actions.resume(key=key, actor=by(cast["alice"])).state == "active"
 
     @pytest.mark.parametrize("act", ["pause", "resume"])
     def test_holders_do_nothing_else(self, cast, dora, act):

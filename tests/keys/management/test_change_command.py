@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from keys import actions
 from keys.models import ApiKey
-from tests.keys.people import key_of
+from tests.keys.people import by, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -52,7 +52,7 @@ def test_only_what_is_given_is_changed(cast, run):
 
 def test_events_are_filtered_as_by_the_page(cast, run):
     key = key_of(cast["dora"])
-    actions.pause(key=key, actor=cast["bob"])
+    actions.pause(key=key, actor=by(cast["bob"]))
 
     def kinds(*options: str) -> list[str]:
         return [event["kind"] for event in json.loads(run("list_events", "--json", *options))]
@@ -65,7 +65,7 @@ def test_events_are_filtered_as_by_the_page(cast, run):
 
 def test_events_are_exported_as_by_the_page(cast, run, alice):
     key = key_of(cast["dora"], name="=cmd()")
-    actions.pause(key=key, actor=cast["bob"])
+    actions.pause(key=key, actor=by(cast["bob"]))
 
     exported = alice.get("/admin/keys/keyevent/export/").getvalue().decode()
     assert run("list_events", "--csv") == exported

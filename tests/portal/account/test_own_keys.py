@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey
-from tests.keys.people import SECRET, call, everything_stored, key_of, queries
+from tests.keys.people import SECRET, by, call, everything_stored, key_of, queries
 from tests.portal.account.test_urls import text
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -94,7 +94,7 @@ def test_a_keys_page_says_what_it_may_do_and_what_happened_to_it(dora):
         patterns=["fraud-*"],
         monthly_requests=1000,
         expires_at=expires,
-        actor=boss,
+        actor=by(boss),
     )
 
     shown = text(dora.client.get(page_of(dora.key)))
