@@ -159,3 +159,15 @@ def test_every_command_is_documented_and_every_documented_command_exists():
     documented = {command for row in rows for command in re.findall(r"`(\w+)`", row)}
 
     assert documented == own | {"migrate", "check", "createsuperuser", "changepassword"}  # Django's
+
+
+def test_readme_lists_every_document_under_one_kind_of_question():
+    listed = re.findall(r"^- \[[^]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    documents = {str(path.relative_to(ROOT)) for path in DOCUMENTS} | {"CHANGELOG.md"}
+    unlisted = {
+        "README.md",
+        "examples/r.md",
+        "examples/java.md",
+    }  # the last two are listed by examples/README.md
+
+    assert sorted(listed) == sorted(documents - unlisted)
