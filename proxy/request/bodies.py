@@ -57,8 +57,8 @@ class RequestBody:
     def within(self, seconds: float) -> None:
         """From now on the body has so long until it must be whole."""
         self.until = time.monotonic() + seconds
-        if hasattr(self._stream, "end_at"):  # our server's; another's is asked between two pieces
-            self._stream.end_at(self.until)
+        if hasattr(self._stream, "set_deadline"):  # our server's; another's is asked between two pieces
+            self._stream.set_deadline(self.until)
 
     @property
     def is_late(self) -> bool:

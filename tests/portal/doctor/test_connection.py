@@ -1,10 +1,10 @@
 """How the doctor tells a wrong address, a name that is none, a proxy and a bad certificate."""
 
 import pytest
-from portal.doctor.address import parse_address
-from portal.doctor.outcomes import OK, Failed
 
 from keys.credentials import tokens
+from portal.doctor.address import parse_address
+from portal.doctor.outcomes import OK, Failed
 from portal.doctor.steps import STEPS
 from portal.one_machine.ports import free_port
 from tests.portal.doctor.test_steps import command, doctor, failures, steps

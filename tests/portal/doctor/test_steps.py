@@ -11,11 +11,11 @@ import pytest
 from django.core.management import call_command
 from mlflow import MlflowClient
 from mlflow.exceptions import RestException
-from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
 
 from keys.credentials import tokens
 from portal.doctor.connection import Reply, skew
 from portal.doctor.context import Context
+from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
 from portal.doctor.read_steps import compare_clocks
 from portal.doctor.steps import STEPS, run_steps
 from portal.one_machine.ports import free_port

@@ -177,11 +177,11 @@ class TestSlowReaders:
             assert received.count(whole) == 3
         assert "Traceback" not in echo_portal.log.read_text()
 
-    def test_a_file_that_nobody_reads_is_given_up(self, impatient):
+    def test_a_file_that_nobody_reads_is_given_up(self, short_timeouts):
         asks = f"GET {BUNDLE} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
-        with not_reading(impatient, 1, asks * 4) as [waiting]:
-            assert wait_for(lambda: connection_of(impatient, waiting))
-            assert wait_for(lambda: not connection_of(impatient, waiting))
+        with not_reading(short_timeouts, 1, asks * 4) as [waiting]:
+            assert wait_for(lambda: connection_of(short_timeouts, waiting))
+            assert wait_for(lambda: not connection_of(short_timeouts, waiting))
 
 
 def everything(connection: socket.socket) -> bytes:
@@ -192,9 +192,9 @@ def everything(connection: socket.socket) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def impatient(echo_server, echo_portal) -> Iterator[Portal]:
+def short_timeouts(echo_server, echo_portal) -> Iterator[Portal]:
     with portal(
-        mlflow_url=echo_server.url, database=echo_portal.database, config="tests.portal.impatient"
+        mlflow_url=echo_server.url, database=echo_portal.database, config="tests.portal.short_timeouts"
     ) as running:
         yield running
 
@@ -202,16 +202,16 @@ def impatient(echo_server, echo_portal) -> Iterator[Portal]:
 @pytest.mark.postgresql
 class TestImpatience:
     @pytest.mark.parametrize("start", [b"GET /", LIVE[:-2], b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"])
-    def test_a_request_that_does_not_come_is_told_so(self, start, impatient):
-        reply = impatient.exchange(start)
+    def test_a_request_that_does_not_come_is_told_so(self, start, short_timeouts):
+        reply = short_timeouts.exchange(start)
         assert reply.status == 408
         assert reply.headers["X-Request-ID"].startswith("req_")
 
-    def test_an_upload_that_stands_still_or_crawls_is_cut_off(self, echo, impatient, echo_key):
+    def test_an_upload_that_stands_still_or_crawls_is_cut_off(self, echo, short_timeouts, echo_key):
         for pause, piece in ((30, b""), (0.1, b"x" * 100)):
             echo.reset()
             head = request("PUT", TARGET, echo_key, "Content-Length: 1000000")
-            with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
+            with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
                 connection.sendall(head + b"x" * 1000)
                 assert wait_for(lambda: echo.arriving)
                 done = threading.Event()
@@ -228,15 +228,15 @@ class TestImpatience:
                 assert wait_for(lambda: echo.broken, seconds=15), "the upload goes on"
                 done.set()
         assert not echo.received
-        [call] = impatient.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
+        [call] = short_timeouts.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
         assert (call["status"], call["reason"]) == (499, "client_gone")
 
     @pytest.mark.parametrize("framing", ["Content-Length: 10000000", "Transfer-Encoding: chunked"])
-    def test_a_body_of_json_that_takes_its_time_is_refused(self, framing, echo, impatient, echo_key):
+    def test_a_body_of_json_that_takes_its_time_is_refused(self, framing, echo, short_timeouts, echo_key):
         """Fast enough for a transfer; a call's place is for calls."""
         piece = b"x" * 5000 if "Length" in framing else b"1388\r\n" + b"x" * 5000 + b"\r\n"
         done = threading.Event()
-        with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
             connection.sendall(request("POST", SEARCH, echo_key, framing) + piece)
 
             def crawl() -> None:
@@ -251,26 +251,26 @@ class TestImpatience:
         assert (answer.status, answer.json()["error_code"]) == (408, "REQUEST_TIMEOUT")
         assert 2.5 < time.monotonic() - started < 15
         assert echo.received == []
-        [call] = impatient.calls(request_id=answer.headers["X-Request-ID"])
+        [call] = short_timeouts.calls(request_id=answer.headers["X-Request-ID"])
         assert (call["status"], call["reason"]) == (408, "body_too_slow")
 
-    def test_a_download_that_nobody_reads_is_cut_off(self, echo, impatient, echo_key):
+    def test_a_download_that_nobody_reads_is_cut_off(self, echo, short_timeouts, echo_key):
         echo.script = Script(size=256 * 2**20)
-        with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
             connection.sendall(request("GET", TARGET, echo_key))
             assert wait_for(lambda: echo.broken, seconds=15)
-        [call] = impatient.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
+        [call] = short_timeouts.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
         assert call["reason"] == "cut_off"
 
-    def test_a_slow_upload_that_moves_enough_goes_through(self, echo, impatient, echo_key):
+    def test_a_slow_upload_that_moves_enough_goes_through(self, echo, short_timeouts, echo_key):
         head = request("PUT", TARGET, echo_key, "Content-Length: 100000")
-        with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
             connection.sendall(head)
             for _ in range(20):  # twice as long as it may stand still
                 time.sleep(0.1)
                 connection.sendall(b"x" * 5000)
             assert one_answer(connection).status == 200
-        assert "Traceback" not in impatient.log.read_text()
+        assert "Traceback" not in short_timeouts.log.read_text()
 
 
 @pytest.mark.postgresql

@@ -7,80 +7,80 @@ from collections.abc import Iterator
 import pytest
 from gunicorn.http.body import LengthReader
 
-from portal.http import timeouts
+from portal.http import sockets
 from portal.http.connections import Connection
-from portal.http.timeouts import PatientSocket, PatientUnreader, WholePieces
+from portal.http.sockets import ClientSocket, ClientUnreader, RequestBody
 from tests.portal.http.test_connections import everything
 from tests.portals import wait_for
 
 
 @pytest.fixture
-def pair() -> Iterator[tuple[socket.socket, PatientSocket]]:
+def pair() -> Iterator[tuple[socket.socket, ClientSocket]]:
     near, far = socket.socketpair()
-    patient = PatientSocket(fileno=far.detach())
-    yield near, patient
+    client = ClientSocket(fileno=far.detach())
+    yield near, client
     near.close()
-    patient.close()
+    client.close()
 
 
 def test_a_socket_with_a_thread_waits_for_so_long(pair, monkeypatch):
-    monkeypatch.setattr(timeouts, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(sockets, "IDLE_SECONDS", 0.05)
     pair[1].setblocking(True)
-    with pytest.raises(ConnectionResetError, match="sender is too slow"):
-        PatientUnreader(pair[1]).chunk()
+    with pytest.raises(ConnectionResetError, match="client sends too slowly"):
+        ClientUnreader(pair[1]).chunk()
     pair[1].wait_for_reader()
-    with pytest.raises(ConnectionResetError, match="reader is too slow"):
+    with pytest.raises(ConnectionResetError, match="client reads too slowly"):
         pair[1].sendall(bytes(50_000_000))
 
 
 def test_an_answer_of_our_own_is_kept_for_its_reader(pair):
-    near, patient = pair
-    patient.setblocking(True)
-    patient.sendall(b"a" * 2_000_000)
-    patient.sendall(b"b" * 1_000_000)
-    assert len(patient.unsent) > 2_000_000
+    near, client = pair
+    client.setblocking(True)
+    client.sendall(b"a" * 2_000_000)
+    client.sendall(b"b" * 1_000_000)
+    assert len(client.unsent) > 2_000_000
 
     received = b""
     while len(received) < 3_000_000:
         received += near.recv(2**20)
-        patient.send_what_goes()
+        client.send_without_waiting()
     assert received == b"a" * 2_000_000 + b"b" * 1_000_000
 
 
 def test_few_threads_wait_for_the_reader_of_a_long_one(pair, monkeypatch):
-    near, patient = pair
-    monkeypatch.setattr(timeouts, "long_answers", threading.BoundedSemaphore(1))
-    monkeypatch.setattr(timeouts, "TURN_SECONDS", 0.01)
-    patient.setblocking(True)
-    whole = timeouts.MOST_UNSENT + 1_000_000
+    near, client = pair
+    monkeypatch.setattr(sockets, "long_responses", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(sockets, "TURN_SECONDS", 0.01)
+    client.setblocking(True)
+    whole = sockets.MAX_UNSENT + 1_000_000
 
     def read_once_it_is_waited_for() -> None:
-        wait_for(lambda: patient.has_turn)  # a reader who is there at once may take all without a wait
+        wait_for(lambda: client.has_turn)  # a reader who is there at once may take all without a wait
         everything(near)
 
     reading = threading.Thread(target=read_once_it_is_waited_for)
     reading.start()
-    patient.sendall(bytes(whole))
-    patient.shutdown(socket.SHUT_WR)
+    client.sendall(bytes(whole))
+    client.shutdown(socket.SHUT_WR)
     reading.join()
-    assert patient.has_turn
+    assert client.has_turn
 
     other, far = socket.socketpair()
-    second = PatientSocket(fileno=far.detach())
+    second = ClientSocket(fileno=far.detach())
     second.setblocking(True)
-    with other, second, pytest.raises(ConnectionResetError, match="too many long answers"):
+    with other, second, pytest.raises(ConnectionResetError, match="too many long responses"):
         second.sendall(bytes(whole))
-    patient.end_answer()
-    assert timeouts.long_answers.acquire(timeout=0)
+    client.end_response()
+    assert sockets.long_responses.acquire(timeout=0)
 
 
 def test_a_body_is_read_to_its_length_and_no_further(pair):
-    near, patient = pair
-    patient.setblocking(True)
-    unreader = PatientUnreader(patient)
+    near, client = pair
+    client.setblocking(True)
+    unreader = ClientUnreader(client)
     unreader.unread(b"ab")
     near.sendall(b"cdefNEXT")
-    body = WholePieces(LengthReader(unreader, 6))
+    body = RequestBody(LengthReader(unreader, 6))
 
     assert body.read(1) == b"a"
     assert body.read(3) == b"bcd"
@@ -90,10 +90,10 @@ def test_a_body_is_read_to_its_length_and_no_further(pair):
 
 
 def test_lines_and_reads_can_be_mixed(pair):
-    near, patient = pair
-    patient.setblocking(True)
+    near, client = pair
+    client.setblocking(True)
     near.sendall(b"one\ntwo\nthree")
-    body = WholePieces(LengthReader(PatientUnreader(patient), 13))
+    body = RequestBody(LengthReader(ClientUnreader(client), 13))
 
     assert body.readline() == b"one\n"
     assert body.read(3) == b"two"

@@ -1,0 +1,30 @@
+"""How a step ends: it passes, it fails, or it is skipped."""
+
+from dataclasses import dataclass
+
+OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+
+
+class Failed(Exception):
+    """A step that went wrong: `why` in words, and what to do about it."""
+
+    def __init__(self, why: str, advice: str = "") -> None:
+        super().__init__(why)
+        self.why = why
+        self.advice = advice
+
+
+class Skipped(Exception):
+    """A step that has nothing to try, or nothing to try it on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """A step's verdict: `ok`, `failed` or `skipped`, what was seen, and what to do about it."""
+
+    step: str
+    verdict: str
+    detail: str
+    advice: str = ""
+    warnings: tuple[str, ...] = ()
+    ms: float = 0.0

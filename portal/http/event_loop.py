@@ -1,0 +1,285 @@
+"""The server's event loop, which waits for clients so that no thread has to.
+
+gunicorn's threaded worker gives each new connection a thread, and the thread waits for the request's head as long as
+that takes. Here the event loop, which watches all connections, reads the head and a small body, and only a complete
+request gets a thread. The thread that forwards a large body reads it; a client that sends or reads too slowly is
+disconnected. If the client does not read a response of the portal's own at once, the loop sends the rest later. No
+thread waits for the end of a connection either: the loop discards what still arrives for a while, so that the client
+can read the response (RFC 9112 section 9.6).
+"""
+
+import contextlib
+import errno
+import resource
+import selectors
+import socket
+import time
+from functools import partial
+from typing import Any
+
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    ParseException,
+    UnsupportedTransferCoding,
+)
+from gunicorn.workers.gthread import ThreadWorker
+
+from portal.http import sockets
+from portal.http.connections import Connection, error_response
+from portal.http.sockets import PIECE, ClientSocket, ClientUnreader, RequestBody
+
+REQUEST_SECONDS = 30.0  # from a request's first byte until its head, and its small body, have arrived
+KEEPALIVE_SECONDS = 75.0  # for the next request; longer than the usual 60 of load balancers
+LINGER_SECONDS, LINGER_BYTES = 5.0, 16 * 2**20
+SWEEP_SECONDS = 1.0
+MAX_BUFFERED = 64 * 2**20  # bytes, for all requests that arrive, and again for all responses that are sent
+MAX_FILES = 65_536
+
+BAD_REQUEST = (400, "Bad Request")
+STATUS_OF = {
+    UnsupportedTransferCoding: (501, "Not Implemented"),
+    ExpectationFailed: (417, "Expectation Failed"),
+    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+}
+
+
+class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threaded worker, whose threads serve requests and wait only for large bodies.
+
+    A connection waits, is served, waits again, and ends. Everything but serving happens in the loop's thread.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.waiting: dict[Connection, float] = {}  # deadline of the next request, or of the rest of one
+        self.sending: dict[Connection, float] = {}  # deadline of the next MIN_BYTES
+        self.lingering: dict[Connection, float] = {}
+        self.buffered = 0  # bytes received of requests that are not complete
+        self.last_sweep = 0.0
+
+    def init_process(self) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+        if soft != resource.RLIM_INFINITY and soft < limit:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        super().init_process()
+
+    # Requests arrive
+
+    def accept(self, listener: Any) -> None:
+        try:
+            sock, address = listener.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self.make_room()
+            elif error.errno not in (errno.EAGAIN, errno.ECONNABORTED, errno.EWOULDBLOCK):
+                raise
+            return
+        self.nr_conns += 1
+        self.wait(Connection(self.cfg, sock, address, listener.getsockname()), REQUEST_SECONDS)
+
+    def wait(self, conn: Connection, seconds: float) -> None:
+        conn.sock.setblocking(False)
+        self.waiting[conn] = time.monotonic() + seconds
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
+
+    def on_readable(self, conn: Connection, sock: socket.socket) -> None:
+        try:
+            piece = sock.recv(PIECE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            self.drop(conn)
+            return
+        if not conn.received:
+            self.waiting[conn] = time.monotonic() + REQUEST_SECONDS
+        conn.received += piece
+        self.buffered += len(piece)
+        self.proceed(conn)
+        if self.buffered > MAX_BUFFERED:
+            self.make_room()
+
+    def proceed(self, conn: Connection) -> None:
+        """Give the connection a thread if its request is complete."""
+        if conn.is_ready():
+            self.forget(conn)
+            self.enqueue_req(conn)
+        elif problem := conn.problem:
+            self.reject(conn, *problem)
+
+    def reject(self, conn: Connection, status: int, reason: str, message: str) -> None:
+        """Send an error without a thread; a client that does not read it at once gets nothing."""
+        self.forget(conn)
+        with contextlib.suppress(OSError):
+            conn.sock.send(error_response(status, reason, message))
+        self.linger(conn)
+
+    # A thread serves the request
+
+    def handle(self, conn: Connection) -> Any:
+        conn.init()
+        if not isinstance(conn.parser.unreader, ClientUnreader):
+            conn.parser.unreader = ClientUnreader(conn.sock)
+        conn.parser.unreader.deadline = float("inf")
+        conn.parser.unreader.unread(conn.take())
+        return super().handle(conn)
+
+    def handle_request(self, req: Any, conn: Connection) -> Any:
+        req.body = RequestBody(req.body.reader, conn.parser.unreader)
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            conn.sock.end_response()
+
+    def handle_error(self, req: Any, client: socket.socket, address: Any, error: Exception) -> None:
+        """Give invalid HTTP the same form of error as everything else."""
+        if not isinstance(error, ParseException):
+            super().handle_error(req, client, address, error)
+            return
+        status, reason = next(
+            (status for kind, status in STATUS_OF.items() if isinstance(error, kind)), BAD_REQUEST
+        )
+        kind = type(error).__name__
+        self.log.warning("Invalid request from ip=%s: %s", address[0] if address else "", kind)
+        with contextlib.suppress(OSError):
+            client.sendall(error_response(status, reason, f"The request is not valid HTTP ({kind})."))
+
+    def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
+        """Skip an unread body if it has arrived already; otherwise end the connection."""
+        try:
+            return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + 0.02))
+        except OSError:  # gunicorn's errors for bad chunks are OSErrors too
+            return False
+
+    # The rest of the response is sent
+
+    def finish_request(self, conn: Connection, future: Any) -> None:
+        try:
+            conn.keepalive = not future.cancelled() and future.result()
+        except Exception:
+            conn.keepalive = False
+        if conn.sock.unsent:
+            self.send_rest(conn)
+        else:
+            self.end_response(conn)
+
+    def send_rest(self, conn: Connection) -> None:
+        conn.sock.setblocking(False)
+        conn.last_unsent = len(conn.sock.unsent)
+        self.sending[conn] = time.monotonic() + sockets.IDLE_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
+        while sum(len(conn.sock.unsent) for conn in self.sending) > MAX_BUFFERED:
+            self.drop(next(iter(self.sending)))
+
+    def on_writable(self, conn: Connection, sock: ClientSocket) -> None:
+        try:
+            sock.send_without_waiting()
+        except OSError:
+            self.drop(conn)
+            return
+        if not sock.unsent:
+            self.forget(conn)
+            self.end_response(conn)
+
+    def end_response(self, conn: Connection) -> None:
+        """The response is sent: wait for the next request, or end the connection."""
+        if not (conn.keepalive and self.alive):
+            self.linger(conn)
+            return
+        conn.begin(conn.parser.unreader.take_buffered())
+        self.buffered += len(conn.received)
+        self.wait(conn, REQUEST_SECONDS if conn.received else KEEPALIVE_SECONDS)
+        if conn.received:  # nothing more may arrive on the socket, so the poller would not report it
+            self.proceed(conn)
+
+    # The connection ends
+
+    def linger(self, conn: Connection) -> None:
+        try:
+            conn.sock.setblocking(False)
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        self.lingering[conn] = time.monotonic() + LINGER_SECONDS
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_lingering, conn))
+
+    def on_lingering(self, conn: Connection, sock: socket.socket) -> None:
+        try:
+            piece = sock.recv(PIECE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            piece = b""
+        conn.discarded += len(piece)
+        if not piece or conn.discarded > LINGER_BYTES:
+            self.drop(conn)
+
+    def forget(self, conn: Connection) -> None:
+        """Stop watching the connection."""
+        if self.waiting.pop(conn, None) is not None:
+            self.buffered -= len(conn.received)
+        self.sending.pop(conn, None)
+        self.lingering.pop(conn, None)
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self.poller.unregister(conn.sock)
+
+    def drop(self, conn: Connection) -> None:
+        self.forget(conn)
+        self.nr_conns -= 1
+        conn.close()
+
+    # Deadlines and limits
+
+    def murder_keepalived(self) -> None:
+        """End connections past their deadline. gunicorn's name; the loop calls it once a turn."""
+        now = time.monotonic()
+        if now - self.last_sweep < SWEEP_SECONDS:
+            return
+        self.last_sweep = now
+        for conn in [conn for conn, deadline in self.lingering.items() if deadline < now]:
+            self.drop(conn)
+        for conn in [conn for conn, deadline in self.sending.items() if deadline < now]:
+            if conn.last_unsent - len(conn.sock.unsent) < sockets.MIN_BYTES:
+                self.drop(conn)
+            else:
+                conn.last_unsent, self.sending[conn] = len(conn.sock.unsent), now + sockets.IDLE_SECONDS
+        for conn in [conn for conn, deadline in self.waiting.items() if deadline < now]:
+            if conn.received:
+                self.reject(conn, 408, "Request Timeout", "The request did not arrive completely in time.")
+            else:
+                self.drop(conn)
+
+    def murder_pending(self) -> None:
+        """Do nothing: `murder_keepalived` does it all."""
+
+    def close_idle(self) -> None:
+        """Before the end, close connections that wait for their next request.
+
+        Those that wait for their first one stay: their clients have just connected and are about to send it.
+        """
+        for conn in [conn for conn in self.waiting if not conn.received]:
+            self.on_readable(conn, conn.sock)  # it may have arrived meanwhile
+            if conn.initialized and conn in self.waiting and not conn.received:
+                self.drop(conn)
+
+    def has_newcomers(self) -> bool:
+        """Whether any connection waits for its first request."""
+        return any(not conn.initialized for conn in self.waiting)
+
+    def make_room(self, count: int = 16) -> None:
+        """Drop the oldest connections: those that end, idle ones, slow requests, slow readers, in this order."""
+        idle = [conn for conn in self.waiting if not conn.received]
+        slow = [conn for conn in self.waiting if conn.received]
+        for conn in [*self.lingering, *idle, *slow, *self.sending][:count]:
+            self.drop(conn)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        if self.alive and self.nr_conns >= self.worker_connections:
+            self.make_room()
+            enabled = self.nr_conns < self.worker_connections
+        super().set_accept_enabled(enabled)

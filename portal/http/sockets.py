@@ -1,0 +1,159 @@
+"""Client sockets with timeouts, and the request bodies that are read from them.
+
+A thread waits for its client only if the call holds a slot in flight (`proxy.upstream.in_flight`), and the number of
+slots is bounded. Responses of the portal's own (pages, files, the API, refusals) are buffered, and the event loop sends
+them.
+"""
+
+import errno
+import socket
+import threading
+import time
+from typing import Any
+
+from django.conf import settings
+from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.unreader import SocketUnreader
+
+IDLE_SECONDS = 60.0  # without a byte of a transfer, in either direction
+MIN_BYTES = 60 * 1024  # that a client must send or read in IDLE_SECONDS of waiting for it: 1 KiB/s
+PIECE = 64 * 1024  # bytes read or sent at once
+MAX_UNSENT = 4 * 2**20  # bytes of a response of the portal's own that are buffered for its client
+TURN_SECONDS = 10.0  # that a longer response waits until it may use a thread
+
+# Longer responses of the portal's own (downloads of logs), whose thread waits for the client: half of the threads that
+# forwarded calls cannot take.
+long_responses = threading.BoundedSemaphore(max(1, (settings.THREADS - settings.MAX_IN_FLIGHT) // 2))
+
+
+class ClientSocket(socket.socket):
+    """A socket whose operations time out, and that buffers the portal's own responses."""
+
+    def __init__(self, fileno: int) -> None:
+        super().__init__(fileno=fileno)
+        self.unsent = bytearray()
+        self.waits_for_reader = self.has_turn = False
+
+    def setblocking(self, flag: bool) -> None:
+        self.settimeout(IDLE_SECONDS if flag else 0.0)
+
+    def wait_for_reader(self) -> None:
+        """Do not buffer the response: it is forwarded, and its call holds a slot in flight."""
+        self.waits_for_reader = True
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        if self.waits_for_reader and not self.unsent:
+            self.send_piece(data)
+            return
+        self.unsent += data
+        if not self.waits_for_reader:
+            self.send_without_waiting()
+            if len(self.unsent) <= MAX_UNSENT:
+                return
+            self.take_turn()
+        while self.unsent:
+            self.send_piece(self.unsent[:PIECE])
+            del self.unsent[:PIECE]
+
+    def send_piece(self, piece: Any) -> None:
+        try:
+            super().sendall(piece)
+        except TimeoutError:  # IDLE_SECONDS for the whole piece: about 1 KiB/s for the pieces that we send
+            raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
+
+    def take_turn(self) -> None:
+        self.has_turn = self.has_turn or long_responses.acquire(timeout=TURN_SECONDS)
+        if not self.has_turn:
+            raise ConnectionResetError(errno.ECONNRESET, "too many long responses to slow clients")
+
+    def send_without_waiting(self) -> None:
+        """Send as much of the buffer as the client takes at once."""
+        timeout = self.gettimeout()
+        self.settimeout(0.0)
+        try:
+            while self.unsent:
+                del self.unsent[: self.send(self.unsent[:PIECE])]
+        except (BlockingIOError, InterruptedError):
+            pass
+        finally:
+            self.settimeout(timeout)
+
+    def end_response(self) -> None:
+        if self.has_turn:
+            long_responses.release()
+        self.waits_for_reader = self.has_turn = False
+
+
+class ClientUnreader(SocketUnreader):  # type: ignore[misc]
+    """gunicorn's reader of a socket, with timeouts. Only the time spent waiting for the client counts."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, PIECE)
+        self.waited, self.count = 0.0, 0
+        self.deadline = float("inf")  # of the body that is being read, on the monotonic clock
+
+    def chunk(self) -> bytes:
+        started = time.monotonic()
+        timeout = self.sock.gettimeout()
+        if self.deadline < float("inf"):
+            self.sock.settimeout(min(timeout or 0.0, max(self.deadline - started, 0.001)))
+        try:
+            piece: bytes = self.sock.recv(self.mxchunk)
+        except TimeoutError:
+            raise sends_too_slowly() from None
+        finally:
+            self.sock.settimeout(timeout)
+        if time.monotonic() >= self.deadline:
+            raise sends_too_slowly()
+        self.waited += time.monotonic() - started
+        self.count += len(piece)
+        if self.waited > IDLE_SECONDS:
+            if self.count < MIN_BYTES:
+                raise sends_too_slowly()
+            self.waited, self.count = 0.0, 0
+        return piece
+
+    def read_some(self, limit: int) -> bytes:
+        """Up to `limit` bytes: buffered ones, or else the next that arrive."""
+        buffered = self.buf.tell()
+        piece: bytes = self.take_buffered() if buffered else self.chunk()
+        if len(piece) > limit:
+            self.unread(piece[limit:])
+            piece = piece[:limit]
+        return piece
+
+
+def sends_too_slowly() -> ConnectionResetError:
+    return ConnectionResetError(errno.ECONNRESET, "the client sends too slowly")
+
+
+class RequestBody(Body):  # type: ignore[misc]
+    """A request's body, read in large pieces.
+
+    gunicorn 26 reads 1,024 bytes at a time and copies the rest each time. This is most of the cost of an upload, and
+    it is paid with the interpreter's lock held.
+    """
+
+    def __init__(self, reader: Any, unreader: ClientUnreader | None = None) -> None:
+        super().__init__(reader)
+        self.unreader = unreader
+
+    def set_deadline(self, deadline: float) -> None:
+        """Fail reads after `deadline` (monotonic clock)."""
+        if self.unreader:
+            self.unreader.deadline = deadline
+
+    def read(self, size: int | None = None) -> bytes:
+        reader = self.reader
+        if self.buf.tell():
+            return bytes(super().read(size))
+        if isinstance(reader, ChunkedReader):
+            return bytes(reader.read(self.getsize(size)))
+        if not isinstance(reader, LengthReader):
+            return bytes(super().read(size))
+        pieces, missing = [], min(self.getsize(size), reader.length)
+        while missing and (piece := reader.unreader.read_some(missing)):
+            pieces.append(piece)
+            missing -= len(piece)
+            reader.length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,0 +1,105 @@
+"""The server's worker: the event loop, and how it ends on SIGTERM without losing a call."""
+
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import time
+from typing import Any
+
+from django.conf import settings
+
+from portal.http.event_loop import EventLoopWorker
+from proxy import draining
+
+CUT_SECONDS = 2  # that an interrupted call has to record itself
+WRITE_SECONDS = 10  # that the spool has to empty; another process adopts the rest
+POLL_SECONDS = 0.1
+
+
+class Worker(EventLoopWorker):
+    """The event loop, with a graceful end.
+
+    On SIGTERM, running calls have DRAIN_SECONDS to finish, and idle connections are closed. If the whole portal stops
+    and not just this worker, the worker meanwhile accepts connections, so that readiness reports the stop and new
+    calls are answered with a request to try again. Then it interrupts and records the calls that still run.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.serving: dict[Any, socket.socket] = {}
+
+    def enqueue_req(self, conn: Any) -> None:
+        self.serving[conn] = conn.sock
+        super().enqueue_req(conn)
+
+    def finish_request(self, conn: Any, future: Any) -> None:
+        self.serving.pop(conn, None)
+        super().finish_request(conn, future)
+
+    def run(self) -> None:
+        wake = self.method_queue
+        self.poller.register(wake.fileno(), selectors.EVENT_READ, wake.run_callbacks)
+        while self.alive and self.is_parent_alive():
+            self.turn(accept=True, seconds=1.0)
+        self.drain()
+        self.leave()
+
+    def turn(self, *, accept: bool, seconds: float) -> None:
+        """Handle the events of the next `seconds` at most."""
+        self.notify()
+        self.set_accept_enabled(accept and self.nr_conns < self.worker_connections)
+        self.wait_for_and_dispatch_events(timeout=seconds)
+        self.murder_keepalived()
+        self.murder_pending()
+
+    def drain(self) -> None:
+        """Return when the calls that run now have ended, or after DRAIN_SECONDS."""
+        self.alive = False
+        now = time.monotonic()
+        end, newcomers_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
+        self.close_idle()
+        running = {*self.serving, *self.sending}
+        while (now := time.monotonic()) < end and (
+            self.has_to_wait_for(running) or (self.has_newcomers() and now < newcomers_end)
+        ):
+            self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
+        self.set_accept_enabled(False)
+        # The last clients that connected still learn that the portal stops.
+        end = min(end, time.monotonic() + CUT_SECONDS)
+        while self.nr_conns > 0 and time.monotonic() < end:
+            self.turn(accept=False, seconds=POLL_SECONDS)
+
+    def has_to_wait_for(self, running: set[Any]) -> bool:
+        """Whether any of `running` still runs; if only this worker ends, whether anything runs, because new calls are
+        then served and not sent away."""
+        busy = {*self.serving, *self.sending}
+        return bool(busy & running if draining.has_begun() else busy)
+
+    def leave(self) -> None:
+        """Interrupt the calls that still run, see that they are recorded, and exit."""
+        from proxy.usage import record, tracing, writer  # needs Django set up
+
+        record.stop_running()
+        for connection in list(self.serving.values()):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for conn in [*self.waiting, *self.sending, *self.lingering]:
+            self.drop(conn)
+        end = time.monotonic() + CUT_SECONDS
+        while self.nr_conns > 0 and time.monotonic() < end:
+            self.turn(accept=False, seconds=POLL_SECONDS)
+        self.tpool.shutdown(wait=False)
+        self.poller.close()
+        self.method_queue.close()
+        for listener in self.sockets:
+            listener.close()
+        if not self.serving:
+            return
+        # Threads that wait for MLflow would keep this process alive until MLflow responds.
+        record.record_stopped()
+        writer.stop()
+        tracing.flush()
+        sys.stderr.flush()
+        os._exit(0)
