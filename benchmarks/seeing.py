@@ -42,8 +42,8 @@ def main() -> None:
 
 
 def measure() -> None:
-    from keys.credentials.authentication import LOOKUPS
     from keys.credentials.caller import Caller
+    from keys.credentials.lookup import LOOKUPS
     from keys.models import ApiKey, User
     from portal.http import access_log
     from portal.http.middleware import PASSAGE, REQUEST_ID, STARTED

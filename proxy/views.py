@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from revproxy.views import ProxyView
 
@@ -22,6 +22,7 @@ from keys import limits
 from keys.credentials import authentication, tokens
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
+from keys.database import DATABASE_ERRORS, database_required
 from keys.refusals import Refusal, invalid, unavailable
 from proxy import draining
 from proxy.answers import ERROR_CODES, refuse
@@ -173,12 +174,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         return response
 
     def claim(self, caller: Caller) -> None:
-        try:
+        with database_required("The portal cannot record the owner just now. Try again soon."):
             owner_actions.claim(caller=caller, permit=self.permit)
-        except (DatabaseError, InterfaceError) as error:
-            raise unavailable(
-                "database_unavailable", "The portal cannot write down whose this is just now. Try again soon."
-            ) from error
 
     def name_object(self, things: RequestObjects) -> None:
         """For the usage log, which names it in a refused call too."""
@@ -318,7 +315,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             content = messages.decode(answer.peek())
             self.passage.thing = named_objects.made(self.permit.match, content) or self.passage.thing
             owner_actions.settle(caller=caller, permit=self.permit, answer=content)
-        except (DatabaseError, InterfaceError, Refusal) as error:
+        except (*DATABASE_ERRORS, Refusal) as error:
             logger.exception("owner_not_recorded", extra={"request_id": self.passage.request_id})
             raise unavailable(
                 "owner_not_recorded",

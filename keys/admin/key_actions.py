@@ -25,6 +25,7 @@ from keys.admin.columns import RIGHTS, moment
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm, sentence
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address
+from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User
 from keys.rights import permissions
 
@@ -250,23 +251,22 @@ def find(request: HttpRequest) -> HttpResponse:
     return see_other(f"{reverse(LIST)}?{search.urlencode()}" if search.get("q") else reverse(LIST))
 
 
-@sensitive_variables("secret", "parameters", "found")
+@sensitive_variables("secret", "parameters")
 def to_key_of_secret(request: HttpRequest, parameters: Any) -> HttpResponse:
     """To the page of the key whose secret, present or previous, is in the search. It is looked up by its
     digest and not repeated in the answer."""
-    found = tokens.KEY_PATTERN.search(parameters["q"])
     try:
-        token = tokens.parse(found[0] if found else "")
+        secret = tokens.parse_first(parameters["q"])
     except tokens.InvalidToken as error:
         messages.warning(request, f"{sentence(error)} Search by its first or last four characters instead.")
         return see_other(reverse(LIST))
-    digests = tokens.digests(token, settings.KEY_PEPPERS)
-    key = ApiKey.objects.for_digests(digests).first()
-    if key is None:
+    match = find_key(secret)
+    if match is None:
         messages.warning(request, "No such key: it was not issued here.")
         return see_other(reverse(LIST))
+    key = match.key
     text = "This is the key whose secret you searched for."
-    if key.digest not in digests:
+    if match.is_previous:
         text = f"The secret that you searched for is this key's old one, which ends {moment(key.previous_ends_at)}."
     messages.info(request, f"{text} If it was found where it should not be, rotate or revoke the key.")
     return see_other(reverse("admin:keys_apikey_change", args=[key.pk]))

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -15,6 +14,7 @@ from django.views.decorators.http import require_POST
 
 from keys.admin.key_actions import may_see, offered
 from keys.credentials import tokens
+from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User
 from keys.models.querysets import users_matching
 from keys.rights import permissions
@@ -87,18 +87,17 @@ def found(request: HttpRequest, text: str) -> Iterator[Hit]:
             yield Hit(title=user.username, kind=kind, link=reverse("admin:keys_user_change", args=[user.pk]))
 
 
-@sensitive_variables("text", "match", "token")
+@sensitive_variables("text", "secret")
 def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
     """The key whose secret this is, and what this person may do with it."""
-    match = tokens.KEY_PATTERN.search(text)
-    if match is None or not may_see(request):
+    if not may_see(request):
         return
     try:
-        token = tokens.parse(match[0])
+        secret = tokens.parse_first(text)
     except tokens.InvalidToken:
         return
-    digests = tokens.digests(token, settings.KEY_PEPPERS)
-    if key := ApiKey.objects.with_owner().for_digests(digests).first():
+    if match := find_key(secret):
+        key = match.key
         yield of_key(key)
         for name in offered(request, key):
             link = reverse(f"admin:keys_apikey_{name}", args=[key.pk])

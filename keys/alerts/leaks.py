@@ -8,14 +8,15 @@ import logging
 import time
 from typing import Any
 
-from django.conf import settings
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from keys import actions, alerts, limits
 from keys.actions.actor import Actor, Via
 from keys.credentials import tokens
 from keys.credentials.addresses import network_of
+from keys.credentials.lookup import find_keys
+from keys.database import DATABASE_ERRORS
 from keys.models import ApiKey, KeyEvent
 from keys.models.alerts import Alert
 from keys.refusals import Refusal, invalid
@@ -52,11 +53,8 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
             "Send the whole key, as you found it.",
         )
     actor = Actor(user=None, address=address or None, via=Via.PORTAL)
-    digests = [digest for token in found for digest in tokens.digests(token, settings.KEY_PEPPERS)]
-    for key in ApiKey.objects.with_owner().for_digests(digests):
-        is_old = key.digest not in digests and (
-            key.previous_ends_at is None or key.previous_ends_at <= timezone.now()
-        )
+    for key, is_previous in find_keys(found):
+        is_old = is_previous and (key.previous_ends_at is None or key.previous_ends_at <= timezone.now())
         try:
             if not is_old:
                 shut(key, where=where, actor=actor)
@@ -136,5 +134,5 @@ def sound(key: ApiKey, *, address: str, client: str) -> None:
                 alert = told.select_for_update().get(occasion=occasion)
                 alert.detail["calls"] += 1
                 alert.save(update_fields=["detail"])
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         logger.exception("canary_not_written_down", extra={"key_id": key.public_id})

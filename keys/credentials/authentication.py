@@ -8,25 +8,21 @@ from typing import NoReturn
 from urllib.parse import unquote_plus
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
-from prometheus_client import Counter
 
-from keys.credentials import cache, tokens
+from keys.credentials import tokens
 from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
+from keys.credentials.lookup import KeyMatch, find_cached_key
+from keys.database import database_required
 from keys.models import ApiKey
-from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
+from keys.refusals import Refusal, forbidden, invalid, unauthenticated
 
 HOW_TO_SEND_A_KEY = (
     "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
 )
 # Names under which people put keys into addresses.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
-
-LOOKUPS = Counter(
-    "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
-)
 
 
 def authenticate(meta: Mapping[str, str]) -> Caller:
@@ -143,28 +139,14 @@ def parse_credential(text: str) -> tokens.Token:
         raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
 
 
-def find(token: tokens.Token) -> tuple[ApiKey, bool]:
-    """The key, and whether `token` is its secret from before the last rotation. An unknown key and a wrong
-    secret look the same."""
-    digests = tokens.digests(token, settings.KEY_PEPPERS)
-    outcome = "hit"
-
-    def fetch() -> ApiKey | None:
-        nonlocal outcome
-        outcome = "miss"
-        return ApiKey.objects.with_owner().for_digests(digests).first()
-
-    try:
-        key = cache.keys.get(digests[0], fetch)
-    except (DatabaseError, InterfaceError) as error:
-        raise unavailable(
-            "database_unavailable", "The portal cannot check API keys just now. Try again in a few seconds."
-        ) from error
-    finally:
-        LOOKUPS.labels(outcome).inc()
-    if key is None:
+def find(token: tokens.Token) -> KeyMatch:
+    """The key with this secret. Raises Refusal: 401 with the same message for an unknown key and a wrong secret,
+    503 if PostgreSQL is needed and unavailable."""
+    with database_required("The portal cannot check API keys just now. Try again in a few seconds."):
+        match = find_cached_key(token)
+    if match is None:
         raise unknown_key()
-    return key, key.digest not in digests
+    return match
 
 
 def unknown_key() -> Refusal:

@@ -95,6 +95,12 @@ def parse(text: str) -> Token:
     return Token(secret=text, environment=match[1])
 
 
+def parse_first(text: str) -> Token:
+    """The first key in a longer text. Raises InvalidToken."""
+    match = KEY_PATTERN.search(text)
+    return parse(match[0] if match else "")
+
+
 def hide(text: str) -> str:
     """`text` with everything that looks like a key replaced: people paste keys into paths and client names.
 

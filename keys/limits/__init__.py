@@ -16,11 +16,12 @@ from functools import cache
 from typing import NamedTuple
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 from django.db.models import F, Q, Sum
 from django.utils import timezone
 
 from keys.credentials.caller import Caller
+from keys.database import DATABASE_ERRORS
 from keys.formatting import sizes
 from keys.limits.counters import Away, Counters
 from keys.limits.windows import Reading
@@ -156,7 +157,7 @@ def seed(key: ApiKey, month: str) -> None:
     """Begin to count a key's month; from nothing if PostgreSQL is away, until `refresh` knows better."""
     try:
         calls, size = month_so_far([key.pk])[key.pk]
-    except (DatabaseError, InterfaceError, KeyError) as error:
+    except (*DATABASE_ERRORS, KeyError) as error:
         logger.warning("month_not_known", extra={"key_id": key.public_id, "error": type(error).__name__})
         calls = size = 0
     counters().raise_to(month, calls, size)
@@ -186,7 +187,7 @@ class Refresher(threading.Thread):
             time.sleep(REFRESH_SECONDS)
             try:
                 refresh()
-            except (DatabaseError, InterfaceError) as error:
+            except DATABASE_ERRORS as error:
                 logger.warning("months_not_refreshed", extra={"error": type(error).__name__})
             finally:
                 connection.close()

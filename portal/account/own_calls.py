@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -11,6 +10,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from keys.admin.key_actions import from_address, sent
 from keys.credentials import tokens
+from keys.credentials.lookup import find_key
 from keys.models import ApiKey
 from keys.rights.scopes import in_words
 from portal.account.forms import LookUpForm
@@ -99,16 +99,15 @@ def find(request: HttpRequest) -> HttpResponse:
     return page(request, "find.html", form=form)
 
 
-@sensitive_variables("pasted", "token", "found")
+@sensitive_variables("pasted", "secret")
 def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
     """The holder's own key whose secret this is."""
-    found = tokens.KEY_PATTERN.search(pasted)
     try:
-        token = tokens.parse(found[0] if found else "")
+        secret = tokens.parse_first(pasted)
     except tokens.InvalidToken:
         return None
-    digests = tokens.digests(token, settings.KEY_PEPPERS)
-    return ApiKey.objects.for_digests(digests).filter(owner=holder(request)).first()
+    match = find_key(secret)
+    return match.key if match and match.key.owner == holder(request) else None
 
 
 @login_required

@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from keys import limits
+from keys.database import DATABASE_ERRORS
 from keys.refusals import Refusal
 from proxy import draining
 from proxy.upstream import client
@@ -30,7 +31,7 @@ def postgresql() -> Check:
     started = time.perf_counter()
     try:
         pending = pending_migrations()
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         return check(started, problem="PostgreSQL cannot be reached")
     return check(started, problem=f"{pending} migrations are pending" if pending else "")
 

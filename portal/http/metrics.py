@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -19,6 +18,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from keys.alerts import outbox
 from keys.credentials.addresses import client_address
+from keys.database import DATABASE_ERRORS
 from keys.refusals import forbidden
 from portal.http.metric_files import locked
 from proxy.answers import refuse
@@ -80,7 +80,7 @@ class State:
         )
         try:
             pending, alerts = Registration.objects.pending().count(), outbox.state()
-        except (DatabaseError, InterfaceError):
+        except DATABASE_ERRORS:
             yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=0)
             return
         yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=1)

@@ -9,13 +9,14 @@ import logging
 import secrets
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from keys.credentials import tokens
 from keys.credentials.caller import Caller
+from keys.database import DATABASE_ERRORS, database_required
 from keys.models import User
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal
 from proxy.models import Registration, chain
 from proxy.policy import name_locks
 from proxy.policy.permissions import Permit
@@ -91,15 +92,16 @@ def own_request_id() -> str:
 
 def opened(row: Registration) -> Registration:
     row.at = timezone.now()
-    try:
-        insert(row)
-    except (DatabaseError, InterfaceError) as error:
-        logger.exception("ledger_unavailable", extra={"request_id": row.request_id})
-        raise unavailable(
-            "ledger_unavailable",
-            f"The portal cannot write its ledger just now, and without that nothing changes in the registry: "
-            f"{row.operation} was not sent to MLflow. Try again soon.",
-        ) from error
+    message = (
+        f"The portal cannot write its ledger just now, and without that nothing changes in the registry: "
+        f"{row.operation} was not sent to MLflow. Try again soon."
+    )
+    with database_required(message, reason="ledger_unavailable"):
+        try:
+            insert(row)
+        except DATABASE_ERRORS:
+            logger.exception("ledger_unavailable", extra={"request_id": row.request_id})
+            raise
     return row
 
 
@@ -198,7 +200,7 @@ def complete(row: Registration | None, answer: Answer) -> None:
     outcome = Outcome.DONE if done else Outcome.REFUSED
     try:
         close(row, outcome=outcome, status=answer.status, **facts)
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         logger.exception("ledger_not_completed", extra=about(row))
 
 
@@ -208,7 +210,7 @@ def not_sent(row: Registration | None, refusal: Refusal) -> None:
         return
     try:
         close(row, outcome=Outcome.NOT_DONE, reason=refusal.reason)
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         logger.exception("ledger_not_completed", extra=about(row))
 
 

@@ -5,11 +5,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.conf import settings
 from django.http import QueryDict
 from django.utils import timezone
 
 from keys.credentials import tokens
+from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User
 from proxy.ledger import writer
 from proxy.models import Registration, RegistrationQuerySet
@@ -232,5 +232,5 @@ def id_of(secret: str) -> str:
         token = tokens.parse(secret)
     except tokens.InvalidToken:
         return f"{secret[:12]}…"
-    key = ApiKey.objects.for_digests(tokens.digests(token, settings.KEY_PEPPERS)).first()
-    return key.public_id if key else f"{token.prefix}…{token.last4}"
+    match = find_key(token)
+    return match.key.public_id if match else f"{token.prefix}…{token.last4}"

@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import resolve_url
 
 from keys.credentials.addresses import is_within
 from keys.credentials.authentication import refuse_key_in_query
 from keys.credentials.caller import Caller
+from keys.database import database_required
 from keys.models import ApiKey, User
-from keys.refusals import Refusal, forbidden, invalid, unauthenticated, unavailable
+from keys.refusals import Refusal, forbidden, invalid, unauthenticated
 from proxy.policy import permissions
 from proxy.policy.permissions import Attempt, Permit, TraceProbe
 from proxy.request.headers import carries_key, is_browser
@@ -124,13 +124,8 @@ def is_visit(request: HttpRequest) -> bool:
 
 
 def user_of(request: HttpRequest) -> User | None:
-    try:
+    with database_required("The portal cannot look up your session just now. Try again in a few seconds."):
         return request.user if request.user.is_authenticated else None
-    except (DatabaseError, InterfaceError) as error:
-        raise unavailable(
-            "database_unavailable",
-            "The portal cannot look up your session just now. Try again in a few seconds.",
-        ) from error
 
 
 def authenticate(request: HttpRequest) -> Caller:
@@ -216,7 +211,7 @@ def candidates(user: User, operation: Operation, address: str) -> Iterator[Calle
         yield Caller.by_session(user)
         return
     tried = set()
-    try:
+    with database_required("The portal cannot look up your rights just now. Try again in a few seconds."):
         keys = list(
             ApiKey.objects.active().filter(
                 owner=user,
@@ -225,11 +220,6 @@ def candidates(user: User, operation: Operation, address: str) -> Iterator[Calle
                 scopes__contains=list(operation.scopes),
             )
         )
-    except (DatabaseError, InterfaceError) as error:
-        raise unavailable(
-            "database_unavailable",
-            "The portal cannot look up your rights just now. Try again in a few seconds.",
-        ) from error
     for key in keys:
         patterns = tuple(key.patterns)
         if patterns not in tried and (not key.networks or is_within(address, key.networks)):

@@ -12,9 +12,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 
 from keys.credentials.caller import Caller
+from keys.database import DATABASE_ERRORS, database_required
 from keys.refusals import unavailable
 from proxy.policy import ownership
 from proxy.policy.permissions import Permit
@@ -71,14 +72,13 @@ def number(environment: str, name: str) -> int:
 
 
 def take(lock: int) -> None:
-    try:
-        is_taken = wait_for(lock)
-    except (DatabaseError, InterfaceError) as error:
-        logger.warning("turn_not_taken", exc_info=error, extra={"error": type(error).__name__})
-        discard()
-        raise unavailable(
-            "database_unavailable", "The registry cannot be written just now. Try again in a few seconds."
-        ) from error
+    with database_required("The registry cannot be written just now. Try again in a few seconds."):
+        try:
+            is_taken = wait_for(lock)
+        except DATABASE_ERRORS as error:
+            logger.warning("turn_not_taken", exc_info=error, extra={"error": type(error).__name__})
+            discard()
+            raise
     if not is_taken:
         raise unavailable(
             "model_busy", "Other calls are writing this model just now. Try again in a few seconds."
@@ -134,5 +134,5 @@ def give_back(locks: Sequence[int]) -> None:
         with connection.cursor() as cursor:
             for lock in locks:
                 cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SPACE, lock])
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         discard()

@@ -8,11 +8,11 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
 
 from keys.credentials import cache
 from keys.credentials.caller import Caller
-from keys.refusals import Refusal, forbidden, invalid, unavailable
+from keys.database import database_required
+from keys.refusals import Refusal, forbidden, invalid
 from proxy.models import Owner
 from proxy.request import artifact_paths
 from proxy.request.messages import CANONICAL_INTEGER, Json, values
@@ -49,28 +49,20 @@ def owner_of(environment: str, thing: ObjectRef) -> Owner | None:
     def fetch() -> Owner | None:
         return Owner.objects.of(environment, thing.kind, thing.name).first()
 
-    try:
+    with database_required(f"The portal cannot look up the owner of {thing} just now. Try again soon."):
         return remembered.get(remembered_as(environment, thing), fetch)
-    except (DatabaseError, InterfaceError) as error:
-        raise unavailable(
-            "database_unavailable", f"The portal cannot look up whose {thing} is just now. Try again soon."
-        ) from error
 
 
 def owners_of(environment: str, things: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
     """The rows of those that have one, in one query for each kind. Raises Refusal (503)."""
     found: dict[ObjectRef, Owner] = {}
-    try:
+    with database_required("The portal cannot look up the owners just now. Try again soon."):
         for kind in {thing.kind for thing in things}:
             names = [thing.name for thing in things if thing.kind == kind]
             rows = Owner.objects.filter(environment=environment, kind=kind, name__in=names).select_related(
                 "user"
             )
             found |= {ObjectRef(kind=kind, name=row.name): row for row in rows}
-    except (DatabaseError, InterfaceError) as error:
-        raise unavailable(
-            "database_unavailable", "The portal cannot look up whose this is just now. Try again soon."
-        ) from error
     return found
 
 
