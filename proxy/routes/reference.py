@@ -6,9 +6,12 @@ from proxy.routes.operations import ObjectField, Operation
 
 HEAD = """# MLflow's routes
 
-Made by `manage.py mlflow_table --write` from `proxy/routes/served.py` and `proxy/routes/refused.py`; a test compares.
-Where MLflow serves a route under `/api/` and `/ajax-api/`, the first stands here and both are served.
-What is not in this table is refused with 404 `ENDPOINT_NOT_FOUND`.
+The portal refuses every route that is not in these tables, with 404 `ENDPOINT_NOT_FOUND`. If MLflow serves a route
+under both `/api/` and `/ajax-api/`, the table lists the first, and the portal serves both. A route needs all of its
+scopes. "Acts on" lists the objects that the key's user must own. For "in", the experiment must belong to the user
+or be shared; "new" is what the route creates.
+
+`manage.py mlflow_table --write` generates this page from `proxy/routes/served.py` and `proxy/routes/refused.py`.
 """
 
 
@@ -21,13 +24,13 @@ def format_page(operations: Sequence[Operation]) -> str:
     lines += [format_row(operation) for operation in served]
     lines += [
         "",
-        f"## MLflow's own pages: {len(pages)} routes, for signed-in browsers below `/mlflow/` alone",
+        f"## MLflow's own pages: {len(pages)} routes, only for signed-in browsers below `/mlflow/`",
         "",
     ]
     lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
     lines += [format_row(operation) for operation in pages]
     lines += ["", f"## Closed to everybody: {len(refused)} routes", ""]
-    lines += ["| method and path | because |", "|---|---|"]
+    lines += ["| method and path | reason |", "|---|---|"]
     lines += [f"| `{operation.method} {operation.path}` | {operation.refused} |" for operation in refused]
     return "\n".join(lines) + "\n"
 
