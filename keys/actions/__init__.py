@@ -17,12 +17,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.actions.actor import COMMAND, Actor
+from keys.actions.overlaps import OVERLAPS as OVERLAPS
 from keys.credentials import tokens
 from keys.models import LIMITS, ApiKey, KeyEvent, User
 from keys.rights import grants
 from keys.rights.scopes import DEFAULT_PRESET, parse
 
-OVERLAPS = {"now": 0, "1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}  # seconds
 RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")
 HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp"})  # Unicode's categories: control, format, line and paragraph
 JOINERS = "\u200c\u200d"  # which are part of words and signs in many scripts
@@ -185,7 +185,7 @@ def rotate(
     keep = overlap != "now"
     key.previous_digest = key.digest if keep else None
     key.previous_prefix, key.previous_last4 = (key.prefix, key.last4) if keep else ("", "")
-    key.previous_ends_at = now + datetime.timedelta(seconds=OVERLAPS[overlap]) if keep else None
+    key.previous_ends_at = now + OVERLAPS[overlap].length if keep else None
     key.previous_used_at, key.previous_used_address = (
         (key.last_used_at, key.last_used_address) if keep else (None, None)
     )

@@ -9,40 +9,17 @@ from django.db import models
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from keys.formatting import sizes
 from keys.formatting.moments import moment as moment  # other pages have it from here
+from keys.lists.colours import STATE_COLOURS
+from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import ACTS, IN_WORDS, preset_of
 from keys.templatetags.moments import when
-
-STATE_COLOURS = {
-    "active": "success",
-    "rotating": "info",
-    "paused": "warning",
-    "expired": "warning",
-    "revoked": "danger",
-}
-RIGHTS = {
-    "scopes": "Scopes",
-    "networks": "Networks",
-    "patterns": "Model names",
-    "any_owner": "Any owner",
-    "requests_per_minute": "Calls a minute",
-    "monthly_requests": "Calls a month",
-    "monthly_bytes": "Bytes a month",
-    "expires_at": "Expires",
-    "name": "Name",
-    "purpose": "Purpose",
-    "is_canary": "Canary",
-}
-OVERLAPS = {"now": "at once", "1h": "after 1 hour", "24h": "after 24 hours", "7d": "after 7 days"}
-OVERLAPS["30d"] = "after 30 days"
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
@@ -98,47 +75,6 @@ def scopes_title(scopes: list[str]) -> str:
     return text[:1].upper() + text[1:]
 
 
-def right(name: str, value: object) -> str:
-    """A right as an event keeps it, in words."""
-    match name, value:
-        case "scopes", list():
-            preset = preset_of(value)
-            return preset.value.capitalize() if preset else ", ".join(value)
-        case "networks" | "patterns", list():
-            return ", ".join(value) or "any"
-        case "any_owner" | "is_canary", _:
-            return "yes" if value else "no"
-        case "monthly_bytes", int():
-            return sizes.in_words(value)
-        case "requests_per_minute" | "monthly_requests", int():
-            return f"{value:,}"
-        case "requests_per_minute", _:
-            return "the default"
-        case "monthly_requests" | "monthly_bytes", _:
-            return "no limit"
-        case "expires_at", _:
-            return moment(parse_datetime(str(value)) if value else None, otherwise="never")
-    return f"“{value}”" if value else "none"
-
-
-def happening(event: KeyEvent) -> list[str]:
-    """What an event says beside its kind: rights given, changed from what to what, the reason."""
-    detail = event.detail
-    match event.kind:
-        case KeyEvent.Kind.ISSUED:
-            return [f"{RIGHTS[name]}: {right(name, detail[name])}" for name in RIGHTS if detail.get(name)]
-        case KeyEvent.Kind.CHANGED:
-            before, after = detail.get("before", {}), detail.get("after", {})
-            return [
-                f"{RIGHTS[name]}: {right(name, before.get(name))} → {right(name, after[name])}"
-                for name in RIGHTS
-                if name in after
-            ]
-        case KeyEvent.Kind.ROTATED:
-            return [f"The old secret ends {OVERLAPS.get(detail.get('overlap', ''), 'then')}"]
-    return [detail["reason"]] if detail.get("reason") else []
-
-
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]
     extra = 0
     can_delete = False
@@ -177,11 +113,11 @@ class KeyEventInline(ReadOnlyInline):
 
     @admin.display(description="Details")
     def details(self, event: KeyEvent) -> str:
-        return lines(happening(event)) or "-"
+        return lines(describe_event(event)) or "-"
 
     @admin.display(description="Who")
     def who(self, event: KeyEvent) -> str:
-        return event.actor.username if event.actor else "command line"
+        return describe_actor(event)
 
 
 class ApiKeyInline(ReadOnlyInline):

@@ -11,39 +11,18 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
-from keys.admin.columns import badge, happening, lines
+from keys.admin.columns import badge, lines
 from keys.admin.filters import OnlyItsFilters
-from keys.formatting import csv_export
+from keys.admin.list_export import export_path
 from keys.formatting.moments import exactly
+from keys.lists.colours import EVENT_COLOURS
+from keys.lists.columns import ADMIN_LOG_COLUMNS, EVENT_COLUMNS, describe_entry
+from keys.lists.event_words import describe_actor, describe_event
 from keys.models import KeyEvent
+from keys.models.querysets import KeyEventQuerySet
 from keys.rights.permissions import VIEW_KEY_EVENT
 
-COLOURS = {
-    "Issued": "success",
-    "Changed": "info",
-    "Paused": "warning",
-    "Resumed": "success",
-    "Rotated": "info",
-    "Revoked": "danger",
-}
-# Of the files.
-COLUMNS: csv_export.Columns = {
-    "at": lambda event: event.at.isoformat(timespec="seconds"),
-    "what": lambda event: event.kind,
-    "key_id": lambda event: event.key.public_id,
-    "key": lambda event: event.key.name,
-    "owner": lambda event: event.key.owner.username,
-    "who": lambda event: event.actor.username if event.actor else "",
-    "address": lambda event: event.address,
-    "details": lambda event: "; ".join(happening(event)),
-}
-LOG_COLUMNS: csv_export.Columns = {
-    "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
-    "who": lambda entry: entry.user.get_username(),
-    "about": lambda entry: entry.object_repr,
-    "kind": lambda entry: entry.content_type.name if entry.content_type else "",
-    "details": lambda entry: entry.get_change_message() or entry.get_action_flag_display(),
-}
+COLOURS = {kind.label: EVENT_COLOURS[kind.value] for kind in KeyEvent.Kind}
 
 
 class WhoFilter(TextFilter):  # type: ignore[misc]
@@ -81,6 +60,11 @@ class KeyEventAdmin(OnlyItsFilters):
     def get_queryset(self, request: HttpRequest) -> QuerySet[KeyEvent]:
         return KeyEvent.objects.with_people().order_by("-at", "-id")
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: KeyEventQuerySet, search_term: str
+    ) -> tuple[QuerySet[KeyEvent], bool]:
+        return queryset.matching(search_term), False
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -91,7 +75,7 @@ class KeyEventAdmin(OnlyItsFilters):
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        return [csv_export.export(self, "key-activity", COLUMNS), *super().get_urls()]
+        return [export_path(self, "key-activity", EVENT_COLUMNS), *super().get_urls()]
 
     @admin.display(description="Time (UTC)")
     def time(self, event: KeyEvent) -> str:
@@ -112,11 +96,13 @@ class KeyEventAdmin(OnlyItsFilters):
 
     @admin.display(description="Who did it")
     def who(self, event: KeyEvent) -> str:
-        return event.actor.username if event.actor else "command line"
+        return describe_actor(event)
 
     @admin.display(description="Details")
     def details(self, event: KeyEvent) -> str:
-        return format_html("<div>{}</div>", lines(happening(event)) or "-")  # one thing, on narrow screens
+        return format_html(
+            "<div>{}</div>", lines(describe_event(event)) or "-"
+        )  # one thing, on narrow screens
 
 
 @admin.register(LogEntry)
@@ -139,7 +125,7 @@ class LogEntryAdmin(OnlyItsFilters):
     fields = readonly_fields = list_display
 
     def get_urls(self) -> list[URLPattern]:
-        return [csv_export.export(self, "admin-log", LOG_COLUMNS), *super().get_urls()]
+        return [export_path(self, "admin-log", ADMIN_LOG_COLUMNS), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -181,4 +167,4 @@ class LogEntryAdmin(OnlyItsFilters):
 
     @admin.display(description="Details")
     def details(self, entry: LogEntry) -> str:
-        return entry.get_change_message() or entry.get_action_flag_display()
+        return describe_entry(entry)

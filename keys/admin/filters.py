@@ -55,9 +55,9 @@ class OwnerFilter(TextFilter):  # type: ignore[misc]
     title = "owner"
     parameter_name = "owner_name"
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+    def queryset(self, request: HttpRequest, queryset: ApiKeyQuerySet) -> QuerySet[ApiKey]:
         text = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(owner__username__icontains=text) if text else queryset
+        return queryset.owned_by_similar(text) if text else queryset
 
 
 class ExpiringFilter(admin.SimpleListFilter):

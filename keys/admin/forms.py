@@ -18,6 +18,7 @@ from unfold.widgets import (
 )
 
 from keys import actions
+from keys.actions.overlaps import OVERLAPS
 from keys.admin.form_fields import MACHINE_TEXT, LinesField, ManyChoicesSelect
 from keys.formatting import sizes
 from keys.models import LIMITS, ApiKey, User
@@ -32,13 +33,7 @@ PRESETS = [
 ]
 SCOPES = [(f"{thing}:{act}", verb) for thing in IN_WORDS for act, verb in ACTS.items()]
 SCOPES += [(scope.value, words) for scope, words in PORTAL_IN_WORDS.items()]
-OVERLAPS = [
-    ("now", "Now: the old secret stops at once"),
-    ("1h", "In 1 hour"),
-    ("24h", "In 24 hours"),
-    ("7d", "In 7 days"),
-    ("30d", "In 30 days"),
-]
+OVERLAP_CHOICES = [(overlap.name, overlap.label) for overlap in OVERLAPS.values()]
 
 
 def new_form_id() -> str:
@@ -326,7 +321,7 @@ class ResumeForm(forms.Form):
 class RotateForm(forms.Form):
     overlap = forms.ChoiceField(
         label="The old secret ends",
-        choices=OVERLAPS,
+        choices=OVERLAP_CHOICES,
         initial="24h",
         widget=UnfoldAdminSelectWidget(attrs={"autofocus": True}),
         help_text="Until then both secrets work, and the key's page shows who still uses the old one.",
@@ -338,7 +333,7 @@ class RotateForm(forms.Form):
         if key.previous_ends_at and key.previous_ends_at > timezone.now():
             # Only shown so: the form that began this overlap may be sent again, and is answered then.
             overlap = self.fields["overlap"]
-            overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=OVERLAPS[:1])
+            overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=OVERLAP_CHOICES[:1])
             overlap.initial = "now"
             overlap.help_text = (
                 "An earlier rotation's old secret still works. Rotating again ends it and the present secret."

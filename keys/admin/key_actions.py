@@ -21,11 +21,12 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from keys import actions
 from keys.actions.actor import Actor, Via
 from keys.admin import key_usage
-from keys.admin.columns import RIGHTS, moment
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm, sentence
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address
 from keys.credentials.lookup import find_key
+from keys.formatting.moments import moment
+from keys.lists.event_words import RIGHTS
 from keys.models import ApiKey, User
 from keys.rights import permissions
 

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from keys import limits
 from keys.admin import key_actions
-from keys.admin.columns import happening
 from keys.formatting import sizes
+from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
 from keys.rights import permissions
 
@@ -45,9 +45,9 @@ def told(event: KeyEvent) -> dict[str, Any]:
         "what": event.get_kind_display(),
         "kind": event.kind,
         "at": event.at,
-        "who": event.actor.username if event.actor else "command line",
+        "who": describe_actor(event),
         "address": event.address,
-        "details": happening(event),
+        "details": describe_event(event),
     }
 
 

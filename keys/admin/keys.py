@@ -14,7 +14,6 @@ from django.utils.html import format_html
 
 from keys.admin import key_actions, key_page
 from keys.admin.columns import (
-    STATE_COLOURS,
     badge,
     codes,
     lines,
@@ -25,37 +24,13 @@ from keys.admin.columns import (
     use,
 )
 from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
+from keys.admin.list_export import export_path
 from keys.credentials import tokens
-from keys.formatting import csv_export
+from keys.lists.colours import STATE_COLOURS
+from keys.lists.columns import KEY_COLUMNS
 from keys.models import ApiKey, KeyEvent
 from keys.models.querysets import ApiKeyQuerySet
 from keys.rights.scopes import in_words
-
-# Of the list as a file. `key`: masked, as everywhere.
-COLUMNS: csv_export.Columns = {
-    "id": lambda key: key.public_id,
-    "name": lambda key: key.name,
-    "key": lambda key: key.masked,
-    "owner": lambda key: key.owner.username,
-    "owner_id": lambda key: key.owner.public_id,
-    "state": lambda key: key.state,
-    "environment": lambda key: key.environment,
-    "scopes": lambda key: " ".join(key.scopes),
-    "any_owner": lambda key: key.any_owner,
-    "networks": lambda key: " ".join(key.networks),
-    "patterns": lambda key: " ".join(key.patterns),
-    "requests_per_minute": lambda key: key.requests_per_minute,
-    "monthly_requests": lambda key: key.monthly_requests,
-    "monthly_bytes": lambda key: key.monthly_bytes,
-    "purpose": lambda key: key.purpose,
-    "created_at": lambda key: key.created_at,
-    "created_by": lambda key: key.created_by.username if key.created_by else "",
-    "expires_at": lambda key: key.expires_at,
-    "last_used_at": lambda key: key.used_at,
-    "paused_at": lambda key: key.paused_at,
-    "revoked_at": lambda key: key.revoked_at,
-    "revoked_reason": lambda key: key.revoked_reason,
-}
 
 
 @admin.register(ApiKey)
@@ -103,7 +78,7 @@ class ApiKeyAdmin(OnlyItsFilters):
         return [
             path("", self.list_view, name="keys_apikey_changelist"),
             path("find/", wrap(key_actions.find), name="keys_apikey_find"),
-            csv_export.export(self, "keys", COLUMNS),
+            export_path(self, "keys", KEY_COLUMNS),
             *own,
             *super().get_urls(),
         ]

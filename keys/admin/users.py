@@ -21,33 +21,16 @@ from keys.admin import invitation_pages, user_actions
 from keys.admin.columns import ApiKeyInline, badge, timed
 from keys.admin.filters import OnlyItsFilters
 from keys.admin.key_page import chart
-from keys.formatting import csv_export
+from keys.admin.list_export import export_path
+from keys.lists.columns import USER_COLUMNS, role_of
 from keys.models import ApiKey, User
+from keys.models.querysets import users_matching
 from keys.rights import groups, permissions
 
 admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
     admin.site.unregister(_model)  # django-allauth's: people look after their own on the account pages
 RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
-# Of the list as a file.
-COLUMNS: csv_export.Columns = {
-    "username": lambda user: user.username,
-    "id": lambda user: user.public_id,
-    "email": lambda user: user.email,
-    "account": lambda user: "active" if user.is_active else "deactivated",
-    "role": lambda user: role(user),
-    "groups": lambda user: "; ".join(sorted(group.name for group in user.groups.all())),
-    "permissions": lambda user: " ".join(sorted(each.codename for each in user.user_permissions.all())),
-    "keys": lambda user: user.keys_held,
-    "created_at": lambda user: user.date_joined,
-    "last_sign_in": lambda user: user.last_login,
-}
-
-
-def role(user: User) -> str:
-    if user.is_superuser:
-        return "superuser"
-    return "staff" if user.is_staff else "key holder"
 
 
 class GroupsField(forms.ModelMultipleChoiceField):
@@ -116,13 +99,18 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
         users = cast("models.QuerySet[User]", super().get_queryset(request))
         return users.annotate(keys_held=Coalesce(models.Subquery(count), 0))
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: "models.QuerySet[User]", search_term: str
+    ) -> "tuple[models.QuerySet[User], bool]":
+        return queryset.filter(users_matching(search_term)), False
+
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view
         own = [
             path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
             for name, view in (user_actions.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
-        export = csv_export.export(self, "users", COLUMNS, "groups", "user_permissions")
+        export = export_path(self, "users", USER_COLUMNS, "groups", "user_permissions")
         return [export, *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -208,7 +196,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
 
     @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
     def role(self, user: User) -> str:
-        return role(user)
+        return role_of(user)
 
     @admin.display(description="Last sign-in", ordering="last_login")
     def last_sign_in(self, user: User) -> str:

@@ -1,6 +1,5 @@
 """What administrators did to users, and to what users own: Django's own log, as the admin pages show it."""
 
-import django_filters
 from django.contrib.admin.models import LogEntry
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -9,14 +8,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import sees
-from keys.api.pages import TimeFilter
+from keys.lists.columns import describe_entry
+from keys.lists.filters import AdminLogFilters
 from keys.rights.permissions import VIEW_KEY_EVENT
-
-
-class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]
-    actor = django_filters.CharFilter(field_name="user__username", label="Who did it.")
-    since = TimeFilter(field_name="action_time", lookup_expr="gte", label="From then on.")
-    until = TimeFilter(field_name="action_time", lookup_expr="lt", label="Before then.")
 
 
 class AdminLogSerializer(serializers.Serializer[LogEntry]):
@@ -29,7 +23,7 @@ class AdminLogSerializer(serializers.Serializer[LogEntry]):
     details = serializers.SerializerMethodField()
 
     def get_details(self, entry: LogEntry) -> str:
-        return entry.get_change_message() or entry.get_action_flag_display()
+        return describe_entry(entry)
 
 
 class AdminLog(GenericAPIView[LogEntry]):

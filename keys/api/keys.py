@@ -4,7 +4,6 @@ import datetime
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import django_filters
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
@@ -21,10 +20,10 @@ from keys.actions.actor import Actor
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, does, is_over_all, not_permitted, sees, within
 from keys.api.once import IDEMPOTENCY, once
-from keys.api.pages import Pages, TimeFilter
+from keys.api.pages import Pages
 from keys.api.problems import bad_value
+from keys.lists.filters import EventFilters, KeyFilters
 from keys.models import ApiKey, KeyEvent, User
-from keys.models.querysets import ApiKeyQuerySet
 from keys.refusals import Refusal
 from keys.rights import permissions
 from keys.rights.scopes import preset_of
@@ -38,32 +37,6 @@ IF_MATCH = OpenApiParameter(
 
 def owned(user: User) -> Q:
     return Q(owner=user)
-
-
-class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
-    user = django_filters.CharFilter(method="of_user", label="Its owner's name or id.")
-    state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="in_state")
-    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
-    q = django_filters.CharFilter(method="found", label="Part of name, owner, id, or a masked key.")
-    expires_before = TimeFilter(method="expiring", label="Works now, and expires by then.")
-    unused_since = TimeFilter(
-        method="unused", label="Works, is older than that, and was not used from then on."
-    )
-
-    def of_user(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
-        return keys.filter(Q(owner__username=value) | Q(owner__public_id=value))
-
-    def in_state(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
-        return keys.in_state(value)
-
-    def found(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
-        return keys.matching(value)
-
-    def expiring(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
-        return keys.expiring_before(value)
-
-    def unused(self, keys: ApiKeyQuerySet, name: str, value: Any) -> ApiKeyQuerySet:
-        return keys.unused(value)
 
 
 class Keys(GenericAPIView[ApiKey]):
@@ -296,22 +269,6 @@ class Events(GenericAPIView[KeyEvent]):
         key = one_of(within(self, ApiKey.objects.all(), owned), key_id)
         page = self.paginate_queryset(self.get_queryset().filter(key=key))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
-
-class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
-    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
-    kind = django_filters.ChoiceFilter(choices=KeyEvent.Kind.choices)
-    actor = django_filters.CharFilter(field_name="actor__username", label="Who did it.")
-    since = TimeFilter(field_name="at", lookup_expr="gte", label="From then on.")
-    until = TimeFilter(field_name="at", lookup_expr="lt", label="Before then.")
-    q = django_filters.CharFilter(method="found", label="Part of the key's name, id or owner.")
-
-    def found(self, events: QuerySet[KeyEvent], name: str, value: str) -> QuerySet[KeyEvent]:
-        return events.filter(
-            Q(key__name__icontains=value)
-            | Q(key__public_id__icontains=value)
-            | Q(key__owner__username__icontains=value)
-        )
 
 
 class Activity(GenericAPIView[KeyEvent]):

@@ -1,16 +1,11 @@
 """Lists: filters that are all known, and pages by keyset, so that the thousandth costs what the first does."""
 
-import datetime
 from collections.abc import Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-import django_filters
-from django import forms
-from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django_filters import rest_framework as filters
-from django_filters.fields import IsoDateTimeField
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,38 +28,6 @@ class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
         refuse_unknown(request, known)
         rows: QuerySet[Any] = super().filter_queryset(request, queryset, view)
         return rows
-
-
-class UtcField(IsoDateTimeField):  # type: ignore[misc]
-    """Offsets such as -19:33 are within Python's bounds and beyond PostgreSQL's."""
-
-    def to_python(self, value: Any) -> datetime.datetime | None:
-        try:
-            at: datetime.datetime | None = super().to_python(value)
-            return at.astimezone(datetime.UTC) if at else None
-        except OverflowError:
-            raise ValidationError("This is beyond the years 1 to 9999.") from None
-
-
-class TimeFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]
-    """A time in ISO 8601."""
-
-    field_class = UtcField
-
-
-class TrueOrFalse(forms.Field):
-    """`true` or `false`; the framework would take anything else for "either"."""
-
-    def to_python(self, value: Any) -> bool | None:
-        if value in self.empty_values:
-            return None
-        if value not in ("true", "false"):
-            raise ValidationError("Send true or false.")
-        return bool(value == "true")
-
-
-class TrueOrFalseFilter(django_filters.BooleanFilter):  # type: ignore[misc]
-    field_class = TrueOrFalse
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import django_filters
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q, QuerySet
@@ -20,13 +19,11 @@ from keys.admin.invitation_pages import mailed
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, does, key_of, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
-from keys.api.pages import TrueOrFalseFilter
 from keys.credentials import authentication
+from keys.lists.filters import UserFilters
 from keys.models import ApiKey, User
-from keys.models.querysets import users_matching
 from keys.refusals import Refusal, forbidden
 from keys.rights import permissions
-from keys.rights.groups import GROUPS
 from keys.rights.scopes import Scope
 
 
@@ -53,19 +50,6 @@ class Me(GenericAPIView[User]):
 
 def oneself(user: User) -> Q:
     return Q(pk=user.pk)
-
-
-class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
-    q = django_filters.CharFilter(method="found", label="Part of name, id or address.")
-    is_active = TrueOrFalseFilter()
-    is_staff = TrueOrFalseFilter()
-    is_superuser = TrueOrFalseFilter()
-    group = django_filters.ChoiceFilter(
-        field_name="groups__name", choices=[(name, name) for name in GROUPS], label="One of its groups."
-    )
-
-    def found(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
-        return users.filter(users_matching(value))
 
 
 class Users(GenericAPIView[User]):

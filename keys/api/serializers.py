@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework import serializers
 
 from keys import actions
+from keys.actions.overlaps import OVERLAPS
 from keys.formatting import durations
 from keys.models import ApiKey, KeyEvent, User
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
@@ -239,7 +240,7 @@ class NothingSerializer(StrictSerializer):
 
 class RotateSerializer(StrictSerializer):
     overlap = serializers.ChoiceField(
-        choices=list(actions.OVERLAPS), default="24h", help_text="How long the old secret still works."
+        choices=list(OVERLAPS), default="24h", help_text="How long the old secret still works."
     )
 
 

@@ -1,7 +1,7 @@
-"""The admin's lists as CSV, as their filters have them.
+"""Lists as CSV files.
 
-Streamed, newest first, in pages by keyset rather than by one cursor on the server: memory stays the same however
-many there are, and a slow reader holds no transaction open.
+Rows are streamed, newest first. They are read in pages by keyset, not by one cursor on the server: memory does not
+grow with the number of rows, and a slow reader holds no transaction open.
 """
 
 import csv
@@ -10,13 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from django.contrib.admin import ModelAdmin
-from django.contrib.admin.options import IncorrectLookupParameters
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.http import StreamingHttpResponse
 
 CHUNK = 1000  # rows read at a time
 
@@ -24,23 +19,6 @@ FORMULA = tuple("=+-@|\uff1d\uff0b\uff0d\uff20")  # with which a spreadsheet beg
 PARTED = re.compile(r"([;|]\s*)(?=[=+@-])")  # where one that takes these for the comma begins a cell
 
 Columns = dict[str, Callable[[Any], Any]]  # by name: of a row, the value
-
-
-def export(model_admin: "ModelAdmin[Any]", name: str, columns: Columns, *also: str) -> URLPattern:
-    """Where a list is to be had as a file, for those who may see the list. `also`: the relations to many that its
-    columns read, which are then read for a page of rows at once."""
-
-    def view(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        if not model_admin.has_view_permission(request):
-            raise PermissionDenied
-        try:
-            found = model_admin.get_changelist_instance(request).get_queryset(request)
-        except IncorrectLookupParameters:
-            return redirect("../?e=1")  # as the list itself does
-        return download(name, columns, found.prefetch_related(*also))
-
-    of, wrap = model_admin.opts, model_admin.admin_site.admin_view
-    return path("export/", wrap(view), name=f"{of.app_label}_{of.model_name}_export")
 
 
 def download(name: str, columns: Columns, found: QuerySet[Any]) -> StreamingHttpResponse:

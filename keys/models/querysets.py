@@ -21,6 +21,14 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         """Keys of which one of these is the secret's digest, or the previous secret's."""
         return self.filter(Q(digest__in=digests) | Q(previous_digest__in=digests))
 
+    def owned_by(self, text: str) -> "ApiKeyQuerySet":
+        """Keys of the user of this name or id."""
+        return self.filter(Q(owner__username=text) | Q(owner__public_id=text))
+
+    def owned_by_similar(self, text: str) -> "ApiKeyQuerySet":
+        """Keys of users whose name contains this text."""
+        return self.filter(owner__username__icontains=text)
+
     def in_state(self, state: str, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
         """The keys whose `state` is this one: of the states that apply to a key, the first counts."""
         now = now or timezone.now()
@@ -84,7 +92,21 @@ class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
     def with_people(self) -> "KeyEventQuerySet":
         return self.select_related("key__owner", "actor")
 
+    def matching(self, text: str) -> "KeyEventQuerySet":
+        """Events of keys whose name, id or owner has all words of `text`."""
+        found = self
+        for word in text.split():
+            found = found.filter(
+                Q(key__name__icontains=word)
+                | Q(key__public_id__icontains=word)
+                | Q(key__owner__username__icontains=word)
+            )
+        return found
+
 
 def users_matching(text: str) -> Q:
-    """Users whose name, id or e-mail address has this text."""
-    return Q(username__icontains=text) | Q(public_id__icontains=text) | Q(email__icontains=text)
+    """Users whose name, id or e-mail address has all words of `text`."""
+    condition = Q()
+    for word in text.split():
+        condition &= Q(username__icontains=word) | Q(public_id__icontains=word) | Q(email__icontains=word)
+    return condition

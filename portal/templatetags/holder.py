@@ -3,20 +3,14 @@
 from django import template
 
 from keys.formatting import sizes
+from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
+from keys.lists.event_words import describe_event
 from keys.models import KeyEvent
 from keys.rights.scopes import in_words, preset_of
 from proxy.models import Registration
 
 register = template.Library()
 
-STATES = {
-    "active": "success",
-    "rotating": "info",
-    "paused": "warning",
-    "expired": "warning",
-    "revoked": "danger",
-}
-EVENTS = {"paused": "warning", "revoked": "danger", "issued": "success", "resumed": "success"}
 OUTCOMES = {"done": "success", "refused_by_mlflow": "warning", "not_done": "warning", "unknown": "danger"}
 RULES = {"complete": "success", "missing": "warning", "malformed": "danger"}
 # What was asked for, by operation; `{version}`, `{new_name}` and the detail's fields are filled in.
@@ -53,7 +47,7 @@ class Blank(dict[str, object]):
 
 @register.filter
 def state_class(state: str) -> str:
-    return STATES.get(state, "")
+    return STATE_COLOURS.get(state, "")
 
 
 @register.filter
@@ -63,7 +57,7 @@ def status_class(status: int) -> str:
 
 @register.filter
 def event_class(event: KeyEvent) -> str:
-    return EVENTS.get(event.kind, "")
+    return EVENT_COLOURS.get(event.kind, "")
 
 
 @register.filter
@@ -94,9 +88,7 @@ def scope_words(scopes: list[str]) -> list[str]:
 
 @register.filter
 def happened(event: KeyEvent) -> list[str]:
-    from keys.admin.columns import happening  # not above: it loads the admin, which loads the template tags
-
-    return happening(event)
+    return describe_event(event)
 
 
 @register.filter

@@ -14,6 +14,7 @@ from unfold.paginator import InfinitePaginator
 
 from keys.admin.columns import badge, moment, timed
 from keys.admin.filters import OnlyItsFilters
+from keys.admin.list_export import export_path
 from keys.formatting import csv_export
 from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
@@ -109,7 +110,7 @@ class OwnerAdmin(OnlyItsFilters):
         return [
             path("hand-over/", wrap(pages.hand_over), name="proxy_owner_hand_over"),
             path("share/", wrap(pages.share), name="proxy_owner_share"),
-            csv_export.export(self, "owners", COLUMNS),
+            export_path(self, "owners", COLUMNS),
             *super().get_urls(),
         ]
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys.admin import events as events_admin
 from keys.api.serializers import ActivitySerializer
 from keys.formatting import csv_export
 from keys.formatting.tables import add_limit, add_span, limited, show, span
+from keys.lists.columns import EVENT_COLUMNS
+from keys.lists.command_options import filter_rows
+from keys.lists.filters import EventFilters
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import KeyEvent
@@ -44,7 +46,7 @@ class Command(BaseCommand):
         """As it comes, however many there are."""
         with suppress(BrokenPipeError):  # | head
             for line in limited(
-                csv_export.lines(events_admin.COLUMNS, events), limit and limit + 1
+                csv_export.lines(EVENT_COLUMNS, events), limit and limit + 1
             ):  # and the line of names
                 self.stdout.write(line, ending="")
             self.stdout.flush()
@@ -52,16 +54,13 @@ class Command(BaseCommand):
 
 def wanted(options: dict[str, Any]) -> KeyEventQuerySet:
     """Newest first."""
-    events = KeyEvent.objects.with_people().order_by("-pk")
-    if options["key"]:
-        events = events.filter(key=key_of(options["key"]))
-    if options["kind"]:
-        events = events.filter(kind=options["kind"])
-    if options["actor"]:
-        events = events.filter(actor=user_of(options["actor"]))
-    bounds = span(options)
-    if "since" in bounds:
-        events = events.filter(at__gte=bounds["since"])
-    if "until" in bounds:
-        events = events.filter(at__lt=bounds["until"])
+    asked = {
+        "key": options["key"] and key_of(options["key"]).public_id,
+        "kind": options["kind"],
+        "actor": options["actor"] and user_of(options["actor"]).username,
+        **{name: at.isoformat() for name, at in span(options).items()},
+    }
+    events: KeyEventQuerySet = filter_rows(
+        EventFilters, KeyEvent.objects.with_people().order_by("-pk"), asked
+    )
     return events

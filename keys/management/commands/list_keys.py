@@ -9,6 +9,8 @@ from django.utils import timezone
 from keys.api.serializers import described
 from keys.formatting import durations
 from keys.formatting.tables import show
+from keys.lists.command_options import filter_rows
+from keys.lists.filters import KeyFilters
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey
 from keys.models.querysets import UNUSED, ApiKeyQuerySet
@@ -47,19 +49,16 @@ class Command(BaseCommand):
 
 
 def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
-    keys = ApiKey.objects.with_owner()
-    if options["user"]:
-        keys = keys.filter(owner=user_of(options["user"]))
-    if options["state"]:
-        keys = keys.in_state(options["state"])
-    if options["environment"]:
-        keys = keys.filter(environment=options["environment"])
-    if options["expiring"]:
-        keys = keys.expiring(lasting(options, "expiring"))
-    if options["unused"]:
-        keys = keys.unused(timezone.now() - lasting(options, "unused"))
-    if options["find"]:
-        keys = keys.matching(options["find"])
+    now = timezone.now()
+    asked = {
+        "user": options["user"] and user_of(options["user"]).public_id,
+        "state": options["state"],
+        "environment": options["environment"],
+        "expires_before": options["expiring"] and (now + lasting(options, "expiring")).isoformat(),
+        "unused_since": options["unused"] and (now - lasting(options, "unused")).isoformat(),
+        "q": options["find"],
+    }
+    keys: ApiKeyQuerySet = filter_rows(KeyFilters, ApiKey.objects.with_owner(), asked)
     return keys
 
 

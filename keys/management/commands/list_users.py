@@ -4,9 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from keys.api.people import UserFilters
 from keys.api.serializers import UserSerializer
 from keys.formatting.tables import show
+from keys.lists.command_options import filter_rows
+from keys.lists.filters import UserFilters
 from keys.models import User
 
 COLUMNS = ("id", "name", "is_active", "is_staff", "created_at", "last_sign_in_at")
@@ -21,7 +22,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         users = User.objects.order_by("username")
-        if options["find"]:
-            users = UserFilters({"q": options["find"]}, users).qs
+        users = filter_rows(UserFilters, users, {"q": options["find"]})
         rows = (dict(UserSerializer(user).data) for user in users)
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such users.")

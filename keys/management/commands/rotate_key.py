@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
+from keys.actions.overlaps import OVERLAPS
 from keys.management.commands.issue_key import description
 from keys.management.one_key import key_of
 
@@ -17,7 +18,7 @@ class Command(BaseCommand):
         parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
         parser.add_argument(
             "--overlap",
-            choices=list(actions.OVERLAPS),
+            choices=list(OVERLAPS),
             default="24h",
             help="how long the old secret still works",
         )

@@ -1,0 +1,2 @@
+"""The lists of keys, their events and users: filters, columns of CSV files, words and colours. Pages, the API and
+commands share them."""

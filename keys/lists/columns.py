@@ -1,0 +1,73 @@
+"""The columns of the lists as CSV files, by name."""
+
+from django.contrib.admin.models import LogEntry
+
+from keys.formatting.csv_export import Columns
+from keys.lists.event_words import describe_event
+from keys.models import User
+
+# `key`: masked, as everywhere.
+KEY_COLUMNS: Columns = {
+    "id": lambda key: key.public_id,
+    "name": lambda key: key.name,
+    "key": lambda key: key.masked,
+    "owner": lambda key: key.owner.username,
+    "owner_id": lambda key: key.owner.public_id,
+    "state": lambda key: key.state,
+    "environment": lambda key: key.environment,
+    "scopes": lambda key: " ".join(key.scopes),
+    "any_owner": lambda key: key.any_owner,
+    "networks": lambda key: " ".join(key.networks),
+    "patterns": lambda key: " ".join(key.patterns),
+    "requests_per_minute": lambda key: key.requests_per_minute,
+    "monthly_requests": lambda key: key.monthly_requests,
+    "monthly_bytes": lambda key: key.monthly_bytes,
+    "purpose": lambda key: key.purpose,
+    "created_at": lambda key: key.created_at,
+    "created_by": lambda key: key.created_by.username if key.created_by else "",
+    "expires_at": lambda key: key.expires_at,
+    "last_used_at": lambda key: key.used_at,
+    "paused_at": lambda key: key.paused_at,
+    "revoked_at": lambda key: key.revoked_at,
+    "revoked_reason": lambda key: key.revoked_reason,
+}
+EVENT_COLUMNS: Columns = {
+    "at": lambda event: event.at.isoformat(timespec="seconds"),
+    "what": lambda event: event.kind,
+    "key_id": lambda event: event.key.public_id,
+    "key": lambda event: event.key.name,
+    "owner": lambda event: event.key.owner.username,
+    "who": lambda event: event.actor.username if event.actor else "",
+    "address": lambda event: event.address,
+    "details": lambda event: "; ".join(describe_event(event)),
+}
+ADMIN_LOG_COLUMNS: Columns = {
+    "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
+    "who": lambda entry: entry.user.get_username(),
+    "about": lambda entry: entry.object_repr,
+    "kind": lambda entry: entry.content_type.name if entry.content_type else "",
+    "details": lambda entry: describe_entry(entry),
+}
+USER_COLUMNS: Columns = {
+    "username": lambda user: user.username,
+    "id": lambda user: user.public_id,
+    "email": lambda user: user.email,
+    "account": lambda user: "active" if user.is_active else "deactivated",
+    "role": lambda user: role_of(user),
+    "groups": lambda user: "; ".join(sorted(group.name for group in user.groups.all())),
+    "permissions": lambda user: " ".join(sorted(each.codename for each in user.user_permissions.all())),
+    "keys": lambda user: user.keys_held,
+    "created_at": lambda user: user.date_joined,
+    "last_sign_in": lambda user: user.last_login,
+}
+
+
+def describe_entry(entry: LogEntry) -> str:
+    """What an entry of the admin log says was done."""
+    return str(entry.get_change_message() or entry.get_action_flag_display())
+
+
+def role_of(user: User) -> str:
+    if user.is_superuser:
+        return "superuser"
+    return "staff" if user.is_staff else "key holder"

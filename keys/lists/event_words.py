@@ -1,0 +1,72 @@
+"""What an event of a key says in words: pages, the API and CSV files show the same."""
+
+from django.utils.dateparse import parse_datetime
+
+from keys.actions.overlaps import OVERLAPS
+from keys.formatting import sizes
+from keys.formatting.moments import moment
+from keys.models import KeyEvent
+from keys.rights.scopes import preset_of
+
+RIGHTS = {
+    "scopes": "Scopes",
+    "networks": "Networks",
+    "patterns": "Model names",
+    "any_owner": "Any owner",
+    "requests_per_minute": "Calls a minute",
+    "monthly_requests": "Calls a month",
+    "monthly_bytes": "Bytes a month",
+    "expires_at": "Expires",
+    "name": "Name",
+    "purpose": "Purpose",
+    "is_canary": "Canary",
+}
+COMMAND_LINE = "command line"  # where an event has no actor
+
+
+def describe_actor(event: KeyEvent) -> str:
+    return event.actor.username if event.actor else COMMAND_LINE
+
+
+def describe_right(name: str, value: object) -> str:
+    """A right in words, from its value in an event's detail."""
+    match name, value:
+        case "scopes", list():
+            preset = preset_of(value)
+            return preset.value.capitalize() if preset else ", ".join(value)
+        case "networks" | "patterns", list():
+            return ", ".join(value) or "any"
+        case "any_owner" | "is_canary", _:
+            return "yes" if value else "no"
+        case "monthly_bytes", int():
+            return sizes.in_words(value)
+        case "requests_per_minute" | "monthly_requests", int():
+            return f"{value:,}"
+        case "requests_per_minute", _:
+            return "the default"
+        case "monthly_requests" | "monthly_bytes", _:
+            return "no limit"
+        case "expires_at", _:
+            return moment(parse_datetime(str(value)) if value else None, otherwise="never")
+    return f"“{value}”" if value else "none"
+
+
+def describe_event(event: KeyEvent) -> list[str]:
+    """What the event's kind does not say: the rights that were given, each change, the reason."""
+    detail = event.detail
+    match event.kind:
+        case KeyEvent.Kind.ISSUED:
+            return [
+                f"{RIGHTS[name]}: {describe_right(name, detail[name])}" for name in RIGHTS if detail.get(name)
+            ]
+        case KeyEvent.Kind.CHANGED:
+            before, after = detail.get("before", {}), detail.get("after", {})
+            return [
+                f"{RIGHTS[name]}: {describe_right(name, before.get(name))} → {describe_right(name, after[name])}"
+                for name in RIGHTS
+                if name in after
+            ]
+        case KeyEvent.Kind.ROTATED:
+            overlap = OVERLAPS.get(detail.get("overlap", ""))
+            return [f"The old secret ends {overlap.ending if overlap else 'then'}"]
+    return [detail["reason"]] if detail.get("reason") else []

@@ -1,0 +1,76 @@
+"""What can be asked of the lists of keys, events, users and the admin log: one filter set each.
+
+The API and the commands use them as they are. The admin's filters have parameters of their own and call the same
+methods of the querysets.
+"""
+
+import datetime
+
+import django_filters
+from django.db.models import QuerySet
+
+from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
+from keys.models import ApiKey, KeyEvent, User
+from keys.models.querysets import ApiKeyQuerySet, KeyEventQuerySet, users_matching
+from keys.rights.groups import GROUPS
+
+
+class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
+    user = django_filters.CharFilter(method="filter_user", label="The owner's name or id.")
+    state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="filter_state")
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    q = django_filters.CharFilter(
+        method="filter_text", label="Part of the name, the owner, the id or the masked key."
+    )
+    expires_before = TimeFilter(method="filter_expiry", label="Works now, and expires before that time.")
+    unused_since = TimeFilter(
+        method="filter_unused", label="Works, is older than that time, and has not been used since."
+    )
+
+    def filter_user(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.owned_by(value)
+
+    def filter_state(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.in_state(value)
+
+    def filter_text(self, keys: ApiKeyQuerySet, name: str, value: str) -> ApiKeyQuerySet:
+        return keys.matching(value)
+
+    def filter_expiry(self, keys: ApiKeyQuerySet, name: str, value: datetime.datetime) -> ApiKeyQuerySet:
+        return keys.expiring_before(value)
+
+    def filter_unused(self, keys: ApiKeyQuerySet, name: str, value: datetime.datetime) -> ApiKeyQuerySet:
+        return keys.unused(value)
+
+
+class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
+    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    kind = django_filters.ChoiceFilter(choices=KeyEvent.Kind.choices)
+    actor = django_filters.CharFilter(field_name="actor__username", label="Who did it: a user's name.")
+    since = TimeFilter(field_name="at", lookup_expr="gte", label="At that time or later.")
+    until = TimeFilter(field_name="at", lookup_expr="lt", label="Before that time.")
+    q = django_filters.CharFilter(method="filter_text", label="Part of the key's name, id or owner.")
+
+    def filter_text(self, events: KeyEventQuerySet, name: str, value: str) -> KeyEventQuerySet:
+        return events.matching(value)
+
+
+class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
+    q = django_filters.CharFilter(method="filter_text", label="Part of the name, id or e-mail address.")
+    is_active = TrueOrFalseFilter()
+    is_staff = TrueOrFalseFilter()
+    is_superuser = TrueOrFalseFilter()
+    group = django_filters.ChoiceFilter(
+        field_name="groups__name",
+        choices=[(name, name) for name in GROUPS],
+        label="A group that the user is in.",
+    )
+
+    def filter_text(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
+        return users.filter(users_matching(value))
+
+
+class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]
+    actor = django_filters.CharFilter(field_name="user__username", label="Who did it: a user's name.")
+    since = TimeFilter(field_name="action_time", lookup_expr="gte", label="At that time or later.")
+    until = TimeFilter(field_name="action_time", lookup_expr="lt", label="Before that time.")
