@@ -47,12 +47,12 @@ def measure() -> None:
     from keys.models import ApiKey, User
     from portal.http import access_log
     from portal.http.middleware import PASSAGE, REQUEST_ID, STARTED
-    from proxy.usage.record import Passage
+    from proxy.usage.recording import CallInProgress
 
     handler = logging.getLogger().handlers[0]
     handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: SIM115
     owner = User(username="alice")
-    passage = Passage(
+    call = CallInProgress(
         request_id="req_" + "0" * 32,
         method="GET",
         path="/api/mlflow/api/2.0/mlflow/experiments/get",
@@ -66,11 +66,11 @@ def measure() -> None:
         upstream_ms=12.0,
     )
     environ = {
-        PASSAGE: passage,
-        REQUEST_ID: passage.request_id,
+        PASSAGE: call,
+        REQUEST_ID: call.request_id,
         STARTED: time.perf_counter(),
         "REQUEST_METHOD": "GET",
-        "PATH_INFO": passage.path,
+        "PATH_INFO": call.path,
     }
 
     def one() -> None:

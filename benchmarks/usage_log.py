@@ -30,9 +30,9 @@ WITHOUT = """
 import os, django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 django.setup()
-from proxy import usage, usage_writer
-usage_writer.start = lambda: None
-usage.Passage.record = lambda self, **_: None
+from proxy.usage import recording, writer
+writer.start = lambda: None
+recording.CallInProgress.record = lambda self, **_: None
 from portal.wsgi import application
 """
 APPLICATIONS = {"with": "portal.wsgi:application", "without": "without_usage_log:application"}

@@ -37,7 +37,7 @@ from proxy.routes.operations import Match
 from proxy.upstream import in_flight
 from proxy.upstream.client import Answer, bad_gateway, send
 from proxy.usage import named_objects, tracing
-from proxy.usage.record import CLIENT_GONE, Passage
+from proxy.usage.recording import CLIENT_GONE, CallInProgress
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     """Forwards what the table of operations knows and the key allows. `mount` is the portal's path in front
     of MLflow's own ("/api/mlflow", "/mlflow", or "" at the bare host)."""
 
-    passage: Passage
+    passage: CallInProgress
     permit: Permit
     registration: Registration | None
     body: bodies.RequestBody | bodies.WholeBody | None
@@ -67,7 +67,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     def dispatch(self, request: HttpRequest, mount: str) -> HttpResponseBase:
         meta = request.META
         self.mount = mount
-        self.passage = Passage(
+        self.passage = CallInProgress(
             request_id=meta["portal.request_id"],
             method=request.method or "",
             path=tokens.hide(meta["PATH_INFO"]),
@@ -338,7 +338,7 @@ class Recorded:
     """A streamed answer that counts its bytes and records its call before its last byte goes, so that nothing
     may end this process between an answer and its record; or when it is closed, cut off."""
 
-    def __init__(self, pieces: Iterator[bytes], passage: Passage, length: int | None) -> None:
+    def __init__(self, pieces: Iterator[bytes], passage: CallInProgress, length: int | None) -> None:
         self.pieces = pieces
         self.passage = passage
         self.length = length
@@ -364,7 +364,7 @@ class Recorded:
 
 
 def recorded(
-    response: HttpResponseBase, passage: Passage, bytes_in: int, *, status: int = 0
+    response: HttpResponseBase, passage: CallInProgress, bytes_in: int, *, status: int = 0
 ) -> HttpResponseBase:
     """The answer, whose call is in the usage log once its last byte has gone; `status` if not the answer's."""
     passage.status = status or response.status_code

@@ -27,7 +27,7 @@ def ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted_proxies
         return
     seconds = time.perf_counter() - environ[STARTED]
     if passage := environ.get(PASSAGE):
-        metrics.count(passage, seconds=seconds)
+        metrics.count(passage.final_record, seconds=seconds)
         tracing.end(passage)
         caller = passage.caller
         about = {

@@ -16,7 +16,7 @@ from keys.database import DATABASE_ERRORS
 from keys.refusals import Refusal
 from proxy import draining
 from proxy.upstream import client
-from proxy.usage import record
+from proxy.usage import recording
 
 PROBE_TIMEOUT = 3.0  # seconds
 NEEDED = frozenset({"mlflow", "postgresql"})
@@ -71,7 +71,7 @@ def mlflow() -> Check:
 def spool() -> Check:
     """Are the calls written down in time?"""
     started = time.perf_counter()
-    state = record.state()
+    state = recording.spool_state()
     result = check(started, problem=state.problem)
     if state.problem:
         result["status"] = "degraded"

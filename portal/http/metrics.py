@@ -23,7 +23,7 @@ from keys.refusals import forbidden
 from portal.http.metric_files import locked
 from proxy.answers import refuse
 from proxy.models import Registration
-from proxy.usage import record
+from proxy.usage import recording
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is first imported
@@ -73,7 +73,7 @@ class State:
     """What is looked up when it is asked for."""
 
     def collect(self) -> Iterator[Metric]:
-        spool = record.state()
+        spool = recording.spool_state()
         yield GaugeMetricFamily("hokusai_spool_calls", "Calls not yet in PostgreSQL.", value=spool.backlog)
         yield GaugeMetricFamily(
             "hokusai_spool_oldest_seconds", "How long the oldest of them waits.", value=spool.oldest_seconds

@@ -79,9 +79,9 @@ class Worker(EventLoopWorker):
 
     def leave(self) -> None:
         """Interrupt the calls that still run, see that they are recorded, and exit."""
-        from proxy.usage import record, tracing, writer  # needs Django set up
+        from proxy.usage import recording, tracing, writer  # needs Django set up
 
-        record.stop_running()
+        recording.stop_running()
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -98,7 +98,7 @@ class Worker(EventLoopWorker):
         if not self.serving:
             return
         # Threads that wait for MLflow would keep this process alive until MLflow responds.
-        record.record_stopped()
+        recording.record_stopped()
         writer.stop()
         tracing.flush()
         sys.stderr.flush()

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponseBase
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address
 from proxy.routes.objects import ObjectRef
-from proxy.usage.record import Passage
+from proxy.usage.recording import CallInProgress
 from proxy.views import recorded
 
 PREFIX = "/api/v1/"
@@ -25,7 +25,7 @@ def record_calls(
         if not request.path_info.startswith(PREFIX):
             return get_response(request)
         meta = request.META
-        passage = Passage(
+        passage = CallInProgress(
             request_id=meta["portal.request_id"],
             method=request.method or "",
             path=tokens.hide(meta["PATH_INFO"]),

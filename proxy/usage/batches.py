@@ -1,7 +1,6 @@
-"""What the writer writes: records of the spool as rows of the log and its totals, and the statements for them."""
+"""Batches of spooled records: decoded, added up, and written to the usage log and its totals."""
 
 import datetime
-import json
 import logging
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -13,61 +12,22 @@ from psycopg import sql
 
 from proxy.models.totals import LATENCIES_MS
 from proxy.usage import networks
+from proxy.usage.networks import KeyNetworks
 from proxy.usage.partitions import Connection
-from proxy.usage.record import CALL, moment
+from proxy.usage.record import COLUMNS, CallCorrection, CallRecord, decode
 
 logger = logging.getLogger(__name__)
 
-UNAUTHENTICATED = 401  # with a secret that has ended: no use of the key
-
-
-class Row(NamedTuple):
-    """A row of the log."""
-
-    request_id: str
-    at: datetime.datetime
-    key_id: int | None  # None: a browser
-    user_id: int
-    operation: str
-    method: str
-    path: str
-    object_kind: str
-    object_name: str
-    status: int
-    reason: str
-    bytes_in: int
-    bytes_out: int
-    duration_ms: float
-    upstream_ms: float
-    address: str | None
-    client: str
-    client_version: str
-
-
-class Correction(NamedTuple):
-    """What came out after a call had been recorded: its answer was cut off."""
-
-    request_id: str
-    at: datetime.datetime
-    reason: str
-    bytes_out: int  # more than recorded; usually less than 0
-    duration_ms: float  # more than recorded
-
-    def applied(self, row: Row) -> Row:
-        return row._replace(
-            reason=self.reason,
-            bytes_out=row.bytes_out + self.bytes_out,
-            duration_ms=row.duration_ms + self.duration_ms,
-        )
+UNAUTHENTICATED = 401  # the secret is no longer valid: this is not a use of the key
 
 
 class Group(NamedTuple):
-    """What a total is for."""
+    """The calls that one total counts."""
 
     span: str
     start: datetime.datetime
     key_id: int | None
-    user_id: int
+    user_id: int | None
     operation: str
     status_class: int
 
@@ -94,58 +54,63 @@ class Total:
 
 @dataclass
 class Batch:
-    """Calls to write, corrections of calls written before, the last use of each key's secrets, where keys were
-    used from, and records that make no sense (of another version of the portal, say)."""
+    """Records of the spool, prepared for PostgreSQL."""
 
-    rows: dict[str, Row] = field(default_factory=dict)
-    corrections: list[Correction] = field(default_factory=list)
-    uses: dict[tuple[int, bool], Row] = field(default_factory=dict)
+    calls: dict[str, CallRecord] = field(default_factory=dict)  # by request id
+    corrections: list[CallCorrection] = field(default_factory=list)  # of calls that were written before
+    uses: dict[tuple[int, bool], CallRecord] = field(default_factory=dict)  # the last of each key's secrets
     sources: dict[tuple[int, str], datetime.datetime] = field(default_factory=dict)
-    places: networks.Places = field(default_factory=dict)  # of the sources, what is not known yet
-    rejected: list[bytes] = field(default_factory=list)
+    unknown_networks: KeyNetworks = field(default_factory=dict)  # of `sources`
+    rejected: list[bytes] = field(default_factory=list)  # not records, or of another version of the portal
 
+    def add(self, record: CallRecord) -> None:
+        self.calls[record.request_id] = record
+        if record.key_id is not None and record.status != UNAUTHENTICATED:
+            self.uses[record.key_id, record.is_previous_secret] = record
+            self.sources.setdefault((record.key_id, record.address or ""), record.at)
 
-def decode(records: Iterable[bytes]) -> Batch:
-    batch = Batch()
-    for record in records:
-        try:
-            kind, request_id, at, *values = json.loads(record)
-            if kind == CALL:
-                *values, is_previous = values
-                row = batch.rows[request_id] = Row(request_id, moment(at), *values)
-                if row.key_id is not None and row.status != UNAUTHENTICATED:
-                    batch.uses[row.key_id, is_previous] = row
-                    batch.sources.setdefault((row.key_id, row.address or ""), row.at)
-                continue
-            correction = Correction(request_id, moment(at), *values)
-        except (ValueError, TypeError):
-            batch.rejected.append(record)
-            continue
-        if known := batch.rows.get(request_id):
-            batch.rows[request_id] = correction.applied(known)
+    def correct(self, correction: CallCorrection) -> None:
+        if call := self.calls.get(correction.request_id):
+            self.calls[correction.request_id] = call.corrected(correction)
         else:
-            batch.corrections.append(correction)
+            self.corrections.append(correction)
+
+
+def make_batch(records: Iterable[bytes]) -> Batch:
+    batch = Batch()
+    for content in records:
+        try:
+            record = decode(content)
+        except ValueError:
+            batch.rejected.append(content)
+            continue
+        if isinstance(record, CallRecord):
+            batch.add(record)
+        else:
+            batch.correct(record)
     return batch
 
 
-def totals(rows: Iterable[Row]) -> dict[Group, Total]:
-    """By day and by hour."""
-    groups: dict[Group, Total] = {}
-    for row in rows:
-        hour = row.at.replace(minute=0, second=0, microsecond=0)
-        bucket = bisect_left(LATENCIES_MS, row.duration_ms)
-        for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-            group = Group(span, start, row.key_id, row.user_id, row.operation, row.status // 100)
-            total = groups.get(group) or groups.setdefault(group, Total())
-            total.calls += 1
-            total.bytes_in += row.bytes_in
-            total.bytes_out += row.bytes_out
-            total.duration_ms += row.duration_ms
-            total.latencies[bucket] += 1
+def totals_of(calls: Iterable[CallRecord]) -> dict[Group, Total]:
+    """Totals by hour and by day."""
+    hours: dict[Group, Total] = {}
+    for call in calls:
+        start = call.at.replace(minute=0, second=0, microsecond=0)
+        group = Group("hour", start, call.key_id, call.user_id, call.operation, call.status // 100)
+        total = hours.get(group) or hours.setdefault(group, Total())
+        total.calls += 1
+        total.bytes_in += call.bytes_in
+        total.bytes_out += call.bytes_out
+        total.duration_ms += call.duration_ms
+        total.latencies[bisect_left(LATENCIES_MS, call.duration_ms)] += 1
+    groups = dict(hours)
+    for group, total in hours.items():
+        day = group._replace(span="day", start=group.start.replace(hour=0))
+        groups.setdefault(day, Total()).add(total)
     return groups
 
 
-COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, Row._fields)))
+COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
 ADD_TOTAL = """
     INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class,
                                           calls, bytes_in, bytes_out, duration_ms, latencies)
@@ -174,50 +139,53 @@ CORRECT = """
 
 
 def write(connection: Connection, batch: Batch) -> None:
-    """The batch's calls, their networks and their totals, within the caller's transaction."""
+    """Write the batch's calls, their networks and their totals, within the caller's transaction."""
     with connection.cursor() as cursor:
         with cursor.copy(COPY) as copy:
-            for row in batch.rows.values():
-                copy.write_row(row)
-        networks.write(cursor, batch.places)
-        groups = totals(batch.rows.values())
+            for call in batch.calls.values():
+                copy.write_row(call.row)
+        networks.write(cursor, batch.unknown_networks)
+        totals = totals_of(batch.calls.values())
         for correction in batch.corrections:
-            add_correction(cursor, correction, groups)
-        # In one order in every process, so that two never wait for each other's rows.
+            correct(cursor, correction, totals)
+        # Every process writes in the same order, so that no two wait for each other's rows.
         values = [
             (*group, *total.values)
             for group, total in sorted(
-                groups.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
+                totals.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
             )
         ]
         if values:
             cursor.executemany(ADD_TOTAL, values)
-            # Last, since every process adds to the same few rows and waits here for those before it.
+            # These come last: every process adds to the same few rows and waits here for the others.
             cursor.executemany(
-                ADD_HOUR, [(*hour, *total.values) for hour, total in sorted(hours(groups).items())]
+                ADD_HOUR,
+                [(*hour, *total.values) for hour, total in sorted(hour_totals(totals).items())],
             )
 
 
-def hours(groups: dict[Group, Total]) -> dict[tuple[datetime.datetime, int], Total]:
+def hour_totals(totals: dict[Group, Total]) -> dict[tuple[datetime.datetime, int], Total]:
     """The totals by hour of all keys together, by the hour's start and the status class."""
-    found: dict[tuple[datetime.datetime, int], Total] = {}
-    for group, total in groups.items():
+    hours: dict[tuple[datetime.datetime, int], Total] = {}
+    for group, total in totals.items():
         if group.span == "hour":
-            found.setdefault((group.start, group.status_class), Total()).add(total)
-    return found
+            hours.setdefault((group.start, group.status_class), Total()).add(total)
+    return hours
 
 
-def add_correction(
-    cursor: "psycopg.Cursor[tuple[object, ...]]", correction: Correction, groups: dict[Group, Total]
+def correct(
+    cursor: "psycopg.Cursor[tuple[object, ...]]", correction: CallCorrection, totals: dict[Group, Total]
 ) -> None:
-    request_id, at, reason, bytes_out, duration_ms = correction
-    found: Any = cursor.execute(CORRECT, [reason, bytes_out, duration_ms, request_id, at]).fetchone()
-    if found is None:
-        logger.warning("correction_without_call", extra={"request_id": request_id})
+    """Correct a call that an earlier batch wrote, and its totals."""
+    bytes_out, duration_ms = correction.bytes_out, correction.duration_ms
+    values = [correction.reason, bytes_out, duration_ms, correction.request_id, correction.at]
+    call: Any = cursor.execute(CORRECT, values).fetchone()
+    if call is None:
+        logger.warning("correction_without_call", extra={"request_id": correction.request_id})
         return
-    hour = at.replace(minute=0, second=0, microsecond=0)
-    key_id, user_id, operation, status = found
+    hour = correction.at.replace(minute=0, second=0, microsecond=0)
+    key_id, user_id, operation, status = call
     for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-        total = groups.setdefault(Group(span, start, key_id, user_id, operation, status // 100), Total())
+        total = totals.setdefault(Group(span, start, key_id, user_id, operation, status // 100), Total())
         total.bytes_out += bytes_out
         total.duration_ms += duration_ms

@@ -1,10 +1,10 @@
-"""What is counted of each call. Labels come from tables in the code, never from callers, so that their number is
-bounded. In several processes prometheus_client keeps the numbers in files (`portal.http.metrics`)."""
+"""Prometheus metrics of each call. Labels come from tables in the code, never from callers, so that their number
+is bounded. With several processes, prometheus_client keeps the numbers in files (`portal.http.metrics`)."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from proxy.routes.table import OPERATIONS
-from proxy.usage.record import Passage
+from proxy.usage.record import CallRecord
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 UNMATCHED, PORTAL = "unmatched", "portal"  # refused before MLflow's route was known; the portal's own pages
@@ -30,25 +30,25 @@ REFUSALS = Counter("hokusai_refusals", "Calls not served or broken off, by reaso
 KEYLESS = Counter("hokusai_keyless_attempts", "Calls without a valid key, by reason.", ["reason"])
 
 
-def count(passage: Passage, *, seconds: float) -> None:
-    """A call to MLflow has ended."""
-    name = CLASSES.get(passage.operation, UNMATCHED)
-    CALLS.labels(name, status_class(passage.status)).inc()
+def count(record: CallRecord, *, seconds: float) -> None:
+    """Count a call to MLflow that has ended."""
+    name = CLASSES.get(record.operation, UNMATCHED)
+    CALLS.labels(name, status_class(record.status)).inc()
     CALL_SECONDS.labels(name).observe(seconds)
-    if passage.upstream_ms:
-        UPSTREAM_SECONDS.labels(name).observe(passage.upstream_ms / 1000)
-    if passage.bytes_in:
-        BYTES_IN.labels(name).inc(passage.bytes_in)
-    if passage.bytes_out:
-        BYTES_OUT.labels(name).inc(passage.bytes_out)
-    if passage.reason:
-        REFUSALS.labels(passage.reason).inc()
-        if passage.caller is None and passage.status in (400, 401):
-            KEYLESS.labels(passage.reason).inc()
+    if record.upstream_ms:
+        UPSTREAM_SECONDS.labels(name).observe(record.upstream_ms / 1000)
+    if record.bytes_in:
+        BYTES_IN.labels(name).inc(record.bytes_in)
+    if record.bytes_out:
+        BYTES_OUT.labels(name).inc(record.bytes_out)
+    if record.reason:
+        REFUSALS.labels(record.reason).inc()
+        if record.user_id is None and record.status in (400, 401):
+            KEYLESS.labels(record.reason).inc()
 
 
 def count_page(*, status: int, seconds: float, sent: int) -> None:
-    """An answer of the portal's own has ended: a page, the API, a health check."""
+    """Count a request to the portal itself: a page, the API, a health check."""
     CALLS.labels(PORTAL, status_class(status)).inc()
     CALL_SECONDS.labels(PORTAL).observe(seconds)
     BYTES_OUT.labels(PORTAL).inc(sent)

@@ -1,6 +1,6 @@
-"""Which networks each key is used from, remembered as the log's writer writes its batches.
+"""The networks that each key is used from, written with the usage log's batches, off the request path.
 
-A network is new to a key once; what is told of it is `keys.alerts`'s. The path of a request knows nothing of this.
+`keys.alerts` notifies about a key's new network.
 """
 
 import datetime
@@ -12,12 +12,12 @@ from psycopg import Cursor
 from keys.alerts import MOST_NETWORKS
 from keys.credentials.addresses import network_of
 
-MOST_KNOWN = 20_000  # (key, network) pairs that one process need not ask PostgreSQL about again
+MOST_KNOWN = 20_000  # (key, network) pairs that one process remembers
 
-Sources = Mapping[tuple[int, str], datetime.datetime]  # (key, address): the first of some calls from there
-Places = dict[tuple[int, str], datetime.datetime]  # (key, network): the same
+Sources = Mapping[tuple[int, str], datetime.datetime]  # (key, address): the first call from there
+KeyNetworks = dict[tuple[int, str], datetime.datetime]  # (key, network): the first call from there
 
-# PostgreSQL decides which network is a key's first: of two processes, one waits for the other here.
+# PostgreSQL decides which network is a key's first: of two processes, one waits here for the other.
 ADD_FIRST = """
     INSERT INTO keys_keynetwork (key_id, network, at, is_first, is_told)
     SELECT id, %(network)s, %(at)s, true, false FROM keys_apikey WHERE id = %(key)s
@@ -31,35 +31,37 @@ ADD = """
 """
 
 
-class Known:
-    """What this process has written down already. Bounded: too much of it is forgotten and asked for anew."""
+class KnownNetworks:
+    """The networks that this process has written. Bounded: above `limit` pairs it forgets all of them, and
+    PostgreSQL is asked again."""
 
-    def __init__(self, *, most: int = MOST_KNOWN) -> None:
-        self.most = most
-        self.places: set[tuple[int, str]] = set()
+    def __init__(self, *, limit: int = MOST_KNOWN) -> None:
+        self.limit = limit
+        self.pairs: set[tuple[int, str]] = set()
 
-    def new(self, sources: Sources) -> Places:
-        found: Places = {}
+    def select_unknown(self, sources: Sources) -> KeyNetworks:
+        unknown: KeyNetworks = {}
         for (key_id, address), at in sources.items():
-            place = key_id, network_of(address)
-            if place[1] and place not in self.places:
-                found[place] = min(at, found.get(place, at))
-        return found
+            pair = key_id, network_of(address)
+            if pair[1] and pair not in self.pairs:
+                unknown[pair] = min(at, unknown.get(pair, at))
+        return unknown
 
-    def add(self, places: Places) -> None:
-        """Once they are committed."""
-        if len(self.places) + len(places) > self.most:
-            self.places.clear()
-        self.places.update(places)
+    def add(self, networks: KeyNetworks) -> None:
+        """Remember networks whose transaction is committed."""
+        if len(self.pairs) + len(networks) > self.limit:
+            self.pairs.clear()
+        self.pairs.update(networks)
 
 
-def write(cursor: "Cursor[Any]", places: Places) -> None:
-    """Within the caller's transaction; in one order in every process, so that two never wait for each other."""
-    if not places:
+def write(cursor: "Cursor[Any]", networks: KeyNetworks) -> None:
+    """Write the networks within the caller's transaction. Every process writes in the same order, so that no two
+    wait for each other."""
+    if not networks:
         return
     rows: list[dict[str, Any]] = [
         {"key": key_id, "network": network, "at": at, "most": MOST_NETWORKS}
-        for (key_id, network), at in sorted(places.items())
+        for (key_id, network), at in sorted(networks.items())
     ]
     earliest = {row["key"]: row for row in sorted(rows, key=lambda row: row["at"], reverse=True)}
     cursor.executemany(ADD_FIRST, [earliest[key_id] for key_id in sorted(earliest)])

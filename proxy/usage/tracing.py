@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the server's parent asks here before there are models
-    from proxy.usage.record import Passage
+    from proxy.usage.recording import CallInProgress
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 LIBRARIES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -67,7 +67,7 @@ def flush() -> None:
         sender.join(FLUSH_SECONDS)
 
 
-def begin(passage: "Passage", meta: Mapping[str, Any]) -> None:
+def begin(call: "CallInProgress", meta: Mapping[str, Any]) -> None:
     """The call's span begins; it is a part of the trace that the caller's `traceparent` names."""
     if _tracer is None:
         return
@@ -75,26 +75,26 @@ def begin(passage: "Passage", meta: Mapping[str, Any]) -> None:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     carrier = {name: meta.get(f"HTTP_{name.upper()}", "") for name in ("traceparent", "tracestate")}
-    passage.span = _tracer.start_span(
-        passage.method[:16],
+    call.span = _tracer.start_span(
+        call.method[:16],
         context=TraceContextTextMapPropagator().extract(carrier),
         kind=SpanKind.SERVER,
-        start_time=int(passage.at * 1e9),
+        start_time=int(call.at.timestamp() * 1e9),
     )
 
 
 @contextlib.contextmanager
-def upstream(passage: "Passage", headers: dict[str, str]) -> Iterator[None]:
+def upstream(call: "CallInProgress", headers: dict[str, str]) -> Iterator[None]:
     """MLflow's part, until its answer begins. `headers`, on their way to MLflow, then name this span."""
-    if passage.span is None:
+    if call.span is None:
         yield
         return
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     with _tracer.start_as_current_span(
-        passage.operation,
-        context=set_span_in_context(passage.span),
+        call.operation,
+        context=set_span_in_context(call.span),
         kind=SpanKind.CLIENT,
         record_exception=False,
     ) as span:
@@ -104,28 +104,28 @@ def upstream(passage: "Passage", headers: dict[str, str]) -> Iterator[None]:
         yield
 
 
-def end(passage: "Passage") -> None:
+def end(call: "CallInProgress") -> None:
     """The call has ended. What the span says is what the usage log says; no path, no header, no body."""
-    span, passage.span = passage.span, None
+    span, call.span = call.span, None
     if span is None:
         return
     from opentelemetry.trace import StatusCode
 
-    caller = passage.caller
+    caller = call.caller
     about = {
-        "http.request.method": passage.method[:16],
-        "http.response.status_code": passage.status,
-        "http.request.body.size": passage.bytes_in,
-        "http.response.body.size": passage.bytes_out,
-        "client.address": passage.address,
-        "hokusai.operation": passage.operation,
-        "hokusai.request_id": passage.request_id,
-        "hokusai.reason": passage.reason,
+        "http.request.method": call.method[:16],
+        "http.response.status_code": call.status,
+        "http.request.body.size": call.bytes_in,
+        "http.response.body.size": call.bytes_out,
+        "client.address": call.address,
+        "hokusai.operation": call.operation,
+        "hokusai.request_id": call.request_id,
+        "hokusai.reason": call.reason,
         "hokusai.key_id": caller.key_id if caller else "",
         "hokusai.user_id": caller.user.public_id if caller else "",
     }
-    span.update_name(passage.operation or f"{passage.method[:16]} refused")
+    span.update_name(call.operation or f"{call.method[:16]} refused")
     span.set_attributes({name: value for name, value in about.items() if value != ""})
-    if passage.status >= 500:
-        span.set_status(StatusCode.ERROR, passage.reason)
+    if call.status >= 500:
+        span.set_status(StatusCode.ERROR, call.reason)
     span.end()

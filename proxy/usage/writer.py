@@ -6,7 +6,6 @@ committed or not, killed or not, there is no other way for a call to be taken ov
 
 import atexit
 import datetime
-import json
 import logging
 import os
 import threading
@@ -18,10 +17,11 @@ from django.conf import settings
 from django.db import connection as django_connection
 
 from keys.credentials import cache
-from proxy.usage import networks, partitions, record, spool
+from proxy.usage import networks, partitions, recording, spool
 from proxy.usage.attempts import Attempts
-from proxy.usage.batches import Batch, Row, decode, write
+from proxy.usage.batches import Batch, make_batch, write
 from proxy.usage.partitions import Connection
+from proxy.usage.record import CallRecord
 from proxy.usage.spool import Piece, Segment, Spool
 
 logger = logging.getLogger(__name__)
@@ -80,9 +80,9 @@ class Writer(threading.Thread):
         self.is_waiting = False  # for PostgreSQL, most likely
         self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
         self.days: set[datetime.date] = set()
-        self.uses: dict[tuple[int, bool], Row] = {}  # to be noted
+        self.uses: dict[tuple[int, bool], CallRecord] = {}  # to be noted
         self.noted: dict[tuple[int, bool], float] = {}  # when last, on the monotonic clock
-        self.networks = networks.Known()
+        self.networks = networks.KnownNetworks()
         cache.hearers.append(self.hear)
 
     def run(self) -> None:
@@ -160,16 +160,16 @@ class Writer(threading.Thread):
         if not piece.records:
             self.claim(segment, piece)
             return
-        connection, batch = self.connected(), decode(piece.records)
-        self.make_days({row.at.date() for row in batch.rows.values()})
-        batch.places = self.networks.new(batch.sources)
+        connection, batch = self.connected(), make_batch(piece.records)
+        self.make_days({row.at.date() for row in batch.calls.values()})
+        batch.unknown_networks = self.networks.select_unknown(batch.sources)
         try:
             with connection.transaction():
                 self.claim(segment, piece)
                 write(connection, batch)
         except (psycopg.DataError, psycopg.IntegrityError):
             batch.rejected += self.store_singly(segment, piece, batch)
-        self.networks.add(batch.places)
+        self.networks.add(batch.unknown_networks)
         self.reject(batch.rejected)
         for name, row in batch.uses.items():
             if name not in self.uses or self.uses[name].at < row.at:
@@ -184,8 +184,8 @@ class Writer(threading.Thread):
         """Each call by itself, so that one that PostgreSQL refuses does not hold up the others; returns the
         refused."""
         connection, refused = self.connected(), []
-        parts = [Batch(places=batch.places)]
-        parts += [Batch(rows={name: row}) for name, row in batch.rows.items()]
+        parts = [Batch(unknown_networks=batch.unknown_networks)]
+        parts += [Batch(calls={name: row}) for name, row in batch.calls.items()]
         parts += [Batch(corrections=[correction]) for correction in batch.corrections]
         with connection.transaction():
             self.claim(segment, piece)
@@ -195,8 +195,7 @@ class Writer(threading.Thread):
                         write(connection, part)
                 except (psycopg.DataError, psycopg.IntegrityError) as error:
                     logger.error("call_refused", extra={"error": type(error).__name__})
-                    what = [*part.rows.values(), *part.corrections]
-                    refused.append(json.dumps(what, default=str).encode())
+                    refused += [record.encode() for record in (*part.calls.values(), *part.corrections)]
         return refused
 
     def reject(self, records: list[bytes]) -> None:
@@ -279,7 +278,7 @@ def start() -> None:
             parameters = django_connection.get_connection_params()
             for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
                 parameters.pop(django_only, None)
-            _writer = Writer(record.calls, record.attempts, parameters=parameters)
+            _writer = Writer(recording.calls, recording.attempts, parameters=parameters)
             _writer.start()
             atexit.register(stop)
 

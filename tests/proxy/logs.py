@@ -12,9 +12,9 @@ from django.db import connection
 from keys import actions
 from keys.credentials.caller import Caller
 from keys.models import ApiKey, User
-from proxy.usage import record
+from proxy.usage import recording
 from proxy.usage.attempts import Attempts
-from proxy.usage.record import Passage
+from proxy.usage.recording import CallInProgress
 from proxy.usage.spool import Spool
 from proxy.usage.writer import Writer
 
@@ -39,8 +39,10 @@ def key_of(name: str) -> ApiKey:
     return actions.issue(owner=user, name=f"{name}'s key")[0]
 
 
-def passage(key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **changes: Any) -> Passage:
-    """A call that is over but for being recorded."""
+def finished_call(
+    key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **changes: Any
+) -> CallInProgress:
+    """A call that has ended and is not recorded yet."""
     fields = {
         "request_id": f"req_{number:032x}",
         "method": "GET",
@@ -51,17 +53,17 @@ def passage(key: ApiKey, number: int = 0, *, at: datetime.datetime = NOON, **cha
         "status": 200,
         "bytes_in": 10,
         "bytes_out": 100,
-        "at": at.timestamp(),
+        "at": at,
     }
-    return Passage(**{"caller": Caller.by_key(key), **fields, **changes})
+    return CallInProgress(**{"caller": Caller.by_key(key), **fields, **changes})
 
 
 @contextmanager
 def a_writer(folder: Path, monkeypatch: Any) -> Iterator[Writer]:
     """What is recorded goes to `folder`; what is there goes to PostgreSQL at each `turn`."""
     spool = Spool(folder)
-    monkeypatch.setattr(record, "calls", spool)
-    monkeypatch.setattr(record, "FOLDER", folder)
+    monkeypatch.setattr(recording, "calls", spool)
+    monkeypatch.setattr(recording, "FOLDER", folder)
     writer = Writer(spool, Attempts(), parameters=parameters())
     writer.maintain = float("inf")
     try:

@@ -9,8 +9,8 @@ from proxy.models import Call, CallTotal, HourTotal
 from proxy.models.calls import Cursor
 from proxy.models.totals import LATENCIES_MS, percentile
 from proxy.usage import spool
-from proxy.usage.record import moment
-from tests.proxy.logs import NOON, a_connection, key_of, passage
+from proxy.usage.record import from_timestamp
+from tests.proxy.logs import NOON, a_connection, finished_call, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -63,7 +63,7 @@ def test_totals_of_all_keys_add_up_by_hour_and_day(writer, alice):
     for number, (key, minutes, status) in enumerate(
         [(alice, 0, 200), (bob, 5, 201), (alice, 10, 500), (bob, 60, 200), (bob, 24 * 60, 200)]
     ):
-        passage(key, number, at=NOON + datetime.timedelta(minutes=minutes), status=status).record()
+        finished_call(key, number, at=NOON + datetime.timedelta(minutes=minutes), status=status).record()
     writer.turn()
 
     hour, day = NOON.replace(minute=0), NOON.replace(hour=0, minute=0)
@@ -82,7 +82,7 @@ def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
     cases = [(alice, fraud, 200, ""), (alice, fraud, 403, "not_owner"), (bob, churn, 403, "scope")]
     cases += [(bob, fraud, 403, "not_owner"), (bob, None, 502, "upstream_broken"), (bob, None, 200, "")]
     for number, (key, thing, status, reason) in enumerate(cases):
-        passage(key, number, thing=thing, status=status, reason=reason).record()
+        finished_call(key, number, thing=thing, status=status, reason=reason).record()
     writer.turn()
     calls = Call.objects.between(NOON - datetime.timedelta(days=1), NOON + datetime.timedelta(days=1))
 
@@ -121,7 +121,7 @@ def test_percentiles_are_read_from_the_histogram(latencies, share, milliseconds)
 
 
 def test_segments_are_known_by_name_and_place(writer, alice):
-    passage(alice, 1).record()
+    finished_call(alice, 1).record()
     writer.turn()
     [segment] = writer.calls.segments
 
@@ -129,4 +129,4 @@ def test_segments_are_known_by_name_and_place(writer, alice):
         rows = database.execute("select name, taken from proxy_spoolsegment").fetchall()
     assert (segment.name, segment.size) in rows
     assert segment.size > spool.START
-    assert moment(0).tzinfo is datetime.UTC
+    assert from_timestamp(0).tzinfo is datetime.UTC

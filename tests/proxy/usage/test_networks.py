@@ -12,7 +12,7 @@ from keys.models import ApiKey
 from keys.models.alerts import Alert, KeyNetwork
 from proxy.models import Call
 from proxy.usage import networks
-from tests.proxy.logs import NOON, a_connection, key_of, passage
+from tests.proxy.logs import NOON, a_connection, finished_call, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -27,7 +27,7 @@ def alice():
 
 def used(writer, key: ApiKey, *addresses: str, **changes) -> None:
     for address in addresses:
-        passage(key, Call.objects.count(), address=address, **changes).record()
+        finished_call(key, Call.objects.count(), address=address, **changes).record()
         writer.turn()
 
 
@@ -49,7 +49,7 @@ def test_the_first_network_is_no_news_and_each_further_one_is_told_once(writer, 
 
 def test_several_networks_of_one_batch_have_the_earliest_for_the_first(writer, alice):
     for number, address in enumerate((OFFICE, HOME, CLOUD)):
-        passage(alice, number, address=address, at=NOON + number * MINUTE).record()
+        finished_call(alice, number, address=address, at=NOON + number * MINUTE).record()
     writer.turn()
     alerts.look()
 
@@ -79,7 +79,7 @@ def test_a_call_refused_with_401_does_not_count_but_one_refused_for_its_network_
 def test_a_network_is_told_once_though_a_process_has_forgotten_that_it_knows_it(writer, alice):
     used(writer, alice, HOME, OFFICE)
     alerts.look()
-    writer.networks.places.clear()
+    writer.networks.pairs.clear()
     used(writer, alice, OFFICE, HOME)
 
     assert (alerts.look(), KeyNetwork.objects.count()) == (0, 2)
@@ -108,7 +108,7 @@ def test_of_two_processes_one_makes_the_first_network(alice):
 
 
 def test_networks_are_remembered_though_postgresql_refuses_a_call_of_the_batch(writer, alice):
-    passage(alice, 1, address=HOME, operation="x" * 500).record()
+    finished_call(alice, 1, address=HOME, operation="x" * 500).record()
     used(writer, alice, OFFICE)
 
     assert "198.51.100.0/24" in KeyNetwork.objects.values_list("network", flat=True)
@@ -127,11 +127,11 @@ def test_so_many_networks_are_remembered_and_the_last_alert_says_so(writer, alic
 
 
 def test_what_a_process_remembers_is_bounded():
-    known = networks.Known(most=2)
+    known = networks.KnownNetworks(limit=2)
     for number in range(5):
-        known.add(known.new({(1, f"203.0.{number}.1"): NOON}))
-        assert len(known.places) <= 2
-    assert known.new({(1, "203.0.4.9"): NOON, (1, ""): NOON}) == {}
+        known.add(known.select_unknown({(1, f"203.0.{number}.1"): NOON}))
+        assert len(known.pairs) <= 2
+    assert known.select_unknown({(1, "203.0.4.9"): NOON, (1, ""): NOON}) == {}
 
 
 def test_the_network_of_the_last_use_before_the_upgrade_is_no_news(writer, alice):

@@ -1,236 +1,208 @@
-"""The usage log: one row for each authenticated call, refused ones included, and nothing that is secret."""
+"""The spool's format: what a record holds, and that the files of former versions are still read."""
 
 import datetime
 import json
-import re
-import shutil
-import signal
+import zlib
 from pathlib import Path
 
 import pytest
 
-from keys import actions
-from keys.credentials import cache
-from keys.models import User
-from proxy.models import Owner
-from proxy.policy import ownership
-from proxy.usage import record
-from proxy.usage.spool import START, Spool
-from tests.echo import Script
-from tests.portals import portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from keys.models import ApiKey
+from proxy.models import Call, CallTotal
+from proxy.usage.record import COLUMNS, CallCorrection, CallRecord, decode
+from tests.proxy.logs import finished_call, key_of
 
-pytestmark = pytest.mark.postgresql
+AT = datetime.datetime(2026, 3, 4, 12, 30, 1, 250_001, tzinfo=datetime.UTC)
+RECORD = CallRecord(
+    request_id="req_1",
+    at=AT,
+    key_id=7,
+    user_id=3,
+    operation="runs.get",
+    method="GET",
+    path="/café",
+    object_kind="run",
+    object_name="6" * 32,
+    status=200,
+    reason="cut_off",
+    bytes_in=11,
+    bytes_out=222,
+    duration_ms=44.505,
+    upstream_ms=3.5,
+    address="192.0.2.1",
+    client="mlflow",
+    client_version="3.17.2",
+    is_previous_secret=True,
+)
+CORRECTION = CallCorrection(request_id="req_1", at=AT, reason="cut_off", bytes_out=-3800, duration_ms=0.066)
 
 
-def logged(portal, reply) -> dict:
-    [call] = portal.calls(request_id=reply.headers["X-Request-ID"])
-    return call
-
-
-def test_a_call_is_logged_with_what_it_was(echo, echo_portal, echo_key):
-    echo.script = Script(body=b"x" * 321, headers=[("Content-Type", "application/json")])
-    reply = echo_portal.request(
-        "POST",
-        "/api/mlflow/api/2.0/mlflow/runs/search?note=1",
-        key=echo_key["key"],
-        body={"a": 1},
-        headers=[
-            ("User-Agent", "mlflow-python-client/3.17.2"),
-            ("X-MLflow-Client-Version", "3.17.2"),
-        ],
-    )
-
-    call = logged(echo_portal, reply)
-    [(key_id, user_id)] = echo_portal.sql(
-        "select k.id, u.id from keys_apikey k join keys_user u on u.id = k.owner_id where k.public_id = %s",
-        echo_key["id"],
-    )
-    assert (call["key_id"], call["user_id"]) == (key_id, user_id)
-    assert (call["operation"], call["method"], call["status"]) == ("runs.search", "POST", 200)
-    assert call["path"].endswith("/api/2.0/mlflow/runs/search")
-    assert (call["bytes_in"], call["bytes_out"], call["reason"]) == (len(b'{"a": 1}'), 321, "")
-    assert str(call["address"]) == "127.0.0.1"
-    assert (call["client"], call["client_version"]) == ("mlflow-python-client/3.17.2", "3.17.2")
-    assert 0 < call["upstream_ms"] <= call["duration_ms"] < 60_000
-    assert abs(datetime.datetime.now(datetime.UTC) - call["at"]) < datetime.timedelta(minutes=1)
+@pytest.mark.parametrize("record", [RECORD, CORRECTION])
+def test_a_record_is_decoded_as_it_was_encoded(record):
+    assert decode(record.encode()) == record
+    assert record.encode().isascii()
+    assert b"\n" not in record.encode()
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status", "reason"),
+    "content",
     [
-        ("GET", "/api/mlflow/api/2.0/nothing", 404, "not_a_route"),
-        ("GET", "/api/mlflow/signup", 403, "route_refused"),
-        ("GET", "/api/mlflow/a/../b", 400, "bad_path"),
-        ("GET", "/api/mlflow/a%00b", 400, "bad_path"),
-        ("OPTIONS", GET_EXPERIMENT, 404, "not_a_route"),
+        b"",
+        b"[]",
+        b"{}",
+        b"7",
+        b"\xff",
+        b'["call","of another version"]',
+        b'["call","req_1","noon"]',
+        b'["call","req_1",1e300]',
+        b'["correction","req_1",1.0,"cut_off",-1]',
+        b'["correction","req_1",1.0,"cut_off",-1,0.5,"more"]',
+        b'["other","req_1",1.0,"cut_off",-1,0.5]',
+        RECORD.encode().replace(b"true]", b"true,1]"),
     ],
 )
-def test_a_refused_call_is_logged_with_the_reason(method, path, status, reason, echo, echo_portal, echo_key):
-    reply = echo_portal.exchange(request(method, path, echo_key))
-
-    call = logged(echo_portal, reply)
-    assert reply.status == status
-    assert (call["status"], call["reason"], call["upstream_ms"]) == (status, reason, 0)
+def test_what_is_not_a_record_is_a_value_error(content):
+    with pytest.raises(ValueError):
+        decode(content)
 
 
-def test_neither_query_nor_credential_is_in_the_log(echo, echo_portal, echo_key):
-    reply = echo_portal.request("GET", f"{GET_EXPERIMENT}&note=quite-private", key=echo_key["key"])
-
-    call = str(logged(echo_portal, reply))
-    assert "quite-private" not in call
-    assert echo_key["key"][8:34] not in call
+def test_a_correction_is_the_difference_between_two_records():
+    cut_off = RECORD._replace(reason="cut_off", bytes_out=100, duration_ms=50.0)
+    assert RECORD.corrected(cut_off.difference_from(RECORD)) == cut_off
 
 
-def test_a_call_without_a_valid_key_is_nobodys(echo, echo_portal):
-    replies = [
-        echo_portal.request("GET", GET_EXPERIMENT),
-        echo_portal.request("GET", GET_EXPERIMENT, key="hk_live_nonsense"),
-    ]
-
-    assert [reply.status for reply in replies] == [401, 401]
-    ids = [reply.headers["X-Request-ID"] for reply in replies]
-    assert not echo_portal.calls(at_least=1, seconds=0.5, request_id=ids[0])
-    assert not echo_portal.calls(at_least=1, seconds=0, request_id=ids[1])
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_the_columns_are_those_of_the_table():
+    columns = {field.column for field in Call._meta.concrete_fields} - {"id"}
+    assert len(COLUMNS) == len(columns)
+    assert set(COLUMNS) == columns
 
 
-def test_long_names_are_cut_and_not_lost(echo, echo_portal, echo_key):
-    reply = echo_portal.request(
-        "PUT",
-        f"/api/mlflow{ARTIFACT}/{'x' * 3000}",
-        key=echo_key["key"],
-        body=b"x",
-        headers=[("User-Agent", "y" * 3000)],
-    )
-
-    call = logged(echo_portal, reply)
-    assert reply.status == 200
-    assert call["path"].startswith("/api/mlflow/api/2.0/mlflow-artifacts/")
-    assert call["client"].startswith("yyyy")
-
-
-def test_each_call_is_logged_once(echo, echo_portal, echo_key):
-    ids = {
-        echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"]).headers["X-Request-ID"]
-        for _ in range(20)
-    }
-
-    rows = [row for name in ids for row in echo_portal.calls(request_id=name)]
-    assert len(rows) == len(ids) == 20
+# A copy of the format of commit fc760ae, in which calls may wait on a disk while the portal is upgraded. Do not change.
+OLD_HEADER = b"%020d\n"
+OLD_LINES = """\
+["call","req_00000000000000000000000000000001",1772627401.25,{key},{user},"runs.log-batch","POST",\
+"/api/mlflow/api/2.0/mlflow/runs/log-batch","run","66666666666666666666666666666666",200,"",11,222,44.505,3.5,\
+"192.0.2.1","mlflow-python-client/3.17.2","3.17.2",true]
+["call","req_00000000000000000000000000000002",1772627402.25,null,{user},"registered-models.get","GET",\
+"/mlflow/ajax-api/2.0/mlflow/registered-models/get","registered_model","caf\\u00e9 \\u4e2d",200,"",11,222,44.507,3.5,\
+null,"caf\\u00e9","",false]
+["call","req_00000000000000000000000000000003",1772627403.25,{key},{user},"runs.log-batch","POST",\
+"/api/mlflow/api/2.0/mlflow/runs/log-batch","run","66666666666666666666666666666666",403,"not_owner",11,180,44.502,\
+0.0,"192.0.2.1","mlflow-python-client/3.17.2","3.17.2",false]
+["call","req_00000000000000000000000000000004",1772627404.25,{key},{user},"artifacts.download","POST",\
+"/api/mlflow/api/2.0/mlflow/runs/log-batch","run","66666666666666666666666666666666",200,"",11,5000,44.502,3.5,\
+"192.0.2.1","mlflow-python-client/3.17.2","3.17.2",false]
+["correction","req_00000000000000000000000000000004",1772627404.25,"cut_off",-3800,0.0659999999999954]
+"""
+OLD_CHECKSUMS = ["767a5147", "ccb4ae6c", "8b7d4644", "a6f8bab4", "81fed733"]  # with the key 7 and the user 3
 
 
-RUN = "6" * 32
+def old_segment(*, key: int, user: int) -> bytes:
+    lines = OLD_LINES.replace("{key}", str(key)).replace("{user}", str(user)).encode().splitlines()
+    return OLD_HEADER % 21 + b"".join(b"%08x %b\n" % (zlib.crc32(line), line) for line in lines)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "kind", "name"),
-    [
-        ("GET", "/api/2.0/mlflow/runs/get?run_id=" + RUN, None, "run", RUN),
-        ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=7", None, "experiment", "7"),
-        (
-            "GET",
-            "/api/2.0/mlflow/registered-models/get?name=fraud%20net",
-            None,
-            "registered_model",
-            "fraud net",
-        ),
-        ("GET", "/api/2.0/mlflow/model-versions/get?name=a&version=1", None, "registered_model", "a"),
-        ("GET", "/api/2.0/mlflow/logged-models/m-1", None, "logged_model", "m-1"),
-        ("GET", f"/api/2.0/mlflow-artifacts/artifacts/7/{RUN}/artifacts/x", None, "run", RUN),
-        ("POST", "/api/2.0/mlflow/runs/log-metric", {"run_id": RUN, "key": "a", "value": 1}, "run", RUN),
-        ("POST", "/api/2.0/mlflow/registered-models/create", {"name": "net"}, "registered_model", "net"),
-        ("POST", "/api/2.0/mlflow/runs/search", {}, "", ""),
-    ],
-)
-def test_the_object_is_named_where_the_call_names_one(
-    method, path, body, kind, name, echo, echo_portal, echo_key
-):
-    reply = echo_portal.request(method, f"/api/mlflow{path}", key=echo_key["key"], body=body)
-
-    call = logged(echo_portal, reply)
-    assert (call["object_kind"], call["object_name"]) == (kind, name)
+def leave_segment(folder: Path, content: bytes) -> None:
+    """As a killed portal does."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{'0' * 32}-0000001.log").write_bytes(content)
 
 
-def test_a_refused_write_names_what_it_was_about(echo, echo_portal):
-    key = echo_portal.issue("bob")
-    body = {"run_id": RUN, "key": "a", "value": 1}
-    reply = echo_portal.request(
-        "POST", "/api/mlflow/api/2.0/mlflow/runs/log-metric", key=key["key"], body=body
-    )
-
-    call = logged(echo_portal, reply)
-    assert (reply.status, call["reason"]) == (403, "not_owner")
-    assert (call["object_kind"], call["object_name"]) == ("run", RUN)
+def test_the_copy_of_the_old_format_is_what_that_commit_wrote():
+    lines = old_segment(key=7, user=3).decode().splitlines()
+    assert [line[:8] for line in lines[1:]] == OLD_CHECKSUMS
 
 
-def test_an_answer_in_many_pieces_and_one_without_a_body_are_whole(echo, echo_portal, echo_key):
-    for script, count in ((Script(size=10**6), 10**6), (Script(status=204), 0)):
-        echo.script = script
-        reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
-        call = logged(echo_portal, reply)
-        assert (len(reply.body), call["bytes_out"], call["reason"]) == (count, count, "")
-
-
-def test_a_disk_that_takes_nothing_stops_no_call_and_is_seen(echo, echo_server):
-    with portal(mlflow_url=echo_server.url) as running:
-        key = running.issue("alice")
-        spool = Path(running.environment["DATA_DIR"]) / "spool"
-        assert running.request("GET", GET_EXPERIMENT, key=key["key"]).status == 200
-        assert wait_for(lambda: running.request("GET", "/health").json()["checks"]["spool"]["backlog"] == 0)
-        assert running.manage("partitions").returncode == 0
-        running.process.send_signal(signal.SIGHUP)  # another worker, and for it no room
-        shutil.rmtree(spool)
-        spool.write_bytes(b"")
-
-        def lost() -> int:
-            assert running.request("GET", GET_EXPERIMENT, key=key["key"]).status == 200
-            return running.request("GET", "/health").json()["checks"]["spool"]["lost"]
-
-        assert wait_for(lost, lambda count: count >= 1)
-        health = running.request("GET", "/health")
-        # MLflow's stand-in is no MLflow; what counts here is the spool.
-        assert health.json()["checks"]["spool"]["status"] == "degraded"
-        assert health.json()["status"] != "ok"
-        assert re.search(rb"^hokusai_calls_lost_total [1-9]", running.request("GET", "/metrics").body, re.M)
-
-
+@pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "experiments/get?experiment_id=0", None),
-        ("POST", "runs/search", {"experiment_ids": ["0"]}),
-        ("POST", "runs/log-metric", {"run_id": RUN, "key": "loss", "value": 0.5}),
-        ("POST", "runs/log-batch", {"run_id": RUN, "metrics": []}),
-    ],
-)
-def test_a_warm_call_asks_postgresql_nothing(
-    method, path, body, echo, client, monkeypatch, tmp_path, settings, django_assert_num_queries
-):
-    """The key and the run's owner are known, the record goes to the spool."""
-    monkeypatch.setattr(cache, "UNHEARD_SECONDS", 60.0)
-    monkeypatch.setattr(cache, "keys", cache.Known())
-    monkeypatch.setattr(ownership, "remembered", cache.Known())
-    monkeypatch.setattr(record, "calls", Spool(tmp_path / "spool"))
-    settings.MLFLOW_URL = echo.url
-    owner = User.objects.create(username="alice")
-    _, secret = actions.issue(owner=owner, name="laptop")
-    Owner.objects.create(environment="live", kind="run", name=RUN, user=owner)
+def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_its_column(writer):
+    alice = key_of("alice")
+    leave_segment(writer.calls.folder, old_segment(key=alice.pk, user=alice.owner.pk))
+    writer.turn()
+    leave_segment(writer.calls.folder, old_segment(key=alice.pk, user=alice.owner.pk))  # not removed in time
+    writer.scan = 0.0
+    writer.turn()
 
-    def call() -> None:
-        answer = client.generic(
-            method,
-            f"/api/mlflow/api/2.0/mlflow/{path}",
-            json.dumps(body) if body else "",
-            content_type="application/json",
-            headers={"Authorization": f"Bearer {secret}"},
-        )
-        assert answer.status_code == 200
-        assert answer.getvalue()
+    rows = list(Call.objects.order_by("at").values())
+    second = datetime.timedelta(seconds=1)
+    first = {
+        "request_id": "req_00000000000000000000000000000001",
+        "at": datetime.datetime(2026, 3, 4, 12, 30, 1, 250_000, tzinfo=datetime.UTC),
+        "key_id": alice.pk,
+        "user_id": alice.owner.pk,
+        "operation": "runs.log-batch",
+        "method": "POST",
+        "path": "/api/mlflow/api/2.0/mlflow/runs/log-batch",
+        "object_kind": "run",
+        "object_name": "6" * 32,
+        "status": 200,
+        "reason": "",
+        "bytes_in": 11,
+        "bytes_out": 222,
+        "duration_ms": 44.505,
+        "upstream_ms": 3.5,
+        "address": "192.0.2.1",
+        "client": "mlflow-python-client/3.17.2",
+        "client_version": "3.17.2",
+    }
+    by_browser = {
+        "request_id": "req_00000000000000000000000000000002",
+        "at": first["at"] + second,
+        "key_id": None,
+        "operation": "registered-models.get",
+        "method": "GET",
+        "path": "/mlflow/ajax-api/2.0/mlflow/registered-models/get",
+        "object_kind": "registered_model",
+        "object_name": "café 中",
+        "duration_ms": 44.507,
+        "address": None,
+        "client": "café",
+        "client_version": "",
+    }
+    refused = {
+        "request_id": "req_00000000000000000000000000000003",
+        "at": first["at"] + 2 * second,
+        "status": 403,
+        "reason": "not_owner",
+        "bytes_out": 180,
+        "duration_ms": 44.502,
+        "upstream_ms": 0.0,
+    }
+    cut_off = {
+        "request_id": "req_00000000000000000000000000000004",
+        "at": first["at"] + 3 * second,
+        "operation": "artifacts.download",
+        "reason": "cut_off",
+        "bytes_out": 1200,
+        "duration_ms": pytest.approx(44.568),
+    }
+    assert [{**row, "id": None} for row in rows] == [
+        {**first, **changes, "id": None} for changes in ({}, by_browser, refused, cut_off)
+    ]
+    assert CallTotal.objects.by_day().sums()["calls"] == 4
+    key = ApiKey.objects.get(pk=alice.pk)
+    assert key.previous_used_at == first["at"]
+    assert key.last_used_at == cut_off["at"]
+    assert not list(writer.calls.folder.glob("*.log"))
 
-    call()
-    with django_assert_num_queries(0):
-        call()
-    [segment] = record.calls.waiting()
-    assert len(segment.read(START, 2**20).records) == 2
-    record.calls.close()
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_the_format_is_still_the_old_one(writer):
+    """An older portal may read it, where an upgrade is undone."""
+    alice = key_of("alice")
+    finished_call(alice, bytes_in=11, bytes_out=222).record()
+    [segment] = writer.calls.waiting()
+
+    line = segment.path.read_bytes().splitlines()[1]
+    assert line[:9] == b"%08x " % zlib.crc32(line[9:])
+    kind, request_id, at, key, user, *rest = json.loads(line[9:])
+    assert (kind, request_id, at) == ("call", f"req_{0:032x}", 1772627400.0)
+    assert (key, user) == (alice.pk, alice.owner.pk)
+    assert rest[:7] == ["runs.get", "GET", "/api/mlflow/api/2.0/mlflow/runs/get", "", "", 200, ""]
+    assert (rest[7:9], rest[11:]) == (
+        [11, 222],
+        ["192.0.2.1", "mlflow-python-client/3.17.2", "", False],
+    )

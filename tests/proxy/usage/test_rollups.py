@@ -13,8 +13,10 @@ from django.db.models import Count, Sum
 from keys import actions
 from keys.credentials.caller import Caller
 from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt
-from proxy.usage import batches, record, spool
-from tests.proxy.logs import NOON, key_of, passage
+from proxy.usage import batches, recording, spool
+from proxy.usage import writer as writer_module
+from proxy.usage.record import CallCorrection, ended_at
+from tests.proxy.logs import NOON, finished_call, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -29,7 +31,7 @@ def ids() -> list[str]:
 
 
 def test_a_call_and_its_totals_are_written_together(writer, alice):
-    passage(alice, bytes_in=7, bytes_out=70).record()
+    finished_call(alice, bytes_in=7, bytes_out=70).record()
     assert ids() == []
 
     writer.turn()
@@ -58,7 +60,7 @@ def test_browsers_calls_have_no_key_and_one_total(writer, alice):
     """PostgreSQL takes two empty keys for different unless told; and one batch holds both kinds."""
     by_browser = Caller.by_session(alice.owner)
     for number in range(3):
-        passage(alice, number, caller=by_browser if number else Caller.by_key(alice)).record()
+        finished_call(alice, number, caller=by_browser if number else Caller.by_key(alice)).record()
         writer.turn() if number == 1 else None
     writer.turn()
 
@@ -72,7 +74,7 @@ def test_browsers_calls_have_no_key_and_one_total(writer, alice):
 def test_totals_are_what_the_log_adds_up_to(writer, alice):
     chance, keys = random.Random(1), [alice, key_of("bob")]
     for number in range(300):
-        passage(
+        finished_call(
             chance.choice(keys),
             number,
             at=NOON + datetime.timedelta(minutes=chance.randrange(3000)),
@@ -114,7 +116,7 @@ def test_totals_are_what_the_log_adds_up_to(writer, alice):
 def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice, monkeypatch):
     """Whether it went through only PostgreSQL knows."""
     for number in range(3):
-        passage(alice, number).record()
+        finished_call(alice, number).record()
     real, failed = psycopg.Connection.transaction, []
 
     class Broken:
@@ -134,7 +136,7 @@ def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice
     writer.turn()
     assert failed
     writer.retry = 0
-    passage(alice, 3).record()
+    finished_call(alice, 3).record()
     writer.turn()
 
     assert len(ids()) == len(set(ids())) == 4
@@ -142,10 +144,10 @@ def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice
 
 
 def test_a_batch_that_does_not_go_through_leaves_nothing(writer, alice, monkeypatch):
-    passage(alice, 1).record()
+    finished_call(alice, 1).record()
     monkeypatch.setattr(batches, "ADD_TOTAL", "select 1/0, %s" + ", %s" * 10)
     monkeypatch.setattr(
-        writer.Writer, "store_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
+        writer_module.Writer, "store_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
     )
     writer.turn()
     assert (ids(), CallTotal.objects.count()) == ([], 0)
@@ -157,9 +159,9 @@ def test_a_batch_that_does_not_go_through_leaves_nothing(writer, alice, monkeypa
 
 
 def test_what_a_dead_process_left_is_taken_over_from_where_it_had_got_to(writer, alice, tmp_path):
-    passage(alice, 1).record()
+    finished_call(alice, 1).record()
     writer.turn()
-    passage(alice, 2).record()
+    finished_call(alice, 2).record()
     [dead] = writer.calls.segments
     writer.calls.segments = []
     dead.close()
@@ -174,7 +176,7 @@ def test_what_a_dead_process_left_is_taken_over_from_where_it_had_got_to(writer,
 
 
 def test_the_same_segment_from_a_backup_changes_nothing(writer, alice):
-    passage(alice, 1).record()
+    finished_call(alice, 1).record()
     [segment] = writer.calls.segments
     copy = segment.path.read_bytes()
     writer.turn()
@@ -190,9 +192,9 @@ def test_the_same_segment_from_a_backup_changes_nothing(writer, alice):
 
 def test_a_call_that_postgresql_refuses_does_not_hold_up_the_others(writer, alice):
     for number in range(4):
-        passage(alice, number, status=1000 if number == 2 else 200).record()
-    record.calls.append(b'["call","of another version"]')
-    passage(alice, 5).record()
+        finished_call(alice, number, status=1000 if number == 2 else 200).record()
+    recording.calls.append(b'["call","of another version"]')
+    finished_call(alice, 5).record()
 
     writer.turn()
 
@@ -204,7 +206,7 @@ def test_a_call_that_postgresql_refuses_does_not_hold_up_the_others(writer, alic
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_an_answer_cut_off_after_its_record_is_corrected(is_late, writer, alice):
-    call = passage(alice, bytes_out=0)
+    call = finished_call(alice, bytes_out=0)
     call.record(bytes_out=5000)
     if is_late:
         writer.turn()
@@ -225,7 +227,7 @@ def test_an_answer_cut_off_after_its_record_is_corrected(is_late, writer, alice)
 
 def test_a_correction_in_a_dead_processs_later_segment_finds_its_call(writer, alice, monkeypatch):
     monkeypatch.setattr(spool, "ROLL_BYTES", 1)
-    calls = [passage(alice, number, bytes_out=0) for number in range(8)]
+    calls = [finished_call(alice, number, bytes_out=0) for number in range(8)]
     for call in calls:
         call.record(bytes_out=5000)
     for call in calls:
@@ -242,7 +244,9 @@ def test_a_correction_in_a_dead_processs_later_segment_finds_its_call(writer, al
 
 
 def test_a_correction_that_finds_no_call_is_said(writer, alice, caplog):
-    record.keep([record.CORRECTION, "req_none", NOON.timestamp(), "cut_off", -10, 1.0])
+    recording.append(
+        CallCorrection(request_id="req_none", at=NOON, reason="cut_off", bytes_out=-10, duration_ms=1.0)
+    )
     writer.turn()
 
     [said] = [record for record in caplog.records if record.message == "correction_without_call"]
@@ -251,15 +255,15 @@ def test_a_correction_that_finds_no_call_is_said(writer, alice, caplog):
 
 @pytest.mark.parametrize("damage", [b"\0", b"\n"])
 def test_a_damaged_stretch_larger_than_a_batch_stops_nothing(damage, writer, alice, monkeypatch):
-    monkeypatch.setattr(writer, "BATCH_BYTES", 500)
+    monkeypatch.setattr(writer_module, "BATCH_BYTES", 500)
     for number in range(12):
-        passage(alice, number).record()
+        finished_call(alice, number).record()
     [segment] = writer.calls.segments
     ends = [place for place, byte in enumerate(segment.path.read_bytes()) if byte == ord("\n")]
     os.pwrite(segment.descriptor, damage * (ends[10] - ends[1] - 1), ends[1] + 1)  # the first is the head's
     writer.turn()
     writer.retry = 0
-    passage(alice, 12).record()
+    finished_call(alice, 12).record()
     writer.turn()
 
     assert [name[-2:] for name in ids()] == ["00", "0a", "0b", "0c"]
@@ -269,7 +273,9 @@ def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
     from proxy.routes.objects import ObjectRef
 
     name = "a\0b\ud800c"
-    passage(alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=ObjectRef(kind="run", name=name)).record()
+    finished_call(
+        alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=ObjectRef(kind="run", name=name)
+    ).record()
     writer.turn()
 
     call = Call.objects.get()
@@ -277,9 +283,9 @@ def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
 
 
 def test_the_last_use_of_a_key_is_noted(writer, alice):
-    passage(alice, 1, at=NOON).record()
+    finished_call(alice, 1, at=NOON).record()
     writer.turn()
-    passage(alice, 2, at=NOON + datetime.timedelta(seconds=5)).record()
+    finished_call(alice, 2, at=NOON + datetime.timedelta(seconds=5)).record()
     writer.turn()
 
     alice.refresh_from_db()
@@ -290,12 +296,12 @@ def test_the_last_use_of_a_key_is_noted(writer, alice):
 @pytest.mark.parametrize("end", ["a minute has passed", "the process ends"])
 def test_the_last_use_of_a_burst_is_noted_too(end, writer, alice):
     for number in range(3):
-        passage(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
+        finished_call(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
         writer.turn()
     if end == "the process ends":
         writer.leaving.set()
     else:
-        writer.noted = {name: at - writer.USE_NOTED_SECONDS for name, at in writer.noted.items()}
+        writer.noted = {name: at - writer_module.USE_NOTED_SECONDS for name, at in writer.noted.items()}
     writer.turn()
 
     alice.refresh_from_db()
@@ -306,7 +312,7 @@ def test_the_last_use_of_a_burst_is_noted_too(end, writer, alice):
 @pytest.mark.parametrize("overlap", ["24h", "now"])
 def test_a_use_noted_after_a_rotation_is_of_the_secret_before(overlap, writer, alice):
     for number in range(2):
-        passage(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
+        finished_call(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
         writer.turn()
     actions.rotate(key=alice, overlap=overlap)
     writer.leaving.set()
@@ -318,17 +324,17 @@ def test_a_use_noted_after_a_rotation_is_of_the_secret_before(overlap, writer, a
 
 
 def test_postgresql_away_is_said_once_and_waited_for(writer, alice, caplog):
-    passage(alice).record()
+    finished_call(alice).record()
     good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
     for _ in range(3):
         writer.retry = 0
         writer.turn()
-    assert record.state().backlog == 1
+    assert recording.spool_state().backlog == 1
     writer.parameters, writer.retry = good, 0
     writer.turn()
 
     assert len(ids()) == 1
-    assert record.state().backlog == 0
+    assert recording.spool_state().backlog == 0
     assert [record.message for record in caplog.records] == [
         "usage_writer_waits",
         "usage_writer_goes_on",
@@ -351,6 +357,6 @@ def test_attempts_without_a_key_are_added_up_and_kept_while_postgresql_is_away(w
 
 def test_a_record_says_when_its_call_ended():
     record = ["call", "req", 100.0, *range(11), 2000.0, 1.0, None, "", "", False]
-    assert record.ended(json.dumps(record).encode()) == 102.0
-    assert record.ended(b'["correction","req",50.0,"cut_off",-1,5.0]') == 50.0
-    assert record.ended(b"[]") is None
+    assert ended_at(json.dumps(record).encode()) == 102.0
+    assert ended_at(b'["correction","req",50.0,"cut_off",-1,5.0]') == 50.0
+    assert ended_at(b"[]") is None

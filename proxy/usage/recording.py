@@ -1,0 +1,226 @@
+"""Calls in progress, and how each gets into the spool before its response ends."""
+
+import datetime
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+from django.conf import settings
+from prometheus_client import Counter
+
+from keys.credentials.caller import Caller
+from keys.credentials.tokens import hide
+from keys.limits import Admission
+from proxy.routes.objects import ObjectRef
+from proxy.upstream.in_flight import Place
+from proxy.usage import spool
+from proxy.usage.attempts import Attempts
+from proxy.usage.record import CallCorrection, CallRecord, ended_at
+
+logger = logging.getLogger(__name__)
+
+CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the response
+STOPPED = "portal_stopped"
+RECENT_SECONDS = 300.0
+OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
+FOLDER = settings.DATA_DIR / "spool"
+LOST = Counter(
+    "hokusai_calls_lost", "Calls that could not be written down, and are missing in the usage log."
+)
+
+calls = spool.Spool(FOLDER)
+attempts = Attempts()
+running: "WeakValueDictionary[str, CallInProgress]" = WeakValueDictionary()  # by request id
+
+
+def utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+@dataclass(kw_only=True)
+class CallInProgress:
+    """A call on its way, filled in step by step; its `CallRecord` is written at its end."""
+
+    request_id: str
+    method: str
+    path: str
+    address: str
+    client: str
+    client_version: str = ""
+    caller: Caller | None = None
+    place: Place | None = None
+    admission: Admission | None = None
+    operation: str = ""
+    thing: ObjectRef | None = None
+    is_of_page: bool = False  # requested by MLflow's pages themselves, whoever reads them
+    status: int = 0
+    reason: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    upstream_ms: float = 0.0
+    at: datetime.datetime = field(default_factory=utc_now)
+    started: float = field(default_factory=time.perf_counter)
+    span: Any = None  # OpenTelemetry's, if `proxy.usage.tracing` is on
+    recorded: CallRecord | None = None
+    lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
+
+    def __post_init__(self) -> None:
+        running[self.request_id] = self
+
+    def record(self, *, bytes_out: int | None = None) -> None:
+        """Write the call to the spool, before the last byte of its response is sent; `bytes_out` is then the
+        number of bytes that will have been sent.
+
+        A second call of this method writes a correction if the bytes or the reason differ by then. A call
+        without a valid key is only counted. A successful request for the files of MLflow's pages is not
+        recorded: it says nothing about a user, and there are many.
+        """
+        with self.lock:  # at the portal's end, another thread records
+            self.record_once(bytes_out)
+
+    def record_once(self, bytes_out: int | None) -> None:
+        bytes_out = self.bytes_out if bytes_out is None else bytes_out
+        before = self.recorded
+        if before is not None and before.bytes_out == bytes_out and before.reason == self.reason:
+            return
+        record = self.make_record(bytes_out)
+        if self.caller is None:
+            if before is None and self.status in (400, 401):
+                attempts.add(self.reason, self.address, at=self.at)
+        elif not (self.is_of_page and self.status < 400):
+            append(record if before is None else record.difference_from(before))
+        self.count_in_month(record, before)
+        self.recorded = record
+
+    def count_in_month(self, record: CallRecord, before: CallRecord | None) -> None:
+        """Count the call and its bytes in its key's month; a call that failed counts as none."""
+        if self.admission is None:
+            return
+        is_served = self.status < 400
+        if before is not None:
+            self.admission.settle(calls=0, size=record.bytes_out - before.bytes_out if is_served else 0)
+        elif is_served:
+            self.admission.settle(calls=0, size=record.bytes_in + record.bytes_out)
+        else:
+            self.admission.settle(calls=-1, size=0)
+
+    def end(self) -> None:
+        """Record the call and free its slot: no more bytes are transferred."""
+        try:
+            self.record()
+        finally:
+            if self.place:
+                self.place.leave()
+
+    @property
+    def final_record(self) -> CallRecord:
+        """The record of a call that has ended."""
+        return self.recorded or self.make_record(self.bytes_out)
+
+    def make_record(self, bytes_out: int) -> CallRecord:
+        """The call as it stands, with these bytes in its response."""
+        caller, thing = self.caller, self.thing
+        return CallRecord(
+            request_id=self.request_id,
+            at=self.at,
+            key_id=caller.key.pk if caller and caller.key else None,
+            user_id=caller.user.pk if caller else None,
+            operation=self.operation,
+            method=self.method[:16],
+            path=wsgi_text(self.path, 1000),
+            object_kind=thing.kind if thing else "",
+            object_name=clean(hide(thing.name), 500) if thing else "",
+            status=self.status,
+            reason=self.reason[:40],
+            bytes_in=self.bytes_in,
+            bytes_out=bytes_out,
+            duration_ms=round((time.perf_counter() - self.started) * 1000, 3),
+            upstream_ms=round(self.upstream_ms, 3),
+            address=self.address or None,
+            client=wsgi_text(self.client, 100),
+            client_version=wsgi_text(self.client_version, 40),
+            is_previous_secret=caller is not None and caller.is_previous,
+        )
+
+
+def stop_running() -> None:
+    """Give every call that is still running the reason that the portal stops."""
+    for call in list(running.values()):
+        if call.recorded is None:
+            call.reason = call.reason or STOPPED
+
+
+def record_stopped() -> None:
+    """Record the calls that got no response before the portal's end, as 503 if there was no status yet."""
+    for call in list(running.values()):
+        if call.recorded is None:
+            call.status = call.status or 503
+            call.record()
+
+
+def wsgi_text(text: str, length: int) -> str:
+    """WSGI's bytes-as-Latin-1 decoded as UTF-8 and cleaned; bytes that are not UTF-8 become replacement
+    characters."""
+    if not text.isascii():
+        text = text.encode("latin-1", "replace").decode("utf-8", "replace")
+    return clean(text, length)
+
+
+def clean(text: str, length: int) -> str:
+    """Shorten the text and replace what PostgreSQL cannot store: NUL and lone surrogates."""
+    if not text.isascii():
+        text = text[:length].encode("utf-8", "replace").decode()
+    return text[:length].replace("\0", "\ufffd")
+
+
+@dataclass
+class Losses:
+    """Calls that this process could not write down."""
+
+    count: int = 0
+    last: float = float("-inf")  # on the monotonic clock
+
+    @property
+    def is_recent(self) -> bool:
+        return time.monotonic() - self.last < RECENT_SECONDS
+
+
+losses = Losses()
+
+
+def append(record: CallRecord | CallCorrection) -> None:
+    """Write a record to the spool. A call is served even if this fails (the disk may be full); the loss is
+    counted and reported."""
+    try:
+        calls.append(record.encode())
+    except OSError as error:
+        losses.count, losses.last = losses.count + 1, time.monotonic()
+        LOST.inc()
+        logger.error("call_not_recorded", extra={"request_id": record.request_id, "error": error.strerror})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpoolState:
+    """Calls waiting on this machine, the seconds that the oldest has waited, and the calls lost."""
+
+    backlog: int
+    oldest_seconds: float
+    lost: int
+
+    @property
+    def problem(self) -> str:
+        if losses.is_recent:
+            return "Calls cannot be recorded: check whether the disk under DATA_DIR is full"
+        if self.oldest_seconds > OLD_SECONDS:
+            return f"{self.backlog} calls wait to be written to PostgreSQL"
+        return ""
+
+
+def spool_state() -> SpoolState:
+    waiting = spool.backlog(FOLDER)
+    ends = [end for first in waiting.firsts if (end := ended_at(first)) is not None]
+    oldest = max(0.0, time.time() - min(ends)) if ends else 0.0
+    return SpoolState(backlog=waiting.count, oldest_seconds=round(oldest, 1), lost=losses.count)
