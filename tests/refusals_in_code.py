@@ -20,10 +20,11 @@ Value = str | int | None
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """The value comes from the enclosing function's parameter of this name and position."""
+    """The value comes from the enclosing function's parameter. `position`: None for a keyword-only one."""
 
     name: str
-    position: int
+    position: int | None
+    default: Value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +93,33 @@ def value_of(node: ast.expr | None, function: Scope | None) -> Value | Parameter
     if isinstance(node, ast.Constant) and isinstance(node.value, str | int):
         return node.value
     if isinstance(node, ast.Name) and function is not None and not isinstance(function, ast.Module):
-        names = [argument.arg for argument in (*function.args.posonlyargs, *function.args.args)]
-        if node.id in names:
-            return Parameter(name=node.id, position=names.index(node.id))
+        return parameters_of(function.args).get(node.id, PASSED_ON)
     return PASSED_ON
 
 
-def argument(call: ast.Call, parameter: Parameter) -> ast.expr | None:
+def parameters_of(arguments: ast.arguments) -> dict[str, Parameter]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [None] * (len(positional) - len(arguments.defaults)) + arguments.defaults
+    found = [
+        (each.arg, at, default) for at, (each, default) in enumerate(zip(positional, defaults, strict=True))
+    ]
+    found += [
+        (each.arg, None, default)
+        for each, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    ]
+    return {
+        name: Parameter(name=name, position=at, default=getattr(default, "value", None))
+        for name, at, default in found
+    }
+
+
+def argument(call: ast.Call, parameter: Parameter, function: Scope | None) -> Value | Parameter:
     for keyword in call.keywords:
         if keyword.arg == parameter.name:
-            return keyword.value
-    return call.args[parameter.position] if parameter.position < len(call.args) else None
+            return value_of(keyword.value, function)
+    if parameter.position is not None and parameter.position < len(call.args):
+        return value_of(call.args[parameter.position], function)
+    return parameter.default
 
 
 def made() -> list[Made]:
@@ -130,7 +147,7 @@ def constructions(known: dict[str, Module], constructors: dict[str, Made]) -> It
                 yield around, Made(where=where, **fields)
             elif maker := constructors.get(name):
                 passed = {
-                    field: value_of(argument(call, parameter), function)
+                    field: argument(call, parameter, function)
                     for field in FIELDS
                     if isinstance(parameter := getattr(maker, field), Parameter)
                 }
