@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from keys.database import discard_dead_connections
 from keys.models import CHANNEL, ApiKey
 
 logger = logging.getLogger(__name__)
@@ -198,6 +199,7 @@ class Listener(threading.Thread):
         with psycopg.connect(**self.parameters, autocommit=True) as listening:
             listening.execute("SET application_name = 'hokusai-listener'")
             listening.execute(f"LISTEN {CHANNEL}")
+            discard_dead_connections()
             for cache in caches:
                 cache.suspect_all()
             pulse.beat()

@@ -12,7 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from keys import limits
-from keys.database import DATABASE_ERRORS
+from keys.database import DATABASE_ERRORS, discard_dead_connections
 from keys.refusals import Refusal
 from proxy import draining
 from proxy.upstream import client
@@ -31,8 +31,13 @@ def postgresql() -> Check:
     started = time.perf_counter()
     try:
         pending = pending_migrations()
-    except DATABASE_ERRORS:
-        return check(started, problem="PostgreSQL cannot be reached")
+    except DATABASE_ERRORS:  # perhaps only a pooled connection is dead
+        connection.close()
+        discard_dead_connections()
+        try:
+            pending = pending_migrations()
+        except DATABASE_ERRORS:
+            return check(started, problem="PostgreSQL cannot be reached")
     return check(started, problem=f"{pending} migrations are pending" if pending else "")
 
 

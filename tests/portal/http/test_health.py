@@ -9,7 +9,7 @@ from django.test import Client
 from portal.http import health
 from portal.one_machine.ports import free_port
 from tests.echo import Script
-from tests.portals import Portal, create_database, portal
+from tests.portals import Portal, create_database, portal, wait_for
 
 pytestmark = pytest.mark.postgresql
 
@@ -137,3 +137,18 @@ def test_that_no_migration_is_pending_is_one_query_until_one_is(monkeypatch, dja
     MigrationRecorder.Migration.objects.latest("id").delete()
 
     assert "1 migrations are pending" in health.postgresql()["problem"]
+
+
+def test_connections_that_died_are_found_before_they_are_used(echo, echo_portal):
+    """After a crash of PostgreSQL, each pooled connection is dead: none of them may be handed out."""
+    own = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    pooled = "application_name is distinct from 'hokusai-listener'"
+    with ThreadPoolExecutor(8) as pool:  # so that the pool holds several connections
+        list(pool.map(lambda _: echo_portal.request("GET", "/health/ready"), range(24)))
+    killed = [pid for [pid] in echo_portal.sql(f"{own} and {pooled}")]
+    echo_portal.sql("select pg_terminate_backend(pid) from unnest(%s) as pid", killed)
+    gone = "select count(*) from pg_stat_activity where pid = any(%s)"
+
+    assert len(killed) >= 2
+    assert wait_for(lambda: echo_portal.sql(gone, killed) == [(0,)])
+    assert [echo_portal.request("GET", "/health/ready").status for _ in range(10)] == [200] * 10
