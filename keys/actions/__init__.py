@@ -16,11 +16,11 @@ from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.utils import timezone
 
+from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.overlaps import OVERLAPS as OVERLAPS
 from keys.credentials import tokens
 from keys.models import LIMITS, ApiKey, KeyEvent, User
-from keys.rights import grants
 from keys.rights.scopes import DEFAULT_PRESET, parse
 
 RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")

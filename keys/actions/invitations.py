@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from keys.actions import ActionError
 from keys.actions.actor import COMMAND, Actor
-from keys.credentials import tokens
+from keys.formatting.base62 import random_base62
 from keys.models import Invitation, User
 
 LIFETIME = datetime.timedelta(days=7)
@@ -53,7 +53,7 @@ def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     if not user.is_active:
         raise ActionError("the user is deactivated; reactivate them first")
     withdraw(user=user)
-    secret = PREFIX + tokens.random_base62(LENGTH)
+    secret = PREFIX + random_base62(LENGTH)
     made = Invitation.objects.create(
         user=user, digest=digest(secret), created_by=actor.user, expires_at=timezone.now() + LIFETIME
     )

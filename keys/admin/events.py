@@ -18,8 +18,7 @@ from keys.formatting.moments import exactly
 from keys.lists.colours import EVENT_COLOURS
 from keys.lists.columns import ADMIN_LOG_COLUMNS, EVENT_COLUMNS, describe_entry
 from keys.lists.event_words import describe_actor, describe_event
-from keys.models import KeyEvent
-from keys.models.querysets import KeyEventQuerySet
+from keys.models import KeyEvent, KeyEventQuerySet
 from keys.rights.permissions import VIEW_KEY_EVENT
 
 COLOURS = {kind.label: EVENT_COLOURS[kind.value] for kind in KeyEvent.Kind}

@@ -10,8 +10,7 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 
-from keys.models import ApiKey
-from keys.models.querysets import ApiKeyQuerySet
+from keys.models import ApiKey, ApiKeyQuerySet
 
 EXPIRING = {"7": "Within 7 days", "30": "Within 30 days"}
 

@@ -28,8 +28,7 @@ from keys.admin.list_export import export_path
 from keys.credentials import tokens
 from keys.lists.colours import STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS
-from keys.models import ApiKey, KeyEvent
-from keys.models.querysets import ApiKeyQuerySet
+from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.rights.scopes import in_words
 
 

@@ -15,8 +15,7 @@ from django.views.decorators.http import require_POST
 from keys.admin.key_actions import may_see, offered
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
-from keys.models import ApiKey, User
-from keys.models.querysets import users_matching
+from keys.models import ApiKey, User, users_matching
 from keys.rights import permissions
 
 MOST = 8  # of each sort

@@ -23,8 +23,7 @@ from keys.admin.filters import OnlyItsFilters
 from keys.admin.key_page import chart
 from keys.admin.list_export import export_path
 from keys.lists.columns import USER_COLUMNS, role_of
-from keys.models import ApiKey, User
-from keys.models.querysets import users_matching
+from keys.models import ApiKey, User, users_matching
 from keys.rights import groups, permissions
 
 admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are

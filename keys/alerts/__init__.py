@@ -13,13 +13,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys import limits
-from keys.models import ApiKey
-from keys.models.alerts import Alert, KeyNetwork
+from keys.models import Alert, ApiKey, KeyNetwork
+from keys.models.api_keys import UNUSED
 
 logger = logging.getLogger(__name__)
 
 EXPIRY_DAYS = (1, 7, 14)
-UNUSED_DAYS = 90
 SHARES = (100, 80)  # of a month's limit, in per cent
 MOST_NETWORKS = 100  # that are remembered, and so told, of one key
 
@@ -69,11 +68,7 @@ def expired(now: datetime.datetime) -> Iterator[Finding]:
 
 
 def unused(now: datetime.datetime) -> Iterator[Finding]:
-    before = now - datetime.timedelta(days=UNUSED_DAYS)
-    keys = ApiKey.objects.active(now=now).filter(is_canary=False, created_at__lt=before)
-    for key in (
-        keys.exclude(last_used_at__gte=before).exclude(previous_used_at__gte=before).select_related("owner")
-    ):
+    for key in ApiKey.objects.unused(now - UNUSED).with_owner():
         since = key.used_at or key.created_at
         yield Alert.Kind.UNUSED, key, f"{since:%Y-%m-%d}", {"since": f"{since:%Y-%m-%d}"}
 

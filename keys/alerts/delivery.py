@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils import timezone
 
-from keys.models.alerts import Alert
+from keys.models import Alert
 
 TIMEOUT = 10.0  # seconds
 TEXTS = {

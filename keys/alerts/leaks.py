@@ -17,8 +17,7 @@ from keys.credentials import tokens
 from keys.credentials.addresses import network_of
 from keys.credentials.lookup import find_keys
 from keys.database import DATABASE_ERRORS
-from keys.models import ApiKey, KeyEvent
-from keys.models.alerts import Alert
+from keys.models import Alert, ApiKey, KeyEvent
 from keys.refusals import Refusal, invalid
 
 logger = logging.getLogger(__name__)

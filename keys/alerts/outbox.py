@@ -17,7 +17,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.manager import JobManager
 
 from keys.alerts import delivery
-from keys.models.alerts import Alert
+from keys.models import Alert
 
 logger = logging.getLogger(__name__)
 

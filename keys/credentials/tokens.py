@@ -8,15 +8,14 @@ the portal. What is stored is an HMAC-SHA-256 of the whole key under a pepper th
 import hashlib
 import hmac
 import re
-import secrets
-import string
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
+from keys.formatting.base62 import base62, random_base62
+
 ENVIRONMENTS = ("live", "test")
-ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 RANDOM_LENGTH = 26
 CHECKSUM_LENGTH = 6
 KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
@@ -52,19 +51,6 @@ class Token:
         return f"Token({self.prefix}…{self.last4})"
 
     __str__ = __repr__
-
-
-def base62(number: int, *, length: int) -> str:
-    """`number` in base 62, zero-padded on the left to `length` characters."""
-    digits = []
-    for _ in range(length):
-        number, remainder = divmod(number, 62)
-        digits.append(ALPHABET[remainder])
-    return "".join(reversed(digits))
-
-
-def random_base62(length: int) -> str:
-    return "".join(secrets.choice(ALPHABET) for _ in range(length))
 
 
 def checksum(text: str) -> str:

@@ -10,8 +10,7 @@ import django_filters
 from django.db.models import QuerySet
 
 from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
-from keys.models import ApiKey, KeyEvent, User
-from keys.models.querysets import ApiKeyQuerySet, KeyEventQuerySet, users_matching
+from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, KeyEventQuerySet, User, users_matching
 from keys.rights.groups import GROUPS
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys.credentials import tokens
+from keys.formatting.base62 import ALPHABET
 
 GITLEAKS = """# gitleaks cannot compute the checksum: this finds look-alikes too.
 [[rules]]
@@ -73,5 +74,5 @@ class Command(BaseCommand):
         if options["form"] == "gitleaks":
             self.stdout.write(GITLEAKS.format(pattern=pattern), ending="")
         else:
-            hook = HOOK.format(pattern=pattern, alphabet=tokens.ALPHABET, length=tokens.CHECKSUM_LENGTH)
+            hook = HOOK.format(pattern=pattern, alphabet=ALPHABET, length=tokens.CHECKSUM_LENGTH)
             self.stdout.write(hook, ending="")

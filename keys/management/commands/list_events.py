@@ -13,8 +13,7 @@ from keys.lists.command_options import filter_rows
 from keys.lists.filters import EventFilters
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
-from keys.models import KeyEvent
-from keys.models.querysets import KeyEventQuerySet
+from keys.models import KeyEvent, KeyEventQuerySet
 
 COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")
 

@@ -12,8 +12,8 @@ from keys.formatting.tables import show
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import KeyFilters
 from keys.management.one_user import NAME_OR_ID, user_of
-from keys.models import ApiKey
-from keys.models.querysets import UNUSED, ApiKeyQuerySet
+from keys.models import ApiKey, ApiKeyQuerySet
+from keys.models.api_keys import UNUSED
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
 FILTERS = ("user", "state", "environment", "expiring", "unused", "find")

@@ -21,8 +21,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from keys import actions, alerts
 from keys.alerts import delivery, outbox
 from keys.credentials import tokens
-from keys.models import ApiKey
-from keys.models.alerts import Alert
+from keys.models import Alert, ApiKey
 from portal.one_machine.ports import free_port
 from tests.portals import ROOT, portal, wait_for
 

@@ -12,8 +12,7 @@ from django.utils import timezone
 from keys import actions
 from keys.alerts import delivery, leaks
 from keys.credentials import tokens
-from keys.models import ApiKey
-from keys.models.alerts import Alert
+from keys.models import Alert, ApiKey
 from keys.refusals import Refusal
 from tests.portals import wait_for
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT

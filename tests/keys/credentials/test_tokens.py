@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.credentials import tokens
-from keys.credentials.tokens import ALPHABET, InvalidToken, Token
+from keys.credentials.tokens import InvalidToken, Token
+from keys.formatting.base62 import ALPHABET
 
 RANDOM = st.text(ALPHABET, min_size=26, max_size=26)
 KEY = st.builds(

@@ -8,8 +8,7 @@ from django.db import IntegrityError, connection, transaction
 
 from keys import alerts
 from keys.alerts import delivery
-from keys.models import ApiKey
-from keys.models.alerts import Alert, KeyNetwork
+from keys.models import Alert, ApiKey, KeyNetwork
 from proxy.models import Call
 from proxy.usage import networks
 from tests.proxy.logs import NOON, a_connection, finished_call, key_of

@@ -1,0 +1,3 @@
+"""The channel on which PostgreSQL announces changes, and on which `keys.credentials.cache` listens."""
+
+CHANNEL = "hokusai_changes"

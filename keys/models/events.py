@@ -1,0 +1,60 @@
+"""The history of keys."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from keys.models.api_keys import ApiKey
+from keys.models.users import User
+
+
+class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
+    def with_people(self) -> "KeyEventQuerySet":
+        return self.select_related("key__owner", "actor")
+
+    def matching(self, text: str) -> "KeyEventQuerySet":
+        """Events of keys whose name, id or owner has all words of `text`."""
+        matching_events = self
+        for word in text.split():
+            matching_events = matching_events.filter(
+                Q(key__name__icontains=word)
+                | Q(key__public_id__icontains=word)
+                | Q(key__owner__username__icontains=word)
+            )
+        return matching_events
+
+
+class KeyEvent(models.Model):
+    """Something that happened to a key: who did it, from where, what changed.
+
+    Written by `keys.actions`; PostgreSQL refuses to change or delete one, by triggers of its own (migration 0007)
+    because pgtrigger's can be silenced by a setting.
+    """
+
+    class Kind(models.TextChoices):
+        ISSUED = "issued", "Issued"
+        CHANGED = "changed", "Changed"
+        PAUSED = "paused", "Paused"
+        RESUMED = "resumed", "Resumed"
+        ROTATED = "rotated", "Rotated"
+        REVOKED = "revoked", "Revoked"
+        LEAKED = "leaked", "Found in the open"
+        CANARY = "canary_used", "Canary used"
+
+    key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, related_name="events")
+    kind = models.CharField(max_length=20, choices=Kind)
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    address = models.GenericIPAddressField(null=True)
+    detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
+
+    objects = KeyEventQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "activity"
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(name="key_event_by_time", fields=["-at", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,13 @@
+"""Ids that people and other services see, in place of the rows' numbers."""
+
+from keys.formatting.base62 import random_base62
+
+LENGTH = 16  # random characters after the prefix
+
+
+def new_user_id() -> str:
+    return "usr_" + random_base62(LENGTH)
+
+
+def new_key_id() -> str:
+    return "key_" + random_base62(LENGTH)
