@@ -1,0 +1,63 @@
+"""A database and a spool of commit fc760ae, which had the folders of before, are used by this portal as they are.
+
+Of the spool, `tests/proxy/usage/test_record.py` holds a copy of the format.
+"""
+
+import pytest
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+
+from keys.credentials import authentication, tokens
+from keys.models import ApiKey, User
+
+# The migrations of that commit, whose names a database keeps as applied.
+MIGRATIONS = {
+    "keys": [
+        "0001_initial",
+        "0002_limits",
+        "0003_management_api",
+        "0004_activity",
+        "0005_invitation",
+        "0006_alerts",
+        "0007_history_kept",
+        "0008_networks",
+        "0009_replayed_headers",
+    ],
+    "proxy": [
+        "0001_initial",
+        "0002_usage",
+        "0003_ledger",
+        "0004_browsers",
+        "0005_pages",
+        "0006_failed_calls",
+    ],
+}
+PEPPER = "a pepper of the tests, 32 characters"
+RANDOM = "UpgradeTestNotARealKey0000"
+DIGEST = "80774f1e91e719dbfb781709cb054b743b6aec8a07192fa76198a376a1ff7baf"  # made by that commit's code
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+@pytest.mark.parametrize("app", MIGRATIONS)
+def test_the_migrations_that_a_database_has_applied_keep_their_names(app):
+    names = sorted(name for label, name in MigrationLoader(connection).disk_migrations if label == app)
+    assert names[: len(MIGRATIONS[app])] == MIGRATIONS[app]
+
+
+def test_a_key_that_an_older_portal_issued_is_known(settings):
+    settings.KEY_PEPPERS = ["a newer pepper, of 32 characters at least", PEPPER]
+    body = f"hk_live_{RANDOM}"
+    secret = body + tokens.checksum(body)
+    ApiKey.objects.create(
+        owner=User.objects.create(username="alice"),
+        name="laptop",
+        public_id="key_old",
+        digest=DIGEST,
+        prefix="hk_live_Upgr",
+        last4="MjNE",
+    )
+
+    caller = authentication.authenticate({"HTTP_AUTHORIZATION": f"Bearer {secret}"})
+
+    assert (caller.key_id, caller.user.username) == ("key_old", "alice")
