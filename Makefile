@@ -86,13 +86,13 @@ lock:
 	$(PYTHON) -m venv .venv
 
 .venv/embedded.stamp: requirements-embedded.lock | .venv/bin/python
-	@echo "Installing the locked dependencies (once; a gigabyte; two to six minutes, without a word) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-embedded.lock
+	@echo "Installing the locked dependencies (once; about a gigabyte; two to six minutes)"
+	@$(BIN)/python -m portal.install requirements-embedded.lock
 	@touch $@
 
 .venv/dev.stamp: requirements-dev.lock | .venv/bin/python
-	@echo "Installing the locked dependencies for development (once; a gigabyte; two to six minutes, without a word) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@echo "Installing the locked dependencies for development (once; about a gigabyte; two to six minutes)"
+	@$(BIN)/python -m portal.install requirements-dev.lock
 	@touch $@ .venv/embedded.stamp
 
 clean:
