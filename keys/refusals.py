@@ -54,3 +54,29 @@ def unavailable(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
         message=message,
         headers={"Retry-After": str(retry_after)},
     )
+
+
+def bad_value(message: str, errors: Mapping[str, Any]) -> Refusal:
+    """400. `message`: one sentence; `errors`: a list of texts for each field."""
+    return Refusal(
+        status=400,
+        error_code="INVALID_PARAMETER_VALUE",
+        reason="bad_value",
+        message=f"{message.rstrip('.')}.",
+        errors=errors,
+    )
+
+
+def bad_method(message: str, *allowed: str) -> Refusal:
+    """405. `allowed`: the methods for the header `Allow`; Django REST framework's views add it themselves."""
+    return Refusal(
+        status=405,
+        error_code="METHOD_NOT_ALLOWED",
+        reason="bad_method",
+        message=message,
+        headers={"Allow": ", ".join(allowed)} if allowed else {},
+    )
+
+
+def conflict(reason: str, message: str) -> Refusal:
+    return Refusal(status=409, error_code="RESOURCE_CONFLICT", reason=reason, message=message)

@@ -260,10 +260,10 @@ REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["keys.api.bodies.Json"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "keys.api.bodies.JsonAlways",
-    "DEFAULT_FILTER_BACKENDS": ["keys.api.pages.KnownFilters"],
-    "DEFAULT_PAGINATION_CLASS": "keys.api.pages.Pages",
+    "DEFAULT_FILTER_BACKENDS": ["keys.api.lists.KnownFilters"],
+    "DEFAULT_PAGINATION_CLASS": "keys.api.lists.Pages",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "keys.api.problems.handler",
+    "EXCEPTION_HANDLER": "keys.api.problems.handle_exception",
 }
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "alerts.outbox"  # where each app keeps its tasks
 

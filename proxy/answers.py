@@ -3,7 +3,7 @@
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
-from keys.api.problems import PREFIX, problem
+from keys.formatting.problem_details import PREFIX, problem_response
 from keys.refusals import Refusal
 from proxy.request.headers import is_browser
 
@@ -48,7 +48,7 @@ def error_page(refusal: Refusal, request_id: str) -> str:
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     """The answer to a request that is not served, in the form its sender can read."""
     if request.path_info.startswith(f"{PREFIX}/"):
-        return problem(request, refusal)
+        return problem_response(request, refusal)
     request_id = request.META.get("portal.request_id", "")
     if is_browser(request.META):
         response = HttpResponse(error_page(refusal, request_id), status=refusal.status)

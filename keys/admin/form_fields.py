@@ -9,7 +9,6 @@ from django.utils.safestring import SafeString, mark_safe
 from unfold.widgets import UnfoldAdminSelectWidget
 
 SELECTED = mark_safe(" selected")
-MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 
 
 class ManyChoicesSelect(UnfoldAdminSelectWidget):  # type: ignore[misc]

@@ -1,7 +1,6 @@
 """What an admin fills in to issue, change, pause, rotate and revoke a key."""
 
 import datetime
-import secrets
 from typing import Any
 
 from django import forms
@@ -18,10 +17,13 @@ from unfold.widgets import (
 )
 
 from keys import actions
-from keys.actions.overlaps import OVERLAPS
-from keys.admin.form_fields import MACHINE_TEXT, LinesField, ManyChoicesSelect
+from keys.admin.form_fields import LinesField, ManyChoicesSelect
 from keys.formatting import sizes
+from keys.formatting.sentences import to_sentence
 from keys.models import LIMITS, ApiKey, User
+from keys.pages import key_forms
+from keys.pages.key_forms import MACHINE_TEXT
+from keys.pages.submission import new_form_id
 from keys.rights.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
 
 NEVER = "never"
@@ -33,18 +35,6 @@ PRESETS = [
 ]
 SCOPES = [(f"{thing}:{act}", verb) for thing in IN_WORDS for act, verb in ACTS.items()]
 SCOPES += [(scope.value, words) for scope, words in PORTAL_IN_WORDS.items()]
-OVERLAP_CHOICES = [(overlap.name, overlap.label) for overlap in OVERLAPS.values()]
-
-
-def new_form_id() -> str:
-    """Names one form as it was handed out, so that sending it twice makes one secret."""
-    return secrets.token_urlsafe(16)
-
-
-def sentence(error: Exception | str) -> str:
-    """An action's own words as a sentence of a page."""
-    text = str(error)
-    return f"{text[0].upper()}{text[1:].rstrip('.')}."
 
 
 def checked(name: str, value: Any) -> Any:
@@ -55,7 +45,7 @@ def checked(name: str, value: Any) -> Any:
         text, own = str(error), f"{name.replace('_', ' ')}: "
         if text.startswith(own):  # the API's name of the field; here it is called as the form calls it
             text = f"{RightsForm.base_fields[name].label}: {text.removeprefix(own)}"
-        raise forms.ValidationError(sentence(text)) from None
+        raise forms.ValidationError(to_sentence(text)) from None
 
 
 class RightsForm(forms.Form):
@@ -136,7 +126,7 @@ class RightsForm(forms.Form):
         try:
             size = sizes.parse(text) if text else None
         except ValueError as error:
-            raise forms.ValidationError(sentence(error)) from None
+            raise forms.ValidationError(to_sentence(error)) from None
         limit: int | None = checked("monthly_bytes", size)
         return limit
 
@@ -318,49 +308,18 @@ class ResumeForm(forms.Form):
     """Nothing to fill in."""
 
 
-class RotateForm(forms.Form):
-    overlap = forms.ChoiceField(
-        label="The old secret ends",
-        choices=OVERLAP_CHOICES,
-        initial="24h",
-        widget=UnfoldAdminSelectWidget(attrs={"autofocus": True}),
-        help_text="Until then both secrets work, and the key's page shows who still uses the old one.",
-    )
-    form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
-
-    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+class RotateForm(key_forms.RotateForm):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if key.previous_ends_at and key.previous_ends_at > timezone.now():
-            # Only shown so: the form that began this overlap may be sent again, and is answered then.
-            overlap = self.fields["overlap"]
-            overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=OVERLAP_CHOICES[:1])
-            overlap.initial = "now"
-            overlap.help_text = (
-                "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
-            )
+        overlap = self.fields["overlap"]
+        assert isinstance(overlap.widget, forms.Select)  # noqa: S101  for the type checker
+        overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=overlap.widget.choices)
 
 
-class RevokeForm(forms.Form):
-    """Asks for the key's name, so that nobody revokes the wrong one in passing."""
-
-    confirmation = forms.CharField(
-        label="Type the key's name to confirm",
-        max_length=200,
-        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, **MACHINE_TEXT}),
-    )
-    reason = forms.CharField(
-        max_length=500,
-        required=False,
-        widget=UnfoldAdminTextInputWidget,
-        help_text="Kept in the key's history, for those who ask later.",
-    )
-
-    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+class RevokeForm(key_forms.RevokeForm):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.key = key
-
-    def clean_confirmation(self) -> str:
-        typed: str = self.cleaned_data["confirmation"]
-        if typed.split() != self.key.name.split():  # pages show several spaces as one
-            raise forms.ValidationError("This is not the key's name. Nothing was revoked.")
-        return typed
+        self.fields["confirmation"].widget = UnfoldAdminTextInputWidget(
+            attrs={"autofocus": True, **MACHINE_TEXT}
+        )
+        self.fields["reason"].widget = UnfoldAdminTextInputWidget()

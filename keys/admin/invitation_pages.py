@@ -4,23 +4,21 @@ from typing import Any, cast
 
 from allauth.account.utils import perform_login
 from django import forms
-from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.password_validation import password_validators_help_texts, validate_password
 from django.core.exceptions import ValidationError
-from django.core.mail import send_mail
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
 
 from keys.actions import invitations
 from keys.actions.admin_log import log
-from keys.admin.key_actions import actor_of, is_done, page, sent
 from keys.admin.user_actions import back, user_of
+from keys.alerts.invitation_links import link_to, mail_link
 from keys.models import Invitation, User
+from keys.pages.frame import actor_of, posted_data, render_page
+from keys.pages.submission import submit_form
 from keys.rights.permissions import ADD_USER, CHANGE_USER
 
 SESSION_NAME = "invitation"  # its number, not its secret
@@ -82,13 +80,13 @@ class PasswordForm(forms.Form):
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
     """Add a user: the form, and in the answer to its POST the link, this once."""
-    form, made = AddForm(sent(request)), dict[str, Any]()
+    form, made = AddForm(posted_data(request)), dict[str, Any]()
 
     def act() -> None:
         made["user"] = invitations.add_user(name=form.cleaned_data["name"], email=form.cleaned_data["email"])
 
-    if not is_done(form, act):
-        return page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
+    if not submit_form(form, act):
+        return render_page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
     user = made["user"]
     if form.cleaned_data["sign_in"] == "none":
         log(user, "Added, to hold keys.", actor=actor_of(request))
@@ -104,7 +102,7 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
     if not user.is_active:
         return back(request, user, f"{user.username} is deactivated.")
     if request.method != "POST":
-        return page(
+        return render_page(
             request, "admin/keys/user/invite.html", model=User, title="Make a sign-in link", person=user
         )
     return invited(request, user)
@@ -115,7 +113,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     """End the open link."""
     user = user_of(request, pk)
     if request.method != "POST":
-        return page(
+        return render_page(
             request, "admin/keys/user/withdraw.html", model=User, title="Withdraw a sign-in link", person=user
         )
     if not invitations.withdraw(user=user):
@@ -128,26 +126,10 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def invited(request: HttpRequest, user: User) -> HttpResponse:
     """Make the link and show it, this once; mail it too if there is mail and an address."""
     made, secret = invitations.invite(user=user, actor=actor_of(request))
-    link = address_of(secret)
+    link = link_to(secret)
     log(user, "Sign-in link made.", actor=actor_of(request))
-    context = {"person": user, "link": link, "invitation": made, "is_mailed": mailed(user, link)}
-    return page(request, "admin/keys/user/invited.html", model=User, title="Sign-in link", **context)
-
-
-def address_of(secret: str) -> str:
-    return f"{settings.PUBLIC_URL}{reverse('invitation-link', args=[secret])}"
-
-
-@sensitive_variables("link", "text")
-def mailed(user: User, link: str) -> bool:
-    """Whether the link is on its way; a mail server that is away costs nothing but the mail."""
-    if not (settings.SMTP_URL and user.email):
-        return False
-    text = render_to_string("keys/invitation.txt", {"person": user, "link": link})
-    try:
-        return bool(send_mail("Your sign-in link for the Hokusai Registry", text, None, [user.email]))
-    except OSError:  # smtplib's errors are such
-        return False
+    context = {"person": user, "link": link, "invitation": made, "is_mailed": mail_link(user, link)}
+    return render_page(request, "admin/keys/user/invited.html", model=User, title="Sign-in link", **context)
 
 
 @sensitive_variables("secret")
@@ -173,14 +155,14 @@ def accept(request: HttpRequest) -> HttpResponse:
     reason = invitations.ended(found)
     if reason or found is None:
         return refused(request, reason)
-    form, accepted = PasswordForm(sent(request), user=found.user), list[User]()
+    form, accepted = PasswordForm(posted_data(request), user=found.user), list[User]()
 
     def act() -> None:
         address = actor_of(request).address
         password = form.cleaned_data["password"]
         accepted.append(invitations.accept(invitation=found, password=password, address=address))
 
-    if not is_done(form, act):
+    if not submit_form(form, act):
         return unstored(render(request, "keys/invitation.html", {"form": form, "person": found.user}))
     request.session.flush()
     return unstored(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))

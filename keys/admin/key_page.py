@@ -11,10 +11,10 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from keys import limits
-from keys.admin import key_actions
 from keys.formatting import sizes
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
+from keys.pages.keys import offered_actions
 from keys.rights import permissions
 
 DAYS = 30  # of the chart
@@ -26,7 +26,7 @@ CLASSES[5] = ("Failed", "#d64541")
 
 def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     """For the page's template."""
-    context: dict[str, Any] = {"pages": key_actions.offered(request, key), "bars": bars(key)}
+    context: dict[str, Any] = {"pages": offered_actions(request, key), "bars": bars(key)}
     events = list(key.events.select_related("actor")[: MOST_EVENTS + 1])
     context |= {
         "events": [told(event) for event in events[:MOST_EVENTS]],

@@ -29,6 +29,8 @@ from keys.credentials import tokens
 from keys.lists.colours import STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
+from keys.pages.frame import redirect_see_other
+from keys.pages.keys import can_see_keys
 from keys.rights.scopes import in_words
 
 
@@ -60,7 +62,7 @@ class ApiKeyAdmin(OnlyItsFilters):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
-        return key_actions.may_see(request)
+        return can_see_keys(request)
 
     def get_form(
         self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **options: Any
@@ -87,9 +89,9 @@ class ApiKeyAdmin(OnlyItsFilters):
         it, before anybody is sent to sign in and back with that address."""
         if not tokens.KEY_LIKE_PATTERN.search(request.GET.get("q", "")):
             return cast(HttpResponse, self.admin_site.admin_view(self.changelist_view)(request))
-        if self.admin_site.has_permission(request) and key_actions.may_see(request):
+        if self.admin_site.has_permission(request) and can_see_keys(request):
             return key_actions.to_key_of_secret(request, request.GET)
-        return key_actions.see_other(request.path)
+        return redirect_see_other(request.path)
 
     def get_search_results(
         self,

@@ -12,10 +12,10 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
-from keys.admin.key_actions import may_see, offered
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User, users_matching
+from keys.pages.keys import can_see_keys, offered_actions
 from keys.rights import permissions
 
 MOST = 8  # of each sort
@@ -77,7 +77,7 @@ def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 
 def found(request: HttpRequest, text: str) -> Iterator[Hit]:
-    if may_see(request):
+    if can_see_keys(request):
         for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
             yield of_key(key)
     if any(request.user.has_perm(name) for name in permissions.SEE_USERS):
@@ -89,7 +89,7 @@ def found(request: HttpRequest, text: str) -> Iterator[Hit]:
 @sensitive_variables("text", "secret")
 def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
     """The key whose secret this is, and what this person may do with it."""
-    if not may_see(request):
+    if not can_see_keys(request):
         return
     try:
         secret = tokens.parse_first(text)
@@ -98,7 +98,7 @@ def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
     if match := find_key(secret):
         key = match.key
         yield of_key(key)
-        for name in offered(request, key):
+        for name in offered_actions(request, key):
             link = reverse(f"admin:keys_apikey_{name}", args=[key.pk])
             yield Hit(title=f"{DEEDS[name]}: {key.name}", kind="Do", link=link)
 

@@ -13,8 +13,9 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import actions
 from keys.actions.admin_log import log
-from keys.admin.key_actions import actor_of, is_done, page, sent
 from keys.models import ApiKey, User
+from keys.pages.frame import actor_of, posted_data, render_page
+from keys.pages.submission import submit_form
 from keys.rights.permissions import CHANGE_USER
 
 SHOWN = 20  # keys on a page that lists them
@@ -45,14 +46,14 @@ def user_of(request: HttpRequest, pk: int) -> User:
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
     """Shut a user out and pause all their keys, in one go."""
     user = user_of(request, pk)
-    form, paused = DeactivateForm(sent(request)), list[ApiKey]()
+    form, paused = DeactivateForm(posted_data(request)), list[ApiKey]()
     if not user.is_active:
         return back(request, user, f"{user.username} is deactivated already.", messages.INFO)
 
     def act() -> None:
         paused.extend(actions.deactivate(user=user, **form.cleaned_data, actor=actor_of(request)))
 
-    if not is_done(form, act):
+    if not submit_form(form, act):
         keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
@@ -64,10 +65,10 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
 def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a user in again; the keys stay as they are, and the answer says which."""
     user = user_of(request, pk)
-    form, paused = ReactivateForm(sent(request)), list[ApiKey]()
+    form, paused = ReactivateForm(posted_data(request)), list[ApiKey]()
     if user.is_active:
         return back(request, user, f"{user.username} is active already.", messages.INFO)
-    if not is_done(form, lambda: paused.extend(actions.reactivate(user=user))):
+    if not submit_form(form, lambda: paused.extend(actions.reactivate(user=user))):
         keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "reactivate.html", "Reactivate a user", form, user, **context)
@@ -99,7 +100,7 @@ def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
 def show(
     request: HttpRequest, template: str, title: str, form: forms.Form, user: User, **context: object
 ) -> HttpResponse:
-    return page(
+    return render_page(
         request, f"admin/keys/user/{template}", model=User, title=title, form=form, person=user, **context
     )
 

@@ -13,9 +13,9 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from django.views.decorators.http import require_http_methods
 
 from keys.alerts import leaks
-from keys.api.problems import bad_method, problem
 from keys.credentials.addresses import client_address
-from keys.refusals import Refusal, invalid
+from keys.formatting.problem_details import problem_response
+from keys.refusals import Refusal, bad_method, invalid
 
 
 class ReportForm(forms.Form):
@@ -71,7 +71,7 @@ def program(request: HttpRequest) -> HttpResponse:
         content = read(request)
         leaks.report(text=content["key"], where=content.get("where", ""), address=address_of(request))
     except Refusal as refusal:
-        return problem(request, refusal)
+        return problem_response(request, refusal)
     return JsonResponse({"message": leaks.THANKS}, status=202)
 
 

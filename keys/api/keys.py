@@ -19,12 +19,11 @@ from keys.actions import self_service
 from keys.actions.actor import Actor
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, does, is_over_all, not_permitted, sees, within
+from keys.api.lists import Pages
 from keys.api.once import IDEMPOTENCY, once
-from keys.api.pages import Pages
-from keys.api.problems import bad_value
 from keys.lists.filters import EventFilters, KeyFilters
 from keys.models import ApiKey, KeyEvent, User
-from keys.refusals import Refusal
+from keys.refusals import Refusal, bad_value
 from keys.rights import permissions
 from keys.rights.scopes import preset_of
 

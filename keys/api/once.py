@@ -15,9 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import key_of, user_of
-from keys.api.problems import bad_value, conflict
 from keys.models import IdempotentRequest
-from keys.refusals import Refusal
+from keys.refusals import Refusal, bad_value, conflict
 
 HEADER = "Idempotency-Key"
 IDEMPOTENCY = OpenApiParameter(

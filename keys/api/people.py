@@ -14,8 +14,7 @@ from rest_framework.response import Response
 from keys import actions
 from keys.actions import invitations
 from keys.actions.admin_log import log
-from keys.admin.invitation_pages import address_of as address_of_link
-from keys.admin.invitation_pages import mailed
+from keys.alerts.invitation_links import link_to, mail_link
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, does, key_of, sees, user_of, within
 from keys.api.once import IDEMPOTENCY, once
@@ -136,11 +135,11 @@ class Invite(OneUser):
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
             made, secret = invitations.invite(user=user, actor=actor_of(request))
             log(user, "Invited.", actor=actor_of(request))
-            link = address_of_link(secret)
+            link = link_to(secret)
             answer = {
                 "user": serializers.UserSerializer(user).data,
                 "link": link,
-                "is_mailed": mailed(user, link),
+                "is_mailed": mail_link(user, link),
                 "expires_at": made.expires_at.isoformat(),
                 "notice": "Send it to the user: it is shown only now.",
             }

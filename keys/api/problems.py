@@ -1,7 +1,6 @@
 """Every error of the management API as problem details (RFC 9457)."""
 
 import logging
-from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
@@ -12,48 +11,11 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from keys.actions import ActionError, NotAllowed
-from keys.refusals import Refusal, forbidden, invalid, unavailable
+from keys.formatting.problem_details import problem_response
+from keys.formatting.sentences import to_sentence
+from keys.refusals import Refusal, bad_method, bad_value, conflict, forbidden, invalid, unavailable
 
 logger = logging.getLogger(__name__)
-
-CONTENT_TYPE = "application/problem+json"
-PREFIX = "/api/v1"
-
-
-def content(request_id: str, status: int, reason: str, detail: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": f"{settings.PUBLIC_URL}/docs/errors/#{reason}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "reason": reason,
-        "request_id": request_id,
-        **more,
-    }
-
-
-def request_id_of(request: HttpRequest) -> str:
-    return str(request.META.get("portal.request_id", ""))
-
-
-def problem(request: HttpRequest, refusal: Refusal) -> JsonResponse:
-    more = {"errors": refusal.errors} if refusal.errors else {}
-    answer = content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
-    response = JsonResponse(answer, status=refusal.status, content_type=CONTENT_TYPE, headers=refusal.headers)
-    response["Cache-Control"] = "no-store"
-    return response
-
-
-def bad_value(message: str, errors: dict[str, Any]) -> Refusal:
-    """400: `errors` by field, `message` in one sentence."""
-    message = f"{message.rstrip('.')}."
-    return Refusal(
-        status=400, error_code="INVALID_PARAMETER_VALUE", reason="bad_value", message=message, errors=errors
-    )
-
-
-def conflict(reason: str, message: str) -> Refusal:
-    return Refusal(status=409, error_code="RESOURCE_CONFLICT", reason=reason, message=message)
 
 
 def refusal_of(error: Exception) -> Refusal | None:
@@ -62,9 +24,9 @@ def refusal_of(error: Exception) -> Refusal | None:
         case Refusal():
             return error
         case NotAllowed():
-            return forbidden("not_granted", sentence(error))
+            return forbidden("not_granted", to_sentence(error))
         case ActionError():
-            return conflict("not_possible", sentence(error))
+            return conflict("not_possible", to_sentence(error))
         case Http404():
             return Refusal(
                 status=404,
@@ -122,23 +84,7 @@ def framework(error: exceptions.APIException) -> Refusal:
     return invalid("bad_request", message)
 
 
-def bad_method(message: str, *allowed: str) -> Refusal:
-    """405; of a view of the framework's, that adds the methods itself."""
-    return Refusal(
-        status=405,
-        error_code="METHOD_NOT_ALLOWED",
-        reason="bad_method",
-        message=message,
-        headers={"Allow": ", ".join(allowed)} if allowed else {},
-    )
-
-
-def sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[0].upper()}{text[1:].rstrip('.')}."
-
-
-def handler(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
+def handle_exception(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
     """Django REST framework's EXCEPTION_HANDLER. Its answer is no `Response`, which a page would show as HTML."""
     refusal = refusal_of(error)
     request: HttpRequest = context["request"]._request
@@ -147,4 +93,4 @@ def handler(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
     if refusal is None:
         return None
     set_rollback()
-    return problem(request, refusal)
+    return problem_response(request, refusal)

@@ -7,11 +7,9 @@ from django import forms
 from django.conf import settings
 
 from keys.actions import self_service
-from keys.admin.form_fields import MACHINE_TEXT
-from keys.admin.forms import RevokeForm as AdminRevokeForm
-from keys.admin.forms import RotateForm as AdminRotateForm
-from keys.admin.forms import new_form_id
 from keys.models import ApiKey
+from keys.pages.key_forms import MACHINE_TEXT
+from keys.pages.submission import new_form_id
 from keys.rights.scopes import Preset
 
 DAYS = (7, 30, 90, 180, 365)
@@ -60,24 +58,6 @@ class IssueForm(forms.Form):
             "preset": Preset(answers["preset"]),
             "expires_in": datetime.timedelta(days=int(answers["days"])),
         }
-
-
-class RotateForm(AdminRotateForm):
-    """The admin's, without the admin's look."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        overlap = self.fields["overlap"]
-        overlap.widget = forms.Select(attrs={"autofocus": True}, choices=overlap.widget.choices)
-
-
-class RevokeForm(AdminRevokeForm):
-    """The admin's, without the admin's look."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.fields["confirmation"].widget = forms.TextInput(attrs={"autofocus": True, **MACHINE_TEXT})
-        self.fields["reason"].widget = forms.TextInput()
 
 
 class LookUpForm(forms.Form):

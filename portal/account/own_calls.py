@@ -8,10 +8,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
-from keys.admin.key_actions import from_address, sent
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.models import ApiKey
+from keys.pages.frame import posted_data, query_value
 from keys.rights.scopes import in_words
 from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
@@ -46,7 +46,7 @@ def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
         chosen["show"] = show
         status_class = {"refused": 4, "failed": 5}.get(show)
         calls = calls.of_class(status_class) if status_class else calls.filter(status__lt=400)
-    if public_id := from_address(request, "key"):
+    if public_id := query_value(request, "key"):
         chosen["key"] = public_id
         calls = calls.filter(key__in=ApiKey.objects.filter(owner=holder(request), public_id=public_id))
     return calls, chosen
@@ -86,7 +86,7 @@ def download(request: HttpRequest, form: str) -> HttpResponseBase:
 @login_required
 def find(request: HttpRequest) -> HttpResponse:
     """Where a request id is pasted. By POST: people paste keys too, which then stand in no address or log."""
-    form = LookUpForm(sent(request))
+    form = LookUpForm(posted_data(request))
     if not form.is_bound:
         return page(request, "find.html", form=form)
     pasted = form.cleaned_data["request_id"].strip() if form.is_valid() else ""

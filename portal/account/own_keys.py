@@ -10,10 +10,13 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.actions import self_service
-from keys.admin.key_actions import Once, actor_of, is_done, possible, sent
 from keys.models import ApiKey
+from keys.pages.frame import actor_of, posted_data
+from keys.pages.key_forms import RevokeForm, RotateForm
+from keys.pages.keys import possible_actions
+from keys.pages.submission import Submission, submit_form
 from portal.account import usage
-from portal.account.forms import IssueForm, RevokeForm, RotateForm
+from portal.account.forms import IssueForm
 from portal.account.frame import holder, number, page
 from proxy.models import Call, CallTotal
 
@@ -56,7 +59,7 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
         request,
         "key.html",
         key=found,
-        pages=possible(found) & {"rotate", "revoke"},
+        pages=possible_actions(found) & {"rotate", "revoke"},
         used=limits.used(found),
         events=found.events.select_related("actor")[:20],
         chart=usage.chart(CallTotal.objects.filter(user=found.owner, key=found), usage.PERIODS["30d"]),
@@ -68,15 +71,15 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
 def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
     """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
     found = own_key(request, public_id)
-    form, made = RotateForm(sent(request), key=found), Once(request)
+    form, made = RotateForm(posted_data(request), key=found), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
         return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
-    if "rotate" not in possible(found):
+    if "rotate" not in possible_actions(found):
         messages.info(request, f"“{found.name}” is {found.state}: it gets no new secret.")
         return redirect("account-key", found.public_id)
-    if not is_done(form, lambda: made.make(form, act)):
+    if not submit_form(form, lambda: made.run(form, act)):
         return page(request, "rotate.html", key=found, form=form)
     title = "New secret" if made.token else "This key was rotated already"
     return page(request, "secret.html", title=title, key=made.key, token=made.token, is_rotated=True)
@@ -89,12 +92,12 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
     if found.revoked_at:
         messages.info(request, f"“{found.name}” was revoked already.")
         return redirect("account-key", found.public_id)
-    form = RevokeForm(sent(request), key=found)
+    form = RevokeForm(posted_data(request), key=found)
 
     def act() -> ApiKey:
         return actions.revoke(key=found, reason=form.cleaned_data["reason"], actor=actor_of(request))
 
-    if not is_done(form, act):
+    if not submit_form(form, act):
         since = timezone.now() - datetime.timedelta(hours=24)
         recent = CallTotal.objects.filter(user=found.owner, key=found).by_hour().between(since, None).sums()
         return page(request, "revoke.html", key=found, form=form, recent=recent["calls"])
@@ -108,12 +111,12 @@ def issue(request: HttpRequest) -> HttpResponse:
     if not self_service.is_offered():
         raise Http404
     user = holder(request)
-    form, made = IssueForm(sent(request)), Once(request)
+    form, made = IssueForm(posted_data(request)), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
         return self_service.issue(**form.rights(), actor=actor_of(request))
 
-    if not is_done(form, lambda: made.make(form, act)):
+    if not submit_form(form, lambda: made.run(form, act)):
         return page(request, "issue.html", form=form, left=self_service.keys_left(user))
     title = "Key issued" if made.token else "This key was issued already"
     return page(request, "secret.html", title=title, key=made.key, token=made.token)

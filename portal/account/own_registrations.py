@@ -3,7 +3,7 @@
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
-from keys.admin.key_actions import from_address
+from keys.pages.frame import query_value
 from portal.account.frame import holder, number, page
 from proxy.lists import exports
 from proxy.models import Owner, Registration, RegistrationQuerySet
@@ -18,7 +18,7 @@ def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]
     if (outcome := request.GET.get("outcome", "")) in Registration.Outcome.values:
         chosen["outcome"] = outcome
         rows = rows.with_outcome(outcome)
-    if name := from_address(request, "name")[:500]:
+    if name := query_value(request, "name")[:500]:
         chosen["name"] = name
         rows = rows.filter(object_name=name)
     return rows, chosen
@@ -52,8 +52,8 @@ def download(request: HttpRequest, form: str) -> HttpResponseBase:
 def model(request: HttpRequest) -> HttpResponse:
     """The story of a registered model. Its owner sees all of it, others' acts without their names; who only
     wrote to it sees what they did. The model stands in the query: names may hold slashes."""
-    name = from_address(request, "name")[:500]
-    environment = from_address(request, "environment", "live")
+    name = query_value(request, "name")[:500]
+    environment = query_value(request, "environment", "live")
     if not name:
         raise Http404
     user = holder(request)

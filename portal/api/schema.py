@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from keys.api.problems import CONTENT_TYPE
+from keys.formatting.problem_details import CONTENT_TYPE
 
 PROBLEMS = {
     "400": "The request cannot be read, or a value is wrong.",

@@ -7,7 +7,7 @@ from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from keys.api import admin_log, keys, people
-from keys.api.problems import problem
+from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
 from proxy.api import calls, incidents, owners, registrations, tries
@@ -54,7 +54,7 @@ ADDRESSES: dict[str, Any] = {
 
 @csrf_exempt
 def nothing(request: HttpRequest) -> HttpResponse:
-    return problem(
+    return problem_response(
         request,
         Refusal(
             status=404,

@@ -12,8 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from keys.admin.key_actions import page
 from keys.models import ApiKey
+from keys.pages.frame import render_page
 from keys.rights import permissions
 from portal.http import health
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
@@ -233,7 +233,7 @@ def wellness(request: HttpRequest) -> HttpResponse:
     checks = health.checks()
     status = health.verdict(checks, needed=health.NEEDED)
     template = "part" if request.headers.get("HX-Request") else "page"
-    return page(
+    return render_page(
         request,
         f"admin/audit/health_{template}.html",
         opts=None,

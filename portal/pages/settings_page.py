@@ -12,8 +12,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from keys.admin.key_actions import page
 from keys.models import User
+from keys.pages.frame import render_page
 from portal.admin_theme import environment
 from portal.pages.documents import inline
 
@@ -83,6 +83,6 @@ def shown(value: Any) -> str:
 def in_force(request: HttpRequest) -> HttpResponse:
     if not cast(User, request.user).is_superuser:
         raise PermissionDenied
-    return page(
+    return render_page(
         request, "admin/audit/settings.html", opts=None, title="Settings in force", settings=all_in_force()
     )

@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from keys.admin.key_actions import page
+from keys.pages.frame import render_page
 from keys.rights import permissions
 from proxy.lists import exports, filters
 from proxy.lists.filters import CallFilter
@@ -33,7 +33,7 @@ def log(request: HttpRequest) -> HttpResponseBase:
         ),
         newer=lambda place, size: found.page_before(Cursor.parse(place), size=size),
     ).slice(request)
-    return page(
+    return render_page(
         request,
         "admin/proxy/call/log.html",
         model=Call,
@@ -56,7 +56,7 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
     if request.user.has_perm(permissions.VIEW_REGISTRATION):
         registration = Registration.objects.filter(request_id=found.request_id).first()
     template = "part" if "part" in request.GET else "call"
-    return page(
+    return render_page(
         request,
         f"admin/proxy/call/{template}.html",
         model=Call,

@@ -12,12 +12,12 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from keys.admin.form_fields import MACHINE_TEXT, ManyChoicesSelect
+from keys.admin.form_fields import ManyChoicesSelect
 from keys.models import ApiKey, User
+from keys.pages.key_forms import MACHINE_TEXT
 from proxy.models import Owner
+from proxy.policy.simulator import METHODS
 from proxy.request.messages import CANONICAL_INTEGER
-
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 class TryForm(forms.Form):

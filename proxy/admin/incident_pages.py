@@ -12,9 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from keys.admin.key_actions import actor_of, key_of, may_see, page
 from keys.formatting.csv_export import cell
 from keys.models import ApiKey
+from keys.pages.frame import actor_of, render_page
+from keys.pages.keys import can_see_keys, key_or_404
 from keys.refusals import Refusal
 from keys.rights import permissions
 from proxy.ledger import incident
@@ -47,9 +48,9 @@ class QuarantineForm(SinceForm):
 
 def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     """What the key created or changed since then: as a table, as a file; and the quarantine of versions."""
-    if not may_see(request) or not request.user.has_perm(permissions.VIEW_REGISTRATION):
+    if not can_see_keys(request) or not request.user.has_perm(permissions.VIEW_REGISTRATION):
         raise PermissionDenied
-    key = key_of(pk)
+    key = key_or_404(pk)
     if request.method == "POST":
         return quarantine(request, key)
     start = timezone.now() - datetime.timedelta(days=1)
@@ -72,7 +73,7 @@ def shown(
     marks: list[Mark] | None = None,
 ) -> HttpResponse:
     versions = [touch for touch in touches if touch.operation == "model-versions.create"]
-    return page(
+    return render_page(
         request,
         "admin/proxy/incident.html",
         title="What a key touched",

@@ -8,8 +8,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from keys.admin.key_actions import actor_of, key_of, may_see, page, sent
 from keys.models import ApiKey, User
+from keys.pages.frame import actor_of, posted_data, render_page
+from keys.pages.keys import can_see_keys, key_or_404
 from keys.rights.permissions import CHANGE_OWNER
 from proxy.admin.forms import HandOverForm, ShareForm, TryForm
 from proxy.answers import ERROR_CODES
@@ -22,13 +23,13 @@ from proxy.routes.objects import KIND_LABELS
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:
     """Would this call pass with this key? Nothing is sent and nothing recorded; the call may hold names and
     values, so that it comes by POST and leaves with the answer."""
-    if not may_see(request):
+    if not can_see_keys(request):
         raise PermissionDenied
-    key = key_of(pk)
-    form = TryForm(sent(request))
+    key = key_or_404(pk)
+    form = TryForm(posted_data(request))
     verdict = judged(key, form) if form.is_bound and form.is_valid() else None
     code = ERROR_CODES.get(verdict.status) if verdict else None
-    return page(
+    return render_page(
         request,
         "admin/proxy/try.html",
         title="Try a call",
@@ -54,9 +55,11 @@ def judged(key: ApiKey, form: TryForm) -> Verdict:
 def share(request: HttpRequest) -> HttpResponse:
     """Let anyone create runs in an experiment, or no longer."""
     known = {name: request.GET[name] for name in ShareForm.base_fields if name in request.GET}
-    form = ShareForm(sent(request), initial=known)
+    form = ShareForm(posted_data(request), initial=known)
     if not form.is_bound or not form.is_valid():
-        return page(request, "admin/proxy/share.html", model=Owner, title="Share an experiment", form=form)
+        return render_page(
+            request, "admin/proxy/share.html", model=Owner, title="Share an experiment", form=form
+        )
     answers, is_shared = form.cleaned_data, form.cleaned_data["is_shared"] == "yes"
     owner = owner_actions.mark_shared(
         environment=answers["environment"],
@@ -73,14 +76,14 @@ def share(request: HttpRequest) -> HttpResponse:
 def hand_over(request: HttpRequest) -> HttpResponse:
     """Make everything that one user owns another's: the form, then how much it is, then it is done."""
     title = "Hand over what a user owns"
-    form = HandOverForm(sent(request), initial={"giver": request.GET.get("giver")})
+    form = HandOverForm(posted_data(request), initial={"giver": request.GET.get("giver")})
     if not form.is_bound or not form.is_valid():
-        return page(request, "admin/proxy/hand_over.html", model=Owner, title=title, form=form)
+        return render_page(request, "admin/proxy/hand_over.html", model=Owner, title=title, form=form)
     giver, taker = form.cleaned_data["giver"], form.cleaned_data["taker"]
     if not form.cleaned_data["confirmed"]:
         owned = objects_of(giver)
         context = {"giver": giver, "taker": taker, "owned": owned, "total": sum(count for _, count in owned)}
-        return page(
+        return render_page(
             request, "admin/proxy/hand_over_confirm.html", model=Owner, title=title, form=form, **context
         )
     count = owner_actions.hand_over(giver=giver, taker=taker, actor=actor_of(request))

@@ -9,8 +9,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from keys.admin.key_actions import from_address, page
 from keys.models import ApiKey
+from keys.pages.frame import query_value, render_page
 from keys.rights import permissions
 from proxy.ledger import history, verification
 from proxy.lists import exports
@@ -35,7 +35,7 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
         shown = with_rules(request, asked, found)
     else:
         shown = pages(found).slice(request)
-    return page(
+    return render_page(
         request,
         "admin/proxy/registration/ledger.html",
         model=Registration,
@@ -98,7 +98,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     if request.user.has_perm(permissions.VIEW_CALL):
         call = Call.objects.filter(request_id=row.request_id).first()
     template = "part" if "part" in request.GET else "registration"
-    return page(
+    return render_page(
         request,
         f"admin/proxy/registration/{template}.html",
         model=Registration,
@@ -115,14 +115,14 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @require_safe
 def model(request: HttpRequest) -> HttpResponseBase:
     """The story of a model: under all its names, through all its lives."""
-    name, environment = from_address(request, "name"), from_address(request, "environment", "live")
+    name, environment = query_value(request, "name"), query_value(request, "environment", "live")
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
     told = Registration.objects.of_model(environment, name).with_people()
     shown = pages(told).slice(request, STORY)
     if not shown.rows:
         raise Http404
-    return page(
+    return render_page(
         request,
         "admin/proxy/registration/model.html",
         model=Registration,

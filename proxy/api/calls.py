@@ -16,9 +16,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import sees, within
-from keys.api.problems import bad_value
 from keys.lists.filter_fields import TimeFilter
 from keys.models import User
+from keys.refusals import bad_value
 from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.models.calls import Call, CallQuerySet, Cursor

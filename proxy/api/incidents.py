@@ -11,11 +11,10 @@ from rest_framework.response import Response
 
 from keys.api.callers import does, sees, user_of
 from keys.api.keys import one_of
-from keys.api.pages import refuse_unknown
-from keys.api.problems import conflict
+from keys.api.lists import refuse_unknown
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal, conflict, unavailable
 from keys.rights import permissions
 from proxy.ledger import incident
 from proxy.upstream import registry

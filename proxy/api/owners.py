@@ -14,10 +14,10 @@ from rest_framework.response import Response
 from keys.api.callers import actor_of, does, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
-from keys.api.problems import bad_value
 from keys.api.serializers import StrictSerializer
 from keys.lists.filter_fields import TrueOrFalseFilter
 from keys.models import ApiKey, User
+from keys.refusals import bad_value
 from keys.rights.permissions import CHANGE_OWNER, SEE_OWNERS
 from proxy.models import Owner
 from proxy.policy import owner_actions

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import sees, within
-from keys.api.pages import number
+from keys.api.lists import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
 from keys.rights.permissions import VIEW_REGISTRATION

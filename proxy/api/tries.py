@@ -14,8 +14,7 @@ from keys.api.serializers import StrictSerializer
 from keys.credentials.addresses import parse as parse_address
 from keys.models import ApiKey
 from keys.rights.permissions import SEE_KEYS
-from proxy.admin.forms import METHODS
-from proxy.policy.simulator import simulate
+from proxy.policy.simulator import METHODS, simulate
 
 
 class TrySerializer(StrictSerializer):

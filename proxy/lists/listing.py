@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from keys.admin.key_actions import see_other
+from keys.pages.frame import redirect_see_other
 from proxy.lists.filters import without_secret
 
 PER_PAGE = 50
@@ -83,6 +83,6 @@ def find_in(list_name: str) -> View:
             messages.info(request, "That was an API key: shown is what was done with it. It is kept nowhere.")
         query = {name: value for name, value in asked.items() if value and name != "csrfmiddlewaretoken"}
         address = reverse(list_name)
-        return see_other(f"{address}?{urlencode(query)}" if query else address)
+        return redirect_see_other(f"{address}?{urlencode(query)}" if query else address)
 
     return find

@@ -13,6 +13,7 @@ from proxy.request import paths
 from proxy.routes import matching
 
 MOUNTS = ("/api/mlflow", "/mlflow", "")
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, invitations
-from keys.admin.invitation_pages import address_of, mailed
+from keys.alerts.invitation_links import link_to, mail_link
 from keys.management.one_user import found, user_of
 
 
@@ -38,8 +38,8 @@ class Command(BaseCommand):
             made, secret = invitations.invite(user=user)
         except ActionError as error:
             raise CommandError(str(error)) from None
-        link = address_of(secret)
-        is_mailed = mailed(user, link)
+        link = link_to(secret)
+        is_mailed = mail_link(user, link)
         if options["json"]:
             shown = {"user": user.username, "user_id": user.public_id, "link": link, "mailed": is_mailed}
             self.stdout.write(json.dumps({**shown, "expires_at": made.expires_at.isoformat()}))

@@ -208,7 +208,7 @@ class TestIssuing:
 
         answers = filled(alice, cast["dora"])
         settings.DEBUG = True
-        monkeypatch.setattr("keys.admin.key_actions.render", broken)
+        monkeypatch.setattr("keys.pages.frame.render", broken)
         alice.raise_request_exception = False
 
         response = alice.post(ISSUE, answers)

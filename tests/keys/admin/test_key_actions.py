@@ -375,7 +375,7 @@ class TestRotating:
     def test_keeps_the_secret_out_of_exception_pages(self, alice, key, settings, monkeypatch):
         answers = handed_out(alice, key, "rotate")
         settings.DEBUG = True
-        monkeypatch.setattr("keys.admin.key_actions.render", None)
+        monkeypatch.setattr("keys.pages.frame.render", None)
         alice.raise_request_exception = False
 
         response = alice.post(page_of(key, "rotate"), answers)

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from keys.api.problems import bad_value
+from keys.refusals import bad_value
 
 Row = TypeVar("Row", bound=Model)
 SIZE, MOST = 50, 200

@@ -1,0 +1,38 @@
+"""Refusals as problem details (RFC 9457), the form of every error of the management API."""
+
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+
+from keys.refusals import Refusal
+
+CONTENT_TYPE = "application/problem+json"
+PREFIX = "/api/v1"
+
+
+def problem_content(request_id: str, status: int, reason: str, detail: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": f"{settings.PUBLIC_URL}/docs/errors/#{reason}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "reason": reason,
+        "request_id": request_id,
+        **more,
+    }
+
+
+def request_id_of(request: HttpRequest) -> str:
+    return str(request.META.get("portal.request_id", ""))
+
+
+def problem_response(request: HttpRequest, refusal: Refusal) -> JsonResponse:
+    more = {"errors": refusal.errors} if refusal.errors else {}
+    content = problem_content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
+    response = JsonResponse(
+        content, status=refusal.status, content_type=CONTENT_TYPE, headers=refusal.headers
+    )
+    response["Cache-Control"] = "no-store"
+    return response

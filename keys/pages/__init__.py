@@ -1,0 +1,1 @@
+"""Building blocks that the admin, the account pages and the dashboard share."""

@@ -1,0 +1,60 @@
+"""Forms to rotate and to revoke a key. The admin only gives them other widgets."""
+
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from keys.actions.overlaps import OVERLAPS
+from keys.models import ApiKey
+from keys.pages.submission import new_form_id
+
+MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
+OVERLAP_CHOICES = [(overlap.name, overlap.label) for overlap in OVERLAPS.values()]
+
+
+class RotateForm(forms.Form):
+    overlap = forms.ChoiceField(
+        label="The old secret ends",
+        choices=OVERLAP_CHOICES,
+        initial="24h",
+        widget=forms.Select(attrs={"autofocus": True}),
+        help_text="Until then both secrets work, and the key's page shows who still uses the old one.",
+    )
+    form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
+
+    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if key.previous_ends_at and key.previous_ends_at > timezone.now():
+            # The field accepts all overlaps: the form that began this overlap may be sent again.
+            overlap = self.fields["overlap"]
+            overlap.widget = forms.Select(attrs={"autofocus": True}, choices=OVERLAP_CHOICES[:1])
+            overlap.initial = "now"
+            overlap.help_text = (
+                "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
+            )
+
+
+class RevokeForm(forms.Form):
+    """Asks for the key's name, so that nobody revokes the wrong key by mistake."""
+
+    confirmation = forms.CharField(
+        label="Type the key's name to confirm",
+        max_length=200,
+        widget=forms.TextInput(attrs={"autofocus": True, **MACHINE_TEXT}),
+    )
+    reason = forms.CharField(
+        max_length=500,
+        required=False,
+        help_text="Kept in the key's history, for those who ask later.",
+    )
+
+    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.key = key
+
+    def clean_confirmation(self) -> str:
+        typed: str = self.cleaned_data["confirmation"]
+        if typed.split() != self.key.name.split():  # pages show several spaces as one
+            raise forms.ValidationError("This is not the key's name. Nothing was revoked.")
+        return typed
