@@ -1,53 +1,46 @@
-"""Who may hand out what is worth more than a key to MLflow: the portal scopes, which act with a user's own
-rights in the portal. Pure."""
+"""Who may issue, change, resume and rotate keys with portal scopes. Such a key acts in the portal with its owner's
+rights, so it is worth as much as the owner's session."""
 
 from collections.abc import Iterable
 
-from keys.models import ApiKey, User
+from keys.actions.actor import Actor
+from keys.actions.errors import NotAllowed
+from keys.models import ApiKey
 from keys.rights.scopes import PORTAL
 
 
-def problem(
-    scopes: Iterable[str],
-    *,
-    owner_id: int,
-    environment: str,
-    user: User | None,
-    by_key: ApiKey | None = None,
-) -> str:
-    """Why `user` (None: a command), with the key `by_key` if it acts by one, may not make or change a key of the
-    owner's with these scopes; "" if it may.
+def check_scopes(scopes: Iterable[str], *, owner_id: int, environment: str, actor: Actor) -> None:
+    """Raise NotAllowed if the actor may not give the owner's key these scopes.
 
-    A key with a portal scope is as good as its owner's session. So nobody gets one for somebody else but by a
-    superuser, who may do everything anyway, or by the command line; and no key makes another one, or who found
-    a key that ends tomorrow would have one for ever.
+    Only superusers, who may do everything anyway, and commands give a portal scope to another user's key. No key
+    issues or changes a key with a portal scope; otherwise the finder of a key that expires tomorrow could use it to
+    issue one that never expires.
     """
     portal = sorted(set(scopes) & PORTAL)
     if not portal:
-        return ""
+        return
+    names = ", ".join(portal)
     if environment == ApiKey.Environment.TEST:
-        return (
-            f"a test key does not get {', '.join(portal)}: they are about this portal, not the test registry"
+        raise NotAllowed(
+            f"a test key cannot have {names}: these scopes are for this portal, not the test registry"
         )
-    if by_key:
-        return (
-            f"keys with {', '.join(portal)} are issued and changed by a person who is signed in, not by a key"
+    if actor.key:
+        raise NotAllowed(f"only a signed-in person may issue or change keys with {names}; a key may not")
+    user = actor.user
+    if user is not None and not user.is_superuser and user.pk != owner_id:
+        raise NotAllowed(
+            f"only a superuser may give {names} to another user's key: the key acts with that user's rights"
         )
-    if user is None or user.is_superuser or user.pk == owner_id:
-        return ""
-    return f"only a superuser gives another user's key {', '.join(portal)}: it acts with that user's rights"
 
 
-def resumption_problem(key: ApiKey, *, user: User | None, by_key: ApiKey | None = None) -> str:
-    """The same, but for keys alone, since it may have been paused because it was found: a person who may resume
-    keys has paused some by mistake. To stop a key, any that may pause or revoke keys will do."""
-    if by_key is None:
-        return ""
-    return problem(key.scopes, owner_id=key.owner_id, environment=key.environment, user=user, by_key=by_key)
+def check_resumption(key: ApiKey, actor: Actor) -> None:
+    """The same for resuming by a key, because the paused key may have been found by a stranger. People may resume
+    what they paused by mistake, and any key that may pause or revoke keys may stop one."""
+    if actor.key:
+        check_scopes(key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor)
 
 
-def rotation_problem(key: ApiKey, *, user: User | None, by_key: ApiKey | None = None) -> str:
-    """The same for a new secret, which is as good as a new key; but a key may renew itself."""
-    if by_key and by_key.pk == key.pk:
-        return ""
-    return problem(key.scopes, owner_id=key.owner_id, environment=key.environment, user=user, by_key=by_key)
+def check_rotation(key: ApiKey, actor: Actor) -> None:
+    """The same for a new secret, which is worth as much as a new key. A key may rotate itself."""
+    if actor.key is None or actor.key.pk != key.pk:
+        check_scopes(key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor)

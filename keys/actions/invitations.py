@@ -8,8 +8,8 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
-from keys.actions import ActionError
 from keys.actions.actor import COMMAND, Actor
+from keys.actions.errors import ActionError
 from keys.formatting.base62 import random_base62
 from keys.models import Invitation, User
 

@@ -7,9 +7,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keys import actions
-from keys.actions import ActionError
 from keys.actions.actor import Actor
+from keys.actions.errors import ActionError
+from keys.actions.issuing import issue as issue_key
 from keys.models import ApiKey, User
 from keys.rights.scopes import Preset, allows
 
@@ -43,7 +43,7 @@ def issue(
     environment: str = "live",
     **rights: Any,
 ) -> tuple[ApiKey, str]:
-    """Make a key for the actor's user, who asks for it; returns the row and the secret, as `actions.issue` does.
+    """Make a key for the actor's user, who asks for it; returns the row and the secret, as `keys.actions.issue` does.
 
     Raises ActionError where keys are not to be had so, and for what is over the limits, saying which. The user's
     row is locked meanwhile: two requests at once do not make one key too many.
@@ -66,7 +66,7 @@ def issue(
             f"you have {settings.SELF_SERVICE_KEYS} keys or more, and that is the most; revoke one that you no "
             "longer use, or ask your administrator for another"
         )
-    return actions.issue(
+    return issue_key(
         owner=owner,
         name=name,
         purpose=purpose,

@@ -40,7 +40,7 @@ SCOPES += [(scope.value, words) for scope, words in PORTAL_IN_WORDS.items()]
 def checked(name: str, value: Any) -> Any:
     """The right as `keys.actions` would store it, or what it has against it, for that right's field."""
     try:
-        return actions.checked({name: value})[name]
+        return actions.validate_rights({name: value})[name]
     except actions.ActionError as error:
         text, own = str(error), f"{name.replace('_', ' ')}: "
         if text.startswith(own):  # the API's name of the field; here it is called as the form calls it

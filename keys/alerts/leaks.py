@@ -90,7 +90,7 @@ def shut(key: ApiKey, *, where: str, actor: Actor) -> None:
         key = actions.pause(key=key, reason="found in the open", actor=actor)
     occasion = f"{key.paused_at or key.revoked_at:%Y-%m-%dT%H:%M:%S.%f}Z"
     if alerts.tell(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live):
-        actions.record(key, KeyEvent.Kind.LEAKED, actor=actor, where=where)
+        actions.record_event(key, KeyEvent.Kind.LEAKED, actor=actor, where=where)
 
 
 @transaction.atomic
@@ -100,7 +100,7 @@ def note_old_secret(key: ApiKey, *, where: str, actor: Actor) -> None:
     if alerts.tell(
         kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=False, is_old=True
     ):
-        actions.record(key, KeyEvent.Kind.LEAKED, actor=actor, where=where, found="the old secret")
+        actions.record_event(key, KeyEvent.Kind.LEAKED, actor=actor, where=where, found="the old secret")
 
 
 def too_many() -> Refusal:
@@ -128,7 +128,7 @@ def sound(key: ApiKey, *, address: str, client: str) -> None:
                 occasion, detail = f"further {hour}", {"address": "many networks", "calls": 0}
             if alerts.tell(kind=Alert.Kind.CANARY, key=key, occasion=occasion, **detail):
                 client = writable(client, 100)
-                actions.record(key, KeyEvent.Kind.CANARY, actor=actor, client=client)
+                actions.record_event(key, KeyEvent.Kind.CANARY, actor=actor, client=client)
             if is_one_more:
                 alert = told.select_for_update().get(occasion=occasion)
                 alert.detail["calls"] += 1

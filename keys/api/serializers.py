@@ -194,7 +194,7 @@ class RightsSerializer(StrictSerializer):
 
     def checked(self, name: str, value: Any) -> Any:
         try:
-            return actions.checked({name: value})[name]
+            return actions.validate_rights({name: value})[name]
         except actions.ActionError as error:
             raise serializers.ValidationError({name: [str(error)]}) from None
 

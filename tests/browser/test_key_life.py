@@ -98,7 +98,7 @@ def test_narrow_what_a_key_may_do(visit, web_portal, echo):
     boxes.get_by_label("Read").uncheck()
     page.get_by_label("Networks").fill("127.0.0.0/8\nhere")
     window.follow("Change key", "button")
-    page.get_by_text("“here” is no network").wait_for()
+    page.get_by_text("“here” is not a network").wait_for()
     assert boxes.get_by_label("Read").is_checked() is False
     page.get_by_label("Networks").fill("127.0.0.0/8")
     window.follow("Change key", "button")

@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import actions
+from keys.actions.overlaps import OVERLAPS
 from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import Preset
@@ -233,9 +234,9 @@ class TestRights:
     @pytest.mark.parametrize(
         ("field", "value", "problem"),
         [
-            ("networks", "10.0.0.0/8\nhere", "“here” is no network"),
-            ("networks", "fe80::%" + "x" * 60, "is no network"),
-            ("networks", "10.1.2.3/16", "“10.1.2.3/16” is no network"),
+            ("networks", "10.0.0.0/8\nhere", "“here” is not a network"),
+            ("networks", "fe80::%" + "x" * 60, "is not a network"),
+            ("networks", "10.1.2.3/16", "“10.1.2.3/16” is not a network"),
             ("patterns", "x" * 257, "A pattern has at most 256 characters."),
             ("expires_at", "2020-01-01T00:00", "The expiry lies in the past."),
             ("expires_at", "soon", "Enter a valid date/time."),
@@ -305,7 +306,7 @@ class TestPausing:
 
 
 class TestRotating:
-    @pytest.mark.parametrize("overlap", list(actions.OVERLAPS))
+    @pytest.mark.parametrize("overlap", list(OVERLAPS))
     def test_gives_a_new_secret_and_says_when_the_old_one_ends(self, cast, bob, key, overlap):
         before = ApiKey.objects.get()
 

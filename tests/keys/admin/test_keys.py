@@ -202,7 +202,7 @@ class TestLists:
         counts = []
         for events in (3, 27):
             for _ in range(events):
-                actions.record(key, KeyEvent.Kind.ISSUED, actor=by(cast["bob"]))
+                actions.record_event(key, KeyEvent.Kind.ISSUED, actor=by(cast["bob"]))
             counts.append(queries(lambda: alice.get(f"{KEYS}{key.pk}/change/")))
 
         assert counts[0] == counts[1]

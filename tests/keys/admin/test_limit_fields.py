@@ -121,7 +121,7 @@ class TestPage:
         for number in (10, 990):
             for n in range(number):
                 call(key, number * 1000 + n)
-                actions.record(key, "issued", actor=by(cast["bob"]))
+                actions.record_event(key, "issued", actor=by(cast["bob"]))
             counts.append(queries(lambda: alice.get(page_of(key))))
 
         assert counts[0] == counts[1]

@@ -81,7 +81,7 @@ class TestIssue:
             ({"scopes": ["root"]}, "scopes", "root"),
             ({"scopes": []}, "scopes", "at least 1"),
             ({"scopes": ["registry:read"], "preset": "full"}, "scopes", "not both"),
-            ({"networks": ["here"]}, "networks", "no network"),
+            ({"networks": ["here"]}, "networks", "not a network"),
             ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at", "past"),
             ({"expires_in": "soon"}, "expires_in", "no time"),
             ({"expires_in": "999999d"}, "expires_in", "At most 99999, and m, h, d or w"),

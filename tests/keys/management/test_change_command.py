@@ -92,7 +92,7 @@ def test_events_that_cannot_be_listed_are_said_so_in_one_line(db, options, probl
     ("options", "problem"),
     [
         ([], "give what is to be changed"),
-        (["--network", "here"], "--network: “here” is no network"),
+        (["--network", "here"], "--network: “here” is not a network"),
         (["--scope", "registry:read", "--scope", "all"], '--scope: "all" is not a valid choice'),
         (["--pattern", "x" * 257], "--pattern: Ensure this field has no more than 256 characters"),
         (["--expires-in", "soon"], "--expires-in: “soon” is no time"),

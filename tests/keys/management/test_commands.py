@@ -125,7 +125,7 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
         (["--user", "alice", "--name", "x", "--environment", "prod"], "--environment"),
         (["--user", "alice", "--name", "x", "--preset", "root"], "--preset"),
         (["--user", "alice", "--name", "x", "--scope", "all"], "unknown scopes all"),
-        (["--user", "alice", "--name", "x", "--network", "here"], "“here” is no network"),
+        (["--user", "alice", "--name", "x", "--network", "here"], "“here” is not a network"),
         (["--user", "alice", "--name", "x", "--preset", "full", "--scope", "registry:read"], "not both"),
         (
             ["--user", "alice", "--name", "x", "--requests-per-minute", "0"],

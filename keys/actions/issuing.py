@@ -1,0 +1,79 @@
+"""Issue a key."""
+
+import datetime
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import transaction
+
+from keys.actions import grants
+from keys.actions.actor import COMMAND, Actor
+from keys.actions.history import record_event
+from keys.actions.rights import serialize_rights, validate_rights, validate_text
+from keys.credentials import tokens
+from keys.models import ApiKey, KeyEvent, User
+from keys.rights.scopes import DEFAULT_PRESET
+
+
+@transaction.atomic
+def issue(
+    *,
+    owner: User,
+    name: str,
+    environment: str = "live",
+    purpose: str = "",
+    scopes: Sequence[str] = DEFAULT_PRESET.scopes,
+    networks: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+    any_owner: bool = False,
+    requests_per_minute: int | None = None,
+    monthly_requests: int | None = None,
+    monthly_bytes: int | None = None,
+    expires_at: datetime.datetime | None = None,
+    is_canary: bool = False,
+    actor: Actor = COMMAND,
+) -> tuple[ApiKey, str]:
+    """Issue a key to `owner`. Returns the row and the secret, which is stored nowhere.
+
+    `is_canary`: the key gives no access and is refused like an unknown one; its use raises an alert.
+    `requests_per_minute` None means the portal's default; None for a monthly limit means no limit.
+    Raises ActionError for invalid rights, `tokens.InvalidToken` for an unknown environment.
+    """
+    token = tokens.generate(environment)
+    validate_text("name", name)
+    validate_text("purpose", purpose)
+    rights = validate_rights(
+        {
+            "scopes": scopes,
+            "networks": networks,
+            "patterns": patterns,
+            "any_owner": any_owner,
+            "requests_per_minute": requests_per_minute,
+            "monthly_requests": monthly_requests,
+            "monthly_bytes": monthly_bytes,
+            "expires_at": expires_at,
+        }
+    )
+    grants.check_scopes(rights["scopes"], owner_id=owner.pk, environment=environment, actor=actor)
+    key = ApiKey.objects.create(
+        owner=owner,
+        name=name,
+        purpose=purpose,
+        environment=environment,
+        is_canary=is_canary,
+        **rights,
+        **secret_fields(token),
+        created_by=actor.user,
+    )
+    detail = serialize_rights(rights) | ({"is_canary": True} if is_canary else {})
+    record_event(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
+    return key, token.secret
+
+
+def secret_fields(token: tokens.Token) -> dict[str, str]:
+    """The columns that stand for a secret: its digest, and what people recognise it by."""
+    return {
+        "digest": tokens.digest(token, settings.KEY_PEPPERS[0]),
+        "prefix": token.prefix,
+        "last4": token.last4,
+    }

@@ -1,0 +1,55 @@
+"""Give a key a new secret."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from keys.actions import grants
+from keys.actions.actor import COMMAND, Actor
+from keys.actions.errors import ActionError
+from keys.actions.history import record_event
+from keys.actions.issuing import secret_fields
+from keys.actions.locking import lock_key
+from keys.actions.overlaps import OVERLAPS
+from keys.credentials import tokens
+from keys.models import ApiKey, KeyEvent
+
+
+@transaction.atomic
+def rotate(
+    *,
+    key: ApiKey,
+    overlap: str = "24h",
+    actor: Actor = COMMAND,
+) -> tuple[ApiKey, str]:
+    """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
+
+    Returns the row and the new secret, which is stored nowhere. Raises ActionError for a key that is revoked or
+    expired, and for a second overlap while one is running.
+    """
+    if overlap not in OVERLAPS:
+        raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
+    key = lock_key(key)
+    grants.check_rotation(key, actor)
+    now = timezone.now()
+    if key.state == ApiKey.State.EXPIRED:
+        raise ActionError("the key has expired; issue a new one")
+    if overlap != "now" and key.previous_ends_at and key.previous_ends_at > now:
+        raise ActionError(
+            f"the last rotation's old secret still works until {key.previous_ends_at:%Y-%m-%d %H:%M} UTC; "
+            "rotate with the overlap “now” to end both, or wait"
+        )
+    token = tokens.generate(key.environment)
+    keep = overlap != "now"
+    key.previous_digest = key.digest if keep else None
+    key.previous_prefix, key.previous_last4 = (key.prefix, key.last4) if keep else ("", "")
+    key.previous_ends_at = now + OVERLAPS[overlap].length if keep else None
+    key.previous_used_at, key.previous_used_address = (
+        (key.last_used_at, key.last_used_address) if keep else (None, None)
+    )
+    key.previous_used_client = key.last_used_client if keep else ""
+    key.last_used_at, key.last_used_address, key.last_used_client = None, None, ""
+    for name, value in secret_fields(token).items():
+        setattr(key, name, value)
+    key.save()
+    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap)
+    return key, token.secret
