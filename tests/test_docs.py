@@ -171,3 +171,11 @@ def test_readme_lists_every_document_under_one_kind_of_question():
     }  # the last two are listed by examples/README.md
 
     assert sorted(listed) == sorted(documents - unlisted)
+
+
+def test_every_name_that_contributing_places_in_a_file_is_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    placed = re.findall(r"`(\w+)`\s+(?:in|of)\s+`([\w/.-]+\.py)`", text)
+
+    assert len(placed) > 10
+    assert [(name, file) for name, file in placed if name not in (ROOT / file).read_text()] == []
