@@ -1,4 +1,4 @@
-"""What the limiter and a place cost a call, in microseconds: in memory, and with a Redis on this machine."""
+"""What the limiter and a slot cost a call, in microseconds: in memory, and with a Redis on this machine."""
 
 import secrets
 import sys
@@ -22,12 +22,12 @@ def microseconds(act: Callable[[int], object], count: int) -> float:
 def main() -> int:
     from keys.limits.counters import Counters
     from keys.limits.redis_counters import RedisCounters
-    from proxy.upstream.in_flight import Places
+    from proxy.upstream.in_flight import Slots
     from tests.redis_server import RedisServer
 
     names = [secrets.token_hex(8) for _ in range(100)]
     memory = Counters()
-    places = Places(
+    slots = Slots(
         most=28,
         most_each=14,
         most_transfers=21,
@@ -37,9 +37,9 @@ def main() -> int:
     )
     print(f"  memory  {microseconds(lambda n: memory.hit(names[n % 100], 10**9), COUNT):7.1f} µs a call")
     cost = microseconds(
-        lambda n: places.take(names[n % 100], owner=names[n % 100], is_transfer=False).leave(), COUNT
+        lambda n: slots.take(names[n % 100], owner=names[n % 100], is_transfer=False).release(), COUNT
     )
-    print(f"  a place {cost:7.1f} µs a call")
+    print(f"  a slot {cost:7.1f} µs a call")
     server = RedisServer()
     try:
         redis = RedisCounters(server.url)  # itself: Counters would go on in memory if Redis were lost

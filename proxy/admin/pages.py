@@ -88,7 +88,8 @@ def hand_over(request: HttpRequest) -> HttpResponse:
         )
     count = owner_actions.hand_over(giver=giver, taker=taker, actor=actor_of(request))
     messages.success(
-        request, f"{owner_actions.amount(count)} of {giver.username} now {verb(count)} to {taker.username}."
+        request,
+        f"{owner_actions.format_count(count)} of {giver.username} now {verb(count)} to {taker.username}.",
     )
     return redirect(f"{reverse('admin:proxy_owner_changelist')}?user__id__exact={taker.pk}")
 

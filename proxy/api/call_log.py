@@ -10,7 +10,7 @@ from keys.credentials import tokens
 from keys.credentials.addresses import client_address
 from proxy.routes.objects import ObjectRef
 from proxy.usage.recording import CallInProgress
-from proxy.views import recorded
+from proxy.usage.transfers import record_response
 
 PREFIX = "/api/v1/"
 KINDS = {"key_id": "api_key", "user_id": "user"}
@@ -25,7 +25,7 @@ def record_calls(
         if not request.path_info.startswith(PREFIX):
             return get_response(request)
         meta = request.META
-        passage = CallInProgress(
+        call = CallInProgress(
             request_id=meta["portal.request_id"],
             method=request.method or "",
             path=tokens.hide(meta["PATH_INFO"]),
@@ -33,12 +33,12 @@ def record_calls(
             client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
         )
         response = get_response(request)
-        passage.caller = getattr(request, "api_caller", None)
-        passage.admission = getattr(request, "api_admission", None)
-        passage.reason = getattr(request, "api_reason", "")
+        call.caller = getattr(request, "api_caller", None)
+        call.admission = getattr(request, "api_admission", None)
+        call.reason = getattr(request, "api_reason", "")
         if match := request.resolver_match:
-            passage.operation = match.view_name or ""
-            passage.thing = next(
+            call.operation = match.view_name or ""
+            call.named_object = next(
                 (
                     ObjectRef(kind=KINDS[name], name=value)
                     for name, value in match.kwargs.items()
@@ -46,9 +46,10 @@ def record_calls(
                 ),
                 None,
             )
-        if passage.caller is None and not passage.reason:
+        if call.caller is None and not call.reason:
             return response
         length = meta.get("CONTENT_LENGTH") or ""
-        return recorded(response, passage, int(length) if length.isdecimal() else 0)
+        call.bytes_in = int(length) if length.isdecimal() else 0
+        return record_response(response, call)
 
     return middleware

@@ -272,11 +272,11 @@ def restore_owner(row: Registration) -> None:
     thing = ObjectRef(kind=row.kind, name=row.object_name)
     match row.operation:
         case "registered-models.rename":
-            owner_actions.rename(caller, {"name": row.object_name, "new_name": row.new_name})
+            owner_actions.rename_model(caller, row.object_name, row.new_name)
         case "registered-models.delete":
-            owner_actions.forget(caller, thing)
+            owner_actions.delete_owner(caller, thing)
         case _ if not made_known(row):
-            owner_actions.own(caller, thing)
+            owner_actions.set_owner(caller, thing)
 
 
 def caller_of(row: Registration) -> Caller | None:

@@ -19,11 +19,11 @@ from keys.models import User
 from keys.refusals import Refusal
 from proxy.models import Registration, chain
 from proxy.policy import name_locks
-from proxy.policy.permissions import Permit
+from proxy.policy.decisions import Decision
 from proxy.request import messages
 from proxy.request.messages import Json
 from proxy.routes.operations import Match, Operation
-from proxy.upstream.client import Answer
+from proxy.upstream.client import UpstreamResponse
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ def is_recorded(operation: Operation) -> bool:
     return operation.name.partition(".")[0] in KINDS and not operation.is_read
 
 
-def begin(*, caller: Caller, permit: Permit, request_id: str, address: str) -> Registration | None:
+def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) -> Registration | None:
     """Write down what MLflow is about to be asked; None for what is not the ledger's.
 
     Raises Refusal (503) if that cannot be written: then MLflow must not be called.
     """
-    if not is_recorded(permit.match.operation):
+    if not is_recorded(decision.operation):
         return None
     row = Registration(
         request_id=request_id,
@@ -67,7 +67,7 @@ def begin(*, caller: Caller, permit: Permit, request_id: str, address: str) -> R
         actor="" if caller.key else Registration.BROWSER,
         environment=caller.environment,
         address=address or None,
-        **asked(permit.match, permit.content),
+        **asked(decision.match, decision.content),
     )
     return opened(row)
 
@@ -114,7 +114,7 @@ def insert(row: Registration) -> None:
         if connection.in_atomic_block:
             raise
         if not connection.is_usable():
-            name_locks.connect_afresh()
+            name_locks.reconnect()
         if not Registration.objects.filter(request_id=row.request_id).exists():
             row.save(force_insert=True)
 
@@ -186,7 +186,7 @@ def clean(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int) else shortened(value)
 
 
-def complete(row: Registration | None, answer: Answer) -> None:
+def complete(row: Registration | None, answer: UpstreamResponse) -> None:
     """Write down MLflow's answer. What it leaves open (5xx, or a creation that does not say what it made)
     stays pending, and so does a row that PostgreSQL does not take just now: reconcile settles them."""
     if row is None or answer.status == 408 or not (200 <= answer.status < 300 or 400 <= answer.status < 500):
@@ -214,7 +214,7 @@ def not_sent(row: Registration | None, refusal: Refusal) -> None:
         logger.exception("ledger_not_completed", extra=about(row))
 
 
-def body_of(answer: Answer) -> Json:
+def body_of(answer: UpstreamResponse) -> Json:
     try:
         return messages.decode(answer.peek())
     except Refusal:

@@ -1,6 +1,6 @@
-"""Who made it: the tags that the portal sets at creation, and keeps others from changing. Pure.
+"""The tags that name who created an object: set by the portal at creation, and protected afterwards. Pure.
 
-MLflow's registry records no user at all, and a run's is whatever the client says.
+MLflow's registry records no user, and a run's user is what the client claims.
 """
 
 from collections.abc import Iterator
@@ -17,38 +17,41 @@ STAMPED = frozenset({"experiment", "run", "logged_model", "registered_model", "m
 
 
 def is_stamped(match: Match) -> bool:
-    """Whether the operation makes something that carries its maker's name, in tags of {key, value}."""
+    """Whether the operation creates an object that carries the attribution tags, in tags of {key, value}."""
     created = match.operation.created
     return created is not None and created.kind in STAMPED
 
 
 def stamp(match: Match, content: Json, *, user_id: str, key_id: str, user_name: str) -> Json:
-    """The request with the maker's tags in place of any that the client sent under their names.
+    """The request with the attribution tags in place of tags that the client sent under their names.
 
-    They replace, because MLflow refuses a tag key that stands twice; on runs the client's user goes too.
+    They replace the client's tags because MLflow refuses a request with two tags of one key; on runs they also
+    replace the client's user.
     """
     stamps = {USER_TAG: user_id, KEY_TAG: key_id}
     rest = {name: value for name, value in content.items() if name != "tags"}
     if match.operation.name == "runs.create":
         stamps["mlflow.user"] = rest["user_id"] = user_name
     kept: list[Any] = [tag for tag in content.get("tags", []) if tag.get("key") not in stamps]
-    # First of all: should MLflow's parser stumble over something behind them, they are read already.
+    # The tags come first: if MLflow's parser stops at a later field, it has read them already.
     return {"tags": [{"key": key, "value": value} for key, value in stamps.items()] + kept, **rest}
 
 
 def refuse_reserved(match: Match, content: Json) -> None:
-    """Raise Refusal (403) if an operation touches the tags that are the portal's. A creation may bring the
-    maker's, because the stamps replace them."""
+    """Raise Refusal (403) if an operation changes the portal's own tags. A creation may bring the attribution tags,
+    because the portal's replace them."""
     for key in tag_keys(match, content):
         if key == QUARANTINE_TAG:
             raise forbidden(
                 "reserved_tag",
-                f"The tag {key} says that an administrator put this under quarantine; no key sets or deletes it.",
+                f"The tag {key} states that an administrator quarantined this object. No key may set or delete it; "
+                "leave it out, or ask your administrator.",
             )
         if key in RESERVED and not is_stamped(match):
             raise forbidden(
                 "reserved_tag",
-                f"The tag {key} says who made this; the portal sets it at creation and nobody changes it.",
+                f"The tag {key} states who created this object. The portal sets it at creation, and nobody may "
+                "change it; leave it out.",
             )
 
 

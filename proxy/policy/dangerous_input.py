@@ -1,4 +1,4 @@
-"""Input that MLflow accepts and that would reach the server's files or secrets, refused by field. Pure."""
+"""Refuses input that MLflow accepts although it reaches the server's files or secrets, by field. Pure."""
 
 import re
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 
 from keys.credentials.tokens import KEY_LIKE_PATTERN
-from keys.refusals import Refusal, forbidden, invalid
+from keys.refusals import forbidden, invalid
 from proxy.policy.attribution import tag_keys
 from proxy.request import artifact_paths
-from proxy.request.messages import CANONICAL_INTEGER, Json, values
+from proxy.request.messages import Json, values
 from proxy.routes.operations import Match
 
 # The server opens what these tags point to (mlflow/store/tracking/sqlalchemy_store.py).
@@ -18,7 +18,8 @@ LOCATION_TAGS = frozenset(
     {"mlflow.artifactLocation", "mlflow.trace.archiveLocation", "mlflow.trace.spansLocation"}
 )
 PROMPT_SOURCES = frozenset({"dummy-source", "prompt-template"})
-STORE_LOCATION = re.compile(r"mlflow-artifacts:/([^/?][^?]*)")  # behind a ?, MLflow adds no more folders
+# Without a query, which MLflow treats differently.
+STORE_LOCATION = re.compile(r"mlflow-artifacts:/([^/?][^?]*)")
 VERSION_SOURCE = re.compile(r"(?:runs|models|mlflow-artifacts):/\S.*", re.DOTALL)
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 TRACE_ID = re.compile(r"tr-[0-9a-f]{32}")
@@ -35,43 +36,45 @@ def check(match: Match, content: Json, query: str) -> None:
 def refuse_location_tags(match: Match, content: Json) -> None:
     for key in tag_keys(match, content):
         if key in LOCATION_TAGS:
-            raise dangerous(
-                "location_tag", f"The tag {key} tells MLflow's server which files to open; MLflow sets it."
+            raise invalid(
+                "location_tag",
+                f"The tag {key} tells MLflow's server which files to open, so only MLflow sets it. Leave it out.",
             )
 
 
 def artifact_location(match: Match, content: Json, query: str) -> None:
-    """An experiment's files lie in MLflow's own store, in a folder that is no other experiment's."""
+    """An experiment's files must be in MLflow's own store, in a folder of no other experiment, run or model."""
     location = content.get("artifact_location", "")
     if not location or has_allowed_scheme(location):
         return
     inside = STORE_LOCATION.fullmatch(location)
     if inside is None:
-        raise dangerous(
+        raise invalid(
             "artifact_location",
-            "An experiment's artifact_location has to be empty or mlflow-artifacts:/some/folder. Leave it out.",
+            "The artifact_location is outside of MLflow's artifact store. Leave it out, or set it to "
+            "mlflow-artifacts:/some/folder.",
         )
     folder = artifact_paths.canonical(inside[1].rstrip("/"))
     if artifact_paths.holder(folder)[0] != "artifact":
-        raise dangerous(
+        raise invalid(
             "artifact_location",
-            "The artifact_location lies in the folder of an experiment, run or model. Leave it out, or name "
+            "The artifact_location is in the folder of an experiment, run or model. Leave it out, or name "
             "a folder that is not a number.",
         )
 
 
 def key_as_name(match: Match, content: Json, query: str) -> None:
-    """Names are kept, listed and put into addresses: a key that got into one by mistake would be everywhere."""
+    """Names are stored, listed and used in addresses, which would expose a key in a name everywhere."""
     if any(KEY_LIKE_PATTERN.search(str(content.get(field, ""))) for field in ("name", "new_name")):
         raise invalid(
             "key_as_name",
-            "The name holds an API key. Choose another name; and if the key is real, have it revoked and use a "
+            "The name contains an API key. Choose another name; if the key is real, have it revoked and use a "
             "new one.",
         )
 
 
 def version_source(match: Match, content: Json, query: str) -> None:
-    """A model version points to what came through MLflow: MLflow itself compares these forms with the run."""
+    """A model version's source must be in MLflow's store: MLflow itself compares these forms with the run."""
     source = content.get("source", "")
     if (
         not source
@@ -80,9 +83,9 @@ def version_source(match: Match, content: Json, query: str) -> None:
         or source in PROMPT_SOURCES
     ):
         return
-    raise dangerous(
+    raise invalid(
         "version_source",
-        "A model version's source has to be runs:/…, models:/… or mlflow-artifacts:/…. Log the model to a run "
+        "The model version's source is not runs:/…, models:/… or mlflow-artifacts:/…. Log the model to a run "
         "first (mlflow.<flavor>.log_model) and register it from there.",
     )
 
@@ -93,27 +96,29 @@ def has_allowed_scheme(location: str) -> bool:
 
 
 def started_trace(match: Match, content: Json, query: str) -> None:
-    """The id becomes a folder's name; assessments by id could be taken from other traces."""
+    """The id becomes a folder's name; an assessment's id could take one from another trace."""
     for trace_id in values(content, "trace.trace_info.trace_id"):
         if not TRACE_ID.fullmatch(trace_id):
-            raise invalid("bad_trace_id", "A trace's id is tr- and 32 hexadecimal digits in lower case.")
+            raise invalid(
+                "bad_trace_id", "The trace's id is malformed. Send tr- and 32 lower-case hexadecimal digits."
+            )
     assessments = "trace.trace_info.assessments[]"
     if any(values(content, f"{assessments}.assessment_id")) or any(
         values(content, f"{assessments}.overrides")
     ):
-        raise dangerous(
+        raise invalid(
             "assessment_id",
-            "A new trace brings no assessments with ids of their own, nor overrides; log them afterwards.",
+            "A new trace must not bring assessments with ids or overrides. Log them after the trace.",
         )
 
 
 def direct_upload(match: Match, content: Json, query: str) -> None:
-    """Raise Refusal (403) for addresses by which artifacts would be uploaded past the portal."""
+    """Raise Refusal (403) for a request for addresses that would let artifacts bypass the portal."""
     if not settings.DIRECT_ARTIFACTS:
         raise forbidden(
             "route_refused",
-            f"{match.operation.name} is closed to every API key: artifacts pass through the portal here. "
-            "MLflow's client does so by itself (log_artifact).",
+            f"{match.operation.name} is closed to every API key: artifacts pass through the portal. "
+            "Use MLflow's client (log_artifact), which uploads through it by itself.",
         )
 
 
@@ -128,29 +133,14 @@ def artifact_deletion(match: Match, content: Json, query: str) -> None:
 
 
 def artifact_listing(match: Match, content: Json, query: str) -> None:
-    """MLflow lists the store's root if `path` is missing, and takes the first of several."""
+    """Without `path`, MLflow lists the store's root; of several, it uses the first."""
     paths = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "path"]
     if len(paths) > 1:
-        raise invalid("bad_query", "“path” stands in the query twice. Send it once.")
+        raise invalid("bad_query", "The query contains “path” more than once. Send it once.")
     path = paths[0].rstrip("/") if paths else ""
     if path in ("", "."):
         artifact_paths.refuse_tree("", "list")
     artifact_paths.refuse_tree(artifact_paths.canonical(path), "list")
-
-
-def experiment_ids(match: Match, content: Json, query: str) -> None:
-    """Raise Refusal (400) for experiment ids that MLflow would read as another text: " 1", "01", "+1"."""
-    for place in (*match.operation.targets, *match.operation.parents):
-        if place.kind == "experiment" and not place.field.startswith(("{", "@")):
-            for value in values(content, place.field):
-                if not CANONICAL_INTEGER.fullmatch(str(value)):
-                    raise invalid(
-                        "bad_experiment_id", f"“{place.field}” has to be an experiment's id, such as 12."
-                    )
-
-
-def dangerous(reason: str, message: str) -> Refusal:
-    return invalid(reason, message)
 
 
 Rule = Callable[[Match, Json, str], None]

@@ -1,9 +1,8 @@
-"""One write at a time for each registered model's name, over all processes.
+"""One registry write at a time for each registered model's name, across all processes.
 
-Between the check of whose a model is and what MLflow does with the call, the model could be deleted, renamed, or
-made anew by another; so a registry write takes the name's turn before it is checked for good, and gives it back
-when whose the result is has been written down. The turn is an advisory lock of PostgreSQL's on this thread's
-connection: it ends with the connection, should the process die.
+Between the ownership check and MLflow's own change, another call could delete, rename or recreate the model. A
+registry write therefore locks the name before the final check, and releases it when the new owner is recorded. The
+lock is a PostgreSQL advisory lock of this thread's connection: it ends with the connection if the process dies.
 """
 
 import logging
@@ -18,77 +17,72 @@ from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, database_required
 from keys.refusals import unavailable
 from proxy.policy import ownership
-from proxy.policy.permissions import Permit
+from proxy.policy.decisions import Decision
 from proxy.request.messages import values
 from proxy.routes.objects import ObjectRef
 
 logger = logging.getLogger(__name__)
 
-SPACE = 0x686F6B75  # the first half of our locks' numbers, so that they are nobody else's
+NAMESPACE = 0x686F6B75  # the first half of the portal's lock numbers, so that they are nobody else's
 WAIT_SECONDS = 20.0
 
 
-def names(permit: Permit) -> list[str]:
-    """The registered models' names that a registry write is about; none for other calls."""
-    operation = permit.match.operation
-    if operation.is_read or not operation.scopes[0].startswith("registry:"):
+def names_to_lock(decision: Decision) -> list[str]:
+    """The registered models' names in a registry write; none for other calls."""
+    if not decision.operation.is_registry_write:
         return []
-    found = {str(name) for field in ("name", "new_name") for name in values(permit.content, field) if name}
-    return sorted(found)
+    content = decision.content
+    return sorted({str(name) for field in ("name", "new_name") for name in values(content, field) if name})
 
 
 @contextmanager
-def taken(caller: Caller, permit: Permit) -> Iterator[None]:
-    """Hold the turn of every name that the call is about, and check anew that it may write them.
+def hold(caller: Caller, decision: Decision) -> Iterator[None]:
+    """Hold the lock of every name in the call, and check again that the caller may write them.
 
-    Raises Refusal: 503 if a turn does not come within WAIT_SECONDS or PostgreSQL is away, and what
+    Raises Refusal: 503 if a lock is not free within WAIT_SECONDS or PostgreSQL is unavailable, and what
     `ownership.check` raises.
     """
-    environment = caller.environment
-    wanted = sorted({number(environment, name) for name in names(permit)})
+    environment, names = caller.environment, names_to_lock(decision)
     held: list[int] = []
     try:
-        if wanted:
+        if names:
             ensure_connected()
-        for lock in wanted:
-            take(lock)
-            held.append(lock)
-        for name in names(permit):
-            ownership.remembered.drop(
-                ownership.remembered_as(environment, ObjectRef(kind="registered_model", name=name))
-            )
+        for number in sorted({lock_number(environment, name) for name in names}):
+            acquire(number)
+            held.append(number)
+        for name in names:
+            ref = ObjectRef(kind="registered_model", name=name)
+            ownership.known_owners.drop(ownership.cache_name(environment, ref))
         if held:
-            ownership.check(caller, permit.things)
-            for name in ownership.new_names(permit.match, permit.content):
+            ownership.check(caller, decision.objects)
+            for name in ownership.new_names(decision.match, decision.content):
                 ownership.check_name(caller, name)
         yield
     finally:
-        give_back(held)
+        release(held)
 
 
-def number(environment: str, name: str) -> int:
+def lock_number(environment: str, name: str) -> int:
     """A name's lock; two names may share one, and then wait for each other."""
     return zlib.crc32(f"{environment} {name}".encode()) - 2**31
 
 
-def take(lock: int) -> None:
+def acquire(number: int) -> None:
     with database_required("The registry cannot be written just now. Try again in a few seconds."):
         try:
-            is_taken = wait_for(lock)
+            is_acquired = wait_for(number)
         except DATABASE_ERRORS as error:
-            logger.warning("turn_not_taken", exc_info=error, extra={"error": type(error).__name__})
-            discard()
+            logger.warning("name_not_locked", exc_info=error, extra={"error": type(error).__name__})
+            discard_connection()
             raise
-    if not is_taken:
-        raise unavailable(
-            "model_busy", "Other calls are writing this model just now. Try again in a few seconds."
-        )
+    if not is_acquired:
+        raise unavailable("model_busy", "Other calls are writing this model. Try again in a few seconds.")
 
 
-def wait_for(lock: int) -> bool:
-    """Whether the lock came in time."""
+def wait_for(number: int) -> bool:
+    """Whether the lock became free in time."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.002
-    while not try_once(lock):
+    while not try_once(number):
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)
@@ -96,30 +90,30 @@ def wait_for(lock: int) -> bool:
     return True
 
 
-def try_once(lock: int) -> bool:
+def try_once(number: int) -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [SPACE, lock])
+        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [NAMESPACE, number])
         return bool(cursor.fetchone() == (True,))
 
 
 def ensure_connected() -> None:
-    """Find out now whether PostgreSQL was restarted, before a lock is held."""
+    """Reconnect, before a lock is held, if PostgreSQL was restarted."""
     with suppress(OperationalError, InterfaceError), connection.cursor() as cursor:
         cursor.execute("SELECT 1")
         return
     if not connection.in_atomic_block:
-        connect_afresh()
+        reconnect()
 
 
-def connect_afresh() -> None:
-    """Throw away the connections that were kept: after a restart of PostgreSQL they are dead."""
-    discard()
+def reconnect() -> None:
+    """Discard the pooled connections: after a restart of PostgreSQL they are dead."""
+    discard_connection()
     if (pool := getattr(connection, "pool", None)) is not None:
         pool.check()
 
 
-def discard() -> None:
-    """End this thread's session and with it the turns it may hold: the pool would hand them on with it."""
+def discard_connection() -> None:
+    """End this thread's session and the locks that it may hold: the pool would pass them on with the connection."""
     if connection.in_atomic_block:
         return
     if connection.connection is not None:
@@ -127,12 +121,12 @@ def discard() -> None:
     connection.close()
 
 
-def give_back(locks: Sequence[int]) -> None:
-    if not locks:
+def release(numbers: Sequence[int]) -> None:
+    if not numbers:
         return
     try:
         with connection.cursor() as cursor:
-            for lock in locks:
-                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [SPACE, lock])
+            for number in numbers:
+                cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [NAMESPACE, number])
     except DATABASE_ERRORS:
-        discard()
+        discard_connection()

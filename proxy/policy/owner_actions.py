@@ -1,4 +1,6 @@
-"""What is written about owners when something was created, renamed, shared, deleted or handed over."""
+"""Records owners: when an object is created, renamed, shared, deleted or handed over."""
+
+from collections.abc import Sequence
 
 from django.db import IntegrityError, transaction
 
@@ -7,75 +9,89 @@ from keys.actions.admin_log import log
 from keys.credentials.caller import Caller
 from keys.models import User
 from proxy.models import Owner
-from proxy.policy.ownership import SHARED_TAG, check_claims, remembered, remembered_as
-from proxy.policy.permissions import Permit
+from proxy.policy.decisions import Decision
+from proxy.policy.ownership import SHARED_TAG, cache_name, check_claims, known_owners
 from proxy.request.messages import Json, values
 from proxy.routes.objects import ObjectRef
+from proxy.routes.operations import Operation
+
+# Operations, other than creations, that change who owns or shares an object.
+CHANGING_OWNERS = frozenset(
+    {"registered-models.rename", "registered-models.delete", "experiments.set-tag", "experiments.delete-tag"}
+)
 
 
-def claim(*, caller: Caller, permit: Permit) -> None:
-    """Write down, before MLflow is called, whose the ids are that the client chose.
+def changes_owners(operation: Operation) -> bool:
+    return not operation.is_read and (operation.created is not None or operation.name in CHANGING_OWNERS)
 
-    The first one wins, also of two at once: the other gets a Refusal (403).
+
+def claim_ids(*, caller: Caller, claims: Sequence[ObjectRef]) -> None:
+    """Record, before MLflow is called, the caller as owner of the ids that it chose.
+
+    Of two callers at once the first one wins; the other gets a Refusal (403).
     """
-    environment, claims = caller.environment, permit.things.claims
+    environment = caller.environment
     Owner.objects.bulk_create(
         [
             Owner(
                 environment=environment,
-                kind=thing.kind,
-                name=thing.name,
+                kind=claim.kind,
+                name=claim.name,
                 user=caller.user,
                 key=caller.key,
             )
-            for thing in claims
+            for claim in claims
         ],
         ignore_conflicts=True,
     )
     check_claims(caller, claims)
 
 
-def settle(*, caller: Caller, permit: Permit, answer: Json) -> None:
-    """Write down what a successful call means for owners; `answer` is MLflow's JSON.
+def record_changes(*, caller: Caller, decision: Decision, response: Json) -> None:
+    """Record what a successful call changes for owners; `response` is MLflow's JSON.
 
-    Other processes hear of it from PostgreSQL; this one must not serve the next call from what it remembers.
+    PostgreSQL announces the changes to other processes; this one drops what it remembers at once, so that its next
+    call does not see an outdated owner.
     """
     with transaction.atomic():
-        write_down(caller, permit, answer)
-    names = [thing.name for thing in permit.things.targets]
-    names += [name for name in (permit.content.get("name"), permit.content.get("new_name")) if name]
-    for kind in {thing.kind for thing in permit.things.targets} | {"registered_model"}:
+        write_changes(caller, decision, response)
+    targets, content = decision.objects.targets, decision.content
+    names = [target.name for target in targets]
+    names += [name for name in (content.get("name"), content.get("new_name")) if name]
+    for kind in {target.kind for target in targets} | {"registered_model"}:
         for name in names:
-            remembered.drop(remembered_as(caller.environment, ObjectRef(kind=kind, name=name)))
+            known_owners.drop(cache_name(caller.environment, ObjectRef(kind=kind, name=name)))
 
 
-def write_down(caller: Caller, permit: Permit, answer: Json) -> None:
-    operation, content = permit.match.operation, permit.content
+def write_changes(caller: Caller, decision: Decision, response: Json) -> None:
+    operation, content = decision.operation, decision.content
     created = operation.created
     if created and created.kind != "model_version":
-        for name in values(answer, created.field):
-            own(
-                caller,
-                ObjectRef(kind=created.kind, name=str(name)),
-                is_shared=is_shared(created.kind, content),
-            )
+        for name in values(response, created.field):
+            ref = ObjectRef(kind=created.kind, name=str(name))
+            set_owner(caller, ref, is_shared=is_shared_at_creation(created.kind, content))
     match operation.name:
         case "registered-models.rename":
-            rename(caller, content)
+            rename_model(caller, content["name"], content["new_name"])
         case "registered-models.delete":
-            forget(caller, ObjectRef(kind="registered_model", name=content["name"]))
+            delete_owner(caller, ObjectRef(kind="registered_model", name=content["name"]))
         case "experiments.set-tag" if content.get("key") == SHARED_TAG:
-            share(caller, content["experiment_id"], content.get("value") == "true")
+            is_shared = content.get("value") == "true"
+            mark_shared(
+                environment=caller.environment, experiment_id=content["experiment_id"], is_shared=is_shared
+            )
         case "experiments.delete-tag" if content.get("key") == SHARED_TAG:
-            share(caller, content["experiment_id"], False)
+            mark_shared(
+                environment=caller.environment, experiment_id=content["experiment_id"], is_shared=False
+            )
 
 
-def own(caller: Caller, thing: ObjectRef, *, is_shared: bool = False) -> None:
-    """A new object is its creator's, whatever had that name before and is gone."""
+def set_owner(caller: Caller, ref: ObjectRef, *, is_shared: bool = False) -> None:
+    """Make the caller the owner of a new object, even if a deleted object had its name before."""
     Owner.objects.update_or_create(
         environment=caller.environment,
-        kind=thing.kind,
-        name=thing.name,
+        kind=ref.kind,
+        name=ref.name,
         defaults={
             "user": caller.user,
             "key": caller.key,
@@ -85,41 +101,37 @@ def own(caller: Caller, thing: ObjectRef, *, is_shared: bool = False) -> None:
     )
 
 
-def is_shared(kind: str, content: Json) -> bool:
+def is_shared_at_creation(kind: str, content: Json) -> bool:
     return kind == "experiment" and any(
         tag.get("key") == SHARED_TAG and tag.get("value") == "true" for tag in content.get("tags") or []
     )
 
 
-def rename(caller: Caller, content: Json) -> None:
-    """The new name is whose the old one was; the old one stays reserved for the same user."""
-    environment, old, new = caller.environment, content["name"], content["new_name"]
-    before = Owner.objects.of(environment, "registered_model", old).first()
-    if before is None or before.user is None or old == new:
+def rename_model(caller: Caller, old: str, new: str) -> None:
+    """Give the new name the owner of the old one; the old one stays reserved for the same user."""
+    environment = caller.environment
+    owner = Owner.objects.of(environment, "registered_model", old).first()
+    if owner is None or owner.user is None or old == new:
         return
     Owner.objects.update_or_create(
         environment=environment,
         kind="registered_model",
         name=new,
-        defaults={"user": before.user, "key": before.key, "is_reserved": False},
+        defaults={"user": owner.user, "key": owner.key, "is_reserved": False},
     )
-    before.is_reserved = True
-    before.save(update_fields=["is_reserved"])
+    owner.is_reserved = True
+    owner.save(update_fields=["is_reserved"])
 
 
-def forget(caller: Caller, thing: ObjectRef) -> None:
-    Owner.objects.of(caller.environment, thing.kind, thing.name).delete()
-
-
-def share(caller: Caller, experiment_id: str, is_shared: bool) -> None:
-    mark_shared(environment=caller.environment, experiment_id=experiment_id, is_shared=is_shared)
+def delete_owner(caller: Caller, ref: ObjectRef) -> None:
+    Owner.objects.of(caller.environment, ref.kind, ref.name).delete()
 
 
 @transaction.atomic
 def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor: Actor = COMMAND) -> Owner:
-    """Say whether anyone may create runs in an experiment, whoever owns it; nobody, if nothing is known.
+    """Set whether anyone may create runs in an experiment. An experiment without a known owner gets none by this.
 
-    The administrators' log says so too, if a user did it.
+    The admin log records it if a user did it.
     """
     owner, _ = Owner.objects.update_or_create(
         environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
@@ -130,14 +142,14 @@ def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor:
 
 @transaction.atomic
 def hand_over(*, giver: User, taker: User, actor: Actor = COMMAND) -> int:
-    """Make everything of `giver`'s `taker`'s; returns how many objects. The tags at MLflow still say who
-    created them."""
+    """Make `taker` the owner of all objects of `giver`; returns their number. The tags at MLflow still name the
+    creator."""
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
     count = Owner.objects.filter(user=giver).update(user=taker)
-    log(giver, f"Handed over {amount(count)} to {taker.username}.", actor=actor)
+    log(giver, f"Handed over {format_count(count)} to {taker.username}.", actor=actor)
     return count
 
 
-def amount(count: int) -> str:
+def format_count(count: int) -> str:
     return f"{count:,} object{'' if count == 1 else 's'}"

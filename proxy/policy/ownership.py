@@ -1,7 +1,7 @@
-"""Whose an object is, and so who may write it.
+"""Who owns an object at MLflow, and therefore may write it.
 
-Reads are shared; what a user created through the portal only that user's keys write. Look-ups are remembered
-as keys are (`keys.credentials.cache`): a change of ownership is announced by PostgreSQL.
+Everyone may read; only keys of the user who created an object through the portal may write it. Owners are kept in
+memory as keys are (`keys.credentials.cache`), because PostgreSQL announces each change of an owner.
 """
 
 import logging
@@ -25,195 +25,205 @@ SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
 DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
 
-remembered: cache.Known[Owner] = cache.Known(size=100_000)
+known_owners: cache.Known[Owner] = cache.Known(size=100_000)
 
 
-def forget(kind: str, name: str) -> None:
+def drop_changed(kind: str, name: str) -> None:
     if kind == "owner":
-        remembered.drop(name)
+        known_owners.drop(name)
 
 
-cache.caches.append(remembered)
-cache.hearers.append(forget)
+cache.caches.append(known_owners)
+cache.hearers.append(drop_changed)
 
 
-def remembered_as(environment: str, thing: ObjectRef) -> str:
-    """The name under which PostgreSQL announces a change of the object's owner, too."""
-    return f"{environment} {thing.kind} {thing.name}"
+def cache_name(environment: str, ref: ObjectRef) -> str:
+    """The object's name in the cache, under which PostgreSQL also announces a change of its owner."""
+    return f"{environment} {ref.kind} {ref.name}"
 
 
-def owner_of(environment: str, thing: ObjectRef) -> Owner | None:
-    """The row of the object's owner, None if it is nobody's. Raises Refusal (503) if PostgreSQL is away and
-    the object was not seen lately."""
+def owner_of(environment: str, ref: ObjectRef) -> Owner | None:
+    """The row of the object's owner, None if nobody owns it. Raises Refusal (503) if PostgreSQL is unavailable and
+    the owner is not in memory."""
 
     def fetch() -> Owner | None:
-        return Owner.objects.of(environment, thing.kind, thing.name).first()
+        return Owner.objects.of(environment, ref.kind, ref.name).first()
 
-    with database_required(f"The portal cannot look up the owner of {thing} just now. Try again soon."):
-        return remembered.get(remembered_as(environment, thing), fetch)
+    with database_required(
+        f"The portal cannot look up the owner of {ref} just now. Try again in a few seconds."
+    ):
+        return known_owners.get(cache_name(environment, ref), fetch)
 
 
-def owners_of(environment: str, things: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
-    """The rows of those that have one, in one query for each kind. Raises Refusal (503)."""
-    found: dict[ObjectRef, Owner] = {}
-    with database_required("The portal cannot look up the owners just now. Try again soon."):
-        for kind in {thing.kind for thing in things}:
-            names = [thing.name for thing in things if thing.kind == kind]
+def owners_of(environment: str, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
+    """The rows of the objects that have an owner, in one query for each kind. Raises Refusal (503)."""
+    owners: dict[ObjectRef, Owner] = {}
+    with database_required("The portal cannot look up owners just now. Try again in a few seconds."):
+        for kind in {ref.kind for ref in refs}:
+            names = [ref.name for ref in refs if ref.kind == kind]
             rows = Owner.objects.filter(environment=environment, kind=kind, name__in=names).select_related(
                 "user"
             )
-            found |= {ObjectRef(kind=kind, name=row.name): row for row in rows}
-    return found
+            owners |= {ObjectRef(kind=kind, name=row.name): row for row in rows}
+    return owners
 
 
-def things(
-    match: Match, content: Json, headers: Mapping[str, str], claims: tuple[str, ...] = ()
+def read_objects(
+    match: Match, content: Json, headers: Mapping[str, str], trace_ids: tuple[str, ...] = ()
 ) -> RequestObjects:
-    """What the request acts on. `claims` are ids found in a body that is not JSON.
+    """The objects that a request acts on. `trace_ids` are claimed in a body that is not JSON.
 
-    Raises Refusal (400) if it names nothing where it has to, or an id that could be read in two ways.
+    Raises Refusal (400) if the request does not name an object that it must name, or names an id that can be read
+    in two ways.
     """
     operation = match.operation
-    targets = found(operation.targets, match, content, headers)
-    parents = found(operation.parents, match, content, headers)
-    claimed = found(operation.claims, match, content, headers)
-    claimed += tuple(ObjectRef(kind="trace", name=trace_id) for trace_id in claims)
+    targets = objects_in(operation.targets, match, content, headers)
+    parents = objects_in(operation.parents, match, content, headers)
+    claims = objects_in(operation.claims, match, content, headers)
+    claims += tuple(ObjectRef(kind="trace", name=trace_id) for trace_id in trace_ids)
     if operation.name == "traces.delete" and not targets:
-        # Without ids MLflow deletes everybody's traces of the experiment up to a time.
-        targets = found((ObjectField(kind="experiment", field="experiment_id"),), match, content, headers)
+        # Without ids MLflow deletes all users' traces of the experiment up to a time.
+        fields = (ObjectField(kind="experiment", field="experiment_id"),)
+        targets = objects_in(fields, match, content, headers)
     if len(targets) + len(parents) > MOST_OBJECTS:
-        raise invalid("too_many_objects", f"One call names at most {MOST_OBJECTS:,} objects. Send several.")
-    missing = (
+        raise invalid(
+            "too_many_objects",
+            f"The call names more than {MOST_OBJECTS:,} objects. Split it into several calls.",
+        )
+    is_incomplete = (
         (operation.targets and not (targets or operation.claims))
         or (operation.parents and not parents)
-        or (any(place.field != "otlp" for place in operation.claims) and not claimed)
+        or (any(field.field != "otlp" for field in operation.claims) and not claims)
     )
-    if missing:
+    if is_incomplete and operation.name != "datasets.create":
         wanted = (operation.claims or operation.targets or operation.parents)[0]
-        if operation.name != "datasets.create":
-            raise invalid(
-                "no_object",
-                f"{operation.name} has to name the {wanted.kind} that it is about (“{wanted.field}”).",
-            )
-    return RequestObjects(targets=targets, parents=parents, claims=claimed)
+        raise invalid(
+            "no_object",
+            f"{operation.name} does not name a {wanted.kind}. Set “{wanted.field}”.",
+        )
+    return RequestObjects(targets=targets, parents=parents, claims=claims)
 
 
-def found(
-    places: tuple[ObjectField, ...], match: Match, content: Json, headers: Mapping[str, str]
+def objects_in(
+    fields: tuple[ObjectField, ...], match: Match, content: Json, headers: Mapping[str, str]
 ) -> tuple[ObjectRef, ...]:
-    things: dict[ObjectRef, None] = {}
-    for place in places:
-        if place.field.startswith("{"):
-            names = [match.arguments[place.field.strip("{}")]]
-        elif place.field.startswith("@"):
-            names = [headers[place.field[1:]]] if headers.get(place.field[1:]) else []
+    """The objects that these fields name, each once, in order."""
+    refs: dict[ObjectRef, None] = {}
+    for field in fields:
+        if field.field.startswith("{"):
+            names = [match.arguments[field.field.strip("{}")]]
+        elif field.field.startswith("@"):
+            names = [headers[field.field[1:]]] if headers.get(field.field[1:]) else []
         else:
-            names = [name for name in values(content, place.field) if name != ""]
+            names = [name for name in values(content, field.field) if name != ""]
         for name in names:
-            things[thing(place, name)] = None
-    return tuple(things)
+            refs[object_ref(field, name)] = None
+    return tuple(refs)
 
 
-def thing(place: ObjectField, name: object) -> ObjectRef:
+def object_ref(field: ObjectField, name: object) -> ObjectRef:
     if not isinstance(name, str) or "\0" in name:
-        raise invalid("bad_name", f"“{place.field}” has to be text without NUL characters.")
-    if place.kind == "artifact":
+        raise invalid(
+            "bad_name", f"“{field.field}” is not text, or contains NUL characters. Send plain text."
+        )
+    if field.kind == "artifact":
         kind, inner = artifact_paths.holder(name)
         return ObjectRef(kind=kind, name=inner)
-    if place.kind == "experiment" and not CANONICAL_INTEGER.fullmatch(name):
-        raise invalid("bad_experiment_id", f"“{place.field}” has to be an experiment's id, such as 12.")
-    return ObjectRef(kind=place.kind, name=name)
+    if field.kind == "experiment" and not CANONICAL_INTEGER.fullmatch(name):
+        raise invalid(
+            "bad_experiment_id",
+            f"“{field.field}” is not an experiment's id. Send the plain number, such as 12.",
+        )
+    return ObjectRef(kind=field.kind, name=name)
 
 
-def check(caller: Caller, things: RequestObjects) -> None:
+def check(caller: Caller, objects: RequestObjects) -> None:
     """Raise Refusal (403) for the first object that the caller's key may not write."""
     if settings.OWNERSHIP == "off":
         return
     try:
-        for thing in things.targets:
-            check_target(caller, thing)
-        for thing in things.parents:
-            check_parent(caller, thing)
-        check_claims(caller, things.claims)
+        for target in objects.targets:
+            check_target(caller, target)
+        for parent in objects.parents:
+            check_parent(caller, parent)
+        check_claims(caller, objects.claims)
     except Refusal as refusal:
         if settings.OWNERSHIP != "log" or refusal.reason != "not_owner":
             raise
         logger.warning("ownership_not_enforced", extra={"key_id": caller.key_id, "refusal": refusal.message})
 
 
-def check_target(caller: Caller, thing: ObjectRef) -> None:
+def check_target(caller: Caller, target: ObjectRef) -> None:
     if caller.any_owner:
         return
-    owner = owner_of(caller.environment, thing)
+    owner = owner_of(caller.environment, target)
     if owner is None or owner.is_reserved or owner.user_id != caller.user.pk:
-        raise not_owner(thing, None if owner and owner.is_reserved else owner)
+        raise not_owner(target, None if owner and owner.is_reserved else owner)
 
 
-def check_parent(caller: Caller, thing: ObjectRef) -> None:
-    """New runs, models and traces: in one's own experiment, in a shared one, and in MLflow's Default."""
-    if caller.any_owner or thing.name == DEFAULT_EXPERIMENT:
+def check_parent(caller: Caller, parent: ObjectRef) -> None:
+    """New runs, models and traces: in the user's own experiments, in shared ones, and in MLflow's Default."""
+    if caller.any_owner or parent.name == DEFAULT_EXPERIMENT:
         return
-    owner = owner_of(caller.environment, thing)
+    owner = owner_of(caller.environment, parent)
     if owner is None or not (owner.is_shared or owner.user_id == caller.user.pk):
         raise not_owner(
-            thing,
+            parent,
             owner,
-            f" To share it, its owner sets its tag {SHARED_TAG} to true; or create an experiment of your own.",
+            f"To share it, its owner sets its tag {SHARED_TAG} to true; or create an experiment of your own.",
         )
 
 
 def check_claims(caller: Caller, claims: Sequence[ObjectRef]) -> None:
-    """Ids that the client chose: its own, or nobody's yet (`proxy.policy.permissions` asks MLflow)."""
+    """Ids that the client chose must be its own, or nobody's (`proxy.policy.traces` asks MLflow)."""
     if caller.any_owner or settings.OWNERSHIP == "off":
         return
-    for thing, owner in owners_of(caller.environment, claims).items():
+    for claim, owner in owners_of(caller.environment, claims).items():
         if owner.user_id != caller.user.pk:
-            raise not_owner(thing, owner)
+            raise not_owner(claim, owner)
 
 
 def check_name(caller: Caller, name: str) -> None:
-    """A registered model's new name: not one that another user's model had until it was renamed."""
+    """Raise Refusal (403) for a new model name that another user's model had until it was renamed."""
     if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
-    thing = ObjectRef(kind="registered_model", name=name)
-    owner = owner_of(caller.environment, thing)
+    owner = owner_of(caller.environment, ObjectRef(kind="registered_model", name=name))
     if owner is not None and owner.is_reserved and owner.user_id != caller.user.pk:
         raise forbidden(
             "name_reserved",
-            f"The name “{name}” belonged to another user's model until it was renamed, and stays reserved for "
+            f"The name “{name}” belonged to another user's model until that was renamed, and stays reserved for "
             "that user. Choose another name.",
         )
 
 
 def new_names(match: Match, content: Json) -> list[str]:
-    place = {"registered-models.create": "name", "registered-models.rename": "new_name"}.get(
+    """The names that a registered model would get."""
+    field = {"registered-models.create": "name", "registered-models.rename": "new_name"}.get(
         match.operation.name
     )
-    return [name for name in values(content, place) if name] if place else []
+    return [name for name in values(content, field) if name] if field else []
 
 
-def not_owner(thing: ObjectRef, owner: Owner | None, hint: str = "") -> Refusal:
+def not_owner(ref: ObjectRef, owner: Owner | None, hint: str = "") -> Refusal:
     if owner is None or owner.user is None:
-        whose = "belongs to nobody (it was made before or around this portal, or is not there)"
-        what = (
-            "See whether the id is right. Only a key with the right “any owner” may write what is nobody's."
+        state = "belongs to nobody (it was created before or without this portal, or does not exist)"
+        advice = (
+            "Check the id. Only a key with the right “any owner” may write an object that belongs to nobody."
         )
     else:
-        whose = f"belongs to {owner.user.username}"
-        what = (
-            "You can read it, but only its owner writes it; ask for it to be handed over, or make your own."
-        )
-    text = str(thing)
-    return forbidden("not_owner", f"{text[0].upper()}{text[1:]} {whose}. {hint.strip() or what}")
+        state = f"belongs to {owner.user.username}"
+        advice = "You may read it, but only its owner may write it. Ask for a transfer, or create your own."
+    name = str(ref)
+    return forbidden("not_owner", f"{name[0].upper()}{name[1:]} {state}. {hint or advice}")
 
 
-def began_by(caller: Caller, things: RequestObjects) -> bool:
-    """Whether all of it was made by this very key before it expired."""
+def is_created_by_key(caller: Caller, objects: RequestObjects) -> bool:
+    """Whether this very key created every target before it expired; False without targets."""
     if caller.key is None:
         return False
     expired = caller.key.expires_at
-    for thing in things.targets:
-        owner = owner_of(caller.environment, thing)
+    for target in objects.targets:
+        owner = owner_of(caller.environment, target)
         if (
             owner is None
             or owner.is_reserved
@@ -221,4 +231,4 @@ def began_by(caller: Caller, things: RequestObjects) -> bool:
             or (expired and owner.created_at >= expired)
         ):
             return False
-    return bool(things.targets)
+    return bool(objects.targets)

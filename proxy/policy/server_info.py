@@ -1,15 +1,15 @@
-"""MLflow's `server-info`: which shortcuts around the portal its client may take, and what its pages offer. Pure."""
+"""MLflow's `server-info`: which transfers its client makes without the portal, and what its pages offer. Pure."""
 
 import json
 
 DIRECT = ("multipart", "presigned")
 
 
-def as_served(content: bytes, *, direct_artifacts: bool) -> bytes:
-    """The answer without the AI gateway, whose routes are closed, and, unless `direct_artifacts`, with every
-    multipart and presigned flag off, so that artifact bytes pass the portal.
+def filter_flags(content: bytes, *, direct_artifacts: bool) -> bytes:
+    """The response without the AI gateway, whose routes are refused, and, unless `direct_artifacts`, with every
+    multipart and presigned flag off, so that artifact bytes pass through the portal.
 
-    Content that is not a JSON object is returned as it is.
+    Content that is not a JSON object is returned unchanged.
     """
     try:
         info = json.loads(content)

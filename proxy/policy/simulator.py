@@ -1,4 +1,4 @@
-"""Would a call pass? The same steps as `proxy.views`, without MLflow at the end and without a record."""
+"""Tells whether a call would pass: the same steps as `proxy.views`, without calling MLflow or recording the call."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +8,7 @@ from keys.credentials import authentication
 from keys.models import ApiKey
 from keys.refusals import Refusal
 from proxy.policy import permissions
-from proxy.policy.permissions import Attempt
+from proxy.policy.decisions import ReceivedRequest
 from proxy.request import paths
 from proxy.routes import matching
 
@@ -39,18 +39,17 @@ def simulate(
         caller = authentication.check_state(key)
         path, _, query = target.removeprefix("https://").removeprefix("http://").partition("?")
         path = path[path.find("/") :] if "/" in path else f"/{path}"
-        path = unmounted(paths.decode(unquote_to_bytes(path).decode("latin-1")))
+        path = without_mount(paths.decode(unquote_to_bytes(path).decode("latin-1")))
         match = matching.match_operation(method, path)
         operation = match.operation.name
-        attempt = Attempt(
-            method=method,
-            path=match.path,
+        request = ReceivedRequest(
+            match=match,
             query=paths.check_query(query),
             headers={"content-type": content_type or "application/json"},
             body=None if match.operation.is_streamed else body,
             address=address or (key.networks[0].partition("/")[0] if key.networks else ""),
         )
-        permit = permissions.permit(caller, attempt, match=match)
+        decision = permissions.decide(caller, request).enforce()
     except Refusal as refusal:
         return Verdict(
             passes=False,
@@ -59,8 +58,8 @@ def simulate(
             message=refusal.message,
             operation=operation,
         )
-    thing = permit.things.first
-    on = f" on {thing}" if thing else ""
+    ref = decision.objects.first
+    on = f" on {ref}" if ref else ""
     return Verdict(
         passes=True,
         status=200,
@@ -70,7 +69,7 @@ def simulate(
     )
 
 
-def unmounted(path: str) -> str:
+def without_mount(path: str) -> str:
     for mount in MOUNTS:
         if path.startswith(mount + "/"):
             return path.removeprefix(mount)

@@ -1,4 +1,4 @@
-"""A request's body on its way through: counted, limited, and never mistaken for whole when it is not."""
+"""A request's body: counted, limited, and never taken for complete when it is not."""
 
 import contextlib
 import errno
@@ -8,20 +8,20 @@ from typing import Any
 
 from keys.refusals import Refusal, invalid
 
-SMALL_BODY = 64 * 1024  # bytes; the server waits for so much without a thread (`portal.http.connections`)
-JSON_SECONDS = 60.0  # for a larger one that is read into memory, from when its call has a place
+SMALL_BODY = 64 * 1024  # bytes; the server receives so much without a thread (`portal.http.connections`)
+JSON_SECONDS = 60.0  # for receiving a larger body into memory, once its call has a slot
 
 
 class ClientGone(Exception):
-    """The caller broke off before the end of the body; there is nobody left to answer."""
+    """The caller disconnected before the end of the body."""
 
 
 class RequestBody:
     """WSGI's input as a file with `read`.
 
-    `length` is the Content-Length in bytes, None for a chunked body. `limit` in bytes (0: none) refuses a
-    longer one with 413. A body that ends early raises ClientGone, so that half an artifact is never taken
-    for a whole one; its connection to MLflow is then closed, not ended.
+    `length` is the Content-Length in bytes, None for a chunked body. A body longer than `limit` bytes (0: no limit) is
+    refused with 413. A body that ends early raises ClientGone, so that half an artifact is never taken for a complete
+    one: the connection to MLflow is then closed without the end of its request.
     """
 
     def __init__(self, stream: Any, *, length: int | None, limit: int) -> None:
@@ -30,7 +30,6 @@ class RequestBody:
         self.length = length
         self.limit = limit
         self.count = 0
-        self.before_piece: Callable[[], None] = lambda: None
         self.until = float("inf")  # monotonic clock
         if limit and length is not None and length > limit:
             raise too_large(limit)
@@ -41,11 +40,10 @@ class RequestBody:
             size = left if size < 0 else min(size, left)
             if not left:
                 return b""
-        self.before_piece()
         try:
             data = self._read(size)
-        except Exception as error:  # each server has errors of its own for bad chunks and trailers
-            self.spoil()
+        except Exception as error:  # each server raises its own errors for bad chunks and trailers
+            self.block_reading()
             raise ClientGone from error
         self.count += len(data)
         if not data and self.length is not None:
@@ -54,57 +52,65 @@ class RequestBody:
             raise too_large(self.limit)
         return data
 
-    def within(self, seconds: float) -> None:
-        """From now on the body has so long until it must be whole."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte of a body of known length was read."""
+        return self.count == self.length
+
+    def set_deadline(self, seconds: float) -> None:
+        """The body must be complete within this time from now."""
         self.until = time.monotonic() + seconds
-        if hasattr(self._stream, "set_deadline"):  # our server's; another's is asked between two pieces
+        if hasattr(self._stream, "set_deadline"):  # the portal's own server; with others, see `is_late`
             self._stream.set_deadline(self.until)
 
     @property
     def is_late(self) -> bool:
         return time.monotonic() >= self.until
 
-    def spoil(self) -> None:
-        """Let nothing more be read from this connection. gunicorn takes chunks that broke for chunks that
-        ended, and would answer what follows them as the next request (request smuggling)."""
+    def block_reading(self) -> None:
+        """Fail every further read from this connection. gunicorn takes malformed chunks for the end of the body, and
+        would treat the bytes after them as the next request (request smuggling)."""
 
         def read(*size: int) -> bytes:
-            raise ConnectionResetError(errno.ECONNRESET, "the request's body broke")
+            raise ConnectionResetError(errno.ECONNRESET, "the request's body is broken")
 
         with contextlib.suppress(AttributeError):
             self._stream.read = read
 
 
 def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
-    """The body that a request carries, whatever its method; None if it has none.
+    """The body of a request of any method; None if it has none.
 
-    Raises Refusal: 400 for a length that is not one or comes beside chunks, 413 over `limit` bytes.
+    Raises Refusal: 400 for a malformed length or one beside chunks, 413 over `limit` bytes.
     """
     chunked = "chunked" in meta.get("HTTP_TRANSFER_ENCODING", "").lower()
     length = meta.get("CONTENT_LENGTH") or ""
     if chunked and length:
-        raise invalid("two_lengths", "The request has a Content-Length and is chunked too (RFC 9112 §6.3).")
+        raise invalid(
+            "two_lengths",
+            "The request has a Content-Length and is chunked (RFC 9112 §6.3). Send only one.",
+        )
     if chunked:
         return RequestBody(meta["wsgi.input"], length=None, limit=limit)
     if not length or length == "0":
         return None
     if not (length.isascii() and length.isdigit()):
-        raise invalid("bad_length", "The Content-Length is not a number.")
+        raise invalid("bad_length", "The Content-Length is not a number. Send the body's length in bytes.")
     return RequestBody(meta["wsgi.input"], length=int(length), limit=limit)
 
 
-def whole(body: RequestBody) -> "WholeBody":
-    """The body in memory, for what has to be read, and for chunks that MLflow's Flask routes would drop.
+def read_whole(body: RequestBody) -> "WholeBody":
+    """The body in memory, for requests that the portal must read, and for chunks, which MLflow's Flask routes drop.
 
-    Raises Refusal (408) if it takes its time: a call's place is for calls, not for senders.
+    Raises Refusal (408) if the body takes too long: it occupies a slot.
     """
     pieces = []
-    body.within(JSON_SECONDS)
+    body.set_deadline(JSON_SECONDS)
     try:
         while piece := body.read(64 * 1024):
             pieces.append(piece)
-            if body.is_late and body.count != body.length:
-                body.spoil()
+            if body.is_late and not body.is_complete:
+                body.block_reading()
                 raise too_late()
     except ClientGone:
         if body.is_late:
@@ -114,7 +120,7 @@ def whole(body: RequestBody) -> "WholeBody":
 
 
 class WholeBody:
-    """A body that is here already."""
+    """A body in memory."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -126,8 +132,8 @@ def too_late() -> Refusal:
         status=408,
         error_code="REQUEST_TIMEOUT",
         reason="body_too_slow",
-        message=f"The body did not come whole within {JSON_SECONDS:.0f} seconds. Send less at once, or over a "
-        "faster connection.",
+        message=f"The body did not arrive within {JSON_SECONDS:.0f} seconds. Send less at once, or use a faster "
+        "connection.",
     )
 
 
@@ -136,6 +142,6 @@ def too_large(limit: int) -> Refusal:
         status=413,
         error_code="RESOURCE_EXHAUSTED",
         reason="body_too_large",
-        message=f"The body is larger than this registry takes in one call ({limit:,} bytes). "
+        message=f"The body is larger than this registry accepts in one call ({limit:,} bytes). "
         "Log less at once, or ask your administrator to raise the limit.",
     )

@@ -1,9 +1,10 @@
-"""Stops calling an MLflow that is away, so that callers hear of it at once and no thread waits for it.
+"""A circuit breaker: stops calling an MLflow that does not respond, so that callers get an error at once and no
+thread waits.
 
-After FAILURES calls in a row without an answer it opens: calls are refused with 503, and a thread of its own asks
-MLflow one question after the other until one is answered; then it closes. Any answer counts as one, whatever its
-status: who answers is there. A failure counts only if nothing was answered since that call began, so that one
-caller's slow uploads or searches, timing out beside calls that work, never open it.
+After FAILURES consecutive calls without a response it opens: calls are refused with 503, and a thread of its own sends
+probes to MLflow until one gets a response; then it closes. A response of any status counts as a success. A failure
+counts only if MLflow sent no response since that call began, so that one caller's slow uploads or searches, which time
+out beside calls that work, never open it.
 """
 
 import logging
@@ -18,8 +19,8 @@ from keys.refusals import unavailable
 logger = logging.getLogger(__name__)
 
 FAILURES = 5
-PROBE_SECONDS = 1.0  # between two questions while it is open
-RETRY_SECONDS = 10  # what callers are told
+PROBE_SECONDS = 1.0  # between two probes while it is open
+RETRY_SECONDS = 10  # the Retry-After that callers get
 
 OPEN = Gauge(
     "hokusai_breaker_open",
@@ -30,7 +31,7 @@ OPEN = Gauge(
 
 
 class Breaker:
-    """One upstream's, in one process. `probe` asks it something; it raises if there is no answer."""
+    """The breaker of one upstream, in one process. `probe` sends it a request, and raises if there is no response."""
 
     def __init__(
         self, name: str, probe: Callable[[], object], *, clock: Callable[[], float] = time.monotonic
@@ -38,7 +39,7 @@ class Breaker:
         self.name, self.probe, self.clock = name, probe, clock
         self.lock = threading.Lock()
         self.failures = 0
-        self.answered = float("-inf")
+        self.responded = float("-inf")
         self.is_open = False
         OPEN.labels(name).set(0)
 
@@ -47,21 +48,21 @@ class Breaker:
         if self.is_open:
             raise unavailable(
                 "upstream_away",
-                "MLflow is away just now, and your call was not sent there. Try again in a few seconds.",
+                "MLflow does not respond, and your call was not sent there. Try again in a few seconds.",
                 retry_after=RETRY_SECONDS,
             )
 
     def succeed(self) -> None:
-        """MLflow has answered."""
-        self.answered = self.clock()
+        """Record that MLflow responded."""
+        self.responded = self.clock()
         self.failures = 0
         if self.is_open:
             self.close()
 
     def fail(self, started: float) -> None:
-        """A call that began at `started` got no answer."""
+        """Record that a call which began at `started` got no response."""
         with self.lock:
-            if self.answered >= started:
+            if self.responded >= started:
                 return
             self.failures += 1
             if self.is_open or self.failures < FAILURES:
@@ -69,7 +70,7 @@ class Breaker:
             self.is_open = True
         OPEN.labels(self.name).set(1)
         logger.warning("breaker_opened upstream=%s failures=%s", self.name, self.failures)
-        threading.Thread(target=self.ask_until_answered, name="breaker", daemon=True).start()
+        threading.Thread(target=self.probe_until_response, name="breaker", daemon=True).start()
 
     def close(self) -> None:
         with self.lock:
@@ -79,7 +80,7 @@ class Breaker:
         OPEN.labels(self.name).set(0)
         logger.info("breaker_closed upstream=%s", self.name)
 
-    def ask_until_answered(self) -> None:
+    def probe_until_response(self) -> None:
         while self.is_open:
             time.sleep(PROBE_SECONDS)
             try:

@@ -1,4 +1,4 @@
-"""The way to MLflow: connection pools, timeouts, retries, and foreign errors made our own.
+"""The HTTP client for MLflow: connection pools, timeouts, one retry, and the map from foreign errors to refusals.
 
 The only module that knows urllib3.
 """
@@ -32,14 +32,14 @@ from proxy.upstream.breaker import Breaker
 logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0  # seconds
-IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, the first one of the answer included
+IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the response's first byte too
 BLOCK_SIZE = 64 * 1024  # bytes
-PROBE_TIMEOUT = 3.0  # seconds for the breaker's question whether MLflow is back
+PROBE_TIMEOUT = 3.0  # seconds for the breaker's probe
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
 
 class Body(Protocol):
-    """A request's body: `read(n)` gives up to n bytes, b"" at its end."""
+    """A request's body: `read(n)` returns up to n bytes, b"" at its end."""
 
     def read(self, size: int = -1, /) -> bytes: ...
 
@@ -47,7 +47,7 @@ class Body(Protocol):
 class Headers(dict[str, str]):
     """Headers that carry the request target with them.
 
-    urllib3 rewrites targets (upper-case escapes, quoting); a query string has to go as it came.
+    urllib3 rewrites targets (upper-case escapes, quoting), but a query string must be sent unchanged.
     """
 
     target: str = ""
@@ -60,7 +60,7 @@ class Headers(dict[str, str]):
 
 
 class ExactTarget(HTTPConnection):
-    """Sends `Headers.target`, and gives sending the idle timeout in place of the (shorter) connect timeout."""
+    """Sends `Headers.target`, and applies the idle timeout to sending in place of the (shorter) connect timeout."""
 
     def _new_conn(self) -> socket.socket:
         self.timeout = CONNECT_TIMEOUT
@@ -125,10 +125,10 @@ def breaker(url: str) -> Breaker:
     return Breaker(name, probe)
 
 
-class Answer:
-    """MLflow's answer: status, headers, and the body as it comes off the wire, undecoded.
+class UpstreamResponse:
+    """MLflow's response: status, headers, and the body as received, undecoded.
 
-    Has the attributes that revproxy reads of a response: `status`, `headers`, `stream`, `data`.
+    It has the attributes that revproxy reads: `status`, `headers`, `stream`, `data`.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
@@ -138,33 +138,33 @@ class Answer:
         self.headers = HTTPHeaderDict(response.headers)
 
     def keep(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Put these headers in place of MLflow's."""
+        """Replace MLflow's headers by these."""
         self.headers = HTTPHeaderDict()
         for name, value in pairs:
             self.headers.add(name, value)
 
     def replace(self, content: bytes, *, status: int | None = None, content_type: str) -> None:
-        """Put this body in place of MLflow's, which is let go."""
+        """Replace MLflow's body by this one, and release its connection."""
         self.close()
         self._content = content
         self.status = status or self.status
         self.keep([("Content-Type", content_type), ("Content-Length", str(len(content)))])
 
     def peek(self) -> bytes:
-        """The whole body, which is then streamed from memory; for small answers that have to be read."""
+        """The whole body, which is then streamed from memory; for small responses that the portal must read."""
         if self._content is None:
             self._content = b"".join(self.stream())
         return self._content
 
-    def stream(self, amount: int = BLOCK_SIZE) -> Iterator[bytes]:
-        """Pieces of up to `amount` bytes. Raises Refusal if MLflow breaks off; the connection is reused only
+    def stream(self, piece_size: int = BLOCK_SIZE) -> Iterator[bytes]:
+        """Pieces of up to `piece_size` bytes. Raises Refusal if MLflow breaks the connection, which is reused only
         after the last byte."""
         if self._content is not None:
             yield self._content
             return
         finished = False
         try:
-            yield from self._response.stream(amount, decode_content=False)
+            yield from self._response.stream(piece_size, decode_content=False)
             finished = True
         except (HTTPError, OSError) as error:
             raise refusal(error) from error
@@ -193,26 +193,25 @@ def send(
     chunked: bool = False,
     timeout: float | None = None,
     is_probe: bool = False,
-) -> Answer:
-    """One request to the MLflow at `url`; `path` percent-encoded and standard, `timeout` in seconds for each
-    wait (default: the module's). Raises Refusal (502, 504) for what goes wrong before the answer's headers, and
+) -> UpstreamResponse:
+    """Send one request to the MLflow at `url`. `path` is percent-encoded and standard; `timeout` in seconds applies
+    to each wait (default: the module's). Raises Refusal (502, 504) for a failure before the response's headers, and
     503 at once while the breaker is open, unless it is a probe.
 
-    A call that is safe to send again (GET without a body) is sent once more if a kept-alive connection turns
-    out to be dead.
+    A call that is safe to repeat (GET without a body) is sent once more if a kept-alive connection is dead.
     """
     if not is_probe:
         breaker(url).check()
     prepared = prepare(url, method, path, query, headers)
     started = time.monotonic()
     try:
-        answer = attempt(url, method, prepared, body, chunked=chunked, timeout=timeout)
+        response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)
     except Refusal as failure:
-        if failure.status in (502, 504):  # another is about the caller's own body
+        if failure.status in (502, 504):  # other statuses concern the caller's own body
             breaker(url).fail(started)
         raise
     breaker(url).succeed()
-    return answer
+    return response
 
 
 def prepare(
@@ -228,7 +227,7 @@ def prepare(
     return prepared
 
 
-def attempt(
+def send_with_retry(
     url: str,
     method: str,
     prepared: Headers,
@@ -236,7 +235,7 @@ def attempt(
     *,
     chunked: bool,
     timeout: float | None,
-) -> Answer:
+) -> UpstreamResponse:
     attempts = 2 if method == "GET" and body is None else 1
     while True:
         attempts -= 1
@@ -253,7 +252,7 @@ def attempt(
                 **({"timeout": Timeout(connect=timeout, read=timeout)} if timeout else {}),  # type: ignore[arg-type]
             )
             if is_delimited(response):
-                return Answer(response)
+                return UpstreamResponse(response)
             response.close()
             raise broken()
         except ProtocolError as error:
@@ -264,10 +263,10 @@ def attempt(
 
 
 def target(url: str, method: str, path: str) -> str:
-    """MLflow's own path for a standard one (`/api/…`): its base path, static prefix and API mount.
+    """The path at MLflow for a standard path (`/api/…`): with its base path, static prefix and API mount.
 
-    Artifacts go up and down by the routes that stream, which MLflow (fastapi_app.py) serves without the
-    static prefix; those with it are Flask's, which hold a body whole and take a chunked one for empty.
+    Artifact transfers use the routes that stream, which MLflow (fastapi_app.py) serves without the static prefix. The
+    routes with the prefix are Flask's: they hold a whole body in memory and treat a chunked one as empty.
     """
     is_native = method in ("GET", "PUT") and path.startswith(NATIVE)
     if settings.MLFLOW_API == "ajax-api" and path.startswith("/api/"):
@@ -276,7 +275,7 @@ def target(url: str, method: str, path: str) -> str:
 
 
 def refusal(error: Exception) -> Refusal:
-    """The one map from urllib3's and the socket's errors to ours. Internal addresses stay in the log."""
+    """The one map from urllib3's and the socket's errors to refusals. Internal addresses stay in the log."""
     logger.warning("upstream_failed", exc_info=error, extra={"error": type(error).__name__})
     if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError) and not isinstance(
         error, NewConnectionError
@@ -285,18 +284,18 @@ def refusal(error: Exception) -> Refusal:
             status=504,
             error_code="DEADLINE_EXCEEDED",
             reason="upstream_timeout",
-            message="MLflow did not answer in time. Whether it did what was asked is not known; look before "
+            message="MLflow did not respond in time. It may or may not have carried out the call; check before "
             "you try again.",
         )
     if isinstance(error, NewConnectionError | SSLError):
-        message = "MLflow cannot be reached just now. The call did not arrive there; try again in a minute."
+        message = "MLflow cannot be reached. The call did not arrive there; try again in a minute."
         return bad_gateway("upstream_unreachable", message)
     return broken()
 
 
 def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the answer says where it ends. One that does not looks whole when it is broken off, be it in
-    the midst of its headers (RFC 9112 §6.3); MLflow's server always says."""
+    """Whether the response states its length or is chunked. Without either, a broken response looks complete, even if
+    it broke within its headers (RFC 9112 §6.3); MLflow's server always sends one of them."""
     lengths = ("Content-Length", "Transfer-Encoding")
     return response.status in (204, 304) or any(name in response.headers for name in lengths)
 
@@ -304,8 +303,8 @@ def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
 def broken() -> Refusal:
     return bad_gateway(
         "upstream_broken",
-        "MLflow broke off the connection or sent something that is not HTTP. Whether it did what was asked is "
-        "not known; look before you try again.",
+        "MLflow broke the connection or sent an invalid response. It may or may not have carried out the call; "
+        "check before you try again.",
     )
 
 

@@ -1,10 +1,10 @@
-"""How many calls are being forwarded at once: in all and for each caller, so that nobody can occupy every thread.
+"""Limits the number of calls that are forwarded at once, in total and for each caller, so that nobody can occupy
+every thread.
 
-Counted for each process, since it is a process's threads that are shared out. Artifact transfers, which may be
-slow, get three quarters of the places, so that other calls find one however slow the transfers are; and no key gets
-more than half of either, nor a user more than half with all keys and the session. A transfer also goes slower while
-others call, since all threads of a process share one interpreter: at full speed it would take the lock from them
-again and again.
+Counted for each process, because the threads of one process are shared. Artifact transfers, which may be slow, get at
+most three quarters of the slots, so that other calls find a free one. A key gets at most half of the slots, and so
+does a user with all keys and the session together. A transfer also slows down while others call: all threads of a
+process share one interpreter, and a transfer at full speed would keep taking its lock from them.
 """
 
 import threading
@@ -23,36 +23,36 @@ IN_FLIGHT = Gauge(
 )
 GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
 MOST_RETRY_SECONDS = 30
-RECENT_SECONDS = 0.25  # for which a call makes others' transfers go slower
-TRANSFERS_SHARE = 0.1  # of one processor that a key's transfers may then have: less while it calls too
+RECENT_SECONDS = 0.25  # for so long after a call, others' transfers are slowed down
+TRANSFERS_SHARE = 0.1  # of one processor, for all transfers of a key meanwhile; less while it calls too
 
 
 @dataclass(eq=False)
-class Place:
-    """Held by one call from `since` (monotonic clock) until it is left."""
+class Slot:
+    """One call's slot, held from `since` (monotonic clock) until it is released."""
 
-    places: "Places"
+    slots: "Slots"
     name: str  # of the key, or of the user if by session
     owner: str
     is_transfer: bool
     since: float = field(default_factory=time.monotonic)
-    spent: float | None = None  # seconds of a processor, by its thread until the last piece
+    spent: float | None = None  # CPU seconds of its thread until the last piece
 
-    def leave(self) -> None:
-        self.places.give_back(self)
+    def release(self) -> None:
+        self.slots.release(self)
 
-    def give_way(self) -> None:
-        """Between two pieces of a transfer: if others call, wait nine times as long as the last one took of a
-        processor, once for each of the key's transfers and calls under way."""
+    def throttle(self) -> None:
+        """Call between two pieces of a transfer: if others call, it waits nine times the CPU time of the last piece,
+        once for each of the key's transfers and calls in flight."""
         before, self.spent = self.spent, time.thread_time()
-        if self.is_transfer and before is not None and self.places.others_call(self.name):
+        if self.is_transfer and before is not None and self.slots.others_call(self.name):
             cost = self.spent - before
-            time.sleep(cost * (1 / TRANSFERS_SHARE - 1) * len(self.places.taken.get(self.name, ())))
+            time.sleep(cost * (1 / TRANSFERS_SHARE - 1) * len(self.slots.taken.get(self.name, ())))
 
 
 @dataclass
-class Places:
-    """So many calls at once, so many of them one key's and one user's, and the same for transfers alone.
+class Slots:
+    """The limits: calls at once, in total, for each key and for each user, and the same for transfers alone.
 
     Thread-safe.
     """
@@ -64,21 +64,21 @@ class Places:
     most_owners: int
     most_transfers_owners: int
     lock: Any = field(default_factory=threading.Lock)
-    taken: dict[str, set[Place]] = field(default_factory=dict)
-    owned: dict[str, set[Place]] = field(default_factory=dict)
+    taken: dict[str, set[Slot]] = field(default_factory=dict)
+    owned: dict[str, set[Slot]] = field(default_factory=dict)
     count: int = 0
     transfers: int = 0
-    last: tuple[str, float] = ("", float("-inf"))  # who called last, and when
-    last_other: tuple[str, float] = ("", float("-inf"))  # the last one who is somebody else
+    last: tuple[str, float] = ("", float("-inf"))  # the last caller, and the time
+    last_other: tuple[str, float] = ("", float("-inf"))  # the last other caller
 
-    def take(self, name: str, *, owner: str, is_transfer: bool) -> Place:
-        """A place for a call with the key `name` of the user `owner`. Raises Refusal (503) if there is none."""
+    def take(self, name: str, *, owner: str, is_transfer: bool) -> Slot:
+        """A slot for a call with the key `name` of the user `owner`. Raises Refusal (503) if none is free."""
         with self.lock:
             for held, most, most_transfers in (
                 (self.taken.get(name, ()), self.most_each, self.most_transfers_each),
                 (self.owned.get(owner, ()), self.most_owners, self.most_transfers_owners),
             ):
-                transfers = [place for place in held if place.is_transfer] if is_transfer else []
+                transfers = [slot for slot in held if slot.is_transfer] if is_transfer else []
                 if len(held) >= most:
                     raise too_many(held, "calls")
                 if len(transfers) >= most_transfers:
@@ -86,54 +86,55 @@ class Places:
             if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
                 raise unavailable(
                     "portal_busy",
-                    "The portal is busy with other calls and transfers. Try again in a few seconds.",
+                    "The portal is busy with other calls. Try again in a few seconds.",
                 )
-            place = Place(self, name, owner, is_transfer)
-            self.taken.setdefault(name, set()).add(place)
-            self.owned.setdefault(owner, set()).add(place)
+            slot = Slot(self, name, owner, is_transfer)
+            self.taken.setdefault(name, set()).add(slot)
+            self.owned.setdefault(owner, set()).add(slot)
             self.count += 1
             self.transfers += is_transfer
             if not is_transfer:
                 if self.last[0] != name:
                     self.last_other = self.last
-                self.last = (name, place.since)
+                self.last = (name, slot.since)
         GAUGES[is_transfer].inc()
-        return place
+        return slot
 
     def others_call(self, name: str) -> bool:
-        """Whether somebody else has made a call, not a transfer, just now."""
+        """Whether somebody else made a call, not a transfer, within RECENT_SECONDS."""
         _, at = self.last if self.last[0] != name else self.last_other
         return time.monotonic() - at < RECENT_SECONDS
 
-    def give_back(self, place: Place) -> None:
-        """Its call is over; once is enough."""
+    def release(self, slot: Slot) -> None:
+        """Free the slot of a call that ended; a second release does nothing."""
         with self.lock:
-            if place not in self.taken.get(place.name, ()):
+            if slot not in self.taken.get(slot.name, ()):
                 return
-            for held, name in ((self.taken, place.name), (self.owned, place.owner)):
-                held[name].remove(place)
+            for held, name in ((self.taken, slot.name), (self.owned, slot.owner)):
+                held[name].remove(slot)
                 if not held[name]:
                     del held[name]
             self.count -= 1
-            self.transfers -= place.is_transfer
-        GAUGES[place.is_transfer].dec()
+            self.transfers -= slot.is_transfer
+        GAUGES[slot.is_transfer].dec()
 
 
-def too_many(own: Collection[Place], what: str) -> Refusal:
-    """Small files are over in a moment, large ones are not: as long as they took so far is told to wait."""
+def too_many(own: Collection[Slot], what: str) -> Refusal:
+    """Suggests a wait as long as the caller's transfers have taken so far, because small files end sooner than large
+    ones."""
     now = time.monotonic()
-    age = sum(now - place.since for place in own) / len(own)
+    age = sum(now - slot.since for slot in own) / len(own)
     return unavailable(
         "too_many_in_flight",
-        f"{len(own)} {what} of yours are under way already, which is as many as one caller may have at once, with "
-        "all keys together.",
+        f"{len(own)} {what} of yours are in flight, which is the limit for one caller with all keys together. "
+        "Try again when one has ended.",
         retry_after=min(MOST_RETRY_SECONDS, max(1, round(age))),
     )
 
 
-def from_settings() -> Places:
+def from_settings() -> Slots:
     transfers = max(1, settings.MAX_IN_FLIGHT * 3 // 4)
-    return Places(
+    return Slots(
         most=settings.MAX_IN_FLIGHT,
         most_each=settings.MAX_IN_FLIGHT_PER_KEY,
         most_transfers=transfers,

@@ -15,7 +15,7 @@ from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import Admission
 from proxy.routes.objects import ObjectRef
-from proxy.upstream.in_flight import Place
+from proxy.upstream.in_flight import Slot
 from proxy.usage import spool
 from proxy.usage.attempts import Attempts
 from proxy.usage.record import CallCorrection, CallRecord, ended_at
@@ -51,10 +51,10 @@ class CallInProgress:
     client: str
     client_version: str = ""
     caller: Caller | None = None
-    place: Place | None = None
+    slot: Slot | None = None
     admission: Admission | None = None
     operation: str = ""
-    thing: ObjectRef | None = None
+    named_object: ObjectRef | None = None
     is_of_page: bool = False  # requested by MLflow's pages themselves, whoever reads them
     status: int = 0
     reason: str = ""
@@ -112,8 +112,8 @@ class CallInProgress:
         try:
             self.record()
         finally:
-            if self.place:
-                self.place.leave()
+            if self.slot:
+                self.slot.release()
 
     @property
     def final_record(self) -> CallRecord:
@@ -122,7 +122,7 @@ class CallInProgress:
 
     def make_record(self, bytes_out: int) -> CallRecord:
         """The call as it stands, with these bytes in its response."""
-        caller, thing = self.caller, self.thing
+        caller, ref = self.caller, self.named_object
         return CallRecord(
             request_id=self.request_id,
             at=self.at,
@@ -131,8 +131,8 @@ class CallInProgress:
             operation=self.operation,
             method=self.method[:16],
             path=wsgi_text(self.path, 1000),
-            object_kind=thing.kind if thing else "",
-            object_name=clean(hide(thing.name), 500) if thing else "",
+            object_kind=ref.kind if ref else "",
+            object_name=clean(hide(ref.name), 500) if ref else "",
             status=self.status,
             reason=self.reason[:40],
             bytes_in=self.bytes_in,

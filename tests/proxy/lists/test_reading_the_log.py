@@ -82,7 +82,7 @@ def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
     cases = [(alice, fraud, 200, ""), (alice, fraud, 403, "not_owner"), (bob, churn, 403, "scope")]
     cases += [(bob, fraud, 403, "not_owner"), (bob, None, 502, "upstream_broken"), (bob, None, 200, "")]
     for number, (key, thing, status, reason) in enumerate(cases):
-        finished_call(key, number, thing=thing, status=status, reason=reason).record()
+        finished_call(key, number, named_object=thing, status=status, reason=reason).record()
     writer.turn()
     calls = Call.objects.between(NOON - datetime.timedelta(days=1), NOON + datetime.timedelta(days=1))
 

@@ -22,25 +22,25 @@ HELD = """
 
 def held() -> int:
     with a_connection() as other:
-        return other.execute(HELD, [name_locks.SPACE]).fetchone()[0]
+        return other.execute(HELD, [name_locks.NAMESPACE]).fetchone()[0]
 
 
 def test_a_connection_that_is_thrown_away_takes_its_turns_with_it():
-    name_locks.take(1)
+    name_locks.acquire(1)
     assert held() == 1
 
-    name_locks.connect_afresh()
+    name_locks.reconnect()
 
     assert wait_for(held, lambda count: count == 0) == 0
 
 
 def test_a_turn_that_cannot_be_given_back_ends_with_its_connection():
-    name_locks.take(1)
+    name_locks.acquire(1)
     connection.set_autocommit(False)
     with suppress(DatabaseError), connection.cursor() as cursor:
         cursor.execute("select 1/0")
 
-    name_locks.give_back([1])
+    name_locks.release([1])
 
     assert wait_for(held, lambda count: count == 0) == 0
 
@@ -49,7 +49,7 @@ def test_a_row_that_cannot_be_written_over_a_connection_that_lives_leaves_the_tu
     row = Registration(
         request_id="req_1", actor="test", environment="live", operation="x", kind="x", at=timezone.now()
     )
-    name_locks.take(1)
+    name_locks.acquire(1)
     with connection.cursor() as cursor, a_connection() as other, other.transaction():
         other.execute("lock table proxy_registration")
         cursor.execute("set lock_timeout = '50ms'")
@@ -59,5 +59,5 @@ def test_a_row_that_cannot_be_written_over_a_connection_that_lives_leaves_the_tu
     assert held() == 1
     with connection.cursor() as cursor:
         cursor.execute("reset lock_timeout")
-    name_locks.give_back([1])
+    name_locks.release([1])
     assert held() == 0

@@ -1,6 +1,7 @@
 """Every operation under every preset, by the decision that the proxy makes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from django.utils import timezone
@@ -12,8 +13,8 @@ from keys.refusals import Refusal
 from keys.rights.scopes import Preset
 from proxy.models import Owner
 from proxy.policy import permissions
-from proxy.policy.permissions import Attempt
-from proxy.routes import message_types
+from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.routes import matching, message_types
 from proxy.routes.operations import ObjectField, Operation
 from proxy.routes.table import OPERATIONS
 
@@ -49,7 +50,7 @@ def put(content: dict, field: str, value: object) -> None:
         content[name] = value
 
 
-def attempt(operation: Operation) -> Attempt:
+def received(operation: Operation) -> ReceivedRequest:
     """A call of this operation that names an object of each kind it may name."""
     content: dict = {}
     arguments: dict[str, str] = {}
@@ -71,7 +72,8 @@ def attempt(operation: Operation) -> Attempt:
             )
     query = f"path={NAMES['artifact']}" if operation.name == "artifacts.list" else ""
     body = b"" if operation.name == "traces.export-otlp" else json.dumps(content).encode()
-    return Attempt(method=operation.method, path=path, query=query, headers=EXPERIMENT_HEADER, body=body)
+    match = matching.match_operation(operation.method, path)
+    return ReceivedRequest(match=match, query=query, headers=EXPERIMENT_HEADER, body=body)
 
 
 @pytest.fixture(autouse=True)
@@ -99,9 +101,17 @@ def give(owner: User, operation: Operation) -> None:
         Owner.objects.get_or_create(environment="live", kind=kind, name=name, defaults={"user": owner})
 
 
+def call(method: str, path: str, **rest) -> ReceivedRequest:
+    return ReceivedRequest(match=matching.match_operation(method, path), **rest)
+
+
+def decide(who: Caller, request: ReceivedRequest) -> Decision:
+    return permissions.decide(who, request).enforce()
+
+
 def verdict(who: Caller, operation: Operation) -> str:
     try:
-        permissions.permit(who, attempt(operation))
+        decide(who, received(operation))
     except Refusal as refusal:
         return refusal.reason
     return "passes"
@@ -142,7 +152,7 @@ TWO_PLACES = [operation for operation in WRITES if len(operation.targets) > 1]
 )
 def test_where_two_places_name_an_object_both_must_be_ones_own(people, operation):
     bob = caller(people["bob"], scopes=Preset.FULL.scopes)
-    wanted = attempt(operation)
+    wanted = received(operation)
     content = json.loads(wanted.body or b"{}")
     for index, place in enumerate(operation.targets):
         if place.field.startswith("{"):
@@ -160,7 +170,7 @@ def test_where_two_places_name_an_object_both_must_be_ones_own(people, operation
         Owner.objects.create(environment="live", kind=place.kind, name=foreign, user=people["alice"])
 
         with pytest.raises(Refusal, match="belongs to"):
-            permissions.permit(bob, Attempt(**{**vars(wanted), "body": json.dumps(theirs).encode()}))
+            decide(bob, replace(wanted, body=json.dumps(theirs).encode()))
 
 
 def test_every_writing_operation_names_what_it_acts_on():
@@ -188,7 +198,7 @@ def test_a_missing_scope_is_named_with_the_operation_and_what_the_key_has(people
     who = caller(people["alice"], scopes=["tracking:read", "registry:read"])
 
     with pytest.raises(Refusal) as refused:
-        permissions.permit(who, Attempt(method="POST", path="/api/2.0/mlflow/runs/create", body=b"{}"))
+        decide(who, call("POST", "/api/2.0/mlflow/runs/create", body=b"{}"))
 
     assert refused.value.status == 403
     for words in ("runs.create", "needs the scope tracking:write", "has tracking:read, registry:read"):
@@ -201,9 +211,7 @@ def test_a_pattern_limits_the_models_that_a_key_writes(people):
     def create(name: str) -> str:
         body = json.dumps({"name": name}).encode()
         try:
-            permissions.permit(
-                who, Attempt(method="POST", path="/api/2.0/mlflow/registered-models/create", body=body)
-            )
+            decide(who, call("POST", "/api/2.0/mlflow/registered-models/create", body=body))
         except Refusal as refusal:
             return refusal.reason
         return "passes"
@@ -217,9 +225,7 @@ def test_a_pattern_limits_the_models_that_a_key_writes(people):
     ]
     rename = json.dumps({"name": "team-a", "newName": "other"}).encode()
     with pytest.raises(Refusal, match="other"):
-        permissions.permit(
-            who, Attempt(method="POST", path="/api/2.0/mlflow/registered-models/rename", body=rename)
-        )
+        decide(who, call("POST", "/api/2.0/mlflow/registered-models/rename", body=rename))
 
 
 @pytest.mark.parametrize(
@@ -227,13 +233,13 @@ def test_a_pattern_limits_the_models_that_a_key_writes(people):
 )
 def test_a_network_limits_where_a_key_works(people, address, passes):
     who = caller(people["alice"], networks=["10.1.0.0/16", "2001:db8::/32"])
-    wanted = Attempt(method="GET", path="/version", address=address)
+    wanted = call("GET", "/version", address=address)
 
     if passes:
-        permissions.permit(who, wanted)
+        decide(who, wanted)
     else:
         with pytest.raises(Refusal, match="works only from"):
-            permissions.permit(who, wanted)
+            decide(who, wanted)
 
 
 @pytest.mark.parametrize("mode", ["log", "off"])
@@ -242,9 +248,7 @@ def test_ownership_can_be_logged_only_or_off(people, settings, mode, caplog):
     bob = caller(people["bob"])
     run = {"run_id": NAMES["run"], "key": "x", "value": "1"}
 
-    permissions.permit(
-        bob, Attempt(method="POST", path="/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode())
-    )
+    decide(bob, call("POST", "/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode()))
 
     assert ("ownership_not_enforced" in caplog.text) == (mode == "log")
 
@@ -257,12 +261,12 @@ def test_a_grace_lets_only_what_the_key_itself_began(people):
     Owner.objects.create(environment="live", kind="run", name=NAMES["run"], user=people["alice"], key=key)
     Owner.objects.update(created_at=key.created_at)
     run = {"run_id": NAMES["run"], "key": "x", "value": "1"}
-    wanted = Attempt(method="POST", path="/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode())
+    wanted = call("POST", "/api/2.0/mlflow/runs/set-tag", body=json.dumps(run).encode())
 
-    permissions.permit(late, wanted)
+    decide(late, wanted)
     Owner.objects.update(key=None)
     with pytest.raises(Refusal, match="may finish"):
-        permissions.permit(late, wanted)
+        decide(late, wanted)
 
 
 def test_addresses_to_upload_past_the_portal_are_refused_unless_they_are_wanted(people, settings):
@@ -271,8 +275,6 @@ def test_addresses_to_upload_past_the_portal_are_refused_unless_they_are_wanted(
     body = json.dumps({"run_id": NAMES["run"], "path": "x"}).encode()
 
     with pytest.raises(Refusal, match="pass through the portal") as refused:
-        permissions.permit(
-            who, Attempt(method="POST", path="/api/2.0/mlflow/artifacts/presigned-upload-url", body=body)
-        )
+        decide(who, call("POST", "/api/2.0/mlflow/artifacts/presigned-upload-url", body=body))
 
     assert refused.value.status == 403

@@ -274,7 +274,7 @@ def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
 
     name = "a\0b\ud800c"
     finished_call(
-        alice, client="caf\xc3\xa9 \xff", path="/x\0y", thing=ObjectRef(kind="run", name=name)
+        alice, client="caf\xc3\xa9 \xff", path="/x\0y", named_object=ObjectRef(kind="run", name=name)
     ).record()
     writer.turn()
 

@@ -1,0 +1,274 @@
+"""The steps of a forwarded call, each a function from values to a value:
+
+request -> credential -> operation -> decision -> response
+
+`call` is the record in the usage log of the call in progress. Each step writes to it as soon as it knows something,
+so that a refused call is logged with all that was known.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from keys import limits
+from keys.credentials import authentication, tokens
+from keys.credentials.addresses import client_address
+from keys.credentials.caller import Caller
+from keys.database import DATABASE_ERRORS, database_required
+from keys.refusals import Refusal, forbidden, unavailable
+from proxy import draining
+from proxy.ledger import writer
+from proxy.models import Registration
+from proxy.policy import browser, owner_actions, permissions, responses, traces
+from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.request import bodies, headers, messages, paths
+from proxy.request.bodies import WholeBody
+from proxy.routes import matching
+from proxy.routes.operations import Match, Operation
+from proxy.upstream import in_flight
+from proxy.upstream.client import UpstreamResponse, send
+from proxy.usage import named_objects, tracing
+from proxy.usage.recording import CallInProgress
+from proxy.usage.transfers import RecordedBody
+
+logger = logging.getLogger(__name__)
+
+Body = RecordedBody | WholeBody
+
+slots = in_flight.from_settings()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The request's path below the mount, decoded and checked, and its query string."""
+
+    method: str
+    path: str
+    query: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forwarding:
+    """An allowed call on its way to MLflow. revproxy's hooks get all that they need from it."""
+
+    call: CallInProgress
+    caller: Caller
+    decision: Decision
+    body: Body | None
+    registration: Registration | None
+    query: str
+    mount: str
+
+    @property
+    def url(self) -> str:
+        return upstream_url(self.caller)
+
+    @property
+    def operation(self) -> Operation:
+        return self.decision.operation
+
+
+def begin_record(request: HttpRequest) -> CallInProgress:
+    """The record of a call that has just arrived."""
+    meta = request.META
+    call = CallInProgress(
+        request_id=meta["portal.request_id"],
+        method=request.method or "",
+        path=tokens.hide(meta["PATH_INFO"]),
+        address=client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES),
+        client=tokens.hide(meta.get("HTTP_USER_AGENT", "")),
+        client_version=tokens.hide(meta.get("HTTP_X_MLFLOW_CLIENT_VERSION", "")),
+    )
+    tracing.begin(call, meta)
+    return call
+
+
+def identify_caller(request: HttpRequest, mount: str) -> Caller:
+    """The caller: the user of a session on MLflow's own pages, else the holder of the key that the request carries.
+
+    Raises Refusal (400, 401, 503).
+    """
+    if browser.is_session(request, mount):
+        return browser.authenticate(request)
+    caller = authentication.authenticate(request.META)
+    request.COOKIES.clear()  # a program's request: no session is looked up, and no cookie is set
+    return caller
+
+
+def read_target(request: HttpRequest, mount: str) -> Target:
+    """Raises Refusal (400) for a path or query that two programs could read differently."""
+    meta = request.META
+    path = paths.decode(meta["PATH_INFO"]).removeprefix(mount)
+    paths.check_target(meta.get("RAW_URI", ""))
+    query = paths.check_query(meta.get("QUERY_STRING", ""))
+    return Target(method=request.method or "", path=path, query=query)
+
+
+def refuse_while_draining() -> None:
+    if draining.has_begun():
+        raise unavailable("portal_stopping", "The portal is stopping. Try again in a few seconds.")
+
+
+def count_call(call: CallInProgress, caller: Caller, target: Target, *, connection: object) -> None:
+    """Occupy a slot and count the call towards the caller's limits. Raises Refusal: 429 or 403 over a limit, 503
+    without a free slot. `connection` is the server's."""
+    is_transfer = matching.is_transfer(target.method, target.path)
+    owner = caller.user.public_id
+    name = caller.key.public_id if caller.key else owner
+    call.slot = slots.take(name, owner=owner, is_transfer=is_transfer)
+    if hasattr(connection, "wait_for_reader"):  # the portal's own server
+        connection.wait_for_reader()
+    call.admission = limits.admit(caller, is_transfer=is_transfer)
+
+
+def find_operation(call: CallInProgress, caller: Caller, target: Target) -> Match:
+    """The operation of the request. Raises Refusal (403, 404) if it is not served to this caller."""
+    match = matching.match_operation(target.method, target.path, by_browser=caller.key is None)
+    call.operation = match.operation.name
+    call.is_of_page = match.operation.name == "pages.file"
+    call.named_object = named_objects.subject(match, target.query)
+    return match
+
+
+def check_environment(caller: Caller) -> None:
+    if caller.environment == "test" and not settings.MLFLOW_TEST_URL:
+        raise forbidden(
+            "no_test_registry",
+            "This is a test key (hk_test_…), and this portal has no test registry. Use a live key, or ask "
+            "your administrator to set MLFLOW_TEST_URL.",
+        )
+
+
+def upstream_url(caller: Caller) -> str:
+    return settings.MLFLOW_TEST_URL if caller.environment == "test" else settings.MLFLOW_URL
+
+
+def read_body(call: CallInProgress, operation: Operation, meta: Mapping[str, Any]) -> Body | None:
+    """The body: a stream for an artifact; in memory if it must be checked, or MLflow needs its length; None without
+    one. Raises Refusal (400, 408, 413) and ClientGone."""
+    limit = settings.MAX_ARTIFACT_BODY if operation.is_streamed else settings.MAX_JSON_BODY
+    body = bodies.request_body(meta, limit=limit)
+    if body is None:
+        return None
+    if operation.is_streamed:
+        return RecordedBody(body, call)
+    try:
+        return bodies.read_whole(body)
+    finally:
+        call.bytes_in = body.count
+
+
+def decide(
+    call: CallInProgress,
+    caller: Caller,
+    match: Match,
+    target: Target,
+    body: Body | None,
+    meta: Mapping[str, Any],
+) -> Decision:
+    """The decision to forward the call. Raises Refusal if it is not allowed."""
+    content = body.content if isinstance(body, WholeBody) else b""
+    request = ReceivedRequest(
+        match=match,
+        query=target.query,
+        headers=headers.named(meta),
+        body=None if match.operation.is_streamed else content,
+        address=call.address,
+    )
+    decision = permissions.decide(caller, request) if caller.key else browser.decide(caller.user, request)
+    call.named_object = decision.objects.first or call.named_object
+    decision.enforce()
+    traces.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
+    call.named_object = call.named_object or named_objects.wanted(match, decision.content)
+    return decision
+
+
+def body_to_send(decision: Decision, body: Body | None) -> Body | None:
+    """The caller's body, or the stamped one in its place."""
+    return WholeBody(json.dumps(decision.content).encode()) if decision.is_stamped else body
+
+
+def claim_ids(caller: Caller, decision: Decision) -> None:
+    """Record the caller as owner of the ids that it chose. Raises Refusal: 403 if another owns one, 503."""
+    if not decision.objects.claims:
+        return
+    with database_required(
+        "The portal cannot record the owner just now, so the call was not sent to MLflow. Try again in a few seconds."
+    ):
+        owner_actions.claim_ids(caller=caller, claims=decision.objects.claims)
+
+
+def headers_to_send(forwarding: Forwarding, meta: Mapping[str, Any]) -> dict[str, str]:
+    caller, body, operation = forwarding.caller, forwarding.body, forwarding.operation
+    prepared = headers.to_upstream(
+        meta,
+        user_id=caller.user.public_id,
+        key_id=caller.key_id,
+        request_id=forwarding.call.request_id,
+        address=forwarding.call.address,
+        length=body.length if body else None,
+    )
+    if operation.name == "meta.server-info" or operation.created or forwarding.registration:
+        prepared.pop("Accept-Encoding", None)  # the portal reads the response
+    return prepared
+
+
+def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> UpstreamResponse:
+    """MLflow's response. Raises Refusal (502, 503, 504) if there is none."""
+    call, body = forwarding.call, forwarding.body
+    started = time.perf_counter()
+    try:
+        with tracing.upstream(call, request_headers):
+            return send(
+                forwarding.url,
+                method=call.method,
+                path=paths.encode(forwarding.decision.match.path),
+                query=forwarding.query,
+                headers=request_headers,
+                body=body.content if isinstance(body, WholeBody) else body,
+                chunked=body is not None and body.length is None,
+            )
+    except Refusal as refusal:
+        writer.not_sent(forwarding.registration, refusal)
+        raise
+    finally:
+        call.upstream_ms = (time.perf_counter() - started) * 1000
+
+
+def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamResponse:
+    """MLflow's response as the caller may see it, once owners and the ledger are recorded.
+
+    Raises Refusal for a response that concerns only the operator, and if an owner cannot be recorded.
+    """
+    if response.status >= 400:
+        writer.complete(forwarding.registration, response)
+    responses.refuse_unpresentable(response, forwarding.operation)
+    responses.rewrite(response, forwarding.operation, url=forwarding.url, mount=forwarding.mount)
+    if 200 <= response.status < 300:
+        record_owners(forwarding, response)
+        writer.complete(forwarding.registration, response)
+    return response
+
+
+def record_owners(forwarding: Forwarding, response: UpstreamResponse) -> None:
+    """Record the owner of a created object before the caller gets the response. Raises Refusal (503)."""
+    call, decision = forwarding.call, forwarding.decision
+    if not owner_actions.changes_owners(decision.operation):
+        return
+    try:
+        content = messages.decode(response.peek())
+        call.named_object = named_objects.made(decision.match, content) or call.named_object
+        owner_actions.record_changes(caller=forwarding.caller, decision=decision, response=content)
+    except (*DATABASE_ERRORS, Refusal) as error:
+        logger.exception("owner_not_recorded", extra={"request_id": call.request_id})
+        raise unavailable(
+            "owner_not_recorded",
+            f"MLflow carried out {decision.operation.name}, but the portal could not record the owner. "
+            "Check before you try again, and send your administrator the request id.",
+        ) from error
