@@ -290,7 +290,7 @@ def test_without_a_key_of_ones_own_nothing_is_written(bob, echo):
 
     assert reply.status == 403
     assert "registry:write" in reply.json()["message"]
-    assert "one of its user's own live keys" in reply.json()["message"]
+    assert "one of its user's live keys" in reply.json()["message"]
     assert echo.received == []
 
 

@@ -52,7 +52,7 @@ def test_no_page_of_ours_takes_an_artifact_as_a_part_of_itself(bob, echo, echo_p
     reply = bob.call("GET", UPLOADED, Sec_Fetch_Site="same-origin", Sec_Fetch_Dest=destination)
 
     assert reply.status == 403
-    assert "no page may take it" in reply.json()["message"]
+    assert "which no page may do" in reply.json()["message"]
     assert echo.received == []
     [call] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
     assert call["reason"] == "not_for_pages"

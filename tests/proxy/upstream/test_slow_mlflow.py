@@ -66,7 +66,7 @@ def test_callers_of_an_mlflow_that_hangs_are_told_in_time_and_then_at_once(echo,
     ] * FAILURES
     assert waited >= SECONDS
     for reply in replies:
-        assert "look before" in reply.json()["message"]
+        assert "check before" in reply.json()["message"]
         [call] = hurried.calls(request_id=reply.headers["X-Request-ID"])
         assert (call["status"], call["reason"]) == (504, "upstream_timeout")
     assert {reply.status for reply in [away, *after]} == {503}
