@@ -19,6 +19,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
+from portal.one_machine import mlflow_role
 from portal.one_machine.postgres_runtime import Account, Runtime, account_for, data_argument
 from portal.one_machine.supervisor import (
     Child,
@@ -65,6 +66,10 @@ class Postgres:
         """The address of one of its databases; it holds no secret."""
         return _postgres_url(self.sockets, database)
 
+    def mlflow_url(self) -> str:
+        """The address of MLflow's database, for MLflow's own role with its limits; it holds no secret."""
+        return _postgres_url(self.sockets, "mlflow", role=mlflow_role.ROLE)
+
     def stop(self) -> None:
         """Stop it as it should be stopped: every open transaction rolled back, everything written."""
         self.child.stop()
@@ -95,12 +100,14 @@ def start_postgres(
     with data_argument(data_dir / "postgres", account) as (argument, descriptors):
         child = start(
             "PostgreSQL",
-            [
-                str(binaries / "postgres"),
-                "-D",
-                argument,
-                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
-            ],
+            mlflow_role.with_limited_memory(
+                [
+                    str(binaries / "postgres"),
+                    "-D",
+                    argument,
+                    *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+                ]
+            ),
             log=log,
             watchdog=watchdog,
             environment=minimal_environment(),
@@ -172,8 +179,8 @@ def _clear_stale_lock(folder: Path) -> None:
     lock.unlink(missing_ok=True)
 
 
-def _postgres_url(sockets: Path, database: str) -> str:
-    return f"postgresql://postgres@:5432/{database}?host={quote(str(sockets))}"
+def _postgres_url(sockets: Path, database: str, *, role: str = "postgres") -> str:
+    return f"postgresql://{role}@:5432/{database}?host={quote(str(sockets))}"
 
 
 def _accepts(sockets: Path) -> bool:
@@ -185,10 +192,13 @@ def _accepts(sockets: Path) -> bool:
 
 
 def _create_databases(sockets: Path) -> str:
-    """Create what is missing of ``DATABASES``; returns PostgreSQL's version."""
+    """Create what is missing of ``DATABASES`` and MLflow's role; returns PostgreSQL's version."""
     with psycopg.connect(_postgres_url(sockets, "postgres"), autocommit=True) as connection:
         for name in DATABASES:
             create_database(connection, name)
+        mlflow_role.create_role(connection, portal="portal", mlflow="mlflow")
+        with psycopg.connect(_postgres_url(sockets, "mlflow"), autocommit=True) as inside:
+            mlflow_role.own_everything(inside)
         return str(connection.info.parameter_status("server_version"))
 
 

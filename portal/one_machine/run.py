@@ -125,7 +125,7 @@ class Run:
     def mlflow_database(self, database_url: str) -> str:
         """The address of MLflow's database, on the same PostgreSQL as the portal's."""
         if self.postgres:
-            return self.postgres.url("mlflow")
+            return self.postgres.mlflow_url()
         return external_postgres.second_database(database_url)
 
     def start_mlflow(self, stack: contextlib.ExitStack, watchdog: Watchdog, database_url: str) -> str:

@@ -28,7 +28,7 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Mlflow, P
         patch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "a-setting-of-mlflow")
         with (
             running_postgres(data, settings=FAST) as postgres,
-            running_mlflow(data, database_url=postgres.url("mlflow")) as server,
+            running_mlflow(data, database_url=postgres.mlflow_url()) as server,
         ):
             yield server, postgres
 
@@ -104,7 +104,7 @@ from portal.one_machine.postgres import start_postgres
 from portal.one_machine.supervisor import Watchdog
 data, watchdog = Path(sys.argv[1]), Watchdog(label=sys.argv[1])
 postgres = start_postgres(data, watchdog=watchdog, settings={FAST!r})
-server = start_mlflow(data, database_url=postgres.url("mlflow"), watchdog=watchdog)
+server = start_mlflow(data, database_url=postgres.mlflow_url(), watchdog=watchdog)
 server.wait_until_ready()
 print('{{"ready": true}}', flush=True)
 time.sleep(600)
