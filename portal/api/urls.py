@@ -10,7 +10,7 @@ from keys.api import admin_log, keys, people
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
-from proxy.api import calls, incidents, owners, registrations, tries
+from proxy.api import calls, incidents, owners, registrations, tries, usage
 
 ADDRESSES: dict[str, Any] = {
     "me": people.Me,
@@ -39,7 +39,7 @@ ADDRESSES: dict[str, Any] = {
     "calls": calls.Calls,
     "calls/export": calls.CallExport,
     "calls/<str:request_id>": calls.OneCall,
-    "usage": calls.Usage,
+    "usage": usage.Usage,
     "registrations": registrations.Registrations,
     "registrations/export": registrations.RegistrationExport,
     "registrations/<str:request_id>": registrations.OneRegistration,

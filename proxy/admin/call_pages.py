@@ -10,9 +10,9 @@ from django.views.decorators.http import require_safe
 
 from keys.pages.frame import render_page
 from keys.rights import permissions
-from proxy.lists import exports, filters
-from proxy.lists.filters import CallFilter
+from proxy.lists import exports, page_filters
 from proxy.lists.listing import Pages
+from proxy.lists.page_filters import CallForm
 from proxy.models import Registration
 from proxy.models.calls import EVERY_DAY, Call, Cursor
 from proxy.routes.table import OPERATIONS
@@ -24,8 +24,8 @@ may_see = permission_required(permissions.VIEW_CALL, raise_exception=True)
 @require_safe
 def log(request: HttpRequest) -> HttpResponseBase:
     """What matches the filter, latest first."""
-    asked = CallFilter(request.GET)
-    found = asked.found().with_caller()
+    asked = CallForm(request.GET)
+    found = asked.matching_rows().with_caller()
     shown = Pages(
         place=lambda call: str(call.cursor),
         older=lambda place, size: found.page(
@@ -41,7 +41,7 @@ def log(request: HttpRequest) -> HttpResponseBase:
         filter=asked,
         shown=shown,
         retention=settings.USAGE_RETENTION_DAYS,
-        operations=filters.names(OPERATIONS),
+        operations=page_filters.names(OPERATIONS),
     )
 
 
@@ -70,7 +70,7 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
     """Everything that matches the filter, as CSV."""
-    asked = CallFilter(request.GET)
+    asked = CallForm(request.GET)
     if not asked.is_valid():
         return redirect(f"{reverse('admin:proxy_call_changelist')}?{asked.query}")  # which says what is wrong
-    return exports.download("calls", "csv", exports.CALL_FIELDS, exports.calls(asked.found()))
+    return exports.download("calls", "csv", exports.CALL_FIELDS, exports.calls(asked.matching_rows()))

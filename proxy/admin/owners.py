@@ -19,6 +19,7 @@ from keys.formatting import csv_export
 from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
 from proxy.models import Owner
+from proxy.models.owners import OwnerQuerySet
 from proxy.routes import ui_links
 from proxy.routes.objects import KIND_LABELS
 from proxy.routes.table import OPERATIONS
@@ -63,10 +64,9 @@ class NobodyFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: "admin.ModelAdmin[Owner]") -> list[tuple[str, str]]:
         return [("user", "A user"), ("nobody", "Nobody")]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Owner]) -> QuerySet[Owner]:
-        if self.value() not in ("user", "nobody"):
-            return queryset
-        return queryset.filter(user__isnull=self.value() == "nobody")
+    def queryset(self, request: HttpRequest, queryset: OwnerQuerySet) -> QuerySet[Owner]:  # type: ignore[override]
+        chosen = self.value()
+        return queryset.owned_by_anybody(chosen == "user") if chosen in ("user", "nobody") else queryset
 
 
 @admin.register(Owner)
@@ -92,6 +92,11 @@ class OwnerAdmin(OnlyItsFilters):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Owner]:
         queryset: QuerySet[Owner] = super().get_queryset(request)
         return queryset.select_related("user", "key")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: OwnerQuerySet, search_term: str
+    ) -> tuple[QuerySet[Owner], bool]:
+        return queryset.matching(search_term), False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -14,8 +14,8 @@ from keys.pages.frame import query_value, render_page
 from keys.rights import permissions
 from proxy.ledger import history, verification
 from proxy.lists import exports
-from proxy.lists.filters import RegistrationFilter
 from proxy.lists.listing import PER_PAGE, Pages, Slice
+from proxy.lists.page_filters import RegistrationForm
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
 
@@ -29,8 +29,8 @@ may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=Tru
 @require_safe
 def ledger(request: HttpRequest) -> HttpResponseBase:
     """What matches the filter, latest first."""
-    asked = RegistrationFilter(request.GET)
-    found = asked.found().with_people()
+    asked = RegistrationForm(request.GET)
+    found = asked.matching_rows().with_people()
     if asked.is_valid() and asked.cleaned_data["rules"]:
         shown = with_rules(request, asked, found)
     else:
@@ -57,7 +57,7 @@ def pages(found: RegistrationQuerySet) -> Pages[Registration]:
 
 
 def with_rules(
-    request: HttpRequest, asked: RegistrationFilter, found: RegistrationQuerySet
+    request: HttpRequest, asked: RegistrationForm, found: RegistrationQuerySet
 ) -> Slice[Registration]:
     """A page of the versions whose tags are in the wanted state by now. That stands in no column: LOOK versions
     are looked at, and the next page goes on from there."""
@@ -73,7 +73,7 @@ def with_rules(
     return Slice(rows=rows, older=older, looked_through=len(looked) if older else 0)
 
 
-def whose(asked: RegistrationFilter) -> dict[str, object]:
+def whose(asked: RegistrationForm) -> dict[str, object]:
     """The user, the key or the model that the page is about, if it is about one."""
     if not asked.is_valid():
         return {}
@@ -140,10 +140,10 @@ def model(request: HttpRequest) -> HttpResponseBase:
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
     """Everything that matches the filter, as CSV or JSON Lines (?form=jsonl)."""
-    asked, form = RegistrationFilter(request.GET), request.GET.get("form", "csv")
+    asked, form = RegistrationForm(request.GET), request.GET.get("form", "csv")
     if not asked.is_valid() or form not in exports.TYPES:
         return redirect(
             f"{reverse('admin:proxy_registration_changelist')}?{asked.query}"
         )  # says what is wrong
-    rows = exports.registrations(asked.found(), keep=asked.wants)
+    rows = exports.registrations(asked.matching_rows(), keep=asked.wants)
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, rows)

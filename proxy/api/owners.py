@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import django_filters
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
@@ -15,10 +14,10 @@ from keys.api.callers import actor_of, does, sees, within
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.serializers import StrictSerializer
-from keys.lists.filter_fields import TrueOrFalseFilter
 from keys.models import ApiKey, User
 from keys.refusals import bad_value
 from keys.rights.permissions import CHANGE_OWNER, SEE_OWNERS
+from proxy.lists.filters import OwnerFilters
 from proxy.models import Owner
 from proxy.policy import owner_actions
 from proxy.request.messages import CANONICAL_INTEGER
@@ -39,27 +38,6 @@ class OwnerSerializer(serializers.Serializer[Owner]):
     is_shared = serializers.BooleanField()
     is_reserved = serializers.BooleanField(help_text="A model's former name, kept for its owner.")
     created_at = serializers.DateTimeField()
-
-
-class OwnerFilters(django_filters.FilterSet):  # type: ignore[misc]
-    user = django_filters.CharFilter(method="of_user", label="Name or id (usr_…).")
-    kind = django_filters.CharFilter(label="run, experiment, registered_model, …")
-    name = django_filters.CharFilter(label="Its id; a registered model's name.")
-    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
-    is_shared = TrueOrFalseFilter()
-    owned = django_filters.ChoiceFilter(
-        choices=[("user", "By a user"), ("nobody", "By nobody")], method="of_anybody", label="By whom."
-    )
-    q = django_filters.CharFilter(method="found", label="Part of its name or id, or of its owner's name.")
-
-    def of_anybody(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
-        return rows.filter(user__isnull=value == "nobody")
-
-    def found(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
-        return rows.filter(Q(name__icontains=value) | Q(user__username__icontains=value))
-
-    def of_user(self, rows: "QuerySet[Owner]", name: str, value: str) -> "QuerySet[Owner]":
-        return rows.filter(user__in=User.objects.filter(Q(username=value) | Q(public_id=value)))
 
 
 class Owners(GenericAPIView[Owner]):

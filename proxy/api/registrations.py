@@ -4,7 +4,6 @@ import dataclasses
 from itertools import islice
 from typing import Any, cast
 
-import django_filters
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -19,30 +18,16 @@ from keys.api.lists import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
 from keys.rights.permissions import VIEW_REGISTRATION
-from proxy.api.calls import LEDGER_FORM, PeopleFilters, form_of
+from proxy.api.calls import LEDGER_FORM, form_of
 from proxy.ledger import verification
 from proxy.ledger.verification import Head
 from proxy.lists import exports
-from proxy.models import Registration, RegistrationQuerySet, tag_rules
+from proxy.lists.filters import RegistrationFilters
+from proxy.models import Registration, RegistrationQuerySet
 
 
 def by_user(user: User) -> Q:
     return Q(user=user)
-
-
-class RegistrationFilters(PeopleFilters):
-    outcome = django_filters.ChoiceFilter(choices=Registration.Outcome.choices)
-    model = django_filters.CharFilter(field_name="object_name", label="Its name; a logged model's id.")
-    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
-    rules = django_filters.ChoiceFilter(
-        choices=[(state, state.capitalize()) for state in tag_rules.STATES],
-        method="of_versions",
-        label="How the tags of a version stand by now.",
-    )
-
-    def of_versions(self, rows: RegistrationQuerySet, name: str, value: str) -> RegistrationQuerySet:
-        """The state is in no column: who lists the rows keeps those that are in it (`wanted`)."""
-        return rows.versions()
 
 
 def wanted(state: str | None) -> exports.Keep | None:

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db.models import QuerySet
 
 from keys.formatting import tables
+from keys.lists import command_options
 from proxy.lists import exports
 
 
@@ -27,14 +28,10 @@ def moments(options: dict[str, Any]) -> dict[str, str]:
     return {name: at.isoformat() for name, at in tables.span(options).items()}
 
 
-def found(filters: Any, rows: QuerySet[Any], options: dict[str, Any]) -> Any:
-    """The rows that the API would list for the same filters."""
+def filter_rows(filters: Any, rows: QuerySet[Any], options: dict[str, Any]) -> Any:
+    """The rows that the API lists for the same filters. Raises CommandError."""
     asked = {name: options[name] for name in filters.base_filters if options.get(name)}
-    narrowed = filters({**asked, **moments(options)}, rows)
-    if not narrowed.is_valid():
-        name, errors = next(iter(narrowed.errors.items()))
-        raise CommandError(f"--{name.replace('_', '-')}: {errors[0]}")
-    return narrowed.qs
+    return command_options.filter_rows(filters, rows, {**asked, **moments(options)})
 
 
 def show(

@@ -1,236 +1,114 @@
-"""What may be asked of the usage log and of the ledger, as forms whose answers stand in a page's address."""
+"""What can be asked of the lists of calls, registrations, owners and totals: one filter set each.
 
-import datetime
+The API and the commands use them as they are, and the pages' forms (`proxy.lists.page_filters`) pass on to them what
+they validated.
+"""
+
 from typing import Any
-from urllib.parse import urlencode
 
-from django import forms
-from django.http import QueryDict
-from django.utils import timezone
+import django_filters
+from django.db.models import Q, QuerySet
+from rest_framework import serializers
 
-from keys.credentials import tokens
-from keys.credentials.lookup import find_key
+from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
 from keys.models import ApiKey, User
-from proxy.ledger import writer
-from proxy.models import Registration, RegistrationQuerySet
-from proxy.models.calls import Call, CallQuerySet
-from proxy.models.tag_rules import COMPLETE, MALFORMED, MISSING
-from proxy.routes.operations import Operation
-from proxy.routes.table import OPERATIONS
+from proxy.models import Registration, RegistrationQuerySet, tag_rules
+from proxy.models.calls import CallQuerySet
+from proxy.models.owners import OwnerQuerySet
 
-SPANS = {
-    "1h": ("Last hour", datetime.timedelta(hours=1)),
-    "24h": ("Last 24 hours", datetime.timedelta(hours=24)),
-    "7d": ("Last 7 days", datetime.timedelta(days=7)),
-    "30d": ("Last 30 days", datetime.timedelta(days=30)),
+STATUS_CLASSES = {
+    2: "2xx successful",
+    3: "3xx redirected",
+    4: "4xx client error",
+    5: "5xx server error",
 }
-CLASSES = {2: "2xx successful", 3: "3xx redirected", 4: "4xx refused", 5: "5xx failed"}
-TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
-LONGEST = 500
 
 
-class OneOf(forms.ChoiceField):
-    """A choice that may be left open."""
+class UserFilterSet(django_filters.FilterSet):  # type: ignore[misc]
+    """Rows that have a user."""
 
-    def __init__(self, choices: list[tuple[str, str]], *, label: str, nothing: str = "Any") -> None:
-        super().__init__(choices=[("", nothing), *choices], label=label, required=False)
+    user = django_filters.CharFilter(method="filter_user", label="Name or id (usr_…).")
 
-
-class Text(forms.CharField):
-    def __init__(self, label: str, help_text: str = "", *, suggestions: str = "") -> None:
-        attrs = {**TEXT, "list": suggestions} if suggestions else TEXT
-        super().__init__(
-            label=label,
-            help_text=help_text,
-            required=False,
-            max_length=LONGEST,
-            widget=forms.TextInput(attrs={**attrs, "placeholder": help_text}),
-        )
+    def filter_user(self, rows: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
+        return rows.filter(user__in=User.objects.filter(Q(username=value) | Q(public_id=value)))
 
 
-class Moment(forms.DateTimeField):
-    def __init__(self, label: str) -> None:
-        super().__init__(
-            label=label,
-            required=False,
-            widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-            error_messages={"invalid": "Write a time in UTC such as 2026-11-23T18:05."},
-        )
+class RequestFilterSet(UserFilterSet):
+    """What the log and the ledger have in common."""
+
+    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    request_id = django_filters.CharFilter(field_name="request_id")
+    operation = django_filters.CharFilter(field_name="operation")
+    since = TimeFilter(field_name="at", lookup_expr="gte", label="At that time or later.")
+    until = TimeFilter(field_name="at", lookup_expr="lt", label="Before that time.")
 
 
-class Filter(forms.Form):
-    """The fields that the log and the ledger share. `found` is what matches, nothing if a field is wrong."""
-
-    span = OneOf([(name, words) for name, (words, _) in SPANS.items()], label="Time", nothing="All of it")
-    since = Moment("From (UTC)")
-    until = Moment("Before (UTC)")
-    user = Text("User", "Name or usr_…")
-    key = Text("Key", "Name or key_…")
-    request_id = Text("Request id", "req_…")
-
-    use_required_attribute = False
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data, auto_id="filter_%s")
-
-    def clean_user(self) -> User | None:
-        text = self.cleaned_data["user"]
-        if not text:
-            return None
-        found = User.objects.filter(**{by(text, "usr_", "username"): text}).first()
-        if found is None:
-            raise forms.ValidationError(f"There is no user “{tokens.hide(text)}”.")
-        return found
-
-    def clean_key(self) -> list[ApiKey] | None:
-        """Names are not unique: all keys that have it."""
-        text = self.cleaned_data["key"]
-        if not text:
-            return None
-        found = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
-        if not found:
-            raise forms.ValidationError(f"There is no key “{tokens.hide(text)}”.")
-        return found
-
-    @property
-    def bounds(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
-        """Since and until; of a span and a time the later one counts."""
-        since, until = self.cleaned_data["since"], self.cleaned_data["until"]
-        if span := self.cleaned_data["span"]:
-            start = timezone.now() - SPANS[span][1]
-            since = max(since, start) if since else start
-        return since, until
-
-    @property
-    def active(self) -> list[tuple[str, str, str]]:
-        """What is asked: label, value in words, and the query without it."""
-        answers = {name: self.data[name] for name in self.fields if self.data.get(name)}
-        return [
-            (
-                str(self.fields[name].label),
-                self.in_words(name, value),
-                urlencode({other: kept for other, kept in answers.items() if other != name}),
-            )
-            for name, value in answers.items()
-        ]
-
-    def in_words(self, name: str, value: str) -> str:
-        field = self.fields[name]
-        if isinstance(field, forms.ChoiceField):
-            return str(dict(field.choices).get(value, value))  # type: ignore[arg-type]
-        if isinstance(field, forms.BooleanField):
-            return "yes"
-        return value.replace("T", " ") + " UTC" if isinstance(field, forms.DateTimeField) else value
-
-    @property
-    def query(self) -> str:
-        """What is asked, as a page's address has it: for links to other pages of it and to its export."""
-        return urlencode({name: self.data[name] for name in self.fields if self.data.get(name)})
-
-
-class CallFilter(Filter):
-    operation = Text("Operation", suggestions="operations")
-    status = OneOf([(str(first), words) for first, words in CLASSES.items()], label="Status")
-    refused = forms.BooleanField(label="Refused by the portal only", required=False)
-    reason = Text("Reason", "scope, not_owner, …")
-    object = Text("About", "Run, experiment, model, …: its id or name")
-    address = forms.GenericIPAddressField(
-        label="Address", required=False, widget=forms.TextInput(attrs={**TEXT, "placeholder": "192.0.2.7"})
+class CallFilters(RequestFilterSet):
+    status = django_filters.ChoiceFilter(
+        choices=[(str(first), f"{first}xx") for first in STATUS_CLASSES],
+        method="filter_class",
+        label="The first digit of the status.",
     )
-    field_order = ("span", "request_id", "key", "user", "operation", "status", "reason", "object", "address")
-
-    def found(self) -> CallQuerySet:
-        if not self.is_valid():
-            return Call.objects.none()
-        asked = self.cleaned_data
-        calls = Call.objects.between(*self.bounds)
-        exact = {"user": "user", "request_id": "request_id", "operation": "operation", "reason": "reason"}
-        exact |= {"object": "object_name", "address": "address"}
-        calls = calls.filter(**{column: asked[name] for name, column in exact.items() if asked[name]})
-        if asked["key"]:
-            calls = (
-                calls.filter(key__in=asked["key"])
-                if len(asked["key"]) > 1
-                else calls.filter(key=asked["key"][0])
-            )
-        if asked["status"]:
-            calls = calls.of_class(int(asked["status"]))
-        return calls.refused() if asked["refused"] else calls
-
-
-class RegistrationFilter(Filter):
-    outcome = OneOf(Registration.Outcome.choices, label="Outcome")
-    rules = OneOf(
-        [(COMPLETE, "Complete"), (MISSING, "Missing"), (MALFORMED, "Malformed")],
-        label="Tags of the version",
+    reason = django_filters.CharFilter(
+        field_name="reason", label="Why the portal refused it: a reason of docs/errors.md."
     )
-    model = Text("Model", "Its name; a logged model's id")
-    operation = OneOf([], label="Operation")
-    environment = OneOf(ApiKey.Environment.choices, label="Environment")
-    field_order = ("span", "model", "user", "key", "outcome", "rules", "operation", "request_id")
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
-        self.fields["operation"].choices = [("", "Any"), *recorded()]  # type: ignore[attr-defined]
-
-    def found(self) -> RegistrationQuerySet:
-        """Without the tags' state, which is not in the rows: `wants`."""
-        if not self.is_valid():
-            return Registration.objects.none()
-        asked = self.cleaned_data
-        rows = Registration.objects.between(*self.bounds)
-        exact = {"user": "user", "request_id": "request_id", "operation": "operation", "model": "object_name"}
-        exact |= {"outcome": "outcome", "environment": "environment"}
-        rows = rows.filter(**{column: asked[name] for name, column in exact.items() if asked[name]})
-        if asked["key"]:
-            rows = rows.filter(key__in=asked["key"])
-        return rows.versions() if asked["rules"] else rows
-
-    def wants(self, row: Registration, state: str) -> bool:
-        """Whether a row is asked for whose version's tags are in this state by now."""
-        return self.is_valid() and self.cleaned_data["rules"] in ("", state)
-
-
-def by(text: str, prefix: str, name: str) -> str:
-    return "public_id" if text.startswith(prefix) else name
-
-
-def recorded() -> list[tuple[str, str]]:
-    """The ledger's operations."""
-    names = sorted({operation.name for operation in OPERATIONS if writer.is_recorded(operation)})
-    return [(name, in_words(name)) for name in names]
-
-
-def in_words(operation: str) -> str:
-    """ "model-versions.set-tag" is "Model versions: set tag"."""
-    thing, _, act = operation.replace("-", " ").partition(".")
-    return f"{thing.capitalize()}: {act}"
-
-
-def names(operations: tuple[Operation, ...]) -> list[str]:
-    return sorted({operation.name for operation in operations if not operation.refused})
-
-
-def without_secret(asked: QueryDict) -> QueryDict | None:
-    """What was asked with a pasted API key, in whichever field, replaced by that key's id; None if there is
-    none in it. A key that was not issued here is asked for by its visible ends, and not found."""
-    pasted = next(
-        (match for text in asked.values() if (match := tokens.KEY_LIKE_PATTERN.search(str(text)))), None
+    refused = django_filters.ChoiceFilter(
+        choices=[("true", "Refused")],
+        method="filter_refused",
+        label="true: refused by the portal, not by MLflow.",
     )
-    if pasted is None:
-        return None
-    clean = asked.copy()
-    for name, text in asked.items():
-        if tokens.KEY_LIKE_PATTERN.search(str(text)):
-            del clean[name]
-    clean["key"] = id_of(pasted[0])
-    return clean
+    object = django_filters.CharFilter(field_name="object_name", label="The id or name of a run, model, …")
+    address = django_filters.CharFilter(method="filter_address", label="The caller's IP address.")
+
+    def filter_class(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
+        return calls.of_class(int(value))
+
+    def filter_refused(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
+        return calls.refused()
+
+    def filter_address(self, calls: CallQuerySet, name: str, value: str) -> CallQuerySet:
+        try:
+            return calls.filter(address=serializers.IPAddressField().run_validation(value))
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({"address": error.detail}) from None
 
 
-def id_of(secret: str) -> str:
-    try:
-        token = tokens.parse(secret)
-    except tokens.InvalidToken:
-        return f"{secret[:12]}…"
-    match = find_key(token)
-    return match.key.public_id if match else f"{token.prefix}…{token.last4}"
+class RegistrationFilters(RequestFilterSet):
+    outcome = django_filters.ChoiceFilter(choices=Registration.Outcome.choices)
+    model = django_filters.CharFilter(
+        field_name="object_name", label="The model's name, or the id of a logged model."
+    )
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    rules = django_filters.ChoiceFilter(
+        choices=[(state, state.capitalize()) for state in tag_rules.STATES],
+        method="filter_versions",
+        label="State of the tags of a version, as they are now.",
+    )
+
+    def filter_versions(self, rows: RegistrationQuerySet, name: str, value: str) -> RegistrationQuerySet:
+        """The state of the tags is in no column: the list keeps the rows that are in it (`wanted`)."""
+        return rows.versions()
+
+
+class OwnerFilters(UserFilterSet):
+    kind = django_filters.CharFilter(label="run, experiment, registered_model, …")
+    name = django_filters.CharFilter(label="The object's id, or the name of a registered model.")
+    environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
+    is_shared = TrueOrFalseFilter()
+    owned = django_filters.ChoiceFilter(
+        choices=[("user", "By a user"), ("nobody", "By nobody")], method="filter_owned", label="By whom."
+    )
+    q = django_filters.CharFilter(
+        method="filter_text", label="Part of the object's name or id, or of its owner's name."
+    )
+
+    def filter_owned(self, rows: OwnerQuerySet, name: str, value: str) -> OwnerQuerySet:
+        return rows.owned_by_anybody(value == "user")
+
+    def filter_text(self, rows: OwnerQuerySet, name: str, value: str) -> OwnerQuerySet:
+        return rows.matching(value)
+
+
+class UsageFilters(UserFilterSet):
+    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    operation = django_filters.CharFilter(field_name="operation")

@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
 from keys.pages.frame import redirect_see_other
-from proxy.lists.filters import without_secret
+from proxy.lists.page_filters import without_secret
 
 PER_PAGE = 50
 

@@ -2,6 +2,7 @@
 
 import pgtrigger
 from django.db import models
+from django.db.models import Q
 
 from keys.models import CHANNEL, ApiKey, User
 
@@ -9,6 +10,17 @@ from keys.models import CHANNEL, ApiKey, User
 class OwnerQuerySet(models.QuerySet["Owner"]):
     def of(self, environment: str, kind: str, name: str) -> "OwnerQuerySet":
         return self.filter(environment=environment, kind=kind, name=name)
+
+    def owned_by_anybody(self, is_owned: bool) -> "OwnerQuerySet":
+        """Objects that have an owner, or those that have none."""
+        return self.filter(user__isnull=not is_owned)
+
+    def matching(self, text: str) -> "OwnerQuerySet":
+        """Objects whose name or id, or whose owner's name, has all words of `text`."""
+        found = self
+        for word in text.split():
+            found = found.filter(Q(name__icontains=word) | Q(user__username__icontains=word))
+        return found
 
 
 class Owner(models.Model):

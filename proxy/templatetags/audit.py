@@ -6,7 +6,7 @@ from django import template
 
 from keys.formatting import sizes
 from proxy.ledger import history
-from proxy.lists import filters
+from proxy.lists import page_filters
 from proxy.models import Registration
 from proxy.routes.objects import KIND_LABELS
 
@@ -45,7 +45,7 @@ def kind_words(kind: str) -> str:
 
 @register.filter
 def operation_words(operation: str) -> str:
-    return filters.in_words(operation)
+    return page_filters.in_words(operation)
 
 
 @register.filter

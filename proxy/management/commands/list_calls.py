@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy.api.calls import CallFilters
 from proxy.lists import command_options, exports
+from proxy.lists.filters import CallFilters
 from proxy.models.calls import Call
 
 COLUMNS = (
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        calls = command_options.found(CallFilters, Call.objects.all(), options)
+        calls = command_options.filter_rows(CallFilters, Call.objects.all(), options)
         rows = exports.calls(calls)
         fields = exports.CALL_FIELDS
         command_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")

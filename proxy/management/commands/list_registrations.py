@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy.api.registrations import RegistrationFilters, wanted
+from proxy.api.registrations import wanted
 from proxy.lists import command_options, exports
+from proxy.lists.filters import RegistrationFilters
 from proxy.models import Registration, tag_rules
 
 COLUMNS = (
@@ -39,7 +40,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = command_options.found(RegistrationFilters, Registration.objects.all(), options)
+        rows = command_options.filter_rows(RegistrationFilters, Registration.objects.all(), options)
         fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
         rows = exports.registrations(rows, keep=wanted(options["rules"]))
         command_options.show(

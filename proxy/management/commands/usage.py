@@ -4,8 +4,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from proxy.api import calls as api
+from proxy.api.usage import UsageQuerySerializer
 from proxy.lists import command_options, exports
+from proxy.lists.filters import UsageFilters
+from proxy.lists.usage import MODEL, sum_usage
 from proxy.models.calls import Call
 from proxy.models.totals import CallTotal
 
@@ -22,17 +24,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sent = api.UsageQuerySerializer(data={"by": options["by"], **command_options.moments(options)})
+        sent = UsageQuerySerializer(data={"by": options["by"], **command_options.moments(options)})
         if not sent.is_valid():
             name, errors = next(iter(sent.errors.items()))
             raise CommandError(f"--{name}: {errors[0]}")
         asked = sent.validated_data
         bounds = {**options, "since": None, "until": None}
-        model = Call if api.MODEL in asked["by"] else CallTotal
-        found = api.usage(
+        model = Call if MODEL in asked["by"] else CallTotal
+        found = sum_usage(
             **asked,
             rows=model.objects.all(),
-            narrow=lambda rows: command_options.found(api.UsageFilters, rows, bounds),
+            narrow=lambda rows: command_options.filter_rows(UsageFilters, rows, bounds),
         )
         rows = [{name: shown(value) for name, value in row.items()} for row in found]
         columns = (*(rows[0] if rows else SUMS),)
