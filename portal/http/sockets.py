@@ -13,12 +13,14 @@ from typing import Any
 
 from django.conf import settings
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
+from gunicorn.http.errors import InvalidChunkSize
 from gunicorn.http.unreader import SocketUnreader
 
 IDLE_SECONDS = 60.0  # without a byte of a transfer, in either direction
 MIN_BYTES = 60 * 1024  # that a client must send or read in IDLE_SECONDS of waiting for it: 1 KiB/s
 PIECE = 64 * 1024  # bytes read or sent at once
 MAX_UNSENT = 4 * 2**20  # bytes of a response of the portal's own that are buffered for its client
+MAX_CHUNK_LINE = 64 * 1024  # bytes of a chunk's size line, or of the trailer section
 TURN_SECONDS = 10.0  # that a longer response waits until it may use a thread
 
 # Longer responses of the portal's own (downloads of logs), whose thread waits for the client: half of the threads that
@@ -92,7 +94,8 @@ class ClientUnreader(SocketUnreader):  # type: ignore[misc]
         self.waited, self.count = 0.0, 0
         self.deadline = float("inf")  # of the body that is being read, on the monotonic clock
 
-    def chunk(self) -> bytes:
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """The next bytes from the client; gunicorn 27 passes `size_hint`."""
         started = time.monotonic()
         timeout = self.sock.gettimeout()
         if self.deadline < float("inf"):
@@ -127,6 +130,15 @@ def sends_too_slowly() -> ConnectionResetError:
     return ConnectionResetError(errno.ECONNRESET, "the client sends too slowly")
 
 
+class BoundedChunkedReader(ChunkedReader):  # type: ignore[misc]
+    """gunicorn's reader of chunked bodies, with a limit for the lines between chunks, which gunicorn has from 27 on."""
+
+    def get_data(self, unreader: ClientUnreader, buf: Any) -> None:
+        if buf.tell() > MAX_CHUNK_LINE:
+            raise InvalidChunkSize(b"too long")
+        super().get_data(unreader, buf)
+
+
 class RequestBody(Body):  # type: ignore[misc]
     """A request's body, read in large pieces.
 
@@ -135,6 +147,9 @@ class RequestBody(Body):  # type: ignore[misc]
     """
 
     def __init__(self, reader: Any, unreader: ClientUnreader | None = None) -> None:
+        """`reader` is gunicorn's, of which nothing has been read yet."""
+        if isinstance(reader, ChunkedReader) and unreader:
+            reader = BoundedChunkedReader(reader.req, unreader)
         super().__init__(reader)
         self.unreader = unreader
 

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from gunicorn.http.body import LengthReader
+from gunicorn.http.body import ChunkedReader, LengthReader
+from gunicorn.http.errors import InvalidChunkSize
 
 from portal.http import sockets
 from portal.http.connections import Connection
@@ -98,6 +99,19 @@ def test_lines_and_reads_can_be_mixed(pair):
     assert body.readline() == b"one\n"
     assert body.read(3) == b"two"
     assert body.read() == b"\nthree"
+
+
+def test_a_line_between_chunks_has_a_limit(pair, monkeypatch):
+    near, client = pair
+    client.setblocking(True)
+    unreader = ClientUnreader(client)
+    near.sendall(b"3\r\nabc\r\n0\r\n\r\n")
+    assert RequestBody(ChunkedReader(None, unreader), unreader).read() == b"abc"
+
+    monkeypatch.setattr(sockets, "MAX_CHUNK_LINE", 8)
+    near.sendall(b"3;name=value")
+    with pytest.raises(InvalidChunkSize):
+        RequestBody(ChunkedReader(None, unreader), unreader).read()
 
 
 @pytest.mark.parametrize(
