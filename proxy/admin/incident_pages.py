@@ -19,11 +19,11 @@ from keys.pages.keys import can_see_keys, key_or_404
 from keys.refusals import Refusal
 from keys.rights import permissions
 from proxy.ledger import incident
-from proxy.ledger.incident import Mark, Touch
+from proxy.ledger.incident import Change, QuarantineResult
 from proxy.upstream import registry
 
 SHOWN = 500  # of what it touched; the file has all
-FIELDS = [field.name for field in dataclasses.fields(Touch)]
+FIELDS = [field.name for field in dataclasses.fields(Change)]
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 INPUT = {"type": "datetime-local", "class": UnfoldAdminTextInputWidget().attrs["class"]}
 
@@ -66,11 +66,11 @@ def shown(
     request: HttpRequest,
     key: ApiKey,
     form: SinceForm,
-    touches: list[Touch],
+    touches: list[Change],
     since: datetime.datetime | None,
     *,
     quarantine_form: QuarantineForm | None = None,
-    marks: list[Mark] | None = None,
+    marks: list[QuarantineResult] | None = None,
 ) -> HttpResponse:
     versions = [touch for touch in touches if touch.operation == "model-versions.create"]
     return render_page(
@@ -92,7 +92,7 @@ def shown(
 
 
 def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Mark every version that the key registered since then; the page then says what became of each."""
+    """Mark every version that the key registered since then; the page then shows the result for each."""
     if not request.user.has_perm(permissions.CHANGE_KEY):
         raise PermissionDenied
     form = QuarantineForm(request.POST)
@@ -117,7 +117,7 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
     return shown(request, key, SinceForm(request.POST), touches, since, quarantine_form=form, marks=marks)
 
 
-def as_file(key: ApiKey, touches: list[Touch]) -> HttpResponse:
+def as_file(key: ApiKey, touches: list[Change]) -> HttpResponse:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(FIELDS)

@@ -20,7 +20,7 @@ from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
 
 LOOK = 1000  # versions whose tags are looked at for one page
-STORY = 100  # happenings of a model on one page
+HISTORY = 100  # entries of a model's history on one page
 
 may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=True)
 
@@ -43,7 +43,7 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
         filter=asked,
         shown=shown,
         rules=exports.rules(shown.rows),
-        head=verification.standing(),
+        head=verification.read_chain_state(),
         whose=whose(asked),
     )
 
@@ -106,7 +106,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
         row=row,
         finding=exports.rules([row]).get(row.pk),
         call=call,
-        words=history.words(row),
+        words=history.describe(row),
         made=EPOCH + datetime.timedelta(milliseconds=row.created_ms) if row.created_ms else None,
     )
 
@@ -119,7 +119,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
     told = Registration.objects.of_model(environment, name).with_people()
-    shown = pages(told).slice(request, STORY)
+    shown = pages(told).slice(request, HISTORY)
     if not shown.rows:
         raise Http404
     return render_page(
@@ -130,8 +130,8 @@ def model(request: HttpRequest) -> HttpResponseBase:
         name=name,
         registry=environment,  # `environment` is what unfold calls its badge
         shown=shown,
-        happenings=history.happenings(shown.rows),
-        versions=history.versions(told),
+        timeline=history.make_timeline(shown.rows),
+        versions=history.list_versions(told),
         is_prompt=shown.rows[0].is_prompt,
     )
 

@@ -159,7 +159,7 @@ class Ledger(GenericAPIView[Registration]):
         operation_id="ledger_head", summary="The ledger's head: keep it elsewhere", tags=["ledger"]
     )
     def get(self, request: Request) -> Response:
-        head = verification.head()
+        head = verification.read_head()
         pending = Registration.objects.pending().count()
         return Response({"head": head and dataclasses.asdict(head), "pending": pending})
 

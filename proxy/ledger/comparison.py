@@ -1,4 +1,4 @@
-"""The ledger held against MLflow as a whole: what was made around the portal, and what is gone."""
+"""The comparison of the ledger with MLflow as a whole: what each of them has that the other lacks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from proxy.ledger import writer
 from proxy.ledger.reconcile import LIFE
-from proxy.ledger.writer import shortened
+from proxy.ledger.writer import shorten
 from proxy.models import Registration
 from proxy.request.messages import Json
 from proxy.upstream.registry import Registry, tags
@@ -17,19 +17,20 @@ BATCH = 500  # rows
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """A registered model (version "") or a version of one, and when MLflow made it."""
+class RegistryObject:
+    """A registered model (version "") or a version of one, and when MLflow created it."""
 
     name: str
     version: str
     created_ms: int | None
 
     @classmethod
-    def of(cls, thing: Json) -> "Found":
+    def from_json(cls, content: Json) -> "RegistryObject":
+        """From MLflow's JSON of a registered model or a version."""
         return cls(
-            name=shortened(thing["name"], writer.NAME_LENGTH),
-            version=writer.version_number(thing.get("version", "")),
-            created_ms=int(thing["creation_timestamp"]),
+            name=shorten(content["name"], writer.NAME_LENGTH),
+            version=writer.normalise_version(content.get("version", "")),
+            created_ms=int(content["creation_timestamp"]),
         )
 
     def __str__(self) -> str:
@@ -38,38 +39,44 @@ class Found:
 
 @dataclass(kw_only=True)
 class Comparison:
-    """`around`: MLflow has it, the ledger lacks it; `gone`: the ledger has it, MLflow lacks it."""
+    """`unrecorded`: in MLflow and not in the ledger; `missing`: in the ledger and not in MLflow."""
 
-    around: dict[Found, Json]
-    gone: list[Found]
+    unrecorded: dict[RegistryObject, Json]
+    missing: list[RegistryObject]
 
 
 def compare(environment: str, registry: Registry) -> Comparison:
-    """MLflow first, the ledger second: whatever the portal makes meanwhile is in the ledger by then."""
-    known, there, unknown = alive(environment), set(), {}
+    """Read MLflow first and the ledger second: what the portal creates meanwhile is in the ledger by then."""
+    expected, existing, unknown = expected_objects(environment), set(), {}
     for listing in (registry.models(), registry.versions()):
-        for thing in listing:
-            found = Found.of(thing)
-            there.add(found)
-            if found not in known:
-                unknown[found] = thing
-    known = alive(environment)
-    unsettled = {
+        for content in listing:
+            item = RegistryObject.from_json(content)
+            existing.add(item)
+            if item not in expected:
+                unknown[item] = content
+    expected = expected_objects(environment)
+    pending_names = {
         name
         for names in Registration.objects.pending()
         .filter(environment=environment)
         .values_list("object_name", "new_name")
         for name in names
     }
-    around = {
-        found: thing for found, thing in unknown.items() if found not in known and found.name not in unsettled
+    unrecorded = {
+        item: content
+        for item, content in unknown.items()
+        if item not in expected and item.name not in pending_names
     }
-    gone = [found for found in known - there if found.name not in unsettled and is_gone(found, registry)]
-    return Comparison(around=around, gone=sorted(gone, key=lambda found: (found.name, found.created_ms)))
+    missing = [
+        item for item in expected - existing if item.name not in pending_names and is_missing(item, registry)
+    ]
+    return Comparison(
+        unrecorded=unrecorded, missing=sorted(missing, key=lambda item: (item.name, item.created_ms))
+    )
 
 
-def alive(environment: str) -> set[Found]:
-    """What there should be, by the ledger alone."""
+def expected_objects(environment: str) -> set[RegistryObject]:
+    """What MLflow should have according to the ledger."""
     models: dict[str, int | None] = {}
     versions: dict[str, dict[str, int | None]] = {}
     rows = (
@@ -96,71 +103,71 @@ def alive(environment: str) -> set[Found]:
                 versions.setdefault(name, {})[version] = created_ms
             case "model-versions.delete":
                 versions.get(name, {}).pop(version, None)
-    found = {Found(name=name, version="", created_ms=made) for name, made in models.items()}
-    return found | {
-        Found(name=name, version=version, created_ms=made)
-        for name, made_versions in versions.items()
-        for version, made in made_versions.items()
+    return {
+        RegistryObject(name=name, version="", created_ms=created_ms) for name, created_ms in models.items()
+    } | {
+        RegistryObject(name=name, version=version, created_ms=created_ms)
+        for name, of_model in versions.items()
+        for version, created_ms in of_model.items()
     }
 
 
-def is_gone(found: Found, registry: Registry) -> bool:
-    """Asked once more by name: pages shift while others write."""
-    thing = registry.version(found.name, found.version) if found.version else registry.model(found.name)
-    return thing is None or int(thing["creation_timestamp"]) != found.created_ms
+def is_missing(item: RegistryObject, registry: Registry) -> bool:
+    """Ask MLflow once more, by name: the pages of a list shift while others write."""
+    content = registry.version(item.name, item.version) if item.version else registry.model(item.name)
+    return content is None or int(content["creation_timestamp"]) != item.created_ms
 
 
-def adopt(environment: str, around: dict[Found, Json]) -> None:
-    """Write rows for what was made around the portal, or before there was one: their owner is unknown."""
-    oldest_first = sorted(around.items(), key=lambda item: item[0].created_ms or 0)
-    write([imported(environment, found, thing) for found, thing in oldest_first])
+def import_unrecorded(environment: str, unrecorded: dict[RegistryObject, Json]) -> None:
+    """Write rows for what was created by bypassing the portal, or before there was one. The owner is unknown."""
+    oldest_first = sorted(unrecorded.items(), key=lambda pair: pair[0].created_ms or 0)
+    insert_rows([make_import(environment, item, content) for item, content in oldest_first])
 
 
-def write_off(environment: str, gone: list[Found]) -> None:
-    """Write rows for what was deleted around the portal, versions before their models: by whom is unknown.
+def record_deletions(environment: str, missing: list[RegistryObject]) -> None:
+    """Write rows for what was deleted by bypassing the portal, versions before their models. The actor is unknown.
 
-    Who owned the name goes on owning it, as if MLflow's copy were to come back from a backup.
+    The owner of a name keeps it, as if MLflow's copy were to be restored from a backup.
     """
-    write([removed(environment, found) for found in sorted(gone, key=lambda found: not found.version)])
+    versions_first = sorted(missing, key=lambda item: not item.version)
+    insert_rows([make_row(environment, item, "delete") for item in versions_first])
 
 
-def write(rows: list[Registration]) -> None:
+def insert_rows(rows: list[Registration]) -> None:
     for row in rows:
         row.digest = row.computed_digest
     for start in range(0, len(rows), BATCH):
         Registration.objects.bulk_create(rows[start : start + BATCH])
 
 
-def imported(environment: str, found: Found, thing: Json) -> Registration:
-    return own_row(
+def make_import(environment: str, item: RegistryObject, content: Json) -> Registration:
+    return make_row(
         environment,
-        found,
+        item,
         "create",
-        is_prompt=tags(thing).get(writer.IS_PROMPT, "").lower() == "true",
-        run_id=shortened(thing.get("run_id") or "", writer.NAME_LENGTH),
-        source=shortened(thing.get("source") or ""),
-        tags=writer.clean(tags(thing)),
-        detail=writer.clean({"description": thing["description"]} if thing.get("description") else {}),
-        created_ms=found.created_ms,
+        is_prompt=tags(content).get(writer.IS_PROMPT, "").lower() == "true",
+        run_id=shorten(content.get("run_id") or "", writer.NAME_LENGTH),
+        source=shorten(content.get("source") or ""),
+        tags=writer.clean_json(tags(content)),
+        detail=writer.clean_json(
+            {"description": content["description"]} if content.get("description") else {}
+        ),
+        created_ms=item.created_ms,
     )
 
 
-def removed(environment: str, found: Found) -> Registration:
-    return own_row(environment, found, "delete")
-
-
-def own_row(environment: str, found: Found, change: str, **columns: Any) -> Registration:
-    """A completed row that no key asked for."""
+def make_row(environment: str, item: RegistryObject, change: str, **columns: Any) -> Registration:
+    """A completed row of this command's own, without a key."""
     now = timezone.now()
     return Registration(
-        request_id=writer.own_request_id(),
+        request_id=writer.new_request_id(),
         at=now,
         actor=ACTOR,
         environment=environment,
-        operation=f"{'model-versions' if found.version else 'registered-models'}.{change}",
-        kind="model_version" if found.version else "registered_model",
-        object_name=found.name,
-        version=found.version,
+        operation=f"{'model-versions' if item.version else 'registered-models'}.{change}",
+        kind="model_version" if item.version else "registered_model",
+        object_name=item.name,
+        version=item.version,
         outcome=Registration.Outcome.IMPORTED,
         completed_at=now,
         **columns,

@@ -1,4 +1,4 @@
-"""How the tag rules apply to each version by now, with the tags that later rows of the ledger set or deleted."""
+"""The tag rules applied to the tags that each version has by now, after the changes in later rows of the ledger."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from proxy.models.tag_rules import Finding, check_tags
 
 @dataclass
 class CurrentVersion:
-    """A version as the ledger has it by now: its model's name, its tags, and whether it still is."""
+    """A version by now: its model's name, its tags, and whether it was deleted."""
 
     name: str
     tags: dict[str, str | None]
@@ -20,7 +20,7 @@ class CurrentVersion:
         return check_tags(self.tags)
 
     def apply(self, row: Registration, version: str) -> None:
-        """Take in what a later row did, if it concerns this version."""
+        """Apply the change of a later row, if it concerns this version."""
         if self.is_deleted or row.object_name != self.name:
             return
         if row.operation == "registered-models.rename":
@@ -35,7 +35,7 @@ class CurrentVersion:
             self.tags |= row.tags
 
 
-FOLLOWED = (
+CHANGES = (
     "registered-models.rename",
     "registered-models.delete",
     "model-versions.delete",
@@ -45,33 +45,35 @@ FOLLOWED = (
 
 
 def current_versions(versions: Iterable[Registration]) -> dict[int, CurrentVersion]:
-    """How each version stands by now, by the id of the row that registered it (`Registration.versions`);
-    for a page of them at a time. One query, and one more for each step in a chain of renames."""
+    """The versions by now, by the id of the row that registered each (`Registration.versions`).
+
+    For one page of versions at a time. One query, and one more for each step in a chain of renames.
+    """
     versions = list(versions)
-    standing = {row.pk: CurrentVersion(name=row.object_name, tags=dict(row.tags)) for row in versions}
+    current = {row.pk: CurrentVersion(name=row.object_name, tags=dict(row.tags)) for row in versions}
     by_name: dict[tuple[str, str], list[Registration]] = {}
     for row in versions:
         by_name.setdefault((row.environment, row.object_name), []).append(row)
     for later in later_rows(versions):
-        concerned = by_name.get((later.environment, later.object_name), [])
-        older = [row for row in concerned if row.pk < later.pk]
+        of_that_name = by_name.get((later.environment, later.object_name), [])
+        older = [row for row in of_that_name if row.pk < later.pk]
         for row in older:
-            standing[row.pk].apply(later, row.version)
+            current[row.pk].apply(later, row.version)
         if later.operation == "registered-models.rename":
             by_name.setdefault((later.environment, later.new_name), []).extend(older)
-    return standing
+    return current
 
 
 def later_rows(versions: list[Registration]) -> list[Registration]:
-    """Every row that may concern these versions, under all names that their models had since, oldest first."""
-    found: dict[int, Registration] = {}
+    """The later changes of these versions, under every name that their models had since, oldest first."""
+    later: dict[int, Registration] = {}
     seen: set[str] = set()
     names = {row.object_name for row in versions}
     while names:
         rows = Registration.objects.effective().filter(
-            operation__in=FOLLOWED, object_name__in=names, id__gt=min(row.pk for row in versions)
+            operation__in=CHANGES, object_name__in=names, id__gt=min(row.pk for row in versions)
         )
-        found |= {row.pk: row for row in rows}
+        later |= {row.pk: row for row in rows}
         seen |= names
         names = {row.new_name for row in rows if row.new_name} - seen
-    return [found[pk] for pk in sorted(found)]
+    return [later[pk] for pk in sorted(later)]

@@ -1,4 +1,4 @@
-"""A model's history as people tell it: what happened in words, and its versions as they are by now."""
+"""A model's history for people: each row as a sentence, and its versions with their present tags and aliases."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from proxy.ledger import compliance
 from proxy.models import Registration, RegistrationQuerySet, tag_rules
 
-VERSIONS = 200  # the newest of a model's versions that its page lists
-ALIASES = 1000  # the newest changes of aliases from which it is read where they stand
+MAX_VERSIONS = 200  # a model's page lists this many, the newest
+MAX_ALIAS_CHANGES = 1000  # the newest, from which the present aliases are read
 
-# By operation; `{…}` is the row's or its detail's. What is not here is said by the operation's own name.
-WORDS = {
+# By operation; `{…}` is a value of the row or of its detail. Other operations are shown by their names.
+SENTENCES = {
     "registered-models.create": "Registered the model {name}",
     "registered-models.update": "Changed the description of {name}",
     "registered-models.rename": "Renamed {name} to {new_name}",
@@ -32,36 +32,41 @@ WORDS = {
 ENDS = ("registered-models.delete", "model-versions.delete", "logged-models.delete")
 
 
-def words(row: Registration) -> str:
-    """What was asked for: "Registered version 3 of vision"."""
+def describe(row: Registration) -> str:
+    """The requested change: "Registered version 3 of vision"."""
     tags = ", ".join(name if value is None else f"{name} = {value}" for name, value in row.tags.items())
     known = {"name": row.object_name, "version": row.version, "new_name": row.new_name, "tags": tags or "-"}
-    text = WORDS.get(row.operation)
-    if text is None:
-        thing, _, act = row.operation.replace("-", " ").partition(".")
-        return f"{thing.capitalize()}: {act}"
-    return text.format(**{"alias": "-", "stage": "-", "status": "-"} | row.detail | known)
+    sentence = SENTENCES.get(row.operation)
+    if sentence is None:
+        kind, _, action = row.operation.replace("-", " ").partition(".")
+        return f"{kind.capitalize()}: {action}"
+    return sentence.format(**{"alias": "-", "stage": "-", "status": "-"} | row.detail | known)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Happening:
-    """A point of the timeline. `tone`: success for what came to be, danger for what ended, warning for what
-    was refused."""
+class TimelineEntry:
+    """An entry of the timeline. `tone`: success for a creation, danger for a deletion, warning for a request
+    without effect."""
 
     row: Registration
-    words: str
+    sentence: str
     tone: str = ""
-    tries: bool = False  # it was only asked for
+    is_attempt: bool = False  # requested, and without effect
 
 
-def happenings(rows: Iterable[Registration]) -> list[Happening]:
+def make_timeline(rows: Iterable[Registration]) -> list[TimelineEntry]:
     return [
-        Happening(row=row, words=words(row), tone=tone(row), tries=row.outcome not in Registration.EFFECTIVE)
+        TimelineEntry(
+            row=row,
+            sentence=describe(row),
+            tone=choose_tone(row),
+            is_attempt=row.outcome not in Registration.EFFECTIVE,
+        )
         for row in rows
     ]
 
 
-def tone(row: Registration) -> str:
+def choose_tone(row: Registration) -> str:
     if row.outcome not in Registration.EFFECTIVE:
         return "warning"
     if row.operation.endswith(".create"):
@@ -71,40 +76,42 @@ def tone(row: Registration) -> str:
 
 @dataclass(kw_only=True)
 class Version:
-    """A version of the model as the ledger has it by now."""
+    """A version of the model, with its present name, tags and aliases."""
 
     row: Registration
-    now: compliance.CurrentVersion
+    current: compliance.CurrentVersion
     rules: tag_rules.Finding | None
     aliases: list[str] = field(default_factory=list)
 
 
-def versions(told: RegistrationQuerySet) -> list[Version]:
-    """The newest VERSIONS of a model's story, the newest first, with their tags and aliases as they are now."""
-    rows = told.versions().page(VERSIONS)
-    standing = compliance.current_versions(rows)
-    found = [
-        Version(row=row, now=standing[row.pk], rules=standing[row.pk].finding if row.tag_rules else None)
-        for row in rows
+def list_versions(rows: RegistrationQuerySet) -> list[Version]:
+    """The newest versions (at most MAX_VERSIONS) in a model's rows, the newest first."""
+    registered = rows.versions().page(MAX_VERSIONS)
+    current = compliance.current_versions(registered)
+    versions = [
+        Version(row=row, current=current[row.pk], rules=current[row.pk].finding if row.tag_rules else None)
+        for row in registered
     ]
-    newest = {version.row.version: version for version in reversed(found) if not version.now.is_deleted}
-    for alias, number in aliases(told).items():
+    newest = {
+        version.row.version: version for version in reversed(versions) if not version.current.is_deleted
+    }
+    for alias, number in current_aliases(rows).items():
         if number in newest:
             newest[number].aliases.append(alias)
-    return found
+    return versions
 
 
-def aliases(told: RegistrationQuerySet) -> dict[str, str]:
-    """Which version each alias points to now. Those of a model that was deleted point to none."""
-    ends = ("registered-models.set-alias", "registered-models.delete-alias", "registered-models.delete")
-    changes = told.effective().filter(operation__in=ends).page(ALIASES)
-    pointing: dict[str, str] = {}
+def current_aliases(rows: RegistrationQuerySet) -> dict[str, str]:
+    """The version that each alias points to now. Those of a deleted model point to none."""
+    operations = ("registered-models.set-alias", "registered-models.delete-alias", "registered-models.delete")
+    changes = rows.effective().filter(operation__in=operations).page(MAX_ALIAS_CHANGES)
+    aliases: dict[str, str] = {}
     for row in reversed(changes):
         alias = str(row.detail.get("alias", ""))
         if row.operation == "registered-models.delete":
-            pointing.clear()
+            aliases.clear()
         elif row.operation == "registered-models.set-alias":
-            pointing[alias] = row.version
+            aliases[alias] = row.version
         else:
-            pointing.pop(alias, None)
-    return pointing
+            aliases.pop(alias, None)
+    return aliases

@@ -1,4 +1,4 @@
-"""When a key has leaked: what it touched since, and a mark on every version that it registered."""
+"""After a key has leaked: the list of what it changed, and the quarantine of the versions that it registered."""
 
 import datetime
 from collections.abc import Callable, Iterator
@@ -22,9 +22,12 @@ SET_TAG = f"{API}/model-versions/set-tag"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Touch:
-    """Something that a key or a user created or changed. `where` we know it from: ledger, owners or calls;
-    `times`: how often, from `at` on."""
+class Change:
+    """An object that a key or a user created or changed. `where`: the source, which is ledger, owners or calls;
+    `times`: how often, from `at` on.
+
+    The fields are those of the API and of the CSV file.
+    """
 
     at: datetime.datetime
     where: str
@@ -43,19 +46,19 @@ class Touch:
 
 def blast_radius(
     *, since: datetime.datetime, key: ApiKey | None = None, user: User | None = None
-) -> list[Touch]:
-    """Everything that a key, or all of a user's, created or changed since then, oldest first."""
+) -> list[Change]:
+    """Everything that a key, or all keys of a user, created or changed since then, oldest first."""
     by = Q(key=key) if key else Q(user=user)
-    touches = [*registered(by, since), *created(by, since), *changed(by, since)]
-    return sorted(touches, key=lambda touch: touch.at)
+    changes = [*registry_changes(by, since), *created_objects(by, since), *logged_writes(by, since)]
+    return sorted(changes, key=lambda change: change.at)
 
 
-def registered(by: Q, since: datetime.datetime) -> Iterator[Touch]:
-    """The registry's part, from the ledger; what MLflow refused is not a change, what is pending may be."""
-    harmless = (Registration.Outcome.REFUSED, Registration.Outcome.NOT_DONE)
-    rows = Registration.objects.filter(by).between(since).exclude(outcome__in=harmless).with_people()
+def registry_changes(by: Q, since: datetime.datetime) -> Iterator[Change]:
+    """Changes of the registry, from the ledger, without those that MLflow refused. A pending row may be a change."""
+    without_effect = (Registration.Outcome.REFUSED, Registration.Outcome.NOT_DONE)
+    rows = Registration.objects.filter(by).between(since).exclude(outcome__in=without_effect).with_people()
     for row in rows.order_by("id").iterator():
-        yield Touch(
+        yield Change(
             at=row.at,
             where="ledger",
             operation=row.operation,
@@ -71,11 +74,11 @@ def registered(by: Q, since: datetime.datetime) -> Iterator[Touch]:
         )
 
 
-def created(by: Q, since: datetime.datetime) -> Iterator[Touch]:
-    """Runs, experiments, traces and the like, from the table of owners."""
+def created_objects(by: Q, since: datetime.datetime) -> Iterator[Change]:
+    """Created runs, experiments, traces and other objects outside the registry, from the table of owners."""
     rows = Owner.objects.filter(by, created_at__gte=since).exclude(kind__in=writer.KINDS.values())
     for owner in rows.select_related("user", "key").order_by("created_at").iterator():
-        yield Touch(
+        yield Change(
             at=owner.created_at,
             where="owners",
             operation="created",
@@ -87,8 +90,8 @@ def created(by: Q, since: datetime.datetime) -> Iterator[Touch]:
         )
 
 
-def changed(by: Q, since: datetime.datetime) -> Iterator[Touch]:
-    """What else was written to, from the usage log as far back as it goes: one for each object and operation."""
+def logged_writes(by: Q, since: datetime.datetime) -> Iterator[Change]:
+    """Other writes, one for each object and operation, from the usage log as far back as it is kept."""
     writes = [operation.name for operation in OPERATIONS if is_other_write(operation)]
     calls = (
         Call.objects.filter(by, at__gte=since, status__lt=400, operation__in=writes)
@@ -97,7 +100,7 @@ def changed(by: Q, since: datetime.datetime) -> Iterator[Touch]:
         .order_by("first")
     )
     for call in calls.iterator():
-        yield Touch(
+        yield Change(
             at=call["first"],
             where="calls",
             operation=call["operation"],
@@ -115,8 +118,8 @@ def is_other_write(operation: Operation) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A version and what became of it: marked, marked before, gone, failed; `problem` in words if it failed."""
+class QuarantineResult:
+    """A version and the result: marked, marked before, gone or failed; `problem` says why it failed."""
 
     name: str
     version: str
@@ -131,34 +134,36 @@ def quarantine(
     registry: Registry,
     reason: str = "",
     by: User | None = None,
-    tell: Callable[[Mark], None] = lambda mark: None,
-) -> list[Mark]:
-    """Tag every version that a key registered since then, and write into the ledger that this was done.
+    on_result: Callable[[QuarantineResult], None] = lambda result: None,
+) -> list[QuarantineResult]:
+    """Set the quarantine tag on every version that a key registered since then, and record this in the ledger.
 
-    What was pending is settled first, so that no version is missed. Raises RegistryError if MLflow cannot be
-    asked for that; a version that cannot be marked does not keep the others from it.
+    Pending rows of the key are reconciled first, so that no version is missed; this raises RegistryError if MLflow
+    is unreachable. If one version cannot be marked, the others still are.
     """
-    reconcile.settle(key.environment, registry, every=True, key=key)
+    reconcile.reconcile_pending(key.environment, registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
     rows = list(Registration.objects.versions().by_key(key).between(since).order_by("id"))
-    standing = compliance.current_versions(rows)
-    marks = []
+    current = compliance.current_versions(rows)
+    results = []
     for row in rows:
-        marks.append(mark(row, standing[row.pk].name, value, registry, by))
-        tell(marks[-1])
-    return marks
+        results.append(quarantine_version(row, current[row.pk].name, value, registry, by))
+        on_result(results[-1])
+    return results
 
 
-def mark(row: Registration, name: str, value: str, registry: Registry, by: User | None) -> Mark:
-    """Tag one version, which is `name`'s by now, unless it is gone or another has taken its place."""
+def quarantine_version(
+    row: Registration, name: str, value: str, registry: Registry, by: User | None
+) -> QuarantineResult:
+    """Mark one version, whose model now has this name, unless it was deleted or replaced."""
     try:
         version = registry.version(name, row.version)
         if version is None or int(version["creation_timestamp"]) != row.created_ms:
-            return Mark(name=name, version=row.version, result="gone")
+            return QuarantineResult(name=name, version=row.version, result="gone")
         if QUARANTINE_TAG in tags(version):
-            return Mark(name=name, version=row.version, result="marked before")
+            return QuarantineResult(name=name, version=row.version, result="marked before")
         content = {"name": name, "version": row.version, "key": QUARANTINE_TAG, "value": value}
-        entry = writer.begin_own(
+        entry = writer.begin_for_command(
             actor=ACTOR,
             user=by,
             environment=row.environment,
@@ -167,9 +172,11 @@ def mark(row: Registration, name: str, value: str, registry: Registry, by: User 
         )
         status, answer = registry.ask("POST", SET_TAG, body=content)
     except RegistryError as error:
-        return Mark(name=name, version=row.version, result="failed", problem=str(error))
+        return QuarantineResult(name=name, version=row.version, result="failed", problem=str(error))
     done = status == 200
     outcome = Registration.Outcome.DONE if done else Registration.Outcome.REFUSED
     problem = "" if done else str(answer.get("message") or f"status {status}")
     writer.close(entry, outcome=outcome, status=status, reason=str(answer.get("error_code", ""))[:80])
-    return Mark(name=name, version=row.version, result="marked" if done else "failed", problem=problem)
+    return QuarantineResult(
+        name=name, version=row.version, result="marked" if done else "failed", problem=problem
+    )

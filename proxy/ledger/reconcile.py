@@ -1,7 +1,7 @@
-"""What became of the ledger's rows that were never completed: MLflow is asked.
+"""Determines the outcome of the ledger's rows that were never completed, from the state of MLflow.
 
-A pending row was written before MLflow was called. Whether the call got there is seen from what MLflow has:
-a creation by its name, its maker's stamps and its time, anything else by the state that it asked for.
+A pending row was written before MLflow was called. A creation took effect if MLflow has an object with its name, its
+attribution tags and a matching time; any other change took effect if MLflow has the requested state.
 """
 
 import datetime
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from keys.credentials.caller import Caller
 from proxy.ledger import writer
-from proxy.ledger.writer import shortened
+from proxy.ledger.writer import shorten
 from proxy.models import Owner, Registration, RegistrationQuerySet
 from proxy.policy import owner_actions
 from proxy.policy.attribution import KEY_TAG, USER_TAG
@@ -23,7 +23,7 @@ from proxy.upstream.client import CONNECT_TIMEOUT, IDLE_TIMEOUT
 from proxy.upstream.registry import Registry, tags
 
 Outcome = Registration.Outcome
-IN_FLIGHT = CONNECT_TIMEOUT + IDLE_TIMEOUT + 5  # seconds for which a call may still be on its way
+IN_FLIGHT = CONNECT_TIMEOUT + IDLE_TIMEOUT + 5  # seconds that a call may take
 CLOCKS_DIFFER = 60_000  # milliseconds by which MLflow's clock may lag behind ours
 RECONCILED = "reconciled"
 # LoggedModelStatus (mlflow/protos/service.proto), which a request may also give as a number.
@@ -32,65 +32,71 @@ LIFE = ("registered-models.create", "registered-models.rename", "registered-mode
 
 
 @dataclass(kw_only=True)
-class Settled:
-    """A pending row and what came of it; `facts` are MLflow's words about what was made."""
+class Reconciled:
+    """A pending row and its outcome; `columns` are those of the object that MLflow created."""
 
     row: Registration
     outcome: str
-    facts: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
 
 
-def settle(environment: str, registry: Registry, *, every: bool = False, **where: Any) -> list[Settled]:
-    """Complete the pending rows of an environment (`where` narrows them), the young ones too if `every`.
+def reconcile_pending(
+    environment: str, registry: Registry, *, every: bool = False, **where: Any
+) -> list[Reconciled]:
+    """Complete the pending rows of an environment; `where` narrows them, `every` includes requests that may still run.
 
-    The newest first: of two equal requests the later one is the likelier maker of what came last. Raises
-    RegistryError; what was settled until then stays.
+    The newest come first: of two equal requests, the later one more likely created the newest object. Raises
+    RegistryError; rows completed until then stay completed.
     """
     rows = Registration.objects.pending().filter(environment=environment, **where).with_people()
     if not every:
         rows = rows.filter(at__lt=timezone.now() - datetime.timedelta(seconds=IN_FLIGHT))
-    settled = []
+    completed = []
     for row in rows.order_by("-id"):
-        found = judge(row, registry)
-        if writer.close(row, outcome=found.outcome, reason=RECONCILED, **found.facts):
-            settled.append(found)
-    settled.reverse()
-    for found in settled:
-        if found.outcome == Outcome.DONE:
-            restore_owner(found.row)
-    return settled
+        result = determine_outcome(row, registry)
+        if writer.close(row, outcome=result.outcome, reason=RECONCILED, **result.columns):
+            completed.append(result)
+    completed.reverse()
+    for result in completed:
+        if result.outcome == Outcome.DONE:
+            restore_owner(result.row)
+    return completed
 
 
-def judge(row: Registration, registry: Registry) -> Settled:
+def determine_outcome(row: Registration, registry: Registry) -> Reconciled:
     if row.operation.endswith(".create"):
-        made = created(row, registry)
-        if made is not None:
-            return Settled(row=row, outcome=Outcome.DONE, facts=made)
-        return Settled(row=row, outcome=Outcome.UNKNOWN if was_deleted_since(row) else Outcome.NOT_DONE)
-    holds = state_holds(row, registry)
+        columns = find_created(row, registry)
+        if columns is not None:
+            return Reconciled(row=row, outcome=Outcome.DONE, columns=columns)
+        return Reconciled(row=row, outcome=Outcome.UNKNOWN if was_deleted_since(row) else Outcome.NOT_DONE)
+    holds = is_in_effect(row, registry)
     if holds is None or (not holds and was_written_since(row)):
-        return Settled(row=row, outcome=Outcome.UNKNOWN)
-    return Settled(row=row, outcome=Outcome.DONE if holds else Outcome.NOT_DONE)
+        return Reconciled(row=row, outcome=Outcome.UNKNOWN)
+    return Reconciled(row=row, outcome=Outcome.DONE if holds else Outcome.NOT_DONE)
 
 
-def created(row: Registration, registry: Registry) -> dict[str, Any] | None:
-    """What MLflow made of a request to create, as the ledger's columns; None if nothing is there that this
-    request made and no other row claims."""
-    facts = []
-    for thing in candidates(row, registry):
-        found = writer.facts_of(row, {answer_field(row): thing})
-        if found is None or not is_made_by(row, thing, found["created_ms"]) or is_claimed(row, found):
+def find_created(row: Registration, registry: Registry) -> dict[str, Any] | None:
+    """The ledger's columns for the object that a request created; None if MLflow has none that this request
+    created and that belongs to no other row."""
+    matching = []
+    for content in list_candidates(row, registry):
+        columns = writer.read_created(row, {response_field(row): content})
+        if (
+            columns is None
+            or not is_created_by(row, content, columns["created_ms"])
+            or is_claimed(row, columns)
+        ):
             continue
-        facts.append(found)
-    return min(facts, key=lambda found: int(found["created_ms"]), default=None)
+        matching.append(columns)
+    return min(matching, key=lambda columns: int(columns["created_ms"]), default=None)
 
 
-def answer_field(row: Registration) -> str:
+def response_field(row: Registration) -> str:
     return "model" if row.kind == "logged_model" else row.kind
 
 
-def candidates(row: Registration, registry: Registry) -> Iterator[Json]:
-    name = current_name(row)
+def list_candidates(row: Registration, registry: Registry) -> Iterator[Json]:
+    name = find_current_name(row)
     if row.kind == "registered_model":
         model = registry.model(name)
         yield from [model] if model else []
@@ -100,37 +106,40 @@ def candidates(row: Registration, registry: Registry) -> Iterator[Json]:
         yield from registry.logged_models(str(row.detail.get("experiment_id", "")))
 
 
-def is_made_by(row: Registration, thing: Json, created_ms: int) -> bool:
-    """Whether the stamps are the row's user's and key's (or browser's), which nobody else can set, and the time
-    is not before it."""
-    stamps, names = tags(thing.get("info", thing)), (USER_TAG, KEY_TAG)
-    began = int(row.at.timestamp() * 1000)
-    is_stamped = all(name in row.tags and stamps.get(name) == row.tags[name] for name in names)
-    return is_stamped and created_ms >= began - CLOCKS_DIFFER
+def is_created_by(row: Registration, content: Json, created_ms: int) -> bool:
+    """Whether the attribution tags are the row's, which nobody else can set, and the time is not before it."""
+    present = tags(content.get("info", content))
+    requested_ms = int(row.at.timestamp() * 1000)
+    is_attributed = all(
+        name in row.tags and present.get(name) == row.tags[name] for name in (USER_TAG, KEY_TAG)
+    )
+    return is_attributed and created_ms >= requested_ms - CLOCKS_DIFFER
 
 
-def is_claimed(row: Registration, facts: dict[str, Any]) -> bool:
-    """Whether another row made this: the client's next attempt, say."""
+def is_claimed(row: Registration, columns: dict[str, Any]) -> bool:
+    """Whether the object belongs to another row, for example to the client's retry."""
     same = Registration.objects.effective().filter(
-        environment=row.environment, operation=row.operation, created_ms=facts["created_ms"]
+        environment=row.environment, operation=row.operation, created_ms=columns["created_ms"]
     )
     if row.kind == "logged_model":
-        return same.filter(object_name=facts["object_name"]).exists()
-    return same.filter(object_name=row.object_name, version=facts.get("version", "")).exists()
+        return same.filter(object_name=columns["object_name"]).exists()
+    return same.filter(object_name=row.object_name, version=columns.get("version", "")).exists()
 
 
-def current_name(row: Registration) -> str:
-    """The name by now of the registered model that a row names."""
+def find_current_name(row: Registration) -> str:
+    """The present name of the registered model that a row names."""
     name, since = row.object_name, row.pk
     while row.kind != "logged_model" and (
-        rename := later(row, since).filter(operation="registered-models.rename", object_name=name).first()
+        rename := later_rows(row, since)
+        .filter(operation="registered-models.rename", object_name=name)
+        .first()
     ):
         name, since = rename.new_name, rename.pk
     return name
 
 
-def later(row: Registration, since: int | None = None) -> RegistrationQuerySet:
-    """What changed the registry after a row, oldest first."""
+def later_rows(row: Registration, since: int | None = None) -> RegistrationQuerySet:
+    """Later rows that changed the registry, oldest first."""
     return (
         Registration.objects.effective()
         .filter(environment=row.environment, id__gt=row.pk if since is None else since)
@@ -139,26 +148,29 @@ def later(row: Registration, since: int | None = None) -> RegistrationQuerySet:
 
 
 def was_deleted_since(row: Registration) -> bool:
-    """Whether what a row may have made could have been deleted through the portal since."""
+    """Whether the object that a row may have created may have been deleted through the portal since."""
     if row.kind == "registered_model":
-        # Had it been made, the next of that name could not have been before it was deleted.
-        following = later(row).filter(operation__in=LIFE, object_name=row.object_name).first()
+        # If it was created, it was deleted before the next creation of that name.
+        following = later_rows(row).filter(operation__in=LIFE, object_name=row.object_name).first()
         return following is not None and not following.operation.endswith(".create")
-    names = {row.object_name, current_name(row)} - {""}
+    names = {row.object_name, find_current_name(row)} - {""}
     if row.kind == "logged_model":
         return (
-            later(row).filter(operation="logged-models.delete").exclude(object_name__in=claimed(row)).exists()
+            later_rows(row)
+            .filter(operation="logged-models.delete")
+            .exclude(object_name__in=claimed_names(row))
+            .exists()
         )
-    deletions = later(row).filter(object_name__in=names)
+    deletions = later_rows(row).filter(object_name__in=names)
     whole, single = "registered-models.delete", "model-versions.delete"
     return (
         deletions.filter(operation=whole).exists()
-        or deletions.filter(operation=single).exclude(version__in=claimed(row)).exists()
+        or deletions.filter(operation=single).exclude(version__in=claimed_names(row)).exists()
     )
 
 
-def claimed(row: Registration) -> set[str]:
-    """What other rows made by the same operation: logged models' ids, or versions of the model as it was."""
+def claimed_names(row: Registration) -> set[str]:
+    """Objects that other rows created by the same operation: ids of logged models, or versions of the same model."""
     made = Registration.objects.effective().filter(environment=row.environment)
     if row.kind == "logged_model":
         return set(made.filter(operation=row.operation, id__gt=row.pk).values_list("object_name", flat=True))
@@ -169,36 +181,36 @@ def claimed(row: Registration) -> set[str]:
 
 
 def was_written_since(row: Registration) -> bool:
-    """Whether a later write may have hidden what a row did."""
-    names = {row.object_name, current_name(row)}
-    return later(row).filter(object_name__in=names, version__in=("", row.version)).exists()
+    """Whether a later write may have replaced the state that a row requested."""
+    names = {row.object_name, find_current_name(row)}
+    return later_rows(row).filter(object_name__in=names, version__in=("", row.version)).exists()
 
 
-def state_holds(row: Registration, registry: Registry) -> bool | None:
-    """Whether MLflow has what a row asked for; None if that cannot be told."""
+def is_in_effect(row: Registration, registry: Registry) -> bool | None:
+    """Whether MLflow has the state that a row requested; None if that is unknown."""
     if row.operation == "registered-models.rename":
         return was_renamed(row, registry)
-    thing = present(row, registry)
+    content = read_object(row, registry)
     if row.operation.endswith(".delete"):
-        return True if thing is None else (None if was_made_since(row, thing) else False)
-    if thing is None or was_made_since(row, thing):
+        return True if content is None else (None if is_newer(row, content) else False)
+    if content is None or is_newer(row, content):
         return None
-    return HOLDS[row.operation.partition(".")[2]](row, thing)
+    return EFFECTS[row.operation.partition(".")[2]](row, content)
 
 
-def present(row: Registration, registry: Registry) -> Json | None:
-    """What a row acts on, as it is."""
+def read_object(row: Registration, registry: Registry) -> Json | None:
+    """MLflow's present JSON of the object that a row changes; None if there is none."""
     if row.kind == "registered_model":
-        return registry.model(current_name(row))
+        return registry.model(find_current_name(row))
     if row.kind == "model_version":
-        return registry.version(current_name(row), row.version)
+        return registry.version(find_current_name(row), row.version)
     model = registry.logged_model(row.object_name)
     return model and {**model["info"], **model.get("data", {})}
 
 
-def was_made_since(row: Registration, thing: Json) -> bool:
-    """Whether this is another thing of that name, made after the row."""
-    made = int(thing.get("creation_timestamp") or thing.get("creation_timestamp_ms") or 0)
+def is_newer(row: Registration, content: Json) -> bool:
+    """Whether this is another object of the same name, created after the row."""
+    made = int(content.get("creation_timestamp") or content.get("creation_timestamp_ms") or 0)
     return made > int(row.at.timestamp() * 1000) + CLOCKS_DIFFER
 
 
@@ -206,49 +218,49 @@ def was_renamed(row: Registration, registry: Registry) -> bool | None:
     if registry.model(row.new_name) is not None and registry.model(row.object_name) is None:
         return True
     old = registry.model(row.object_name)
-    return None if old is None or was_made_since(row, old) else False
+    return None if old is None or is_newer(row, old) else False
 
 
-def has_tags(row: Registration, thing: Json) -> bool:
-    present = tags(thing)
+def has_tags(row: Registration, content: Json) -> bool:
+    present = tags(content)
     return all(
-        name not in present if value is None else shortened(present.get(name)) == value
+        name not in present if value is None else shorten(present.get(name)) == value
         for name, value in row.tags.items()
     )
 
 
-def has_alias(row: Registration, thing: Json) -> bool:
+def has_alias(row: Registration, content: Json) -> bool:
     aliases: dict[str | None, str] = {
-        item.get("alias"): str(item.get("version")) for item in thing.get("aliases", [])
+        item.get("alias"): str(item.get("version")) for item in content.get("aliases", [])
     }
     return bool(aliases.get(row.detail.get("alias")) == row.version)
 
 
-def has_no_alias(row: Registration, thing: Json) -> bool:
-    return row.detail.get("alias") not in {item.get("alias") for item in thing.get("aliases", [])}
+def has_no_alias(row: Registration, content: Json) -> bool:
+    return row.detail.get("alias") not in {item.get("alias") for item in content.get("aliases", [])}
 
 
-def has_stage(row: Registration, thing: Json) -> bool:
-    present, asked = str(thing.get("current_stage", "")), str(row.detail.get("stage", ""))
+def has_stage(row: Registration, content: Json) -> bool:
+    present, asked = str(content.get("current_stage", "")), str(row.detail.get("stage", ""))
     return present.lower() == asked.lower()
 
 
-def has_description(row: Registration, thing: Json) -> bool:
+def has_description(row: Registration, content: Json) -> bool:
     asked = str(row.detail.get("description", ""))
-    return shortened(thing.get("description", "")) == asked
+    return shorten(content.get("description", "")) == asked
 
 
-def has_status(row: Registration, thing: Json) -> bool:
+def has_status(row: Registration, content: Json) -> bool:
     asked = str(row.detail.get("status"))
-    return str(thing.get("status")) in (asked, STATUSES.get(asked))
+    return str(content.get("status")) in (asked, STATUSES.get(asked))
 
 
-def has_params(row: Registration, thing: Json) -> bool:
-    present = {item.get("key"): shortened(item.get("value")) for item in thing.get("params", [])}
+def has_params(row: Registration, content: Json) -> bool:
+    present = {item.get("key"): shorten(item.get("value")) for item in content.get("params", [])}
     return all(present.get(name) == value for name, value in row.detail.get("params", {}).items())
 
 
-HOLDS = {
+EFFECTS = {
     "set-tag": has_tags,
     "set-tags": has_tags,
     "delete-tag": has_tags,
@@ -262,31 +274,31 @@ HOLDS = {
 
 
 def restore_owner(row: Registration) -> None:
-    """What the view would have written about owners, had it got there; not if a later row has said more."""
-    caller = caller_of(row)
+    """Record the owner as the view would have done, unless a later row changed the object's life."""
+    caller = find_caller(row)
     if caller is None or row.operation not in (*LIFE, "logged-models.create"):
         return
     names = {row.object_name, row.new_name} - {""}
-    if later(row).filter(operation__in=LIFE, object_name__in=names).exclude(reason=RECONCILED).exists():
+    if later_rows(row).filter(operation__in=LIFE, object_name__in=names).exclude(reason=RECONCILED).exists():
         return
-    thing = ObjectRef(kind=row.kind, name=row.object_name)
+    ref = ObjectRef(kind=row.kind, name=row.object_name)
     match row.operation:
         case "registered-models.rename":
             owner_actions.rename_model(caller, row.object_name, row.new_name)
         case "registered-models.delete":
-            owner_actions.delete_owner(caller, thing)
-        case _ if not made_known(row):
-            owner_actions.set_owner(caller, thing)
+            owner_actions.delete_owner(caller, ref)
+        case _ if not is_owner_recorded(row):
+            owner_actions.set_owner(caller, ref)
 
 
-def caller_of(row: Registration) -> Caller | None:
-    """Who asked for it: a key, or a browser; None for a command of the portal's own."""
+def find_caller(row: Registration) -> Caller | None:
+    """The caller: a key or a browser; None for the portal itself."""
     if row.key:
         return Caller.by_key(row.key)
     return Caller.by_session(row.user) if row.user and row.actor == Registration.BROWSER else None
 
 
-def made_known(row: Registration) -> bool:
-    """Whether the view had written the owner down, who may have handed it over since."""
+def is_owner_recorded(row: Registration) -> bool:
+    """Whether the view had recorded the owner, who may have handed the object over since."""
     owner = Owner.objects.of(row.environment, row.kind, row.object_name)
     return owner.filter(key=row.key, user__isnull=False, is_reserved=False).exists()

@@ -1,7 +1,7 @@
-"""Is the ledger as it was written? Walks the whole chain, and holds it against heads exported before.
+"""Verification of the ledger: every row against the hash chain, and the chain against heads exported before.
 
-Who has the database can change rows and hash everything anew, or cut off the chain's end. A head that was
-exported to somewhere else before is then no longer in the chain.
+A person with access to the database can change rows and compute every hash again, or delete the chain's end. The
+chain then no longer contains a head that was exported to another place before.
 """
 
 import datetime
@@ -21,7 +21,7 @@ COLUMNS = [name for name in chain.SEALED if name not in ("user", "key")] + ["seq
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """The end of the chain at some time: it stands for everything before it."""
+    """The end of the chain at some time. Its hash depends on every row before it."""
 
     sequence: int
     hash: str
@@ -43,7 +43,7 @@ class Head:
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What the walk found: how many rows are good, the end, and the first thing that is wrong ("": nothing)."""
+    """The result: the number of good rows, the chain's end, and the first problem ("": none)."""
 
     rows: int = 0
     head: Head | None = None
@@ -51,24 +51,26 @@ class Verdict:
 
 
 def verify(heads: list[Head] | None = None) -> Verdict:
-    """Walk the chain from its beginning to its end or its first break. Memory stays the same however long."""
-    verdict = Verdict(problem=triggers_problem())
+    """Check the chain from its beginning to its end or its first break, in constant memory."""
+    verdict = Verdict(problem=find_trigger_problem())
     if verdict.problem:
         return verdict
     wanted: dict[int, list[Head]] = {}
     for head in heads or []:
         wanted.setdefault(head.sequence, []).append(head)
     previous, row = chain.GENESIS, None
-    with transaction.atomic():  # outside of one, PostgreSQL would write the cursor's whole result down first
-        for row in rows():
-            verdict.problem = break_at(row, verdict.rows + 1, previous) or rewritten(
+    with (
+        transaction.atomic()
+    ):  # outside a transaction, PostgreSQL would store the cursor's whole result first
+        for row in read_rows():
+            verdict.problem = find_break(row, verdict.rows + 1, previous) or find_rewrite(
                 row, wanted.pop(row["sequence"], [])
             )
             if verdict.problem:
                 return verdict
             verdict.rows, previous = row["sequence"], row["hash"]
     if row is not None:
-        verdict.head = Head(sequence=row["sequence"], hash=previous, at=now())
+        verdict.head = Head(sequence=row["sequence"], hash=previous, at=format_now())
     if wanted:
         head = wanted[max(wanted)][0]
         verdict.problem = (
@@ -78,16 +80,16 @@ def verify(heads: list[Head] | None = None) -> Verdict:
     return verdict
 
 
-def head() -> Head | None:
-    """The chain's end as it stands, unchecked; None of an empty ledger."""
+def read_head() -> Head | None:
+    """The chain's end, unchecked; None if the ledger is empty."""
     row = Registration.objects.in_chain().last()
-    return Head(sequence=row.sequence, hash=row.hash, at=now()) if row and row.sequence else None
+    return Head(sequence=row.sequence, hash=row.hash, at=format_now()) if row and row.sequence else None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
-    """The chain's end as it is now, without walking it, how many rows are not in it yet, and what keeps
-    PostgreSQL from guarding it ("": nothing)."""
+class ChainState:
+    """The chain's end without checking the chain, the number of rows that are not in it yet, and why PostgreSQL does
+    not protect it ("": it does)."""
 
     sequence: int
     hash: str
@@ -96,43 +98,43 @@ class Standing:
     problem: str
 
 
-def standing() -> Standing:
+def read_chain_state() -> ChainState:
     last = Registration.objects.in_chain().last()
-    return Standing(
+    return ChainState(
         sequence=last.sequence or 0 if last else 0,
         hash=last.hash if last else chain.GENESIS,
         completed_at=last.completed_at if last else None,
         pending=Registration.objects.pending().count(),
-        problem=triggers_problem(),
+        problem=find_trigger_problem(),
     )
 
 
-def rows() -> Iterator[dict[str, Any]]:
-    """The completed rows in order, as plain values, by a cursor on the server."""
-    found = (
+def read_rows() -> Iterator[dict[str, Any]]:
+    """The completed rows in order, as plain values, through a server-side cursor."""
+    completed = (
         Registration.objects.in_chain()
         .annotate(user_public_id=F("user__public_id"), key_public_id=F("key__public_id"))
         .values(*COLUMNS, "user_public_id", "key_public_id")
     )
-    for row in found.iterator(chunk_size=CHUNK):
+    for row in completed.iterator(chunk_size=CHUNK):
         yield {**row, "user": row["user_public_id"], "key": row["key_public_id"]}
 
 
-def break_at(row: dict[str, Any], expected: int, previous: str) -> str:
-    """What is wrong with a row that has to be number `expected`, after one with the hash `previous`."""
+def find_break(row: dict[str, Any], expected: int, previous: str) -> str:
+    """The problem with a row that must have the number `expected` and follow the hash `previous`; "" if none."""
     name = f"row {row['sequence']} ({row['operation']} of {row['object_name']}, request {row['request_id']})"
     if row["sequence"] != expected:
         missing = f"row {expected} is" if row["sequence"] == expected + 1 else f"rows from {expected} on are"
         return f"{missing} missing: after row {expected - 1} comes {name}"
-    if row["outcome"] == Registration.Outcome.PENDING or chain.digest(row) != row["digest"]:
+    if row["outcome"] == Registration.Outcome.PENDING or chain.compute_digest(row) != row["digest"]:
         return f"{name} was changed after it was completed: its content does not match its digest"
-    if chain.link(previous, row["sequence"], row["digest"]) != row["hash"]:
+    if chain.compute_hash(previous, row["sequence"], row["digest"]) != row["hash"]:
         return f"{name} does not follow from the row before it: its hash, its digest or that row was replaced"
     return ""
 
 
-def rewritten(row: dict[str, Any], heads: list[Head]) -> str:
-    """Whether the row is not what it was when its hash was exported as the chain's head."""
+def find_rewrite(row: dict[str, Any], heads: list[Head]) -> str:
+    """The problem if the row's hash differs from the one that was exported as the chain's head; "" if there is none."""
     for head in heads:
         if head.hash != row["hash"]:
             return (
@@ -142,8 +144,8 @@ def rewritten(row: dict[str, Any], heads: list[Head]) -> str:
     return ""
 
 
-def triggers_problem() -> str:
-    """Whether PostgreSQL still keeps the ledger: its triggers are there and on."""
+def find_trigger_problem() -> str:
+    """The problem if a trigger that protects the ledger is missing or disabled; "" if there is none."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT tgname FROM pg_trigger "
@@ -152,8 +154,8 @@ def triggers_problem() -> str:
         missing = chain.TRIGGERS - {name for (name,) in cursor.fetchall()}
     if not missing:
         return ""
-    return f"PostgreSQL does not keep the ledger: {', '.join(sorted(missing))} is missing or switched off"
+    return f"PostgreSQL does not protect the ledger: {', '.join(sorted(missing))} is missing or disabled"
 
 
-def now() -> str:
+def format_now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""The ledger's writer: a row before MLflow is asked to change its registry, completed from its answer.
+"""Writes the ledger: a pending row before MLflow receives the request, completed from MLflow's response.
 
-What is between the two, PostgreSQL has committed: whatever crashes, the row stays and `proxy.ledger.reconcile`
-finds out what came of it.
+The pending row is committed before the request is sent. If anything crashes in between, the row remains, and
+`proxy.ledger.reconcile` determines the outcome.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ KINDS = {
     "model-versions": "model_version",
     "logged-models": "logged_model",
 }
-# What else a request says, as it is kept in `Registration.detail`.
+# Other fields of a request, which are stored in `Registration.detail`.
 DETAILS = (
     "alias",
     "stage",
@@ -54,9 +54,9 @@ def is_recorded(operation: Operation) -> bool:
 
 
 def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) -> Registration | None:
-    """Write down what MLflow is about to be asked; None for what is not the ledger's.
+    """Insert the pending row of a request to change the registry; None for any other request.
 
-    Raises Refusal (503) if that cannot be written: then MLflow must not be called.
+    Raises Refusal (503) if the row cannot be written: then MLflow must not be called.
     """
     if not is_recorded(decision.operation):
         return None
@@ -67,30 +67,30 @@ def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) 
         actor="" if caller.key else Registration.BROWSER,
         environment=caller.environment,
         address=address or None,
-        **asked(decision.match, decision.content),
+        **describe_request(decision.match, decision.content),
     )
-    return opened(row)
+    return insert_pending(row)
 
 
-def begin_own(
+def begin_for_command(
     *, actor: str, user: User | None, environment: str, match: Match, content: Json
 ) -> Registration:
-    """The same for what a command of the portal's own does, on behalf of `user` if that is known."""
+    """The same for a change that the portal itself makes, on behalf of `user` if there is one."""
     row = Registration(
-        request_id=own_request_id(),
+        request_id=new_request_id(),
         actor=actor,
         user=user,
         environment=environment,
-        **asked(match, content),
+        **describe_request(match, content),
     )
-    return opened(row)
+    return insert_pending(row)
 
 
-def own_request_id() -> str:
+def new_request_id() -> str:
     return f"own_{secrets.token_hex(16)}"
 
 
-def opened(row: Registration) -> Registration:
+def insert_pending(row: Registration) -> Registration:
     row.at = timezone.now()
     message = (
         f"The portal cannot write its ledger just now, and without that nothing changes in the registry: "
@@ -98,16 +98,18 @@ def opened(row: Registration) -> Registration:
     )
     with database_required(message, reason="ledger_unavailable"):
         try:
-            insert(row)
+            insert_with_retry(row)
         except DATABASE_ERRORS:
             logger.exception("ledger_unavailable", extra={"request_id": row.request_id})
             raise
     return row
 
 
-def insert(row: Registration) -> None:
-    """Once more, for PostgreSQL may have been restarted: the connections that were kept until then are dead. One
-    that lives is kept, since it may hold the call's turn."""
+def insert_with_retry(row: Registration) -> None:
+    """Insert the row; try twice, because kept connections are dead after a restart of PostgreSQL.
+
+    A usable connection is kept, since it may hold the request's locks.
+    """
     try:
         row.save(force_insert=True)
     except (OperationalError, InterfaceError):
@@ -119,13 +121,13 @@ def insert(row: Registration) -> None:
             row.save(force_insert=True)
 
 
-def asked(match: Match, content: Json) -> dict[str, Any]:
-    """What a checked (and stamped) request asks for, as the ledger's columns."""
+def describe_request(match: Match, content: Json) -> dict[str, Any]:
+    """The ledger's columns for a request that was checked and has its attribution tags."""
     group, _, action = match.operation.name.partition(".")
-    tags = tags_asked(match, content)
+    tags = read_tags(match, content)
     detail = {name: content[name] for name in DETAILS if name in content}
     if group == "logged-models":
-        # MLflow acts on the body's id where there is one (finalize), else on the path's; both were checked.
+        # MLflow uses the id in the body if there is one (finalize), else the one in the path; both were checked.
         name = content.get("model_id") or match.arguments.get("model_id", "")
         detail.pop("model_id", None)
         if "name" in content:
@@ -138,17 +140,17 @@ def asked(match: Match, content: Json) -> dict[str, Any]:
         "operation": match.operation.name,
         "kind": KINDS[group],
         "is_prompt": (tags.get(IS_PROMPT) or "").lower() == "true",
-        "object_name": shortened(name, NAME_LENGTH),
-        "new_name": shortened(content.get("new_name", ""), NAME_LENGTH),
-        "version": version_number(content.get("version", "")),
-        "run_id": shortened(content.get("run_id") or content.get("source_run_id") or "", NAME_LENGTH),
-        "source": shortened(content.get("source", "")),
-        "tags": clean(tags),
-        "detail": clean(detail),
+        "object_name": shorten(name, NAME_LENGTH),
+        "new_name": shorten(content.get("new_name", ""), NAME_LENGTH),
+        "version": normalise_version(content.get("version", "")),
+        "run_id": shorten(content.get("run_id") or content.get("source_run_id") or "", NAME_LENGTH),
+        "source": shorten(content.get("source", "")),
+        "tags": clean_json(tags),
+        "detail": clean_json(detail),
     }
 
 
-def tags_asked(match: Match, content: Json) -> dict[str, str | None]:
+def read_tags(match: Match, content: Json) -> dict[str, str | None]:
     """The tags that a request sets; one that it deletes is None."""
     if match.operation.name.endswith("delete-tag"):
         return {content.get("key") or match.arguments.get("tag_key", ""): None}
@@ -157,17 +159,17 @@ def tags_asked(match: Match, content: Json) -> dict[str, str | None]:
     return {tag.get("key", ""): tag.get("value", "") for tag in content.get("tags", [])}
 
 
-def version_number(version: Any) -> str:
-    """A version as MLflow counts it: it reads " 1" and "01" as 1."""
+def normalise_version(version: Any) -> str:
+    """The version number as MLflow reads it: " 1" and "01" are 1."""
     try:
         return str(int(str(version)))[:20] if version != "" else ""
     except ValueError:
-        return shortened(version, 20)
+        return shorten(version, 20)
 
 
-def shortened(value: Any, limit: int = TEXT_LENGTH) -> str:
-    """Text as PostgreSQL can hold it: no NUL, no half of a surrogate pair; the end of a long one hashed. An
-    API key that somebody put there does not stay for ever."""
+def shorten(value: Any, limit: int = TEXT_LENGTH) -> str:
+    """Text without what PostgreSQL cannot store (NUL, lone surrogates) and without API keys, which would stay in the
+    ledger for ever. The end of a long text is replaced by a hash."""
     text = tokens.hide(str(value).replace("\0", "\ufffd").encode(errors="replace").decode())
     if len(text) <= limit:
         return text
@@ -175,102 +177,110 @@ def shortened(value: Any, limit: int = TEXT_LENGTH) -> str:
     return text[: max(limit - len(mark), 0)] + mark if len(mark) < limit else text[:limit]
 
 
-def clean(value: Any) -> Any:
-    """JSON whose texts PostgreSQL can hold."""
+def clean_json(value: Any) -> Any:
+    """JSON with every text shortened and cleaned."""
     if isinstance(value, str):
-        return shortened(value)
+        return shorten(value)
     if isinstance(value, dict):
-        return {shortened(name, NAME_LENGTH): clean(item) for name, item in value.items()}
+        return {shorten(name, NAME_LENGTH): clean_json(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [clean(item) for item in value]
-    return value if value is None or isinstance(value, bool | int) else shortened(value)
+        return [clean_json(item) for item in value]
+    return value if value is None or isinstance(value, bool | int) else shorten(value)
 
 
-def complete(row: Registration | None, answer: UpstreamResponse) -> None:
-    """Write down MLflow's answer. What it leaves open (5xx, or a creation that does not say what it made)
-    stays pending, and so does a row that PostgreSQL does not take just now: reconcile settles them."""
-    if row is None or answer.status == 408 or not (200 <= answer.status < 300 or 400 <= answer.status < 500):
+def complete(row: Registration | None, response: UpstreamResponse) -> None:
+    """Complete the row from MLflow's response.
+
+    It stays pending for reconcile if the outcome is unknown (5xx, or a creation whose response does not name the
+    object) or if PostgreSQL is unavailable.
+    """
+    if (
+        row is None
+        or response.status == 408
+        or not (200 <= response.status < 300 or 400 <= response.status < 500)
+    ):
         return
-    done = answer.status < 300
-    content = body_of(answer) if not done or row.operation.endswith(".create") else {}
-    facts = facts_of(row, content) if done else {"reason": shortened(content.get("error_code", ""), 80)}
+    done = response.status < 300
+    content = read_body(response) if not done or row.operation.endswith(".create") else {}
+    facts = read_created(row, content) if done else {"reason": shorten(content.get("error_code", ""), 80)}
     if facts is None:
-        logger.error("ledger_answer_unreadable", extra=about(row))
+        logger.error("ledger_answer_unreadable", extra=log_fields(row))
         return
     outcome = Outcome.DONE if done else Outcome.REFUSED
     try:
-        close(row, outcome=outcome, status=answer.status, **facts)
+        close(row, outcome=outcome, status=response.status, **facts)
     except DATABASE_ERRORS:
-        logger.exception("ledger_not_completed", extra=about(row))
+        logger.exception("ledger_not_completed", extra=log_fields(row))
 
 
 def not_sent(row: Registration | None, refusal: Refusal) -> None:
-    """Write down that the portal itself gave up (503) before anything went to MLflow."""
+    """Complete the row of a request that the portal did not send to MLflow (503)."""
     if row is None or refusal.status != 503:
         return
     try:
         close(row, outcome=Outcome.NOT_DONE, reason=refusal.reason)
     except DATABASE_ERRORS:
-        logger.exception("ledger_not_completed", extra=about(row))
+        logger.exception("ledger_not_completed", extra=log_fields(row))
 
 
-def body_of(answer: UpstreamResponse) -> Json:
+def read_body(response: UpstreamResponse) -> Json:
     try:
-        return messages.decode(answer.peek())
+        return messages.decode(response.peek())
     except Refusal:
         return {}
 
 
-def facts_of(row: Registration, content: Json) -> dict[str, Any] | None:
-    """What MLflow says it made, as the ledger's columns; {} for what makes nothing, None if it cannot be
-    told. `content`: its answer to a creation."""
+def read_created(row: Registration, content: Json) -> dict[str, Any] | None:
+    """The ledger's columns for the object in MLflow's response to a creation (`content`).
+
+    {} for an operation that creates nothing; None if the response does not name the object.
+    """
     if not row.operation.endswith(".create"):
         return {}
     try:
         if row.kind == "registered_model":
             return {"created_ms": int(content["registered_model"]["creation_timestamp"])}
         if row.kind == "model_version":
-            return version_facts(content["model_version"])
-        return logged_model_facts(content["model"])
+            return read_version(content["model_version"])
+        return read_logged_model(content["model"])
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def version_facts(version: Json) -> dict[str, Any]:
+def read_version(version: Json) -> dict[str, Any]:
     return {
-        "version": version_number(version["version"]),
-        "run_id": shortened(version.get("run_id") or "", NAME_LENGTH),
+        "version": normalise_version(version["version"]),
+        "run_id": shorten(version.get("run_id") or "", NAME_LENGTH),
         "created_ms": int(version["creation_timestamp"]),
     }
 
 
-def logged_model_facts(model: Json) -> dict[str, Any]:
+def read_logged_model(model: Json) -> dict[str, Any]:
     info = model["info"]
     return {
-        "object_name": shortened(info["model_id"], NAME_LENGTH),
-        "run_id": shortened(info.get("source_run_id") or "", NAME_LENGTH),
+        "object_name": shorten(info["model_id"], NAME_LENGTH),
+        "run_id": shorten(info.get("source_run_id") or "", NAME_LENGTH),
         "created_ms": int(info.get("creation_timestamp_ms") or info["creation_timestamp"]),
     }
 
 
 def close(row: Registration, *, outcome: str, **facts: Any) -> bool:
-    """Complete a pending row, and with it its place in the chain; False if somebody else had done so.
+    """Complete a pending row and append it to the chain; False if it was completed before.
 
-    One statement: the chain's lock is held from its trigger to its commit.
+    One statement, because the chain's lock is held from the trigger to the commit.
     """
     for name, value in facts.items():
         if name not in chain.FILLED_IN or not getattr(row, name):
             setattr(row, name, value)
     row.outcome, row.completed_at = outcome, timezone.now()
     row.digest = row.computed_digest
-    given = {name: getattr(row, name) for name in chain.COMPLETION + chain.FILLED_IN}
-    del given["sequence"], given["hash"]  # PostgreSQL's to give
-    closed = Registration.objects.pending().filter(pk=row.pk).update(**given)
+    columns = {name: getattr(row, name) for name in chain.COMPLETION + chain.FILLED_IN}
+    del columns["sequence"], columns["hash"]  # set by PostgreSQL's trigger
+    closed = Registration.objects.pending().filter(pk=row.pk).update(**columns)
     if not closed:
-        logger.warning("ledger_completed_already", extra=about(row))
+        logger.warning("ledger_completed_already", extra=log_fields(row))
     return bool(closed)
 
 
-def about(row: Registration) -> dict[str, str]:
-    """For the log."""
+def log_fields(row: Registration) -> dict[str, str]:
     return {"request_id": row.request_id, "operation": row.operation}

@@ -114,7 +114,7 @@ def kept(
 def rules(page: Iterable[Registration]) -> dict[int, tag_rules.Finding]:
     """How the tags stand by now of the versions that these rows made, by the row's id."""
     made = [row for row in page if row.tag_rules is not None and row.outcome in Registration.EFFECTIVE]
-    return {pk: now.finding for pk, now in compliance.current_versions(made).items()}
+    return {pk: version.finding for pk, version in compliance.current_versions(made).items()}
 
 
 def people(user: User | None, key: ApiKey | None) -> Row:

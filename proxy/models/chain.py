@@ -1,8 +1,8 @@
-"""The ledger's hash chain: what of a row is sealed, and how rows are linked. Pure.
+"""The ledger's hash chain: which columns of a row are sealed, and how rows are linked. Pure.
 
-A completed row has a digest, SHA-256 over its content, and a hash, SHA-256 over the hash before it, its place
-in the chain and its digest. The digest is made here; its place and its hash PostgreSQL gives a row itself, in
-a trigger and under one lock, so that the chain has no forks however many processes write at once
+A completed row has a digest, which is SHA-256 over its content, and a hash, which is SHA-256 over the previous row's
+hash, the row's number in the chain and its digest. The portal computes the digest. A trigger of PostgreSQL sets the
+number and the hash under one lock, so that the chain has no forks however many processes write at once
 (proxy/migrations/0003_ledger.py).
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 GENESIS = "0" * 64
 TRIGGERS = frozenset({"registration_seal", "registration_keep", "registration_keep_all"})
 
-# What is sealed. Users and keys by their public ids, which MLflow's tags carry too.
+# The sealed columns. Users and keys are sealed as public ids, which are in MLflow's tags too.
 SEALED = (
     "request_id",
     "at",
@@ -41,20 +41,20 @@ SEALED = (
     "completed_at",
     "created_ms",
 )
-# The columns that a pending row's completion may change; the last three only from empty to something.
+# The columns that the completion of a pending row sets; those of FILLED_IN only if they are empty.
 COMPLETION = ("outcome", "status", "reason", "completed_at", "created_ms", "digest", "sequence", "hash")
 FILLED_IN = ("object_name", "version", "run_id")
 
 
-def digest(row: Mapping[str, Any]) -> str:
+def compute_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over the sealed content of a row: JSON with sorted keys, ASCII, no blanks."""
-    content = {name: canonical(name, row[name]) for name in SEALED}
+    content = {name: canonicalise(name, row[name]) for name in SEALED}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def canonical(name: str, value: Any) -> Any:
-    """A value in a form that neither PostgreSQL nor a version of Python writes in two ways."""
+def canonicalise(name: str, value: Any) -> Any:
+    """A value in a form that does not depend on the version of PostgreSQL or Python."""
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.UTC).isoformat(timespec="microseconds")
     if name == "address" and value:
@@ -62,6 +62,6 @@ def canonical(name: str, value: Any) -> Any:
     return value or "" if name in ("user", "key", "address") else value
 
 
-def link(previous: str, sequence: int, digest: str) -> str:
-    """A row's hash, as the trigger makes it."""
+def compute_hash(previous: str, sequence: int, digest: str) -> str:
+    """A row's hash, as the trigger computes it."""
     return hashlib.sha256(f"{previous} {sequence} {digest}".encode()).hexdigest()

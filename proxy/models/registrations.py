@@ -180,7 +180,7 @@ class Registration(models.Model):
         user, key = self.user, self.key
         people = {"user": user and user.public_id, "key": key and key.public_id}
         values = {name: getattr(self, name) for name in chain.SEALED if name not in people}
-        return chain.digest({**values, **people})
+        return chain.compute_digest({**values, **people})
 
     @property
     def tag_rules(self) -> Finding | None:

@@ -50,7 +50,7 @@ def operation_words(operation: str) -> str:
 
 @register.filter
 def story_words(row: Registration) -> str:
-    return history.words(row)
+    return history.describe(row)
 
 
 @register.filter

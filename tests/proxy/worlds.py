@@ -45,7 +45,10 @@ class World:
     ) -> Registration:
         """The row that the portal writes before it makes the call; `columns` in place of its own."""
         method, _, path = call.partition(" ")
-        columns = writer.asked(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), body) | columns
+        columns = (
+            writer.describe_request(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), body)
+            | columns
+        )
         caller = None if "actor" in columns else key or self.key
         return pending(caller, columns.pop("operation"), columns.pop("object_name"), **columns)
 
@@ -56,7 +59,7 @@ class World:
         return {"name": name or self.name, "source": "models:/base/1", "tags": self.stamps()}
 
     def settle(self) -> None:
-        reconcile.settle("live", self.registry, every=True)
+        reconcile.reconcile_pending("live", self.registry, every=True)
 
     def model(self) -> None:
         self.call("POST registered-models/create", self.create())

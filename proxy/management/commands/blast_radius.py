@@ -13,10 +13,10 @@ from keys.formatting import durations
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from proxy.ledger import incident
-from proxy.ledger.incident import Touch
+from proxy.ledger.incident import Change
 from proxy.lists.exports import cell
 
-FIELDS = [field.name for field in dataclasses.fields(Touch)]
+FIELDS = [field.name for field in dataclasses.fields(Change)]
 COLUMNS = ["at", "operation", "kind", "name", "version", "new_name", "outcome", "times", "key", "address"]
 
 
@@ -73,5 +73,5 @@ def moment(text: str) -> datetime.datetime:
         raise CommandError(f"--since: {error}") from None
 
 
-def described(touch: Touch) -> dict[str, Any]:
+def described(touch: Change) -> dict[str, Any]:
     return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds")}

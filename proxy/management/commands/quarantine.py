@@ -12,7 +12,7 @@ from keys.management.one_user import user_of
 from keys.models import ApiKey
 from keys.refusals import Refusal
 from proxy.ledger import incident
-from proxy.ledger.incident import Mark
+from proxy.ledger.incident import QuarantineResult
 from proxy.management.commands.blast_radius import add_since, moment
 from proxy.policy.attribution import QUARANTINE_TAG
 from proxy.upstream import registry
@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 registry=upstream,
                 reason=options["reason"],
                 by=user_of(options["by"]) if options["by"] else None,
-                tell=(lambda mark: None) if options["json"] else self.tell,
+                on_result=(lambda result: None) if options["json"] else self.print_result,
             )
         except (registry.RegistryError, Refusal) as error:
             raise CommandError(f"{error} Run this again later; what is marked stays marked.") from None
@@ -65,6 +65,6 @@ class Command(BaseCommand):
         if any(mark.result == "failed" for mark in marks):
             sys.exit(1)
 
-    def tell(self, mark: Mark) -> None:
+    def print_result(self, mark: QuarantineResult) -> None:
         problem = f": {mark.problem}" if mark.problem else ""
         self.stdout.write(f"{mark.name} version {mark.version}: {mark.result}{problem}")

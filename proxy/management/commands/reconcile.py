@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from proxy.ledger import comparison, reconcile
-from proxy.ledger.comparison import Found
-from proxy.ledger.reconcile import Settled
+from proxy.ledger.comparison import RegistryObject
+from proxy.ledger.reconcile import Reconciled
 from proxy.upstream import registry
 
 
@@ -43,16 +43,16 @@ class Command(BaseCommand):
         }
         try:
             for environment, upstream in registry.registries().items():
-                settled = reconcile.settle(environment, upstream, every=options["all"])
+                settled = reconcile.reconcile_pending(environment, upstream, every=options["all"])
                 report["settled"] += [shown(found) for found in settled]
                 compared = comparison.compare(environment, upstream)
-                gone = [named(found, environment) for found in compared.gone]
+                gone = [named(found, environment) for found in compared.missing]
                 if options["write_off"]:
-                    comparison.write_off(environment, compared.gone)
+                    comparison.record_deletions(environment, compared.missing)
                 report["written_off" if options["write_off"] else "gone"] += gone
-                around = [named(found, environment) for found in compared.around]
+                around = [named(found, environment) for found in compared.unrecorded]
                 if options["imports"]:
-                    comparison.adopt(environment, compared.around)
+                    comparison.import_unrecorded(environment, compared.unrecorded)
                 report["imported" if options["imports"] else "around"] += around
         except registry.RegistryError as error:
             raise CommandError(f"{error} Nothing is lost; run this again later.") from None
@@ -84,7 +84,7 @@ class Command(BaseCommand):
                 )
 
 
-def shown(found: Settled) -> dict[str, Any]:
+def shown(found: Reconciled) -> dict[str, Any]:
     row = found.row
     return {
         "request_id": row.request_id,
@@ -100,7 +100,7 @@ def shown(found: Settled) -> dict[str, Any]:
     }
 
 
-def named(found: Found, environment: str) -> dict[str, Any]:
+def named(found: RegistryObject, environment: str) -> dict[str, Any]:
     return {
         "environment": environment,
         "name": found.name,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from keys.models import User
 from keys.rights.groups import AUDITORS
 from proxy.ledger import incident
-from proxy.ledger.incident import Mark
+from proxy.ledger.incident import QuarantineResult
 from proxy.upstream import registry
 from tests.keys.people import call, key_of, make_cast, queries, signed_in
 from tests.proxy.ledger_rows import row
@@ -99,7 +99,7 @@ def test_quarantine_marks_and_says_what_became_of_each(cast, alice, key, monkeyp
 
     def quarantine(**options):
         seen.update(options)
-        return [Mark(name="fraud", version="3", result="marked")]
+        return [QuarantineResult(name="fraud", version="3", result="marked")]
 
     monkeypatch.setattr(incident, "quarantine", quarantine)  # itself tested against MLflow
 

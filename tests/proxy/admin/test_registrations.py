@@ -197,7 +197,7 @@ def test_a_model_is_told_through_its_names_and_lives(key, other, auditor):
 
     answer = auditor.get(f"{LEDGER}model/", {"name": "vision"})
 
-    words = [happening.words for happening in answer.context["happenings"]]
+    words = [entry.sentence for entry in answer.context["timeline"]]
     assert words[-3:] == [
         "Renamed sight to vision",
         "Registered version 1 of sight",
@@ -205,7 +205,7 @@ def test_a_model_is_told_through_its_names_and_lives(key, other, auditor):
     ]
     assert "Deleted the model vision with all its versions" in words
     versions = answer.context["versions"]
-    assert [(version.row.version, version.now.is_deleted) for version in versions] == [
+    assert [(version.row.version, version.current.is_deleted) for version in versions] == [
         ("1", False),
         ("2", True),
         ("1", True),
@@ -222,7 +222,7 @@ def test_a_ledger_that_postgresql_does_not_guard_says_so(auditor):
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE proxy_registration DISABLE TRIGGER registration_keep")
 
-    assert "PostgreSQL does not keep the ledger: registration_keep" in auditor.get(LEDGER).content.decode()
+    assert "PostgreSQL does not protect the ledger: registration_keep" in auditor.get(LEDGER).content.decode()
 
 
 @pytest.mark.parametrize("who", ["auditor", "superuser"])

@@ -4,7 +4,7 @@ import pytest
 from django.core.management import call_command
 
 from proxy.ledger import comparison
-from proxy.ledger.comparison import Found
+from proxy.ledger.comparison import RegistryObject
 from proxy.models import Registration
 from proxy.upstream import registry
 from tests.proxy.ledger_rows import row
@@ -18,8 +18,8 @@ def compared(world: World, name: str | None = None) -> tuple[list[str], list[str
     found = comparison.compare("live", world.registry)
     name = name or world.name
     return (
-        sorted(str(thing) for thing in found.around if thing.name.startswith(name)),
-        [str(thing) for thing in found.gone if thing.name.startswith(name)],
+        sorted(str(thing) for thing in found.unrecorded if thing.name.startswith(name)),
+        [str(thing) for thing in found.missing if thing.name.startswith(name)],
     )
 
 
@@ -74,7 +74,7 @@ def test_what_was_deleted_around_the_portal_is_gone(world):
     world.model()
     world.add_version()
     world.add_version()
-    comparison.adopt("live", comparison.compare("live", world.registry).around)
+    comparison.import_unrecorded("live", comparison.compare("live", world.registry).unrecorded)
     assert compared(world) == ([], [])
 
     world.call("DELETE model-versions/delete", {"name": world.name, "version": "1"})
@@ -128,6 +128,6 @@ def test_the_ledger_knows_what_there_should_be(world):
     row(key, "registered-models.delete", "c")
     row(key, "registered-models.create", "d", "refused_by_mlflow")
 
-    assert {str(found) for found in comparison.alive("live")} == {"b", "b version 2"}
-    assert comparison.alive("test") == set()
-    assert all(isinstance(found, Found) for found in comparison.alive("live"))
+    assert {str(found) for found in comparison.expected_objects("live")} == {"b", "b version 2"}
+    assert comparison.expected_objects("test") == set()
+    assert all(isinstance(found, RegistryObject) for found in comparison.expected_objects("live"))

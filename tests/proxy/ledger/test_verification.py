@@ -32,7 +32,7 @@ def test_the_chain_is_as_python_computes_it(three):
     previous = chain.GENESIS
     for number, found in enumerate(three, start=1):
         assert found.digest == found.computed_digest
-        assert (found.sequence, found.hash) == (number, chain.link(previous, number, found.digest))
+        assert (found.sequence, found.hash) == (number, chain.compute_hash(previous, number, found.digest))
         previous = found.hash
 
 

@@ -196,7 +196,7 @@ def test_what_the_portal_refuses_and_what_only_reads_is_not_in_the_ledger(echo, 
 )
 def test_a_request_is_read_into_columns(operation, content, columns):
     method, _, path = operation.partition(" ")
-    asked = writer.asked(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), content)
+    asked = writer.describe_request(matching.match_operation(method, f"/api/2.0/mlflow/{path}"), content)
 
     assert {name: asked[name] for name in columns} == columns
 
@@ -205,7 +205,7 @@ def test_what_is_too_long_is_cut_and_its_hash_kept():
     match = matching.match_operation("POST", "/api/2.0/mlflow/registered-models/create")
     tags = [{"key": "text", "value": "x" * 100_000}]
 
-    asked = writer.asked(match, {"name": "n" * 100_000, "tags": tags})
+    asked = writer.describe_request(match, {"name": "n" * 100_000, "tags": tags})
 
     assert len(asked["object_name"]) == 500
     assert len(asked["tags"]["text"]) == 8000
@@ -216,7 +216,9 @@ def test_an_api_key_in_a_tag_is_not_kept():
     secret = tokens.generate().secret
     match = matching.match_operation("POST", "/api/2.0/mlflow/model-versions/set-tag")
 
-    asked = writer.asked(match, {"name": "m", "version": "1", "key": "note", "value": f"my key is {secret}"})
+    asked = writer.describe_request(
+        match, {"name": "m", "version": "1", "key": "note", "value": f"my key is {secret}"}
+    )
 
     assert secret not in json.dumps(asked)
     assert asked["tags"]["note"] == "my key is hk_(hidden)"

@@ -54,7 +54,7 @@ def test_a_row_that_cannot_be_written_over_a_connection_that_lives_leaves_the_tu
         other.execute("lock table proxy_registration")
         cursor.execute("set lock_timeout = '50ms'")
         with pytest.raises(OperationalError):
-            writer.insert(row)
+            writer.insert_with_retry(row)
 
     assert held() == 1
     with connection.cursor() as cursor:
