@@ -46,7 +46,7 @@ def measure() -> None:
     from keys.credentials.lookup import LOOKUPS
     from keys.models import ApiKey, User
     from portal.http import access_log
-    from portal.http.middleware import PASSAGE, REQUEST_ID, STARTED
+    from portal.http.middleware import CALL_RECORD, REQUEST_ID, STARTED
     from proxy.usage.recording import CallInProgress
 
     handler = logging.getLogger().handlers[0]
@@ -66,7 +66,7 @@ def measure() -> None:
         upstream_ms=12.0,
     )
     environ = {
-        PASSAGE: call,
+        CALL_RECORD: call,
         REQUEST_ID: call.request_id,
         STARTED: time.perf_counter(),
         "REQUEST_METHOD": "GET",
@@ -74,9 +74,9 @@ def measure() -> None:
     }
 
     def one() -> None:
-        access_log.began()
+        access_log.request_started()
         LOOKUPS.labels("hit").inc()
-        access_log.ended(environ, status=200, sent=2000, trusted_proxies=0)
+        access_log.request_ended(environ, status=200, sent=2000, trusted_proxies=0)
 
     whole = microseconds(one)
     access_log.logger.disabled = True

@@ -18,7 +18,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS)
 
 from portal.http import metric_files  # noqa: E402
 
-metric_files.keep_room()
+metric_files.use_allocated_files()
 
 from portal import checks  # noqa: E402
 from portal.http.event_loop import KEEPALIVE_SECONDS  # noqa: E402
@@ -47,20 +47,20 @@ def when_ready(arbiter: Any) -> None:
 
 
 def child_exit(arbiter: Any, worker: Any) -> None:
-    metric_files.bury(METRICS, worker.pid)
+    metric_files.collect(METRICS, worker.pid)
 
 
 def pre_request(worker: Worker, request: Any) -> None:
     from portal.http import access_log
 
-    access_log.began()
+    access_log.request_started()
 
 
 def post_request(worker: Worker, request: Any, environ: dict[str, Any], response: Any) -> None:
     from portal.http import access_log
 
     status = response.status_code if response and response.status else 500
-    access_log.ended(
+    access_log.request_ended(
         environ,
         status=status,
         sent=response.sent if response else 0,

@@ -33,7 +33,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     def dispatch(self, request: HttpRequest, mount: str) -> HttpResponseBase:
         call = forwarding.begin_record(request)
-        request.META["portal.passage"] = call  # for the access log and the metrics
+        request.META["portal.call_record"] = call  # for the access log and the metrics
         status = 0
         try:
             response = self.respond(request, mount, call)

@@ -1,4 +1,4 @@
-"""What is said of every call at its end: one line in the log, the numbers of /metrics, and a span."""
+"""At the end of every request: one line in the log, the numbers of /metrics, and a span."""
 
 import logging
 import time
@@ -7,43 +7,43 @@ from typing import Any
 
 from keys.credentials.addresses import client_address
 from portal.http import logs
-from portal.http.middleware import PAGE, PASSAGE, REQUEST_ID, STARTED, USER_ID
+from portal.http.middleware import CALL_RECORD, PAGE, REQUEST_ID, STARTED, USER_ID
 from proxy.usage import metrics, tracing
 
 logger = logging.getLogger("portal.access")
 
-QUIET = ("/health", "/metrics", "/static/")  # asked so often that a line each, if all is well, tells nothing
+QUIET = ("/health", "/metrics", "/static/")  # too frequent for a line each; logged at DEBUG unless they fail
 
 
-def began() -> None:
+def request_started() -> None:
     metrics.IN_FLIGHT.inc()
 
 
-def ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted_proxies: int) -> None:
-    """The server has done with the request of this WSGI environment; `sent` bytes of body went out."""
+def request_ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted_proxies: int) -> None:
+    """Log and count the request of this WSGI environment, of whose response `sent` bytes of body were sent."""
     metrics.IN_FLIGHT.dec()
     logs.request_id.set("")
-    if STARTED not in environ:  # it was not HTTP, and the server itself answered
+    if STARTED not in environ:  # invalid HTTP, which the server itself answered
         return
     seconds = time.perf_counter() - environ[STARTED]
-    if passage := environ.get(PASSAGE):
-        metrics.count(passage.final_record, seconds=seconds)
-        tracing.end(passage)
-        caller = passage.caller
-        about = {
-            "operation": passage.operation,
-            "status": passage.status,
-            "reason": passage.reason,
+    if call := environ.get(CALL_RECORD):
+        metrics.count(call.final_record, seconds=seconds)
+        tracing.end(call)
+        caller = call.caller
+        fields = {
+            "operation": call.operation,
+            "status": call.status,
+            "reason": call.reason,
             "key_id": caller.key_id if caller else "",
             "user_id": caller.user.public_id if caller else "",
-            "address": passage.address,
-            "upstream_ms": round(passage.upstream_ms, 1),
-            "bytes_in": passage.bytes_in,
-            "bytes_out": passage.bytes_out,
+            "address": call.address,
+            "upstream_ms": round(call.upstream_ms, 1),
+            "bytes_in": call.bytes_in,
+            "bytes_out": call.bytes_out,
         }
     else:
         metrics.count_page(status=status, seconds=seconds, sent=sent)
-        about = {
+        fields = {
             "page": environ.get(PAGE, ""),
             "status": status,
             "user_id": environ.get(USER_ID, ""),
@@ -57,7 +57,7 @@ def ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted_proxies
         extra={
             "request_id": environ.get(REQUEST_ID, ""),
             "method": environ["REQUEST_METHOD"][:16],
-            **about,
+            **fields,
             "ms": round(seconds * 1000, 1),
         },
     )

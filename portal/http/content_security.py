@@ -1,8 +1,8 @@
-"""What a page of ours may load and do in a browser: the Content-Security-Policy, by address.
+"""The Content-Security-Policy of the portal's pages, by path.
 
-Strict everywhere. The admin's pages evaluate expressions in their markup (Alpine) and set styles (charts); they are
-relaxed by just so much. A view that needs something else uses django-csp's decorators, or sets the header itself,
-as `proxy.policy.browser` does for MLflow's own pages.
+It is strict everywhere. Admin pages evaluate expressions in their markup (Alpine) and set styles (charts), so their
+policy allows these two. A view that needs more uses django-csp's decorators or sets the header itself, as
+`proxy.policy.browser` does for MLflow's own pages.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ PERMISSIONS_POLICY = (
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """Puts the policies on pages. An answer to a program is left as MLflow gave it."""
+    """Adds the policy to pages. Responses to programs stay as MLflow sent them."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         if not is_page(request, response):
@@ -56,7 +56,7 @@ def policy(path: str) -> dict[str, Any]:
 
 
 def is_page(request: HttpRequest, response: HttpResponseBase) -> bool:
-    """Whether a browser will show this as a page of this host."""
+    """Whether a browser would render this response as a page of this host."""
     return response.get("Content-Type", "").startswith(("text/html", "image/svg")) and not any(
         request.META.get(name) for name in CREDENTIAL_HEADERS
     )

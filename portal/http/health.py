@@ -1,4 +1,4 @@
-"""Is the portal well? Exact 200 or 503, JSON, no redirect, no key."""
+"""Health checks: exactly 200 or 503, JSON, no redirect, no key."""
 
 import time
 from typing import Any
@@ -27,7 +27,7 @@ _complete: tuple[Any, ...] | None = None  # `applied_migrations` when none was p
 
 
 def postgresql() -> Check:
-    """Can PostgreSQL be asked, and is it as the code expects it?"""
+    """Whether PostgreSQL responds and has all migrations."""
     started = time.perf_counter()
     try:
         pending = pending_migrations()
@@ -42,7 +42,7 @@ def postgresql() -> Check:
 
 
 def pending_migrations() -> int:
-    """How many. Once there is none, that is looked into again only if PostgreSQL's list of them has changed."""
+    """The number of pending migrations. Once it is 0, it is counted again only if the applied ones changed."""
     global _complete
     if _complete is not None and applied_migrations() == _complete:
         return 0
@@ -53,7 +53,7 @@ def pending_migrations() -> int:
 
 
 def applied_migrations() -> tuple[Any, ...] | None:
-    """How many there are, and the last one's number, which is never given again."""
+    """The number of applied migrations and the last one's id, which is never reused."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), max(id) FROM django_migrations")
         applied: tuple[Any, ...] | None = cursor.fetchone()
@@ -61,20 +61,20 @@ def applied_migrations() -> tuple[Any, ...] | None:
 
 
 def mlflow() -> Check:
-    """Does MLflow answer through the pool that the traffic uses?"""
+    """Whether MLflow responds through the connection pool that forwarded calls use."""
     started = time.perf_counter()
     try:
-        answer = client.send(
+        response = client.send(
             settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT, is_probe=True
         )
-        answer.data  # noqa: B018  reads to the end, so that the connection goes back
+        response.data  # noqa: B018  reads it completely, so that the connection returns to the pool
     except Refusal as refusal:
         return check(started, problem=refusal.message)
-    return check(started, problem="" if answer.status == 200 else f"MLflow answered {answer.status}")
+    return check(started, problem="" if response.status == 200 else f"MLflow answered {response.status}")
 
 
 def spool() -> Check:
-    """Are the calls written down in time?"""
+    """Whether the usage log is written in time."""
     started = time.perf_counter()
     state = recording.spool_state()
     result = check(started, problem=state.problem)
@@ -84,7 +84,7 @@ def spool() -> Check:
 
 
 def limiter() -> dict[str, Check]:
-    """Do all processes count each key's calls together? Nothing to say where there is no Redis."""
+    """Whether all processes count calls together; {} without Redis."""
     started = time.perf_counter()
     is_shared = limits.is_shared()
     if is_shared is None:
@@ -111,8 +111,8 @@ def verdict(checks: dict[str, Check], *, needed: frozenset[str]) -> str:
     return "down" if failed & needed else "degraded" if failed else "ok"
 
 
-def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
-    """`down` and 503 if a needed check failed, `degraded` and 200 if another did, `ok` and 200 if none."""
+def respond(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
+    """`down` and 503 if a needed check failed; `degraded` and 200 if another one did; else `ok` and 200."""
     status = verdict(checks, needed=needed)
     return JsonResponse({"status": status, "checks": checks}, status=503 if status == "down" else 200)
 
@@ -121,15 +121,15 @@ def answer(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse:
 @never_cache
 @require_safe
 def health(request: HttpRequest) -> JsonResponse:
-    """Without MLflow nothing can be served; without PostgreSQL what is known already still can."""
-    return answer(checks(), needed=NEEDED)
+    """All checks. MLflow and PostgreSQL are needed."""
+    return respond(checks(), needed=NEEDED)
 
 
 @csrf_exempt
 @never_cache
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
-    """The process answers. Touches nothing else: a slow dependency must not restart a healthy process."""
+    """The process responds. Accesses nothing else: a slow dependency must not restart a healthy process."""
     return JsonResponse({"status": "ok"})
 
 
@@ -137,15 +137,15 @@ def live(request: HttpRequest) -> JsonResponse:
 @never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
-    """May calls be sent here? Not once the portal is about to stop, while calls that run are finished."""
+    """Whether to send requests here: not while the portal stops and finishes running calls."""
     if draining.has_begun():
         stopping = check(time.perf_counter(), problem="The portal is being stopped")
-        return answer({"portal": stopping}, needed=frozenset({"portal"}))
-    return answer({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
+        return respond({"portal": stopping}, needed=frozenset({"portal"}))
+    return respond({"postgresql": postgresql()}, needed=frozenset({"postgresql"}))
 
 
 @csrf_exempt
 @never_cache
 @require_safe
 def mlflow_health(request: HttpRequest) -> JsonResponse:
-    return answer({"mlflow": mlflow()}, needed=frozenset({"mlflow"}))
+    return respond({"mlflow": mlflow()}, needed=frozenset({"mlflow"}))

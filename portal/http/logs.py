@@ -1,6 +1,6 @@
-"""One line for each event: JSON for machines, text for people; and what may not stand in it, whoever wrote it.
+"""Log formats, JSON for machines and text for people, and the filter that removes API keys from every line.
 
-An event's name is constant and what it is about are fields: `logger.warning("listener_lost", extra={…})`.
+The name of an event is constant, and its details are fields: `logger.warning("listener_lost", extra={…})`.
 """
 
 import datetime
@@ -21,10 +21,9 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class WithoutKeys(logging.Filter):
-    """Hides what looks like an API key in every line: Django logs paths, and people paste keys into them.
+    """Hides everything that looks like an API key: Django logs paths, and people paste keys into them.
 
-    Changes the record itself, so that whatever formats it later has no key either; and adds the request that
-    it is about.
+    It changes the record itself, so that every formatter gets it without the key, and adds the id of the request.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -63,32 +62,32 @@ class Json(JsonFormatter):
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
         super().add_fields(log_data, record, message_dict)
-        log_data["time"] = moment(record)
+        log_data["time"] = timestamp(record)
 
 
 class Text(logging.Formatter):
-    """Time, level, event, then the fields as `name=value`, readable on a terminal."""
+    """Time, level, event, then the fields as `name=value`, for a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        words = [f"{name}={word(value)}" for name, value in fields(record) if value not in ("", None)]
+        words = [f"{name}={quoted(value)}" for name, value in fields(record) if value not in ("", None)]
         return " ".join(
-            [moment(record)[:23], f"{record.levelname:7}", record.name, record.getMessage(), *words]
+            [timestamp(record)[:23], f"{record.levelname:7}", record.name, record.getMessage(), *words]
         )
 
 
-def word(value: Any) -> str:
-    """A value as one word, so that nobody can write a field or a line of his own."""
+def quoted(value: Any) -> str:
+    """A value as one word, so that it cannot forge another field or line."""
     text = str(value)
     return text if text.isprintable() and not set(text) & set(' ="') else json.dumps(text)
 
 
-def moment(record: logging.LogRecord) -> str:
-    """When it was logged: ISO 8601, UTC."""
+def timestamp(record: logging.LogRecord) -> str:
+    """The time of the record: ISO 8601, UTC."""
     return datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
 
 
 def fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    """What was given as `extra`."""
+    """Name and value of each field given as `extra`."""
     for name, value in record.__dict__.items():
         if name not in OWN:
             yield name, value

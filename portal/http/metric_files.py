@@ -1,7 +1,7 @@
-"""Where the server's processes count, each in files of its own (prometheus_client's multiprocess mode).
+"""The files in which each server process keeps its metrics (prometheus_client's multiprocess mode).
 
-When a process has died, killed or not, the server's parent adds its files to one that stays, and removes them.
-A full disk costs numbers and nothing else: the files have their room before anything is written into them.
+When a process has ended, the parent process adds its files to a permanent one and removes them. A full disk costs
+metrics and nothing else: each file gets its disk space before anything is written into it.
 """
 
 import contextlib
@@ -17,28 +17,28 @@ from typing import Any, BinaryIO
 from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
 
-KEPT = ("counter", "histogram")  # kinds of numbers that outlive their process
-ROOM = 2**19  # bytes of a file; all numbers that the code can name need less
+KEPT = ("counter", "histogram")  # kinds of metrics that outlive their process
+FILE_SIZE = 2**19  # bytes; all metrics of the code need less
 
 
-class RoomyDict(MmapedDict):
-    """prometheus_client's own maps files with holes: to write into one on a full disk ends the process (SIGBUS).
+class AllocatedDict(MmapedDict):
+    """prometheus_client maps sparse files, and a write into one on a full disk ends the process (SIGBUS).
 
-    Where a file gets no room, its process counts in memory, which nobody else reads.
+    This allocates the file first. If that fails, the process counts in memory, which no other process reads.
     """
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
-        if not read_mode and not has_room(filename):
+        if not read_mode and not can_allocate(filename):
             self._f: Any = None
-            self._fname, self._capacity = filename, ROOM
-            self._m = mmap.mmap(-1, ROOM)
+            self._fname, self._capacity = filename, FILE_SIZE
+            self._m = mmap.mmap(-1, FILE_SIZE)
             self._used, self._positions = 8, {}
             return
         super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
-        most = len(key.encode()) + 64  # with its length, padding, value and time
-        if self._used + most > self._capacity:
+        needed = len(key.encode()) + 64  # with its length, padding, value and time
+        if self._used + needed > self._capacity:
             self.grow()
         super()._init_value(key)  # type: ignore[no-untyped-call]
 
@@ -46,7 +46,7 @@ class RoomyDict(MmapedDict):
         capacity = self._capacity * 2
         if self._f:
             with contextlib.suppress(OSError):
-                take_room(self._f, capacity)
+                allocate(self._f, capacity)
                 self._m, self._capacity = mmap.mmap(self._f.fileno(), capacity), capacity
                 return
         memory = mmap.mmap(-1, capacity)
@@ -54,38 +54,38 @@ class RoomyDict(MmapedDict):
         self._m, self._capacity, self._f = memory, capacity, None
 
 
-def take_room(file: BinaryIO, size: int) -> None:
-    """Make the file so long, of bytes that are really there. Raises OSError."""
+def allocate(file: BinaryIO, size: int) -> None:
+    """Extend the file to `size` bytes that are allocated on disk. Raises OSError."""
     missing = size - os.fstat(file.fileno()).st_size
     if missing > 0:
         file.write(bytes(missing))
         file.flush()
 
 
-def has_room(filename: str) -> bool:
-    """Whether the file is there with its room, or could be made so."""
+def can_allocate(filename: str) -> bool:
+    """Whether the file has its size on disk or could be extended to it."""
     try:
         with open(filename, "ab") as file:
-            take_room(file, ROOM)
+            allocate(file, FILE_SIZE)
     except OSError:
         return False
     return True
 
 
-def keep_room() -> None:
-    """From now on prometheus_client's files are such; to be called before anything is counted."""
-    values.MmapedDict = RoomyDict  # type: ignore[attr-defined]
+def use_allocated_files() -> None:
+    """Make prometheus_client use AllocatedDict; call it before anything is counted."""
+    values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
 
 
 def begin(folder: Path) -> None:
-    """Nobody counts yet: what an earlier server has left is not this one's."""
+    """Start with an empty folder: an earlier server's metrics are not this one's."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     (folder / "lock").touch(mode=0o600)
 
 
-def bury(folder: Path, pid: int) -> None:
-    """The process `pid` is gone: its counts go to those of the dead, its gauges go."""
+def collect(folder: Path, pid: int) -> None:
+    """Add the counts of the ended process `pid` to the permanent file and remove its files."""
     with locked(folder, fcntl.LOCK_EX):
         for path in folder.glob(f"*_{pid}.db"):
             kind = path.name.split("_")[0]
@@ -95,7 +95,7 @@ def bury(folder: Path, pid: int) -> None:
 
 
 def add(source: Path, target: Path) -> None:
-    kept = RoomyDict(str(target))
+    kept = AllocatedDict(str(target))
     for name, value, _, _ in MmapedDict.read_all_values_from_file(str(source)):  # type: ignore[no-untyped-call]
         before, stamp = kept.read_value(name)  # type: ignore[no-untyped-call]
         kept.write_value(name, before + value, stamp)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the numbers of all the server's processes, and how spool, ledger and outbox stand."""
+"""`/metrics` for Prometheus: the metrics of all server processes, and the state of spool, ledger and outbox."""
 
 import fcntl
 import ipaddress
@@ -26,8 +26,8 @@ from proxy.models import Registration
 from proxy.usage import recording
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client looks at it when it is first imported
-# What a proxy adds: a request with one of these did not come from the peer itself.
+FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client reads it when it is first imported
+# Headers that a proxy adds: a request with one of them did not come from the peer itself.
 FORWARDED = ("X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PROTO", "X_REAL_IP", "FORWARDED", "VIA")
 
 
@@ -44,8 +44,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def is_allowed(meta: Mapping[str, Any]) -> bool:
-    """Whether the caller's address is in METRICS_ALLOW. Headers can only take this away: what came through a
-    proxy that TRUSTED_PROXIES does not count is nobody's whose address is known."""
+    """Whether the client's address is in METRICS_ALLOW.
+
+    Headers can only withdraw permission: the client's address is unknown if the request came through a proxy that
+    TRUSTED_PROXIES does not count.
+    """
     hops = [hop for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
     is_forwarded = any(f"HTTP_{name}" in meta for name in FORWARDED)
     if is_forwarded and (not settings.TRUSTED_PROXIES or len(hops) < settings.TRUSTED_PROXIES):
@@ -58,7 +61,7 @@ def is_allowed(meta: Mapping[str, Any]) -> bool:
 
 
 def exposition() -> bytes:
-    """Everything there is to tell, in Prometheus' text form."""
+    """All metrics in Prometheus' text format."""
     state = CollectorRegistry()
     state.register(State())
     if not (folder := os.environ.get(FOLDER_VARIABLE)):
@@ -70,7 +73,7 @@ def exposition() -> bytes:
 
 
 class State:
-    """What is looked up when it is asked for."""
+    """Metrics that are read at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
         spool = recording.spool_state()

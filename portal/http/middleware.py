@@ -1,4 +1,4 @@
-"""Every request gets an id of ours, every answer carries it; no page keeps an API key in its address."""
+"""Gives every request an id, and redirects pages whose URL contains an API key."""
 
 import secrets
 import time
@@ -12,10 +12,10 @@ from keys.models import User
 from portal.http import logs
 
 HEADER = "X-Request-ID"
-# Names in `request.META`, which is the server's environment too: `portal.http.access_log` reads them at the call's end.
+# Keys in `request.META`, which is the server's WSGI environment too: `portal.http.access_log` reads them at the end.
 META_NAME = REQUEST_ID = "portal.request_id"
 STARTED, PAGE, USER_ID = "portal.started", "portal.page", "portal.user_id"
-PASSAGE = "portal.passage"  # set by `proxy.views`
+CALL_RECORD = "portal.call_record"  # set by `proxy.views`
 PAGES = ("/admin/", "/account/", "/docs/")
 KEY_LIST = "/admin/keys/apikey/"
 
@@ -23,10 +23,10 @@ KEY_LIST = "/admin/keys/apikey/"
 def request_id(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Names the request `req_…` (128 random bits in hexadecimal) in `request.META`, in every line of the log
-    that it causes, and in the answer.
+    """Put an id, `req_…` (128 random bits in hexadecimal), into `request.META`, every log line of the request, and the
+    response.
 
-    What the caller sends under this name is not believed: the id is the key of the usage log.
+    An id that the client sends is ignored: the id is the key of the usage log.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
@@ -45,7 +45,7 @@ def request_id(
 
 
 def known_user(request: HttpRequest) -> User | None:
-    """Who is signed in, if the answer's maker has asked; nobody is looked up for this."""
+    """The signed-in user, if the view has loaded it; does not load it for the log."""
     for name in ("_cached_user", "user"):
         if type(user := request.__dict__.get(name)) is User:
             return user
@@ -55,11 +55,11 @@ def known_user(request: HttpRequest) -> User | None:
 def no_key_in_address(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """A page whose address holds an API key is answered with its address without the query.
+    """Redirect a page whose query contains an API key to the same URL without the query.
 
-    People paste keys into any search field; the pages send none, but what is typed by hand or comes from a
-    bookmark must not stay in histories, in `next=` of the sign-in or in the Referer of the next page. The list
-    of keys finds the key first (`keys.admin.keys.ApiKeyAdmin.list_view`); MLflow's paths have a refusal of their own.
+    People paste keys into any search field. The pages' own forms do not send them, but a key in a typed or bookmarked
+    URL must not stay in the history, in the `next=` of sign-in, or in the Referer of the next page. The list of keys
+    looks the key up first (`keys.admin.keys.ApiKeyAdmin.list_view`); MLflow's paths have a refusal of their own.
     """
 
     def middleware(request: HttpRequest) -> HttpResponseBase:

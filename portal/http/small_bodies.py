@@ -1,5 +1,6 @@
-"""The portal's own pages and its API take only bodies that were there before a thread was given to the request, so
-that nobody can hold threads by sending a form slowly. `proxy.upstream.in_flight` counts what is forwarded to MLflow.
+"""The portal's own pages and its API accept only bodies that the event loop has read before a thread gets the request.
+
+So nobody can occupy threads by sending a form slowly. `proxy.upstream.in_flight` limits forwarded calls.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from proxy.views import MlflowProxy
 
 
 class SmallBodies:
+    """Refuses bodies that are too large or of unknown length."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
@@ -27,14 +30,14 @@ class SmallBodies:
             return None
         meta = request.META
         if "HTTP_TRANSFER_ENCODING" in meta or "HTTP_EXPECT" in meta:
-            return refuse(request, untold())
+            return refuse(request, unknown_length())
         length = meta.get("CONTENT_LENGTH") or "0"
         if length.isdecimal() and int(length) > SMALL_BODY:
             return refuse(request, too_large())
         return None
 
 
-def untold() -> Refusal:
+def unknown_length() -> Refusal:
     return invalid(
         "unwanted_framing",
         "Send the body at once and with its Content-Length, not in chunks and not after asking.",
