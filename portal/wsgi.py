@@ -15,6 +15,6 @@ from proxy.usage import tracing, writer  # noqa: E402
 application = PortalHandler()
 
 cache.listen()
-limits.start()
+limits.start_refreshing()
 writer.start()
 tracing.start()

@@ -39,7 +39,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             response = self.respond(request, mount, call)
         except Refusal as refusal:
             call.reason = refusal.reason
-            if refusal.caller and limits.has_room(refusal.caller):
+            if refusal.caller and limits.may_log_ended_key(refusal.caller):
                 call.caller = refusal.caller
             response = refuse(request, refusal)
         except bodies.ClientGone:

@@ -99,7 +99,7 @@ def chart(totals: Any) -> dict[str, Any]:
 
 def bars(key: ApiKey) -> list[dict[str, Any]]:
     """How much of its limits the key has used, in words and for a bar."""
-    used = limits.used(key)
+    used = limits.read_key_use(key)
     rows = [
         ("Calls in the last minute", used.minute, "{:,}".format),
         ("Artifact transfers in the last minute", used.transfers, "{:,}".format),

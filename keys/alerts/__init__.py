@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from keys import limits
+from keys.limits import monthly
 from keys.models import Alert, ApiKey, KeyNetwork
 from keys.models.api_keys import UNUSED
 
@@ -79,8 +79,8 @@ def quotas() -> Iterator[Finding]:
     by_id = {key.pk: key for key in keys}
     if not by_id:
         return
-    month = f"{limits.month_start():%Y-%m}"
-    for pk, used in limits.month_so_far(by_id).items():
+    month = f"{monthly.month_start():%Y-%m}"
+    for pk, used in monthly.read_logged_months(by_id).items():
         key = by_id[pk]
         for what, count, limit in zip(
             ("requests", "bytes"), used, (key.monthly_requests, key.monthly_bytes), strict=True

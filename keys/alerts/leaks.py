@@ -11,12 +11,13 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from keys import actions, alerts, limits
+from keys import actions, alerts
 from keys.actions.actor import Actor, Via
 from keys.credentials import tokens
 from keys.credentials.addresses import network_of
 from keys.credentials.lookup import find_keys
 from keys.database import DATABASE_ERRORS
+from keys.limits.counters import get_counters
 from keys.models import Alert, ApiKey, KeyEvent
 from keys.refusals import Refusal, invalid
 
@@ -32,7 +33,7 @@ THANKS = "Thank you. If this is a key of this registry, it has been paused and i
 
 def admit(address: str) -> None:
     """Count a report, before any of it is read. Raises Refusal: 429 for too many."""
-    if not limits.counters().hit(f"leaks/{network_of(address)}", REPORTS_A_MINUTE):
+    if not get_counters().hit(f"leaks/{network_of(address)}", REPORTS_A_MINUTE):
         raise too_many()
 
 

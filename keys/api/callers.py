@@ -122,7 +122,7 @@ def admit(request: Request) -> None:
     """Count the call against its caller's limits, which hold here as at MLflow's paths. Raises Refusal."""
     caller = request.auth if isinstance(request.auth, Caller) else Caller.by_session(user_of(request))
     request._request.api_caller = caller  # type: ignore[attr-defined]
-    request._request.api_admission = limits.admit(caller, is_transfer=False)  # type: ignore[attr-defined]
+    request._request.api_counted_call = limits.count_call(caller, is_transfer=False)  # type: ignore[attr-defined]
 
 
 def check_scope(key: ApiKey, rule: Rule) -> None:

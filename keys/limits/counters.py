@@ -1,29 +1,23 @@
-"""Where calls are counted: in Redis while it answers, else in this process."""
+"""Where calls are counted: in Redis while it responds, else in this process."""
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
+from django.conf import settings
 
+from keys.limits.availability import RedisUnavailable
 from keys.limits.months import Months
 from keys.limits.windows import Reading, Windows
 
 if TYPE_CHECKING:
     from keys.limits.redis_counters import RedisCounters
 
-FALLBACKS = Counter(
-    "hokusai_limiter_fallbacks", "How many times Redis was lost and calls were counted in memory."
-)
-
-
-class Away(Exception):
-    """Redis does not answer; count in memory."""
-
 
 @dataclass
 class Counters:
-    """The counters of this process, and those that all share while Redis answers."""
+    """The counters of this process, and those that all processes share while Redis responds."""
 
     redis: "RedisCounters | None" = None
     windows: Windows = field(default_factory=Windows)
@@ -33,7 +27,7 @@ class Counters:
         if self.redis:
             try:
                 return self.redis.hit(name, limit)
-            except Away:
+            except RedisUnavailable:
                 pass
         return self.windows.hit(name, limit)
 
@@ -41,37 +35,60 @@ class Counters:
         if self.redis:
             try:
                 return self.redis.read_minute(name, limit)
-            except Away:
+            except RedisUnavailable:
                 pass
         return self.windows.read(name)
 
-    def admit(self, name: str, *, calls: int | None, size: int | None) -> bool | None:
+    def count_in_month(self, name: str, *, max_calls: int | None, max_bytes: int | None) -> bool | None:
         if self.redis:
             try:
-                return self.redis.admit(name, calls=calls, size=size)
-            except Away:
+                return self.redis.count_in_month(name, max_calls=max_calls, max_bytes=max_bytes)
+            except RedisUnavailable:
                 pass
-        return self.months.admit(name, calls=calls, size=size)
+        return self.months.count_in_month(name, max_calls=max_calls, max_bytes=max_bytes)
 
-    def add(self, name: str, calls: int, size: int) -> None:
+    def add_to_month(self, name: str, calls: int, byte_count: int) -> None:
         if self.redis:
             try:
-                return self.redis.add(name, calls, size)
-            except Away:
+                return self.redis.add_to_month(name, calls, byte_count)
+            except RedisUnavailable:
                 pass
-        return self.months.add(name, calls, size)
+        return self.months.add_to_month(name, calls, byte_count)
 
-    def raise_to(self, name: str, calls: int, size: int) -> None:
-        """In both, so that memory knows about where Redis was when it goes away."""
-        self.months.raise_to(name, calls, size)
+    def raise_month_to(self, name: str, calls: int, byte_count: int) -> None:
+        """Raise the counters in memory too, so that they are nearly right if Redis is lost."""
+        self.months.raise_month_to(name, calls, byte_count)
         if self.redis:
-            with suppress(Away):
-                self.redis.raise_to(name, calls, size)
+            with suppress(RedisUnavailable):
+                self.redis.raise_month_to(name, calls, byte_count)
 
     def read_month(self, name: str) -> tuple[int, int] | None:
         if self.redis:
             try:
                 return self.redis.read_month(name)
-            except Away:
+            except RedisUnavailable:
                 pass
-        return self.months.read(name)
+        return self.months.read_month(name)
+
+
+@cache
+def get_counters() -> Counters:
+    """The counters of this process. The connection to Redis is opened on first use."""
+    if not settings.REDIS_URL:
+        return Counters()
+    # Loaded only where it is used: the import takes a tenth of the time that a process needs to start.
+    from keys.limits.redis_counters import RedisCounters
+
+    return Counters(redis=RedisCounters(settings.REDIS_URL))
+
+
+def is_redis_responding() -> bool | None:
+    """None without Redis."""
+    redis = get_counters().redis
+    if redis is None:
+        return None
+    try:
+        redis.ping()
+    except RedisUnavailable:
+        return False
+    return True

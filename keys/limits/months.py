@@ -9,50 +9,53 @@ PRUNE_ABOVE = 10_000  # names
 @dataclass
 class Month:
     calls: int
-    size: int  # bytes
+    byte_count: int
 
 
 class Months:
-    """Thread-safe. A name counts only after `raise_to` has said what it used before."""
+    """Thread-safe. A name is unknown until `raise_month_to` has set what it used before."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.months: dict[str, Month] = {}
 
-    def admit(self, name: str, *, calls: int | None, size: int | None) -> bool | None:
-        """Count a call if fewer than `calls` and less than `size` bytes are used (None: no limit); whether it
-        was counted. None if nothing is known of the name."""
+    def count_in_month(self, name: str, *, max_calls: int | None, max_bytes: int | None) -> bool | None:
+        """Count a call if both limits allow it (None: no limit). Returns whether it was counted; None if the name
+        is unknown."""
         with self.lock:
             month = self.months.get(name)
             if month is None:
                 return None
-            if (calls is not None and month.calls >= calls) or (size is not None and month.size >= size):
+            if max_calls is not None and month.calls >= max_calls:
+                return False
+            if max_bytes is not None and month.byte_count >= max_bytes:
                 return False
             month.calls += 1
             return True
 
-    def add(self, name: str, calls: int, size: int) -> None:
+    def add_to_month(self, name: str, calls: int, byte_count: int) -> None:
         with self.lock:
             if month := self.months.get(name):
                 month.calls += calls
-                month.size += size
+                month.byte_count += byte_count
 
-    def raise_to(self, name: str, calls: int, size: int) -> None:
-        """So much was used at least: what others counted, or what was counted before this process began."""
+    def raise_month_to(self, name: str, calls: int, byte_count: int) -> None:
+        """Raise the name's counters to at least these values, which other processes, or this one before a restart,
+        have counted."""
         with self.lock:
             month = self.months.get(name)
             if month is None:
                 self.prune()
-                self.months[name] = Month(calls, size)
+                self.months[name] = Month(calls, byte_count)
                 return
-            month.calls, month.size = max(month.calls, calls), max(month.size, size)
+            month.calls, month.byte_count = max(month.calls, calls), max(month.byte_count, byte_count)
 
-    def read(self, name: str) -> tuple[int, int] | None:
+    def read_month(self, name: str) -> tuple[int, int] | None:
         with self.lock:
             month = self.months.get(name)
-            return (month.calls, month.size) if month else None
+            return (month.calls, month.byte_count) if month else None
 
     def prune(self) -> None:
-        """The oldest go; a name that comes again is asked for again."""
+        """Forget the oldest names. One that returns is read from the usage log again."""
         while len(self.months) >= PRUNE_ABOVE:
             del self.months[next(iter(self.months))]

@@ -1,7 +1,7 @@
 """The counters of `keys.limits.windows` and `keys.limits.months` in Redis or Valkey, for all processes together.
 
-Redis is a guest on the path of a call: what it does not answer within TIMEOUT is counted in memory, and it is
-not asked again until a ping of its own thread came through. The only module that knows redis and `limits`.
+Redis must not slow down a call: if it does not respond within TIMEOUT, the call is counted in memory, and Redis is not
+queried again until a thread of its own has reached it with a ping. The only module that imports redis and `limits`.
 """
 
 import logging
@@ -17,18 +17,18 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from keys.limits.counters import FALLBACKS, Away
+from keys.limits.availability import FALLBACKS, RedisUnavailable
 from keys.limits.windows import Reading
 
 logger = logging.getLogger(__name__)
 
-TIMEOUT = 0.03  # seconds for each word with Redis
+TIMEOUT = 0.03  # seconds for each query
 PING_SECONDS = 0.25  # between pings while it is away
 PREFIX = "hokusai"
-MONTH_SECONDS = 40 * 86_400  # after which a month's counters go
+MONTH_SECONDS = 40 * 86_400  # after which Redis deletes the counters of a month
 
-# Month's counters are a hash with `calls` and `size`. Lua's numbers are exact up to 2^53.
-ADMIT = """
+# The counters of a month are a hash with the fields `calls` and `size` (bytes). Lua's numbers are exact up to 2^53.
+COUNT = """
 local used = redis.call('HMGET', KEYS[1], 'calls', 'size')
 if not used[1] then return -1 end
 if ARGV[1] ~= '' and tonumber(used[1]) >= tonumber(ARGV[1]) then return 0 end
@@ -53,7 +53,8 @@ Value = TypeVar("Value")
 
 
 class RedisCounters:
-    """What Windows and Months do, shared. Everything raises Away while Redis does not answer."""
+    """The same as Windows and Months, shared by all processes. Every method raises RedisUnavailable while Redis does
+    not respond."""
 
     def __init__(self, url: str) -> None:
         self.storage = RedisStorage(
@@ -66,23 +67,23 @@ class RedisCounters:
         )
         self.client: Any = self.storage.storage
         self.minutes = SlidingWindowCounterRateLimiter(self.storage)
-        self.admit_script = self.client.register_script(ADMIT)
+        self.count_script = self.client.register_script(COUNT)
         self.add_script = self.client.register_script(ADD)
         self.raise_script = self.client.register_script(RAISE_TO)
         self.lock = threading.Lock()
         self.is_up = True
 
-    def ask(self, question: Callable[[], Value]) -> Value:
+    def query(self, send: Callable[[], Value]) -> Value:
         if not self.is_up:
-            raise Away
+            raise RedisUnavailable
         try:
-            return question()
+            return send()
         except (redis.RedisError, OSError) as error:
             self.lose(error)
-            raise Away from error
+            raise RedisUnavailable from error
 
     def lose(self, error: Exception) -> None:
-        """Ask no more; a thread finds out when Redis is back."""
+        """Stop querying Redis until a thread has reached it again."""
         with self.lock:
             if not self.is_up:
                 return
@@ -103,38 +104,38 @@ class RedisCounters:
             logger.info("redis_back")
 
     def ping(self) -> None:
-        self.ask(self.client.ping)
+        self.query(self.client.ping)
 
     def hit(self, name: str, limit: int) -> bool:
-        return self.ask(lambda: self.minutes.hit(RateLimitItemPerMinute(limit), name))
+        return self.query(lambda: self.minutes.hit(RateLimitItemPerMinute(limit), name))
 
     def read_minute(self, name: str, limit: int) -> Reading:
         item = RateLimitItemPerMinute(limit)
-        previous, previous_left, current, current_left = self.ask(
+        previous, previous_left, current, current_left = self.query(
             lambda: self.storage.get_sliding_window(item.key_for(name), item.get_expiry())
         )
         return Reading(
             previous=previous,
             previous_left=previous_left,
             current=current,
-            current_left=max(0.0, current_left - item.get_expiry()),  # it is kept for twice as long
+            current_left=max(0.0, current_left - item.get_expiry()),  # it is stored for twice as long
         )
 
-    def admit(self, name: str, *, calls: int | None, size: int | None) -> bool | None:
-        limits = ["" if limit is None else limit for limit in (calls, size)]
-        answer = self.ask(lambda: self.admit_script([month_name(name)], limits))
-        return None if answer == -1 else answer == 1
+    def count_in_month(self, name: str, *, max_calls: int | None, max_bytes: int | None) -> bool | None:
+        arguments = ["" if limit is None else limit for limit in (max_calls, max_bytes)]
+        outcome = self.query(lambda: self.count_script([month_key(name)], arguments))
+        return None if outcome == -1 else outcome == 1
 
-    def add(self, name: str, calls: int, size: int) -> None:
-        self.ask(lambda: self.add_script([month_name(name)], [calls, size]))
+    def add_to_month(self, name: str, calls: int, byte_count: int) -> None:
+        self.query(lambda: self.add_script([month_key(name)], [calls, byte_count]))
 
-    def raise_to(self, name: str, calls: int, size: int) -> None:
-        self.ask(lambda: self.raise_script([month_name(name)], [calls, size, MONTH_SECONDS]))
+    def raise_month_to(self, name: str, calls: int, byte_count: int) -> None:
+        self.query(lambda: self.raise_script([month_key(name)], [calls, byte_count, MONTH_SECONDS]))
 
     def read_month(self, name: str) -> tuple[int, int] | None:
-        calls, size = self.ask(lambda: self.client.hmget(month_name(name), "calls", "size"))
-        return None if calls is None else (int(calls), int(size))
+        calls, byte_count = self.query(lambda: self.client.hmget(month_key(name), "calls", "size"))
+        return None if calls is None else (int(calls), int(byte_count))
 
 
-def month_name(name: str) -> str:
+def month_key(name: str) -> str:
     return f"{PREFIX}:month:{name}"

@@ -12,7 +12,7 @@ PRUNE_ABOVE = 10_000  # names
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A minute that slides: what is left of the last fixed minute counts in proportion.
+    """A sliding minute: the last fixed minute counts in proportion to what is left of it.
 
     `limits` counts in the same way in Redis. Times in seconds.
     """
@@ -51,10 +51,10 @@ class Windows:
         self.windows: dict[str, Window] = {}
 
     def hit(self, name: str, limit: int) -> bool:
-        """Count a call if it is within the limit; whether it was."""
+        """Count a call if it is within the limit. Returns whether it was counted."""
         now = self.clock()
         with self.lock:
-            window = self.moved(name, now)
+            window = self.window_at(name, now)
             weight = 1 - now % SECONDS / SECONDS
             if floor(window.previous * weight) + window.current >= limit:
                 return False
@@ -64,14 +64,14 @@ class Windows:
     def read(self, name: str) -> Reading:
         now = self.clock()
         with self.lock:
-            window = self.moved(name, now) if name in self.windows else Window(minute=0)
+            window = self.window_at(name, now) if name in self.windows else Window(minute=0)
         left = SECONDS - now % SECONDS
         return Reading(
             previous=window.previous, previous_left=left, current=window.current, current_left=left
         )
 
-    def moved(self, name: str, now: float) -> Window:
-        """The name's window as of now."""
+    def window_at(self, name: str, now: float) -> Window:
+        """The name's window, moved on to the present minute."""
         minute = int(now // SECONDS)
         window = self.windows.get(name)
         if window is None:

@@ -60,7 +60,7 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
         "key.html",
         key=found,
         pages=possible_actions(found) & {"rotate", "revoke"},
-        used=limits.used(found),
+        used=limits.read_key_use(found),
         events=found.events.select_related("actor")[:20],
         chart=usage.chart(CallTotal.objects.filter(user=found.owner, key=found), usage.PERIODS["30d"]),
         calls=calls.with_caller().page(size=LATEST),

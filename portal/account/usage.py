@@ -87,15 +87,15 @@ class Limited:
     """A key with a monthly limit, and what is used of it this calendar month (UTC)."""
 
     key: ApiKey
-    requests: limits.Use
-    bytes: limits.Use
+    requests: limits.LimitUse
+    bytes: limits.LimitUse
 
 
 def limited(user: User) -> list[Limited]:
     """Their working keys that have a monthly limit; two queries."""
     keys = user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")
     shown = list(keys[:MOST_KEYS])
-    used = limits.months(shown)
+    used = limits.read_month_use(shown)
     return [Limited(key=key, requests=used[key.pk][0], bytes=used[key.pk][1]) for key in shown]
 
 

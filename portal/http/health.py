@@ -86,7 +86,7 @@ def spool() -> Check:
 def limiter() -> dict[str, Check]:
     """Whether all processes count calls together; {} without Redis."""
     started = time.perf_counter()
-    is_shared = limits.is_shared()
+    is_shared = limits.is_redis_responding()
     if is_shared is None:
         return {}
     result = check(started, problem="" if is_shared else "Redis is away: each process counts for itself")

@@ -34,7 +34,7 @@ def record_calls(
         )
         response = get_response(request)
         call.caller = getattr(request, "api_caller", None)
-        call.admission = getattr(request, "api_admission", None)
+        call.counted_call = getattr(request, "api_counted_call", None)
         call.reason = getattr(request, "api_reason", "")
         if match := request.resolver_match:
             call.operation = match.view_name or ""

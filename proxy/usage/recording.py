@@ -13,7 +13,7 @@ from prometheus_client import Counter
 
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
-from keys.limits import Admission
+from keys.limits import CountedCall
 from proxy.routes.objects import ObjectRef
 from proxy.upstream.in_flight import Slot
 from proxy.usage import spool
@@ -52,7 +52,7 @@ class CallInProgress:
     client_version: str = ""
     caller: Caller | None = None
     slot: Slot | None = None
-    admission: Admission | None = None
+    counted_call: CountedCall | None = None
     operation: str = ""
     named_object: ObjectRef | None = None
     is_of_page: bool = False  # requested by MLflow's pages themselves, whoever reads them
@@ -97,15 +97,17 @@ class CallInProgress:
 
     def count_in_month(self, record: CallRecord, before: CallRecord | None) -> None:
         """Count the call and its bytes in its key's month; a call that failed counts as none."""
-        if self.admission is None:
+        if self.counted_call is None:
             return
         is_served = self.status < 400
         if before is not None:
-            self.admission.settle(calls=0, size=record.bytes_out - before.bytes_out if is_served else 0)
+            self.counted_call.finalise(
+                calls=0, byte_count=record.bytes_out - before.bytes_out if is_served else 0
+            )
         elif is_served:
-            self.admission.settle(calls=0, size=record.bytes_in + record.bytes_out)
+            self.counted_call.finalise(calls=0, byte_count=record.bytes_in + record.bytes_out)
         else:
-            self.admission.settle(calls=-1, size=0)
+            self.counted_call.finalise(calls=-1, byte_count=0)
 
     def end(self) -> None:
         """Record the call and free its slot: no more bytes are transferred."""

@@ -12,6 +12,7 @@ from django.utils import timezone
 from keys import actions
 from keys.alerts import delivery, leaks
 from keys.credentials import tokens
+from keys.limits.counters import get_counters
 from keys.models import Alert, ApiKey
 from keys.refusals import Refusal
 from tests.portals import wait_for
@@ -25,7 +26,7 @@ FREE = "198.51.100.7"
 
 @pytest.fixture(autouse=True)
 def _nobody_has_reported_yet(settings):
-    leaks.limits.counters.cache_clear()
+    get_counters.cache_clear()
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.credentials.caller import Caller
+from keys.limits import monthly
+from keys.limits.calls import ENDED_A_MINUTE
 from keys.limits.counters import Counters
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
@@ -45,7 +47,7 @@ def test_the_month_is_counted_from_its_first_day(key, django_assert_num_queries)
     total(key, first - datetime.timedelta(days=1), 1000)
 
     with django_assert_num_queries(1):
-        used = limits.used(key)
+        used = limits.read_key_use(key)
 
     assert (used.month_requests.used, used.month_requests.limit, used.month_requests.percent) == (50, 200, 25)
     assert (used.month_bytes.used, used.month_bytes.limit, used.month_bytes.percent) == (550, None, None)
@@ -53,24 +55,28 @@ def test_the_month_is_counted_from_its_first_day(key, django_assert_num_queries)
 
 def test_a_key_without_a_limit_of_its_own_has_the_default(key, settings):
     settings.DEFAULT_REQUESTS_PER_MINUTE = 70
-    assert limits.used(key).minute == limits.used(key).transfers == limits.Use(used=0, limit=70)
+    assert (
+        limits.read_key_use(key).minute
+        == limits.read_key_use(key).transfers
+        == limits.LimitUse(used=0, limit=70)
+    )
 
     actions.change(key=key, requests_per_minute=7)
-    assert limits.used(ApiKey.objects.get()).minute.limit == 7
+    assert limits.read_key_use(ApiKey.objects.get()).minute.limit == 7
 
 
 @pytest.fixture(autouse=True)
 def counters(monkeypatch) -> Counters:
     """This test's alone."""
     fresh = Counters()
-    monkeypatch.setattr(limits, "counters", lambda: fresh)
-    monkeypatch.setattr(limits, "_active", {})
+    monkeypatch.setattr("keys.limits.counters.get_counters", lambda: fresh)
+    monkeypatch.setattr(monthly, "_active", {})
     return fresh
 
 
 def refused(caller: Caller, *, is_transfer: bool = False) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        limits.admit(caller, is_transfer=is_transfer)
+        limits.count_call(caller, is_transfer=is_transfer)
     return caught.value
 
 
@@ -78,7 +84,7 @@ def test_over_the_minutes_limit_it_is_said_when_to_try_again(key):
     key = actions.change(key=key, requests_per_minute=2, monthly_requests=None)
     caller = Caller.by_key(key)
     for _ in range(2):
-        assert limits.admit(caller, is_transfer=False) is None
+        assert limits.count_call(caller, is_transfer=False) is None
 
     refusal = refused(caller)
 
@@ -88,26 +94,26 @@ def test_over_the_minutes_limit_it_is_said_when_to_try_again(key):
     assert refusal.headers["RateLimit-Policy"] == '"calls";q=2;w=60'
     assert refusal.headers["RateLimit"] == f'"calls";r=0;t={wait}'
     assert "2 calls a minute" in refusal.message
-    limits.admit(caller, is_transfer=True)
-    assert (limits.used(key).minute.percent, limits.used(key).transfers.used) == (100, 1)
+    limits.count_call(caller, is_transfer=True)
+    assert (limits.read_key_use(key).minute.percent, limits.read_key_use(key).transfers.used) == (100, 1)
 
 
 def test_a_browser_has_the_default_limit_and_no_month(key, settings):
     settings.DEFAULT_REQUESTS_PER_MINUTE = 1
     caller = Caller.by_session(key.owner)
 
-    assert limits.admit(caller, is_transfer=False) is None
+    assert limits.count_call(caller, is_transfer=False) is None
     assert "Your browser" in refused(caller).message
 
 
 def test_an_ended_secret_uses_up_nothing_of_the_keys_minute(key):
     actions.change(key=key, requests_per_minute=100)
     caller = Caller.by_key(ApiKey.objects.get())
-    room = [limits.has_room(caller) for _ in range(limits.ENDED_A_MINUTE + 40)]
+    room = [limits.may_log_ended_key(caller) for _ in range(ENDED_A_MINUTE + 40)]
 
-    assert room == [True] * limits.ENDED_A_MINUTE + [False] * 40
-    assert limits.used(key).minute.used == 0
-    assert limits.admit(caller, is_transfer=False)
+    assert room == [True] * ENDED_A_MINUTE + [False] * 40
+    assert limits.read_key_use(key).minute.used == 0
+    assert limits.count_call(caller, is_transfer=False)
 
 
 def test_a_month_that_is_used_up_is_refused_in_words(key):
@@ -115,7 +121,7 @@ def test_a_month_that_is_used_up_is_refused_in_words(key):
     total(key, first, 199)
     caller = Caller.by_key(key)
 
-    admission = limits.admit(caller, is_transfer=False)
+    counted = limits.count_call(caller, is_transfer=False)
     refusal = refused(caller)
 
     assert (refusal.status, refusal.error_code, refusal.reason) == (
@@ -125,53 +131,53 @@ def test_a_month_that_is_used_up_is_refused_in_words(key):
     )
     assert "has made the 200 calls" in refusal.message
     assert "at 00:00 UTC" in refusal.message
-    admission.settle(calls=-1, size=0)
-    assert limits.admit(caller, is_transfer=False), "a call that was refused elsewhere does not count"
+    counted.finalise(calls=-1, byte_count=0)
+    assert limits.count_call(caller, is_transfer=False), "a call that was refused elsewhere does not count"
 
 
 def test_bytes_of_a_month_are_limited_too(key):
     key = actions.change(key=key, monthly_requests=None, monthly_bytes=2**20)
     caller = Caller.by_key(key)
-    limits.admit(caller, is_transfer=True).settle(calls=0, size=2**20)
+    limits.count_call(caller, is_transfer=True).finalise(calls=0, byte_count=2**20)
 
     refusal = refused(caller, is_transfer=True)
 
     assert (refusal.status, refusal.reason) == (403, "monthly_bytes")
-    assert "has moved the 1 MiB" in refusal.message
-    assert limits.used(key).month_bytes == limits.Use(used=2**20, limit=2**20)
+    assert "has transferred the 1 MiB" in refusal.message
+    assert limits.read_key_use(key).month_bytes == limits.LimitUse(used=2**20, limit=2**20)
 
 
 def test_a_call_costs_no_query_once_the_month_is_known(key, django_assert_num_queries):
     caller = Caller.by_key(key)
     with django_assert_num_queries(1):
         for _ in range(5):
-            limits.admit(caller, is_transfer=False)
+            limits.count_call(caller, is_transfer=False)
 
 
 def test_what_other_processes_counted_is_learned_in_the_background(key, django_assert_num_queries):
     other = actions.issue(owner=key.owner, name="other", monthly_requests=1)[0]
     for one in (key, other):
-        limits.admit(Caller.by_key(one), is_transfer=False)
+        limits.count_call(Caller.by_key(one), is_transfer=False)
     first = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     total(key, first, 200)
 
     with django_assert_num_queries(1):
-        limits.refresh()
+        monthly.refresh()
 
     assert refused(Caller.by_key(key)).reason == "monthly_requests"
-    assert limits.used(other).month_requests.used == 1, "less in the log does not lower the count"
+    assert limits.read_key_use(other).month_requests.used == 1, "less in the log does not lower the count"
 
 
 def test_keys_that_do_not_call_are_not_asked_for(key, monkeypatch, django_assert_num_queries):
-    limits.admit(Caller.by_key(key), is_transfer=False)
-    monkeypatch.setattr(limits, "FORGET_SECONDS", 0.0)
+    limits.count_call(Caller.by_key(key), is_transfer=False)
+    monkeypatch.setattr(monthly, "FORGET_SECONDS", 0.0)
     with django_assert_num_queries(0):
-        limits.refresh()
+        monthly.refresh()
 
 
 def test_without_postgresql_a_known_key_goes_on(key, monkeypatch):
     def away(key_ids):
         raise OperationalError("away")
 
-    monkeypatch.setattr(limits, "month_so_far", away)
-    assert limits.admit(Caller.by_key(key), is_transfer=False)
+    monkeypatch.setattr(monthly, "read_logged_months", away)
+    assert limits.count_call(Caller.by_key(key), is_transfer=False)

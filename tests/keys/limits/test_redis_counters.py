@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from keys.limits.counters import Away, Counters
+from keys.limits.availability import RedisUnavailable
+from keys.limits.counters import Counters
 from keys.limits.redis_counters import TIMEOUT, RedisCounters
 from tests.portals import wait_for
 from tests.redis_server import RedisServer
@@ -53,7 +54,7 @@ def retried(question):
     def ask():
         try:
             return [question()]
-        except Away:
+        except RedisUnavailable:
             return None
 
     return wait_for(ask)[0]
@@ -71,40 +72,50 @@ def test_exactly_the_limit_passes_over_two_processes_counters(server, shared):
 
 
 def test_a_month_is_counted_once_it_is_known(shared):
-    assert retried(lambda: shared.admit("key", calls=3, size=None)) is None
-    retried(lambda: shared.add("key", 1, 100))
+    assert retried(lambda: shared.count_in_month("key", max_calls=3, max_bytes=None)) is None
+    retried(lambda: shared.add_to_month("key", 1, 100))
     assert retried(lambda: shared.read_month("key")) is None
 
-    retried(lambda: shared.raise_to("key", 1, 100))
-    assert [retried(lambda: shared.admit("key", calls=3, size=None)) for _ in range(3)] == [True, True, False]
-    retried(lambda: shared.add("key", -1, 50))
+    retried(lambda: shared.raise_month_to("key", 1, 100))
+    assert [retried(lambda: shared.count_in_month("key", max_calls=3, max_bytes=None)) for _ in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+    retried(lambda: shared.add_to_month("key", -1, 50))
     assert retried(lambda: shared.read_month("key")) == (2, 150)
-    retried(lambda: shared.raise_to("key", 1, 2**40))
+    retried(lambda: shared.raise_month_to("key", 1, 2**40))
     assert retried(lambda: shared.read_month("key")) == (2, 2**40)
-    assert retried(lambda: shared.admit("key", calls=None, size=2**40)) is False
-    assert retried(lambda: shared.admit("key", calls=None, size=2**40 + 1)) is True
+    assert retried(lambda: shared.count_in_month("key", max_calls=None, max_bytes=2**40)) is False
+    assert retried(lambda: shared.count_in_month("key", max_calls=None, max_bytes=2**40 + 1)) is True
 
 
 def test_in_memory_it_is_the_same():
     counters = Counters()
-    assert counters.admit("key", calls=3, size=None) is None
-    counters.add("key", 1, 100)
+    assert counters.count_in_month("key", max_calls=3, max_bytes=None) is None
+    counters.add_to_month("key", 1, 100)
     assert counters.read_month("key") is None
 
-    counters.raise_to("key", 1, 100)
-    assert [counters.admit("key", calls=3, size=None) for _ in range(3)] == [True, True, False]
-    counters.add("key", -1, 50)
+    counters.raise_month_to("key", 1, 100)
+    assert [counters.count_in_month("key", max_calls=3, max_bytes=None) for _ in range(3)] == [
+        True,
+        True,
+        False,
+    ]
+    counters.add_to_month("key", -1, 50)
     assert counters.read_month("key") == (2, 150)
-    counters.raise_to("key", 1, 2**40)
+    counters.raise_month_to("key", 1, 2**40)
     assert counters.read_month("key") == (2, 2**40)
-    assert counters.admit("key", calls=None, size=2**40) is False
-    assert counters.admit("key", calls=None, size=2**40 + 1) is True
+    assert counters.count_in_month("key", max_calls=None, max_bytes=2**40) is False
+    assert counters.count_in_month("key", max_calls=None, max_bytes=2**40 + 1) is True
 
 
 def test_memory_counts_a_month_exactly_over_threads():
     counters = Counters()
-    counters.raise_to("key", 0, 0)
-    admitted = together(lambda: sum(counters.admit("key", calls=60, size=None) for _ in range(50)), 8)
+    counters.raise_month_to("key", 0, 0)
+    admitted = together(
+        lambda: sum(counters.count_in_month("key", max_calls=60, max_bytes=None) for _ in range(50)), 8
+    )
     assert sum(admitted) == 60
 
 
@@ -149,10 +160,10 @@ def test_a_redis_that_is_away_at_the_start_holds_nobody_up(server):
 def test_memory_knows_about_where_redis_was(server, shared):
     counters = Counters(redis=shared)
     wait_for(lambda: shared.is_up)
-    counters.raise_to("key", 10, 0)
+    counters.raise_month_to("key", 10, 0)
     server.kill()
-    assert counters.admit("key", calls=11, size=None) is True
-    assert counters.admit("key", calls=11, size=None) is False
+    assert counters.count_in_month("key", max_calls=11, max_bytes=None) is True
+    assert counters.count_in_month("key", max_calls=11, max_bytes=None) is False
 
 
 @pytest.mark.parametrize("scheme", ["redis", "unix"])

@@ -1,0 +1,40 @@
+"""The limit of calls a minute: its name in the counters, its value, and the refusal above it."""
+
+import math
+
+from django.conf import settings
+
+from keys.credentials.caller import Caller
+from keys.limits.windows import Reading
+from keys.models import ApiKey
+from keys.refusals import Refusal
+
+MAX_RETRY_SECONDS = 30  # a longer Retry-After exceeds the total timeout of MLflow's client
+CALLS, TRANSFERS = "calls", "transfers"
+
+
+def minute_limit(key: ApiKey | None) -> int:
+    limit: int = (key and key.requests_per_minute) or settings.DEFAULT_REQUESTS_PER_MINUTE
+    return limit
+
+
+def minute_name(public_id: str, *, is_transfer: bool) -> str:
+    return f"{public_id}/{TRANSFERS if is_transfer else CALLS}"
+
+
+def too_many_calls(caller: Caller, limit: int, reading: Reading, *, is_transfer: bool) -> Refusal:
+    wait = min(MAX_RETRY_SECONDS, max(1, math.ceil(reading.free_in(limit))))
+    what = TRANSFERS if is_transfer else CALLS
+    return Refusal(
+        status=429,
+        error_code="REQUEST_LIMIT_EXCEEDED",
+        reason="too_many_calls",
+        message=f"{caller} may make {limit:,} {'artifact transfers' if is_transfer else 'calls'} a minute. "
+        f"Try again in {wait} s, make fewer calls (log metrics in batches), or ask your administrator for more.",
+        # draft-ietf-httpapi-ratelimit-headers-10
+        headers={
+            "Retry-After": str(wait),
+            "RateLimit-Policy": f'"{what}";q={limit};w=60',
+            "RateLimit": f'"{what}";r=0;t={wait}',
+        },
+    )

@@ -1,0 +1,114 @@
+"""The limits of a calendar month (UTC): what the usage log has counted, kept up to date in the counters.
+
+The counters of a month begin with the totals of the usage log, and are raised to them every REFRESH_SECONDS, so calls
+that other processes counted are missing for at most that long (docs/limits.md).
+"""
+
+import datetime
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from functools import cache
+
+from django.db import connection
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+
+from keys.database import DATABASE_ERRORS
+from keys.formatting import sizes
+from keys.limits import counters
+from keys.models import ApiKey
+from keys.refusals import Refusal, forbidden
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 10.0
+FORGET_SECONDS = 300.0  # without a call, after which a key is not refreshed any more
+
+# Keys with monthly limits that called lately: the name of their month, and when they last called.
+_active: dict[int, tuple[str, float]] = {}
+
+
+def month_name(key: ApiKey) -> str:
+    return f"{key.public_id}/{month_start():%Y-%m}"
+
+
+def month_start() -> datetime.datetime:
+    return timezone.now().astimezone(datetime.UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def mark_active(key: ApiKey, month: str) -> None:
+    """Have `refresh` raise the counters of this key's month."""
+    _active[key.pk] = (month, time.monotonic())
+
+
+def month_used_up(key: ApiKey, calls: int) -> Refusal:
+    begins = (month_start() + datetime.timedelta(days=32)).replace(day=1)
+    when = f"The limit resets on {begins:%Y-%m-%d} at 00:00 UTC; ask your administrator for more before that."
+    if key.monthly_requests is not None and calls >= key.monthly_requests:
+        what = f"has made the {key.monthly_requests:,} calls that it may make in a month"
+        return forbidden("monthly_requests", f"The API key “{key.name}” {what}. {when}")
+    what = f"has transferred the {sizes.in_words(key.monthly_bytes or 0)} that it may transfer in a month"
+    return forbidden("monthly_bytes", f"The API key “{key.name}” {what}. {when}")
+
+
+def read_logged_months(key_ids: Iterable[int]) -> dict[int, tuple[int, int]]:
+    """Successful calls and their bytes in this calendar month, by key, from the totals of the usage log, which lag by
+    some seconds."""
+    successful = Q(
+        call_totals__span="day", call_totals__start__gte=month_start(), call_totals__status_class__lt=4
+    )
+    byte_count = F("call_totals__bytes_in") + F("call_totals__bytes_out")
+    sums = ApiKey.objects.filter(pk__in=list(key_ids)).annotate(
+        month_calls=Sum("call_totals__calls", filter=successful, default=0),
+        month_bytes=Sum(byte_count, filter=successful, default=0),
+    )
+    rows = sums.order_by().values_list("pk", "month_calls", "month_bytes")
+    return {pk: (int(calls), int(byte_count)) for pk, calls, byte_count in rows}
+
+
+def seed_month(key: ApiKey, month: str) -> None:
+    """Start counting a key's month. Without PostgreSQL it starts from zero until the next `refresh`."""
+    try:
+        calls, byte_count = read_logged_months([key.pk])[key.pk]
+    except (*DATABASE_ERRORS, KeyError) as error:
+        logger.warning("month_not_known", extra={"key_id": key.public_id, "error": type(error).__name__})
+        calls = byte_count = 0
+    counters.get_counters().raise_month_to(month, calls, byte_count)
+
+
+def refresh() -> None:
+    """Raise the counters of recently active keys to the totals of the usage log."""
+    now = time.monotonic()
+    for pk, (_, at) in list(_active.items()):
+        if now - at > FORGET_SECONDS:
+            _active.pop(pk, None)
+    if not _active:
+        return
+    months = {pk: month for pk, (month, _) in list(_active.items())}
+    this_month = f"{month_start():%Y-%m}"
+    for pk, (calls, byte_count) in read_logged_months(months).items():
+        if months[pk].endswith(this_month):
+            counters.get_counters().raise_month_to(months[pk], calls, byte_count)
+
+
+class Refresher(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="limits", daemon=True)
+
+    def run(self) -> None:
+        while True:
+            time.sleep(REFRESH_SECONDS)
+            try:
+                refresh()
+            except DATABASE_ERRORS as error:
+                logger.warning("months_not_refreshed", extra={"error": type(error).__name__})
+            finally:
+                connection.close()
+
+
+@cache
+def start_refreshing() -> None:
+    """Start the refreshing thread, once in each process."""
+    Refresher().start()
