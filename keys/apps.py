@@ -10,6 +10,10 @@ class KeysConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from keys.alerts import canaries  # models are loaded only now
+        from keys.credentials import authentication
+
+        authentication.canary_listeners.append(canaries.record_use)
         # Where Django itself makes permissions, and after it: its receiver was connected before.
         for label in VIEWS:
             post_migrate.connect(

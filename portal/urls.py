@@ -5,7 +5,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from keys.admin import invitation_pages, key_usage, palette
-from keys.alerts import leak_pages
+from keys.api import leak_reports
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, settings_page
 from portal.sign_in import views
@@ -36,9 +36,9 @@ urlpatterns = [
     path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
     path("admin/", admin.site.urls),
     path("metrics", metrics.metrics, name="metrics"),
-    path("leaks", leak_pages.page, name="report-leak"),
-    path("api/v1/leaks", leak_pages.program),
-    path("api/v1/leaks/", leak_pages.program),
+    path("leaks", leak_reports.page, name="report-leak"),
+    path("api/v1/leaks", leak_reports.program),
+    path("api/v1/leaks/", leak_reports.program),
     path("api/v1/", include("portal.api.urls")),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from keys.alerts import delivery
+from keys.alerts import webhook
 from portal.one_machine.ports import free_port
 from tests.portals import portal, wait_for
 from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
@@ -118,7 +118,7 @@ def test_another_unit_delivers_alerts_beside_it_and_leaves_a_delivery_its_time()
     unit, portals = (unit_of(f"hokusai-{name}.service")["Service"] for name in ("alerts", "portal"))
 
     assert unit["ExecStart"].endswith("python manage.py alerts")
-    assert int(unit["TimeoutStopSec"]) > delivery.TIMEOUT
+    assert int(unit["TimeoutStopSec"]) > webhook.TIMEOUT
     for shared in ("User", "WorkingDirectory", "EnvironmentFile"):
         assert unit[shared] == portals[shared]
 

@@ -4,7 +4,7 @@ import base64
 import binascii
 import datetime
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from urllib.parse import unquote_plus
 
 from django.conf import settings
@@ -23,6 +23,15 @@ HOW_TO_SEND_A_KEY = (
 )
 # Names under which people put keys into addresses.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
+
+
+class CanaryListener(Protocol):
+    def __call__(self, key: ApiKey, *, address: str, client: str) -> None: ...
+
+
+canary_listeners: list[
+    CanaryListener
+] = []  # called before a canary is refused; keys.apps registers the alert
 
 
 def authenticate(meta: Mapping[str, str]) -> Caller:
@@ -47,10 +56,9 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
 
 
 def refuse_canary(key: ApiKey, *, address: str, client: str) -> NoReturn:
-    """Its use is told, and answered as if nobody knew the key."""
-    from keys.alerts import leaks
-
-    leaks.sound(key, address=address, client=client)
+    """Report the use of a canary to the listeners, then refuse it like an unknown key."""
+    for listener in canary_listeners:
+        listener(key, address=address, client=client)
     raise unknown_key()
 
 

@@ -1,5 +1,4 @@
-"""What was found out about a key and has to be told, one row for each occasion, so that nobody is told twice; and
-the networks each key was used from."""
+"""Alerts, one row for each occasion, so that nobody is alerted twice; and the networks from which keys were used."""
 
 from typing import Any
 
@@ -8,7 +7,7 @@ from django.db.models import Q
 
 
 class Alert(models.Model):
-    """Written in the transaction that hands its delivery to the outbox (`keys.alerts.outbox`)."""
+    """Written in the transaction that hands its delivery to the outbox (`keys.alerts.queue`)."""
 
     class Kind(models.TextChoices):
         LEAKED = "leaked", "Found in the open"
@@ -29,7 +28,7 @@ class Alert(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        default_permissions = ()  # the key's history shows what matters of it
+        default_permissions = ()  # the key's history shows its events
         constraints = [
             models.UniqueConstraint(name="one_alert_an_occasion", fields=["key", "kind", "occasion"]),
         ]
@@ -39,7 +38,7 @@ class Alert(models.Model):
 
 
 class KeyNetworkQuerySet(models.QuerySet["KeyNetwork"]):
-    def untold(self) -> "KeyNetworkQuerySet":
+    def without_alert(self) -> "KeyNetworkQuerySet":
         return self.filter(is_first=False, is_told=False)
 
 

@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from keys.alerts import outbox
+from keys.alerts.queue import queue_state
 from keys.credentials.addresses import client_address
 from keys.database import DATABASE_ERRORS
 from keys.refusals import forbidden
@@ -82,7 +82,7 @@ class State:
             "hokusai_spool_oldest_seconds", "How long the oldest of them waits.", value=spool.oldest_seconds
         )
         try:
-            pending, alerts = Registration.objects.pending().count(), outbox.state()
+            pending, alerts = Registration.objects.pending().count(), queue_state()
         except DATABASE_ERRORS:
             yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=0)
             return

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Cursor
 
-from keys.alerts import MOST_NETWORKS
+from keys.alerts import MAX_NETWORKS
 from keys.credentials.addresses import network_of
 
 MOST_KNOWN = 20_000  # (key, network) pairs that one process remembers
@@ -60,7 +60,7 @@ def write(cursor: "Cursor[Any]", networks: KeyNetworks) -> None:
     if not networks:
         return
     rows: list[dict[str, Any]] = [
-        {"key": key_id, "network": network, "at": at, "most": MOST_NETWORKS}
+        {"key": key_id, "network": network, "at": at, "most": MAX_NETWORKS}
         for (key_id, network), at in sorted(networks.items())
     ]
     earliest = {row["key"]: row for row in sorted(rows, key=lambda row: row["at"], reverse=True)}

@@ -14,7 +14,8 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
 from keys import alerts
-from keys.alerts.outbox import QUEUE, take_up_stalled
+from keys.alerts.outbox import retry_stalled_jobs
+from keys.alerts.queue import QUEUE
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["look"]:
-            new = alerts.look()
+            new = alerts.check_keys()
             self.stdout.write(json.dumps({"alerts": new}) if options["json"] else f"{new} new alerts")
             return
         if options["json"]:
@@ -55,7 +56,7 @@ async def work() -> None:
     connector = PsycopgConnector(kwargs=parameters, min_size=1, max_size=4)
     with app.replace_connector(connector) as running:
         async with running.open_async():
-            await take_up_stalled(running.job_manager)
+            await retry_stalled_jobs(running.job_manager)
             await running.run_worker_async(
                 queues=[QUEUE], name="alerts", delete_jobs="successful", fetch_job_polling_interval=2.0
             )

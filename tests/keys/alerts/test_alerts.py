@@ -19,7 +19,10 @@ from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from keys import actions, alerts
-from keys.alerts import delivery, outbox
+from keys.alerts import outbox
+from keys.alerts.queue import QueueState, queue_state
+from keys.alerts.webhook import alert_content
+from keys.alerts.wording import describe_alert
 from keys.credentials import tokens
 from keys.models import Alert, ApiKey
 from portal.one_machine.ports import free_port
@@ -45,7 +48,7 @@ def told() -> list[tuple[str, str]]:
 
 
 def test_nothing_is_told_of_keys_that_are_well(key):
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
 
 
 def test_the_command_looks_once_and_says_how_many_are_new(key, capsys):
@@ -61,7 +64,7 @@ def test_the_command_looks_once_and_says_how_many_are_new(key, capsys):
 @pytest.mark.parametrize(("left", "days"), [(13.9, 14), (7, 7), (6.5, 7), (0.9, 1), (0.01, 1)])
 def test_an_end_is_announced_14_7_and_1_days_before_once_each(key, left, days):
     aged(key, expires_at=timezone.now() + left * DAY)
-    assert [alerts.look(), alerts.look()] == [1, 0]
+    assert [alerts.check_keys(), alerts.check_keys()] == [1, 0]
 
     [(kind, occasion)] = told()
     assert kind == "expiring"
@@ -75,17 +78,17 @@ def test_each_of_the_three_comes_in_its_turn_and_then_the_end(key):
         moved = (end - timezone.now()) - left * DAY
         end -= moved
         aged(key, expires_at=end)
-        alerts.look()
+        alerts.check_keys()
 
     assert [kind for kind, _ in told()] == ["expiring", "expiring", "expiring", "expired"]
 
 
 def test_a_prolonged_key_is_announced_anew(key):
     aged(key, expires_at=timezone.now() + 6 * DAY)
-    alerts.look()
+    alerts.check_keys()
     aged(key, expires_at=timezone.now() + 5 * DAY)
 
-    assert alerts.look() == 1
+    assert alerts.check_keys() == 1
 
 
 def test_revoked_and_long_expired_keys_are_no_news(key, cast):
@@ -94,24 +97,24 @@ def test_revoked_and_long_expired_keys_are_no_news(key, cast):
     aged(other, expires_at=timezone.now() + 5 * DAY)
     actions.revoke(key=other)
 
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
 
 
 def test_a_key_that_lies_idle_for_90_days_is_told_of(key):
     aged(key, created_at=timezone.now() - 200 * DAY)
-    assert [alerts.look(), alerts.look()] == [1, 0]
+    assert [alerts.check_keys(), alerts.check_keys()] == [1, 0]
     aged(key, last_used_at=timezone.now() - 95 * DAY)
-    assert alerts.look() == 1
+    assert alerts.check_keys() == 1
     aged(key, previous_used_at=timezone.now() - DAY)
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
 
 
 @pytest.mark.parametrize(("calls", "share"), [(79, None), (80, 80), (99, 80), (100, 100), (500, 100)])
 def test_a_months_limit_is_told_of_at_80_and_100_per_cent(key, calls, share, monkeypatch):
     aged(key, monthly_requests=100)
     monkeypatch.setattr("keys.limits.monthly.read_logged_months", lambda ids: dict.fromkeys(ids, (calls, 0)))
-    alerts.look()
-    alerts.look()
+    alerts.check_keys()
+    alerts.check_keys()
 
     assert [occasion.rpartition(" ")[2] for _, occasion in told()] == ([str(share)] if share else [])
 
@@ -120,7 +123,7 @@ def test_how_much_is_used_is_read_at_a_constant_cost(key, cast, django_assert_nu
     for number in range(3):
         actions.issue(owner=cast["dora"], name=str(number), monthly_requests=10)
     with django_assert_num_queries(6):  # expiring, expired, unused, quotas, their totals, networks
-        alerts.look()
+        alerts.check_keys()
 
 
 @pytest.mark.parametrize("kind", Alert.Kind)
@@ -130,11 +133,11 @@ def test_every_kind_has_its_words_and_no_secret(key, kind):
     detail = {"where": "x", "address": "192.0.2.1", "days": 7, "share": 80, "what": "requests", "limit": 5}
     detail |= {"since": "2026-01-01", "network": "192.0.2.0/24", "first_used": "2026-01-01 10:00 UTC"}
     alert = Alert(key=key, kind=kind, at=timezone.now(), detail=detail)
-    subject, advice = delivery.words(alert)
+    subject, advice = describe_alert(alert)
 
     assert "nightly training" in subject
     assert not set("{}") & set(subject + advice)
-    assert not tokens.KEY_LIKE_PATTERN.search(json.dumps(delivery.content(alert)))
+    assert not tokens.KEY_LIKE_PATTERN.search(json.dumps(alert_content(alert)))
 
 
 def test_a_canarys_owner_is_not_warned(key, settings):
@@ -287,7 +290,7 @@ def test_what_is_rolled_back_is_never_delivered(key, settings):
     settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9"
 
     def fail() -> None:
-        alerts.tell(kind=Alert.Kind.UNUSED, key=key, occasion="x")
+        alerts.notify(kind=Alert.Kind.UNUSED, key=key, occasion="x")
         assert ProcrastinateJob.objects.count() == 1
         raise ZeroDivisionError
 
@@ -297,10 +300,10 @@ def test_what_is_rolled_back_is_never_delivered(key, settings):
 
 
 def test_how_the_outbox_does_is_told_by_its_oldest_alert_and_what_was_given_up(key, settings):
-    assert outbox.state() == outbox.State(oldest_seconds=0, failed=0)
+    assert queue_state() == QueueState(oldest_seconds=0, failed=0)
     settings.ALERT_WEBHOOK_URL = "http://127.0.0.1:9"
     for occasion in ("delivered", "given up", "old", "young"):
-        alerts.tell(kind=Alert.Kind.UNUSED, key=key, occasion=occasion)
+        alerts.notify(kind=Alert.Kind.UNUSED, key=key, occasion=occasion)
     Alert.objects.exclude(occasion="young").update(at=timezone.now() - datetime.timedelta(hours=1))
     Alert.objects.filter(occasion__in=["delivered", "given up"]).update(at=timezone.now() - DAY)
     given_up, delivered = (Alert.objects.get(occasion=name).pk for name in ("given up", "delivered"))
@@ -309,7 +312,7 @@ def test_how_the_outbox_does_is_told_by_its_oldest_alert_and_what_was_given_up(k
         cursor.execute(update, ["failed", json.dumps({"alert_id": given_up})])
         cursor.execute(update, ["succeeded", json.dumps({"alert_id": delivered})])
 
-    state = outbox.state()
+    state = queue_state()
 
     assert 3600 <= state.oldest_seconds < 3700
     assert state.failed == 1

@@ -10,7 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import actions
-from keys.alerts import delivery, leaks
+from keys.alerts import leaks
+from keys.alerts.canaries import MAX_ALERTS, record_use
+from keys.alerts.wording import describe_alert
 from keys.credentials import tokens
 from keys.limits.counters import get_counters
 from keys.models import Alert, ApiKey
@@ -81,8 +83,8 @@ def test_a_secret_that_a_rotation_ended_pauses_nothing_and_is_told_once_a_day(fo
     assert ApiKey.objects.get(pk=key.pk).paused_at is None
     assert events(key) == ["issued", "rotated", "leaked"]
     [alert] = Alert.objects.all()
-    assert "the key goes on" in delivery.words(alert)[1]
-    assert "paused" not in delivery.words(alert)[1]
+    assert "the key goes on" in describe_alert(alert)[1]
+    assert "paused" not in describe_alert(alert)[1]
 
 
 def test_a_revoked_key_stays_revoked_and_is_told(found):
@@ -142,14 +144,14 @@ def test_no_place_tells_a_real_key_from_a_look_alike(found, client, where):
 
 def test_a_key_that_cannot_be_shut_neither_shows_nor_stops_the_others(cast, monkeypatch, caplog):
     made = [actions.issue(owner=cast["dora"], name=f"key {number}") for number in range(3)]
-    shut = leaks.shut
+    shut = leaks.pause_key
 
     def failing(key: ApiKey, **given) -> None:
         if key.pk == made[1][0].pk:
             raise OperationalError("away")
         shut(key, **given)
 
-    monkeypatch.setattr(leaks, "shut", failing)
+    monkeypatch.setattr(leaks, "pause_key", failing)
     leaks.report(text="\n".join(secret for _, secret in made), address=FREE)
 
     assert ApiKey.objects.filter(paused_at__isnull=False).count() == 2
@@ -241,11 +243,11 @@ def test_a_canary_is_refused_like_a_key_that_nobody_knows_and_its_use_is_told(ec
 
 def test_a_canary_used_from_everywhere_raises_few_alarms_and_counts_the_rest(cast):
     canary, _ = actions.issue(owner=cast["dora"], name="laid out", is_canary=True)
-    for number in range(leaks.MOST_ALARMS + 20):
-        leaks.sound(canary, address=f"10.0.{number}.1", client="curl")
-    leaks.sound(canary, address="10.0.0.2", client="curl")  # a network that was told of
+    for number in range(MAX_ALERTS + 20):
+        record_use(canary, address=f"10.0.{number}.1", client="curl")
+    record_use(canary, address="10.0.0.2", client="curl")  # a network that was told of
 
-    assert events(canary).count("canary_used") == Alert.objects.count() == leaks.MOST_ALARMS + 1
+    assert events(canary).count("canary_used") == Alert.objects.count() == MAX_ALERTS + 1
     folded = Alert.objects.get(occasion__startswith="further")
     assert folded.detail["calls"] == 20
-    assert "from many networks" in delivery.words(folded)[1]
+    assert "from many networks" in describe_alert(folded)[1]

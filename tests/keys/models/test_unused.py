@@ -60,5 +60,5 @@ def test_the_command_leaves_canaries_out(unused):
 
 
 def test_the_alert_leaves_canaries_out(unused):
-    alerts.look()
+    alerts.check_keys()
     assert Alert.objects.get(kind=Alert.Kind.UNUSED).key == unused

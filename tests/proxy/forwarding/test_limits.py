@@ -157,7 +157,7 @@ def test_a_month_counts_what_was_answered_well_and_its_bytes(echo, echo_portal):
     refused = wait_for(call, lambda reply: reply.status == 403)
 
     assert refused.json()["error_code"] == "PERMISSION_DENIED"
-    assert "has moved the 1 MiB" in refused.json()["message"]
+    assert "has transferred the 1 MiB" in refused.json()["message"]
     assert refused.headers["Retry-After"] is None
     [row] = echo_portal.calls(request_id=refused.headers["X-Request-ID"])
     assert row["reason"] == "monthly_bytes"

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 
 from keys import alerts
-from keys.alerts import delivery
+from keys.alerts.wording import MANY_NETWORKS, describe_alert
 from keys.models import Alert, ApiKey, KeyNetwork
 from proxy.models import Call
 from proxy.usage import networks
@@ -36,12 +36,12 @@ def told() -> list[str]:
 
 def test_the_first_network_is_no_news_and_each_further_one_is_told_once(writer, alice):
     used(writer, alice, HOME, "192.0.2.200")
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
 
     used(writer, alice, OFFICE, CLOUD, HOME, "198.51.100.8", "2001:db8:1:2:3::")
-    assert [alerts.look(), alerts.look()] == [2, 0]
+    assert [alerts.check_keys(), alerts.check_keys()] == [2, 0]
     used(writer, alice, OFFICE, CLOUD)
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
 
     assert told() == ["198.51.100.0/24", "2001:db8:1:2::/64"]
 
@@ -50,7 +50,7 @@ def test_several_networks_of_one_batch_have_the_earliest_for_the_first(writer, a
     for number, address in enumerate((OFFICE, HOME, CLOUD)):
         finished_call(alice, number, address=address, at=NOON + number * MINUTE).record()
     writer.turn()
-    alerts.look()
+    alerts.check_keys()
 
     assert KeyNetwork.objects.get(is_first=True).network == "198.51.100.0/24"
     assert sorted(told()) == ["192.0.2.0/24", "2001:db8:1:2::/64"]
@@ -60,7 +60,7 @@ def test_each_key_has_networks_of_its_own(writer, alice):
     bob = key_of("bob")
     used(writer, alice, HOME, OFFICE)
     used(writer, bob, OFFICE)
-    alerts.look()
+    alerts.check_keys()
 
     assert [alert.key for alert in Alert.objects.all()] == [alice]
 
@@ -68,28 +68,28 @@ def test_each_key_has_networks_of_its_own(writer, alice):
 def test_a_call_refused_with_401_does_not_count_but_one_refused_for_its_network_does(writer, alice):
     used(writer, alice, HOME)
     used(writer, alice, OFFICE, status=401, reason="key_revoked")
-    assert alerts.look() == 0
+    assert alerts.check_keys() == 0
     used(writer, alice, CLOUD, status=403, reason="network")
-    alerts.look()
+    alerts.check_keys()
 
     assert told() == ["2001:db8:1:2::/64"]
 
 
 def test_a_network_is_told_once_though_a_process_has_forgotten_that_it_knows_it(writer, alice):
     used(writer, alice, HOME, OFFICE)
-    alerts.look()
+    alerts.check_keys()
     writer.networks.pairs.clear()
     used(writer, alice, OFFICE, HOME)
 
-    assert (alerts.look(), KeyNetwork.objects.count()) == (0, 2)
+    assert (alerts.check_keys(), KeyNetwork.objects.count()) == (0, 2)
 
 
 def test_what_was_told_but_not_marked_so_is_not_told_again(writer, alice):
     used(writer, alice, HOME, OFFICE)
-    alerts.look()
+    alerts.check_keys()
     KeyNetwork.objects.update(is_told=False)
 
-    assert (alerts.look(), KeyNetwork.objects.untold().count()) == (0, 0)
+    assert (alerts.check_keys(), KeyNetwork.objects.without_alert().count()) == (0, 0)
 
 
 def test_of_two_processes_one_makes_the_first_network(alice):
@@ -102,7 +102,7 @@ def test_of_two_processes_one_makes_the_first_network(alice):
     with a_connection() as other:
         networks.write(other.cursor(), {(alice.pk, "198.51.100.0/24"): NOON})
 
-    assert alerts.look() == 1
+    assert alerts.check_keys() == 1
     assert told() == ["198.51.100.0/24"]
 
 
@@ -115,13 +115,13 @@ def test_networks_are_remembered_though_postgresql_refuses_a_call_of_the_batch(w
 
 
 def test_so_many_networks_are_remembered_and_the_last_alert_says_so(writer, alice, monkeypatch):
-    monkeypatch.setattr(networks, "MOST_NETWORKS", 3)
-    monkeypatch.setattr(alerts, "MOST_NETWORKS", 3)
+    monkeypatch.setattr(networks, "MAX_NETWORKS", 3)
+    monkeypatch.setattr("keys.alerts.wording.MAX_NETWORKS", 3)
     used(writer, alice, *(f"203.0.{number}.1" for number in range(5)))
-    assert alerts.look() == 2
+    assert alerts.check_keys() == 2
 
-    words = [delivery.words(alert)[1] for alert in Alert.objects.order_by("id")]
-    assert [delivery.MANY_NETWORKS in text for text in words] == [False, True]
+    words = [describe_alert(alert)[1] for alert in Alert.objects.order_by("id")]
+    assert [MANY_NETWORKS in text for text in words] == [False, True]
     assert "203.0.1.0/24 on 2026-03-04 12:30 UTC" in words[0]
 
 
@@ -141,7 +141,7 @@ def test_the_network_of_the_last_use_before_the_upgrade_is_no_news(writer, alice
         cursor.execute(importlib.import_module("keys.migrations.0008_networks").SEED)
     used(writer, alice, OFFICE, HOME)
     used(writer, bob, CLOUD)
-    alerts.look()
+    alerts.check_keys()
 
     assert told() == ["198.51.100.0/24"]
 

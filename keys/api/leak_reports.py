@@ -1,4 +1,4 @@
-"""Where anybody reports a key that he found: a page for people, an address for scanners. No account is needed."""
+"""Reports of keys that were found: a page for people, an address for scanners. No account is needed."""
 
 import json
 from typing import Any
@@ -20,16 +20,16 @@ from keys.refusals import Refusal, bad_method, invalid
 
 class ReportForm(forms.Form):
     key = forms.CharField(
-        label="The key, or the text that it stands in",
-        max_length=leaks.MOST_TEXT,
+        label="The key, or the text that contains it",
+        max_length=leaks.MAX_TEXT,
         widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
-        help_text="It is checked and forgotten: neither kept nor logged.",
+        help_text="The portal checks it, and neither stores nor logs it.",
     )
     where = forms.CharField(
         label="Where you found it",
         max_length=200,
         required=False,
-        help_text="An address, a repository, a log. Its owner is told.",
+        help_text="A URL, a repository or a log. The owner of the key sees this.",
     )
 
 
@@ -43,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
     if form.is_bound and form.is_valid():
         try:
             address = address_of(request)
-            leaks.admit(address)
+            leaks.limit_reports(address)
             leaks.report(text=form.cleaned_data["key"], where=form.cleaned_data["where"], address=address)
         except Refusal as refusal:
             form.add_error("key", refusal.message)
@@ -67,7 +67,7 @@ def program(request: HttpRequest) -> HttpResponse:
     try:
         if request.method != "POST":
             raise bad_method("Report a key that you found by POST.", "POST")
-        leaks.admit(address_of(request))
+        leaks.limit_reports(address_of(request))
         content = read(request)
         leaks.report(text=content["key"], where=content.get("where", ""), address=address_of(request))
     except Refusal as refusal:

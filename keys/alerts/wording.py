@@ -1,0 +1,59 @@
+"""What an alert says."""
+
+from keys.models import Alert
+
+MAX_NETWORKS = 100  # of one key that are stored, and so cause an alert
+TEXTS = {
+    Alert.Kind.LEAKED: (
+        "was found in the open",
+        "Somebody reported that they found it{where}. It was paused at once: calls with it are refused. Issue another "
+        "one, put it where this one was used, and revoke this one.",
+    ),
+    Alert.Kind.CANARY: (
+        "is a canary, and was used",
+        "It was used from {address}. Nobody has a legitimate reason to use it, so somebody has read the location where "
+        "it was placed.",
+    ),
+    Alert.Kind.EXPIRING: (
+        "expires in {days} days or less",
+        "It expires on {expires} UTC. Issue another one in time, or ask for a later expiry.",
+    ),
+    Alert.Kind.EXPIRED: (
+        "has expired",
+        "It expired on {expires} UTC. Calls with it are refused, except those that finish runs which it started.",
+    ),
+    Alert.Kind.QUOTA: (
+        "has used {share} % of its monthly {what}",
+        "Its limit is {limit} {what} a calendar month (UTC). Calls above the limit are refused until the next month.",
+    ),
+    Alert.Kind.UNUSED: (
+        "has not been used for 90 days",
+        "It has not been used since {since}. If nobody needs it, revoke it.",
+    ),
+    Alert.Kind.NETWORK: (
+        "was used from a new network",
+        "It was first used from {network} on {first_used}. If that was not you, have the key paused "
+        "and issue another one. If you know all networks that it is used from, limit it to them.{more}",
+    ),
+}
+OLD_SECRET = (
+    "had its old secret found in the open",
+    "Somebody reported that they found it{where}. It is the secret from before the last rotation, which has ended: "
+    "calls with it are refused, and the key goes on. Find out how it got there, and whether the new secret is there "
+    "too.",
+)
+MANY_NETWORKS = " It is used from so many networks that there will be no alerts about further ones."
+
+
+def describe_alert(alert: Alert) -> tuple[str, str]:
+    """What happened, as a subject, and advice."""
+    what, advice = OLD_SECRET if alert.detail.get("is_old") else TEXTS[Alert.Kind(alert.kind)]
+    expires = alert.key.expires_at
+    derived = {
+        "where": f" at {alert.detail['where']}" if alert.detail.get("where") else "",
+        "expires": f"{expires:%Y-%m-%d %H:%M}" if expires else "",
+        "address": alert.detail.get("address") or "an unknown address",
+        "more": MANY_NETWORKS if alert.detail.get("networks", 0) >= MAX_NETWORKS else "",
+    }
+    values = {**alert.detail, **derived}
+    return f"The API key “{alert.key.name}” {what.format(**values)}", advice.format(**values)
