@@ -1,10 +1,11 @@
 """A circuit breaker: stops calling an MLflow that does not respond, so that callers get an error at once and no
 thread waits.
 
-After FAILURES consecutive calls without a response it opens: calls are refused with 503, and a thread of its own sends
-probes to MLflow until one gets a response; then it closes. A response of any status counts as a success. A failure
-counts only if MLflow sent no response since that call began, so that one caller's slow uploads or searches, which time
-out beside calls that work, never open it.
+After FAILURES consecutive calls without a response, the breaker sends a probe of its own. If the probe gets no response
+either, the breaker opens: calls are refused with 503, and a thread of its own sends probes to MLflow until one gets a
+response; then it closes. A response of any status counts as a success. A failure counts only if MLflow sent no response
+since that call began. So one caller's slow uploads or searches never open it, nor do errors that one caller's input
+causes.
 """
 
 import logging
@@ -41,6 +42,7 @@ class Breaker:
         self.failures = 0
         self.responded = float("-inf")
         self.is_open = False
+        self.is_confirming = False
         OPEN.labels(name).set(0)
 
     def check(self) -> None:
@@ -60,13 +62,32 @@ class Breaker:
             self.close()
 
     def fail(self, started: float) -> None:
-        """Record that a call which began at `started` got no response."""
+        """Record that a call which began at `started` got no response. The call that completes FAILURES sends the
+        confirming probe, and waits for it."""
         with self.lock:
             if self.responded >= started:
                 return
             self.failures += 1
-            if self.is_open or self.failures < FAILURES:
+            if self.is_open or self.is_confirming or self.failures < FAILURES:
                 return
+            self.is_confirming = True
+        try:
+            if self.gets_response():
+                self.succeed()
+            else:
+                self.open()
+        finally:
+            self.is_confirming = False
+
+    def gets_response(self) -> bool:
+        try:
+            self.probe()
+        except Exception:  # the failures that led here were logged
+            return False
+        return True
+
+    def open(self) -> None:
+        with self.lock:
             self.is_open = True
         OPEN.labels(self.name).set(1)
         logger.warning("breaker_opened upstream=%s failures=%s", self.name, self.failures)
@@ -83,8 +104,5 @@ class Breaker:
     def probe_until_response(self) -> None:
         while self.is_open:
             time.sleep(PROBE_SECONDS)
-            try:
-                self.probe()
-            except Exception:  # noqa: S112  it was logged when the breaker opened
-                continue
-            self.succeed()
+            if self.gets_response():
+                self.succeed()

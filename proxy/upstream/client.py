@@ -60,7 +60,12 @@ class Headers(dict[str, str]):
 
 
 class ExactTarget(HTTPConnection):
-    """Sends `Headers.target`, and applies the idle timeout to sending in place of the (shorter) connect timeout."""
+    """Sends `Headers.target`, and applies the idle timeout to sending in place of the (shorter) connect timeout.
+
+    `is_reusable`: whether the last response allows another request on this connection.
+    """
+
+    is_reusable = True
 
     def _new_conn(self) -> socket.socket:
         self.timeout = CONNECT_TIMEOUT
@@ -75,6 +80,13 @@ class ExactTarget(HTTPConnection):
     def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def]
         super().request(method, headers.target, body=body, headers=headers, **options)
 
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        # After a 5xx, MLflow's server may close the connection a moment later without saying so. The next call on it,
+        # somebody else's perhaps, would fail, and the portal must not repeat a write.
+        self.is_reusable = response.status < 500
+        return response
+
 
 class ExactTargetOverTLS(ExactTarget, HTTPSConnection):
     pass
@@ -83,8 +95,13 @@ class ExactTargetOverTLS(ExactTarget, HTTPSConnection):
 class Pool(HTTPConnectionPool):
     ConnectionCls = ExactTarget
 
+    def _put_conn(self, conn: Any) -> None:
+        if conn is not None and not conn.is_reusable:
+            conn.close()
+        super()._put_conn(conn)
 
-class TLSPool(HTTPSConnectionPool):
+
+class TLSPool(Pool, HTTPSConnectionPool):
     ConnectionCls = ExactTargetOverTLS
 
 

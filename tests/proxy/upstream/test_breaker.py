@@ -90,6 +90,14 @@ def test_slow_calls_beside_calls_that_work_do_not_open_it(breaker, clock):
     breaker.check()
 
 
+def test_failures_that_one_callers_input_causes_do_not_open_it(breaker, clock, back):
+    """MLflow responds to the portal's own probe, so that the failures are not MLflow's."""
+    back.set()
+    fail(breaker, clock, 5 * FAILURES)
+
+    breaker.check()
+
+
 def test_an_answer_to_anybody_closes_it_at_once(breaker, clock):
     fail(breaker, clock, FAILURES)
     breaker.succeed()

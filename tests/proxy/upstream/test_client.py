@@ -161,6 +161,42 @@ def test_a_connection_is_used_again_only_after_a_whole_answer():
         assert client.send(url, method="GET", path="/health").data == b"ok"
 
 
+@pytest.mark.parametrize("status", [500, 501, 502, 503, 504])
+def test_a_connection_is_not_used_again_after_a_server_error(status):
+    def play(connection: socket.socket) -> None:
+        """Closes only when another request arrives, so that nobody can tell beforehand."""
+        answering(b"HTTP/1.1 %d No\r\nContent-Length: 2\r\n\r\nno" % status)(connection)
+        connection.recv(65536)
+
+    with scripted(play, answering(OK)) as url:
+        assert client.send(url, method="GET", path="/health").data == b"no"
+        assert client.send(url, method="POST", path="/health", body=b"{}").data == b"ok"
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 301, 400, 404, 409, 429])
+def test_a_connection_that_mlflow_closed_a_moment_later_is_not_used_again(status):
+    closed = threading.Event()
+    body = b"" if status == 204 else b"no"
+    head = b"HTTP/1.1 %d Status\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+
+    def play(connection: socket.socket) -> None:
+        answering(head + body)(connection)
+        connection.shutdown(socket.SHUT_WR)
+        closed.set()
+
+    with scripted(play, answering(OK)) as url:
+        assert client.send(url, method="GET", path="/health").data == body
+        assert closed.wait(5)
+        assert client.send(url, method="POST", path="/health", body=b"{}").data == b"ok"
+
+
+def test_bytes_that_are_left_over_reach_no_other_call():
+    more = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+    with scripted(answering(OK + more), answering(OK)) as url:
+        assert client.send(url, method="GET", path="/health").data == b"ok"
+        assert client.send(url, method="GET", path="/health").data == b"ok"
+
+
 @pytest.fixture
 def server():
     running = EchoServer()
