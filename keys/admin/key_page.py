@@ -20,8 +20,13 @@ from keys.rights import permissions
 DAYS = 30  # of the chart
 MOST_EVENTS = 50
 MOST_CALLS = 8
-CLASSES = {2: ("Successful", "#2f9e6e"), 3: ("Redirected", "#4c8fd0"), 4: ("Refused", "#d9892b")}
-CLASSES[5] = ("Failed", "#d64541")
+# By the status's first digit. Totals do not tell the portal's refusals from MLflow's errors.
+CLASSES = {
+    2: ("Successful", "#2f9e6e"),
+    3: ("Redirected", "#4c8fd0"),
+    4: ("Client errors", "#d9892b"),
+    5: ("Server errors", "#d64541"),
+}
 
 
 def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:

@@ -23,7 +23,11 @@ from proxy.routes.table import OPERATIONS
 
 SIZE = 50
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
-OUTCOMES = {"passed": "Passed", "refused": "Refused (4xx)", "failed": "Failed (5xx)"}
+OUTCOMES = {
+    "passed": "Passed",
+    "refused": "Refused by the portal",
+    "failed": "Failed at MLflow, or ended by the caller",
+}
 # What MLflow's own answers mean, where the portal refused nothing.
 OF_MLFLOW = {
     400: ("MLflow found a mistake in the request.", "Its message says which; the client shows it."),
@@ -44,8 +48,13 @@ def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
     calls, chosen = Call.objects.filter(user=holder(request)), {}
     if (show := request.GET.get("show", "")) in OUTCOMES:
         chosen["show"] = show
-        status_class = {"refused": 4, "failed": 5}.get(show)
-        calls = calls.of_class(status_class) if status_class else calls.filter(status__lt=400)
+        match show:
+            case "refused":
+                calls = calls.refused()
+            case "failed":
+                calls = calls.failed_unrefused()
+            case _:
+                calls = calls.passed()
     if public_id := query_value(request, "key"):
         chosen["key"] = public_id
         calls = calls.filter(key__in=ApiKey.objects.filter(owner=holder(request), public_id=public_id))

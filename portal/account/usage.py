@@ -46,21 +46,21 @@ PERIODS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """The calls of one step: MLflow's answers, refusals and faults of the caller's, faults of the server's."""
+    """The calls of one step by status class. Totals do not tell the portal's refusals from MLflow's errors."""
 
     label: str
     passed: int
-    refused: int
-    failed: int
+    client_errors: int
+    server_errors: int
 
 
 def summary(totals: CallTotalQuerySet) -> dict[str, int | float | None]:
     """The last 30 days in a few numbers; one query."""
-    sums: dict[str, int | float | None] = {"calls": 0, "refused": 0, "failed": 0, "bytes": 0}
+    sums: dict[str, int | float | None] = {"calls": 0, "client_errors": 0, "server_errors": 0, "bytes": 0}
     for row in PERIODS["30d"].of(totals).grouped("status_class"):
-        name = {4: "refused", 5: "failed"}.get(row["status_class"])
-        for key, amount in (("calls", row["calls"]), ("bytes", row["bytes_in"] + row["bytes_out"])):
-            sums[key] = (sums[key] or 0) + amount
+        name = {4: "client_errors", 5: "server_errors"}.get(row["status_class"])
+        for key, count in (("calls", row["calls"]), ("bytes", row["bytes_in"] + row["bytes_out"])):
+            sums[key] = (sums[key] or 0) + count
         if name:
             sums[name] = (sums[name] or 0) + row["calls"]
     return sums
@@ -76,9 +76,15 @@ def chart(totals: CallTotalQuerySet, period: Period) -> list[Column]:
     for number in range(period.columns):
         start = period.start + period.step * number
         passed = sum(calls.get((start, status_class), 0) for status_class in (1, 2, 3))
-        refused, failed = calls.get((start, 4), 0), calls.get((start, 5), 0)
         label = f"{start:%Y-%m-%d %H:%M}" if period.step == HOUR else f"{start:%Y-%m-%d}"
-        columns.append(Column(label=label, passed=passed, refused=refused, failed=failed))
+        columns.append(
+            Column(
+                label=label,
+                passed=passed,
+                client_errors=calls.get((start, 4), 0),
+                server_errors=calls.get((start, 5), 0),
+            )
+        )
     return columns
 
 

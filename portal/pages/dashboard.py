@@ -16,12 +16,12 @@ from keys.models import ApiKey
 from keys.pages.frame import render_page
 from keys.rights import permissions
 from portal.http import health
+from proxy.lists.filters import STATUS_CLASSES
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 from proxy.models.totals import LATENCIES_MS, percentile
 
 LINES = 6  # of each list
 SOON = datetime.timedelta(days=14)
-CLASSES = {2: "2xx successful", 3: "3xx redirected", 4: "4xx refused", 5: "5xx failed"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Step:
     """An hour or a day of the chart."""
 
     at: datetime.datetime
-    calls: dict[int, int] = field(default_factory=lambda: dict.fromkeys(CLASSES, 0))
+    calls: dict[int, int] = field(default_factory=lambda: dict.fromkeys(STATUS_CLASSES, 0))
     bytes: int = 0
     latencies: list[int] = field(default_factory=lambda: [0] * (len(LATENCIES_MS) + 1))
 
@@ -162,7 +162,8 @@ def chart(steps: list[Step], period: Period) -> dict[str, Any]:
     return {
         "labels": [f"{step.at:{form}}" for step in steps],
         "classes": [
-            {"name": name, "calls": [step.calls[first] for step in steps]} for first, name in CLASSES.items()
+            {"name": name, "calls": [step.calls[first] for step in steps]}
+            for first, name in STATUS_CLASSES.items()
         ],
         "median": [step.median for step in steps],
         "p95": [step.p95 for step in steps],

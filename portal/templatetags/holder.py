@@ -1,48 +1,18 @@
 """`{% load holder %}`: states, scopes, amounts and registrations in words, for the account pages."""
 
 from django import template
+from django.utils.text import Truncator
 
 from keys.formatting import sizes
 from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
 from keys.lists.event_words import describe_event
 from keys.models import KeyEvent
 from keys.rights.scopes import in_words, preset_of
+from proxy.ledger import history
+from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
 
 register = template.Library()
-
-OUTCOMES = {"done": "success", "refused_by_mlflow": "warning", "not_done": "warning", "unknown": "danger"}
-RULES = {"complete": "success", "missing": "warning", "malformed": "danger"}
-# What was asked for, by operation; `{version}`, `{new_name}` and the detail's fields are filled in.
-ACTS = {
-    "registered-models.create": "Model created",
-    "registered-models.update": "Description changed",
-    "registered-models.rename": "Renamed to {new_name}",
-    "registered-models.delete": "Model deleted",
-    "registered-models.set-tag": "Tag set: {tags}",
-    "registered-models.delete-tag": "Tag removed: {tags}",
-    "registered-models.set-alias": "Alias {alias} set to version {version}",
-    "registered-models.delete-alias": "Alias {alias} removed",
-    "model-versions.create": "Version {version} registered",
-    "model-versions.update": "Version {version}: description changed",
-    "model-versions.transition-stage": "Version {version}: stage {stage}",
-    "model-versions.set-tag": "Version {version}: tag set: {tags}",
-    "model-versions.delete-tag": "Version {version}: tag removed: {tags}",
-    "model-versions.delete": "Version {version} deleted",
-    "logged-models.create": "Logged model created",
-    "logged-models.finalize": "Logged model finished",
-    "logged-models.log-params": "Logged model: parameters added",
-    "logged-models.set-tags": "Logged model: tags set: {tags}",
-    "logged-models.delete-tag": "Logged model: tag removed: {tags}",
-    "logged-models.delete": "Logged model deleted",
-}
-
-
-class Blank(dict[str, object]):
-    """What a row does not say is a dash."""
-
-    def __missing__(self, name: str) -> str:
-        return "–"
 
 
 @register.filter
@@ -52,7 +22,7 @@ def state_class(state: str) -> str:
 
 @register.filter
 def status_class(status: int) -> str:
-    return {2: "success", 3: "info", 4: "warning", 5: "danger"}.get(status // 100, "")
+    return STATUS_COLOURS.get(status // 100, "")
 
 
 @register.filter
@@ -67,12 +37,12 @@ def kind(name: str) -> str:
 
 @register.filter
 def outcome_class(row: Registration) -> str:
-    return OUTCOMES.get(row.outcome, "info")
+    return OUTCOME_COLOURS.get(row.outcome, "info")
 
 
 @register.filter
 def rules_class(state: str) -> str:
-    return RULES.get(state, "")
+    return RULES_COLOURS.get(state, "")
 
 
 @register.filter
@@ -93,12 +63,8 @@ def happened(event: KeyEvent) -> list[str]:
 
 @register.filter
 def act(row: Registration) -> str:
-    """What was asked for: "Version 3 registered"."""
-    tags = ", ".join(name if value is None else f"{name} = {value}" for name, value in row.tags.items())
-    fields = {name: value for name, value in row.detail.items() if value}
-    known = {"version": row.version, "new_name": row.new_name, "tags": tags[:200]}
-    words = {**fields, **{name: value for name, value in known.items() if value}}
-    return ACTS.get(row.operation, row.operation).format_map(Blank(words))
+    """What was asked for: "Registered version 3 of vision"."""
+    return Truncator(history.describe(row)).chars(300)
 
 
 @register.filter

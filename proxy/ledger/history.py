@@ -27,6 +27,9 @@ SENTENCES = {
     "model-versions.transition-stage": "Moved version {version} to the stage {stage}",
     "logged-models.create": "Logged the model {name}",
     "logged-models.delete": "Deleted the logged model {name}",
+    "logged-models.log-params": "Added parameters to the logged model {name}",
+    "logged-models.set-tags": "Tagged the logged model {name}: {tags}",
+    "logged-models.delete-tag": "Removed a tag from the logged model {name}: {tags}",
     "logged-models.finalize": "Finished the logged model {name}: {status}",
 }
 ENDS = ("registered-models.delete", "model-versions.delete", "logged-models.delete")
@@ -38,9 +41,14 @@ def describe(row: Registration) -> str:
     known = {"name": row.object_name, "version": row.version, "new_name": row.new_name, "tags": tags or "-"}
     sentence = SENTENCES.get(row.operation)
     if sentence is None:
-        kind, _, action = row.operation.replace("-", " ").partition(".")
-        return f"{kind.capitalize()}: {action}"
+        return describe_operation(row.operation)
     return sentence.format(**{"alias": "-", "stage": "-", "status": "-"} | row.detail | known)
+
+
+def describe_operation(name: str) -> str:
+    """ "model-versions.set-tag" is "Model versions: set tag"."""
+    kind, _, verb = name.replace("-", " ").partition(".")
+    return f"{kind.capitalize()}: {verb}"
 
 
 @dataclass(frozen=True, kw_only=True)

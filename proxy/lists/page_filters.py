@@ -12,6 +12,7 @@ from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User
 from proxy.ledger import writer
+from proxy.ledger.history import describe_operation
 from proxy.lists.filters import STATUS_CLASSES, CallFilters, RegistrationFilters
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import Call, CallQuerySet
@@ -198,13 +199,7 @@ def by(text: str, prefix: str, name: str) -> str:
 def recorded() -> list[tuple[str, str]]:
     """The ledger's operations."""
     names = sorted({operation.name for operation in OPERATIONS if writer.is_recorded(operation)})
-    return [(name, in_words(name)) for name in names]
-
-
-def in_words(operation: str) -> str:
-    """ "model-versions.set-tag" is "Model versions: set tag"."""
-    thing, _, act = operation.replace("-", " ").partition(".")
-    return f"{thing.capitalize()}: {act}"
+    return [(name, describe_operation(name)) for name in names]
 
 
 def names(operations: tuple[Operation, ...]) -> list[str]:

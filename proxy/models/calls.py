@@ -12,6 +12,7 @@ from keys.models import ApiKey, User
 
 WINDOWS = (datetime.timedelta(days=1), datetime.timedelta(days=10), None)
 EVERY_DAY = (None,)
+CLIENT_GONE = 499  # the status of a call whose caller went away before the response
 EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 
@@ -28,12 +29,20 @@ class CallQuerySet(models.QuerySet["Call"]):
         """Calls with this first digit of the status."""
         return self.filter(status__gte=status_class * 100, status__lt=status_class * 100 + 100)
 
+    def passed(self) -> "CallQuerySet":
+        return self.filter(status__lt=400)
+
     def failed(self) -> "CallQuerySet":
         return self.filter(status__gte=400)
 
     def refused(self) -> "CallQuerySet":
-        """What the portal itself said no to, not MLflow; a transfer that broke off was not refused."""
-        return self.failed().exclude(reason="")
+        """Errors of the portal itself, each with a reason. MLflow's errors, transfers that broke off and callers that
+        went away are not among them."""
+        return self.failed().exclude(reason="").exclude(status=CLIENT_GONE)
+
+    def failed_unrefused(self) -> "CallQuerySet":
+        """MLflow's errors, and callers that went away."""
+        return self.failed().filter(Q(reason="") | Q(status=CLIENT_GONE))
 
     def about(self, kind: str, name: str) -> "CallQuerySet":
         """Calls that named this run, experiment, registered model, …"""
@@ -149,6 +158,11 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return f"{self.method} {self.path} {self.status}"
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the error is the portal's own: see `CallQuerySet.refused`."""
+        return self.status >= 400 and self.reason != "" and self.status != CLIENT_GONE
 
     @property
     def cursor(self) -> Cursor:

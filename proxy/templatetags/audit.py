@@ -6,15 +6,13 @@ from django import template
 
 from keys.formatting import sizes
 from proxy.ledger import history
-from proxy.lists import page_filters
+from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
+from proxy.models.calls import CLIENT_GONE, Call
 from proxy.routes.objects import KIND_LABELS
 
 register = template.Library()
-STATUS_COLOURS = {1: "info", 2: "success", 3: "info", 4: "warning", 5: "danger"}
-STATUS_WORDS = {1: "going on", 2: "successful", 3: "redirected", 4: "refused", 5: "failed"}
-OUTCOME_COLOURS = {"done": "success", "pending": "info", "imported": "info", "unknown": "danger"}
-RULES_COLOURS = {"complete": "success", "malformed": "danger"}
+STATUS_WORDS = {1: "going on", 2: "successful", 3: "redirected"}
 
 
 @register.filter
@@ -23,9 +21,13 @@ def status_colour(status: int) -> str:
 
 
 @register.filter
-def status_words(status: int) -> str:
-    """In one word, so that colour is not all that tells."""
-    return "caller gone" if status == 499 else STATUS_WORDS.get(status // 100, "")
+def result_words(call: Call) -> str:
+    """The result in words, because a colour alone is not enough: "refused" only if the portal refused the call."""
+    if call.status == CLIENT_GONE:
+        return "caller gone"
+    if call.status < 400:
+        return STATUS_WORDS.get(call.status // 100, "")
+    return "refused" if call.is_refused else "failed at MLflow"
 
 
 @register.filter
@@ -45,7 +47,7 @@ def kind_words(kind: str) -> str:
 
 @register.filter
 def operation_words(operation: str) -> str:
-    return page_filters.in_words(operation)
+    return history.describe_operation(operation)
 
 
 @register.filter

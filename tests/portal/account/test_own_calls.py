@@ -57,10 +57,14 @@ def test_the_log_is_filtered_by_answer_and_key(dora):
     other, _ = actions.issue(owner=dora.user, name="other")
     call(other, 7)
     call(other, 8, status=502, reason="upstream_unreachable")
+    call(other, 9, status=404)
+    call(other, 10, status=500)
+    call(other, 11, status=499, reason="client_gone")
 
-    assert ids(dora.client.get(CALLS, {"show": "refused"})) == [1]
+    assert ids(dora.client.get(CALLS, {"show": "refused"})) == [8, 1]
     assert ids(dora.client.get(CALLS, {"show": "passed"})) == [7]
-    assert ids(dora.client.get(CALLS, {"show": "failed", "key": other.public_id})) == [8]
+    assert ids(dora.client.get(CALLS, {"show": "failed", "key": other.public_id})) == [11, 10, 9]
+    assert ids(dora.client.get(CALLS, {"show": "refused", "key": other.public_id})) == [8]
     assert ids(dora.client.get(CALLS, {"show": "sideways", "key": "key_unknown"})) == []
 
 
@@ -138,7 +142,7 @@ def test_the_registration_that_a_call_made_is_named(dora):
 
     shown = text(dora.client.get(reverse("account-call", args=[found.request_id])))
 
-    assert "dora-model</a>: Model created (Done)" in shown
+    assert "dora-model</a>: Registered the model dora-model (Done)" in shown
     assert "dora-model" not in text(dora.client.get(reverse("account-call", args=[dora.call.request_id])))
 
 

@@ -32,19 +32,20 @@ def test_the_ledger_says_what_was_asked_and_what_came_of_it(dora):
     shown = text(dora.client.get(LEDGER))
 
     for words in (
-        "Version 1 registered",
+        "Registered version 1 of dora-model",
         "Tags complete",
         "Tags malformed",
-        "Alias champion set to version 1",
+        "Pointed the alias champion to version 1",
         "Refused by MLflow",
-        "Renamed to better",
+        "Renamed dora-model to better",
         "Pending",
     ):
         assert words in shown
 
 
 def test_every_operation_of_the_ledger_has_words(dora):
-    from portal.templatetags.holder import ACTS, act
+    from portal.templatetags.holder import act
+    from proxy.ledger.history import SENTENCES
     from proxy.ledger.writer import is_recorded
     from proxy.routes.table import OPERATIONS
 
@@ -52,7 +53,7 @@ def test_every_operation_of_the_ledger_has_words(dora):
         operation.name for operation in OPERATIONS if not operation.refused and is_recorded(operation)
     }
 
-    assert recorded - set(ACTS) == set()
+    assert recorded - set(SENTENCES) == set()
     for operation in recorded:
         assert "{" not in act(Registration(operation=operation))
 
@@ -93,9 +94,9 @@ def test_a_models_owner_reads_its_whole_story_without_others_names(dora, mallory
 
     assert "yours" in shown
     for words in (
-        "Version 1 registered",
+        "Registered version 1 of dora-model",
         "another user",
-        "tag set: hokusai.quarantine = true",
+        "Tagged version 1: hokusai.quarantine = true",
         "the portal",
         "you",
     ):
@@ -110,8 +111,8 @@ def test_who_only_wrote_to_a_model_reads_what_they_did(dora, mallory):
     shown = text(story(mallory, "dora-model"))
 
     assert "what you did to it" in shown
-    assert "Version 1 registered" in shown
-    assert "Model created" not in shown
+    assert "Registered version 1 of dora-model" in shown
+    assert "Registered the model" not in shown
 
 
 @pytest.mark.parametrize("name", ["", "no such model", "mallory-model"])

@@ -45,7 +45,7 @@ def test_the_summary_is_of_the_last_30_days(dora):
 
     found = summary(CallTotal.objects.filter(user=dora.user))
 
-    assert found == {"calls": 17, "refused": 5, "failed": 2, "bytes": 3 * 3072}
+    assert found == {"calls": 17, "client_errors": 5, "server_errors": 2, "bytes": 3 * 3072}
 
 
 @pytest.mark.parametrize(("name", "columns"), [("24h", 24), ("7d", 7), ("30d", 30), ("90d", 90)])
@@ -58,7 +58,7 @@ def test_the_chart_has_a_column_for_each_step(dora, name, columns):
     found = chart(CallTotal.objects.all(), PERIODS[name])
 
     assert len(found) == columns
-    assert (found[-1].passed, found[-1].refused, found[-1].failed) == (3, 2, 1)
+    assert (found[-1].passed, found[-1].client_errors, found[-1].server_errors) == (3, 2, 1)
     assert sum(column.passed for column in found) == 3
 
 

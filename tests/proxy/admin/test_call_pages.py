@@ -9,8 +9,10 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import actions
+from keys.admin.key_page import CLASSES
 from keys.models import User
 from proxy.lists import exports
+from proxy.lists.filters import STATUS_CLASSES
 from proxy.models import Call
 from tests.keys.people import CALLS, call, queries, signed_in
 from tests.proxy.ledger_rows import row
@@ -87,6 +89,35 @@ def test_a_refusal_is_found_by_the_request_id_of_its_error_and_explained(alice, 
     assert f"/admin/proxy/registration/{registered.pk}/change/" in detail
     assert "/mlflow/#/runs/abc" in detail
     assert "<html" not in alice.get(f"{CALLS}{refused.pk}/change/?part=1").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "words"),
+    [
+        (200, "", "200 successful"),
+        (403, "not_owner", "403 refused"),
+        (503, "upstream_busy", "503 refused"),
+        (404, "", "404 failed at MLflow"),
+        (500, "", "500 failed at MLflow"),
+        (499, "client_gone", "499 caller gone"),
+    ],
+)
+def test_only_the_portals_own_errors_are_called_refused(alice, key, status, reason, words):
+    made = call(key, 1, status=status, reason=reason)
+
+    for page in (alice.get(CALLS), alice.get(f"{CALLS}{made.pk}/change/")):
+        assert words in page.content.decode()
+    assert listed(alice, refused="on") == ([1] if "refused" in words else [])
+    assert made.is_refused == ("refused" in words)
+
+
+def test_what_counts_by_status_alone_does_not_say_refused(alice, key):
+    shown = alice.get(CALLS).context["filter"].fields["status"].choices
+
+    assert ("4", "4xx client error") in shown
+    assert not any("refused" in str(label) for _, label in shown)
+    assert not any("refused" in label for label in STATUS_CLASSES.values())
+    assert not any("refused" in label.lower() for label, _ in CLASSES.values())
 
 
 def test_a_call_of_a_browser_is_shown_without_a_key(alice, key):
