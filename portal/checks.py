@@ -1,7 +1,7 @@
-"""What no single setting can tell: settings that do not fit together. `portal.settings` looks at each by itself.
+"""Checks of settings that must fit together; `portal.settings` checks each setting by itself.
 
 Errors stop `manage.py` and the server; warnings are printed or logged. Each is one line that names the settings
-and says what to do.
+and the remedy.
 """
 
 import ipaddress
@@ -20,7 +20,7 @@ SHORT_SECRET = 32  # characters
 
 @checks.register()
 def check_settings(app_configs: Sequence[Any] | None = None, **options: Any) -> list[CheckMessage]:
-    """Every finding on the settings as they are; needs neither the database nor MLflow."""
+    """All errors and warnings. Needs neither the database nor MLflow."""
     return [*addresses(), *behind_proxies(), *mlflow(), *secrets(), *processes(), *traces()]
 
 
@@ -29,24 +29,23 @@ def addresses() -> Iterator[CheckMessage]:
     host = public.hostname or ""
     if settings.DEBUG and not (is_local(host) and is_local(settings.HOST)):
         yield Error(
-            f"DEBUG shows settings and code to whoever reaches {host if not is_local(host) else settings.HOST}: "
+            f"DEBUG shows settings and code to anyone who can reach {host if not is_local(host) else settings.HOST}: "
             "unset it, or keep HOST and PUBLIC_URL on this machine.",
             id="portal.E001",
         )
     if not is_allowed(host):
         yield Error(
-            f"ALLOWED_HOSTS lacks {host}, the host of PUBLIC_URL: every call to it would get 400. Add it.",
+            f"ALLOWED_HOSTS lacks {host}, the host of PUBLIC_URL: every request to it would get 400. Add it.",
             id="portal.E002",
         )
     if "*" in settings.ALLOWED_HOSTS:
         yield checks.Warning(
-            "ALLOWED_HOSTS holds *: links in pages then lead wherever a caller's Host header says. Name the hosts.",
+            "ALLOWED_HOSTS contains *: links in pages then use any host that a Host header names. List the hosts.",
             id="portal.W001",
         )
     if public.scheme == "http" and not is_local(host):
         yield checks.Warning(
-            f"PUBLIC_URL is http, so that API keys cross the network to {host} in clear: "
-            "put TLS in front and write https.",
+            f"PUBLIC_URL is http, so API keys are sent to {host} unencrypted: put TLS in front and use https.",
             id="portal.W002",
         )
 
@@ -54,14 +53,14 @@ def addresses() -> Iterator[CheckMessage]:
 def behind_proxies() -> Iterator[CheckMessage]:
     if settings.PUBLIC_URL.startswith("https:") and not settings.TRUSTED_PROXIES:
         yield checks.Warning(
-            "PUBLIC_URL is https, so that a proxy must stand in front, but TRUSTED_PROXIES is 0: every caller "
-            "would seem to have the proxy's address. Set how many proxies are yours.",
+            "PUBLIC_URL is https, so there must be a proxy in front, but TRUSTED_PROXIES is 0: every client would "
+            "appear with the proxy's address. Set it to the number of your proxies.",
             id="portal.W003",
         )
     everywhere = [str(network) for network in settings.METRICS_ALLOW if network.prefixlen == 0]
     if everywhere:
         yield checks.Warning(
-            f"METRICS_ALLOW holds {everywhere[0]}: everybody may read /metrics. Name the networks of Prometheus.",
+            f"METRICS_ALLOW contains {everywhere[0]}: anyone can read /metrics. List the networks of Prometheus.",
             id="portal.W004",
         )
 
@@ -70,7 +69,7 @@ def mlflow() -> Iterator[CheckMessage]:
     upstream = urlsplit(settings.MLFLOW_URL)
     if settings.MLFLOW_TEST_URL and settings.MLFLOW_TEST_URL == settings.MLFLOW_URL:
         yield Error(
-            "MLFLOW_TEST_URL is MLFLOW_URL: test keys would write the live registry. Give them another MLflow, "
+            "MLFLOW_TEST_URL is MLFLOW_URL: test keys would write to the live registry. Set it to another MLflow, "
             "or unset it.",
             id="portal.E003",
         )
@@ -79,10 +78,10 @@ def mlflow() -> Iterator[CheckMessage]:
     if upstream.scheme == "http":
         unused = ("MLFLOW_CA_BUNDLE", "MLFLOW_CLIENT_CERT")
         for name in [name for name in unused if getattr(settings, name)]:
-            yield checks.Warning(f"{name} has no effect: MLFLOW_URL is http. Write https.", id="portal.W005")
+            yield checks.Warning(f"{name} has no effect: MLFLOW_URL is http. Use https.", id="portal.W005")
         if settings.MLFLOW_AUTHORIZATION and not is_local(upstream.hostname or ""):
             yield checks.Warning(
-                "MLFLOW_AUTHORIZATION crosses the network in clear: MLFLOW_URL is http. Write https.",
+                "MLFLOW_AUTHORIZATION is sent unencrypted: MLFLOW_URL is http. Use https.",
                 id="portal.W006",
             )
 
@@ -90,15 +89,15 @@ def mlflow() -> Iterator[CheckMessage]:
 def secrets() -> Iterator[CheckMessage]:
     if len(settings.SECRET_KEY) < SHORT_SECRET:
         yield checks.Warning(
-            f"SECRET_KEY has fewer than {SHORT_SECRET} characters: whoever guesses it signs in as anyone. "
-            "Make a longer one.",
+            f"SECRET_KEY has fewer than {SHORT_SECRET} characters: anyone who guesses it can sign in as any user. "
+            "Generate a longer one.",
             id="portal.W007",
         )
     if len(set(settings.KEY_PEPPERS)) < len(settings.KEY_PEPPERS):
-        yield checks.Warning("KEY_PEPPERS holds the same pepper twice: remove one.", id="portal.W008")
+        yield checks.Warning("KEY_PEPPERS contains the same pepper twice: remove one.", id="portal.W008")
     if settings.SECRET_KEY in settings.KEY_PEPPERS:
         yield checks.Warning(
-            "SECRET_KEY is one of KEY_PEPPERS: whoever learns one learns both. Make another.",
+            "SECRET_KEY is one of KEY_PEPPERS: a leak of one is a leak of both. Generate another.",
             id="portal.W009",
         )
 
@@ -106,14 +105,14 @@ def secrets() -> Iterator[CheckMessage]:
 def processes() -> Iterator[CheckMessage]:
     if settings.WORKERS > 1 and not settings.REDIS_URL:
         yield checks.Warning(
-            f"WORKERS is {settings.WORKERS} without REDIS_URL: each process counts by itself, so that a key's "
-            "limits are up to so many times higher. Set REDIS_URL, or WORKERS=1.",
+            f"WORKERS is {settings.WORKERS} without REDIS_URL: each process counts by itself, so a key's limits are up "
+            f"to {settings.WORKERS} times higher. Set REDIS_URL, or WORKERS=1.",
             id="portal.W010",
         )
     if settings.THREADS > 1 and settings.MAX_IN_FLIGHT >= settings.THREADS:
         yield checks.Warning(
-            f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can take "
-            "them all, and then neither health nor pages answer. Set it to a few less than THREADS.",
+            f"MAX_IN_FLIGHT is {settings.MAX_IN_FLIGHT} of {settings.THREADS} THREADS: slow transfers can occupy "
+            "all threads, and then health checks and pages do not respond. Set it to a few less than THREADS.",
             id="portal.W011",
         )
 
@@ -128,7 +127,7 @@ def traces() -> Iterator[CheckMessage]:
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine is meant; a wildcard address is not."""
+    """Whether the host is this machine; a wildcard address is not."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -138,7 +137,7 @@ def is_local(host: str) -> bool:
 
 
 def is_allowed(host: str) -> bool:
-    """As Django's ALLOWED_HOSTS works: a leading dot stands for all names below."""
+    """Whether Django's ALLOWED_HOSTS accepts the host: a leading dot stands for all subdomains."""
     written = f"[{host}]" if ":" in host else host
     return any(
         pattern in ("*", written) or (pattern.startswith(".") and f".{written}".endswith(pattern))

@@ -1,4 +1,4 @@
-"""Reads and checks the values of settings in the environment; a wrong one stops the start with one clear line."""
+"""Reads settings from the environment. An invalid value stops the start with one line that names the setting."""
 
 import ipaddress
 import os
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+THIS_MACHINE = "this machine"
 
-def wrong(name: str, problem: str) -> SystemExit:
-    """A wrong setting stops the start with one clear line."""
+
+def invalid(name: str, problem: str) -> SystemExit:
+    """The error for an invalid setting, in one line. `problem` must not repeat a value that may be a secret."""
     return SystemExit(f"{name}: {problem}")
 
 
@@ -23,13 +25,13 @@ def flag(name: str, *, default: bool = False) -> bool:
         return True
     if value in ("false", "0", "no", "off"):
         return False
-    raise wrong(name, f"“{value}” is neither true nor false")
+    raise invalid(name, f"“{value}” is neither true nor false")
 
 
 def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int:
     value = text(name, str(default))
     if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
-        raise wrong(name, f"“{value}” is not a whole number from {least} to {most}")
+        raise invalid(name, f"“{value}” is not a whole number from {least} to {most}")
     return int(value)
 
 
@@ -40,12 +42,12 @@ def items(name: str, default: str = "") -> list[str]:
 def choice(name: str, default: str, *choices: str) -> str:
     value = text(name, default)
     if value not in choices:
-        raise wrong(name, f"“{value}” is not one of {', '.join(choices)}")
+        raise invalid(name, f"“{value}” is not one of {', '.join(choices)}")
     return value
 
 
 def http_url(name: str, default: str = "") -> str:
-    """An http(s) address without a trailing slash, credentials, query or fragment; "" if unset."""
+    """An http(s) URL without a trailing slash, credentials, query or fragment; "" if unset."""
     value = text(name, default).rstrip("/")
     if not value:
         return ""
@@ -53,40 +55,40 @@ def http_url(name: str, default: str = "") -> str:
         parts = urlsplit(value)
         parts.port  # noqa: B018  raises ValueError on nonsense
     except ValueError:
-        raise wrong(
-            name, "its host or port is none; it is written like http://mlflow.internal:5000"
+        raise invalid(
+            name, "its host or port is not valid; write it like http://mlflow.internal:5000"
         ) from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise wrong(name, f"“{value}” is not an address such as http://mlflow.internal:5000")
+        raise invalid(name, f"“{value}” is not a URL such as http://mlflow.internal:5000")
     if parts.username or parts.query or parts.fragment:
-        raise wrong(
-            name, "the address holds a user, a query or a fragment; only scheme, host, port and path fit"
+        raise invalid(
+            name, "it contains a user, a query or a fragment; only scheme, host, port and path are allowed"
         )
     return value
 
 
-def log_format(wanted: str) -> str:
-    """For `auto`: text for a person, who sits at a terminal or has called a command; JSON otherwise."""
-    if wanted != "auto":
-        return wanted
+def log_format(setting: str) -> str:
+    """For `auto`: text on a terminal and for commands, JSON otherwise."""
+    if setting != "auto":
+        return setting
     return "text" if sys.stderr.isatty() or Path(sys.argv[0]).name == "manage.py" else "json"
 
 
-def place(url: str) -> tuple[str, int]:
-    """Host and port that an address means; all the names of this machine are one."""
+def endpoint(url: str) -> tuple[str, int]:
+    """Host and port of a URL; all names of this machine count as one host, THIS_MACHINE."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     is_here = host in ("localhost", "0.0.0.0", "::", "::1") or host.startswith("127.")  # noqa: S104
-    return "here" if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
+    return THIS_MACHINE if is_here else host, parts.port or (443 if parts.scheme == "https" else 80)
 
 
 def redis_url(name: str) -> str:
-    """A redis:// or valkey:// address, as redis-py takes it; "" if unset. A password in it is not repeated."""
+    """A redis:// or valkey:// URL in redis-py's form; "" if unset. Errors do not repeat it (it may hold a password)."""
     value = text(name)
     scheme, divider, rest = value.partition("://")
     scheme = scheme.lower().replace("valkey", "redis")
     if value and (scheme not in ("redis", "rediss", "unix") or not divider or not rest):
-        raise wrong(name, "not an address such as redis://redis.internal:6379/0 or valkey://…")
+        raise invalid(name, "it is not a URL such as redis://redis.internal:6379/0 or valkey://…")
     return f"{scheme}://{rest}" if value else ""
 
 
@@ -94,34 +96,36 @@ def networks(name: str, default: str) -> list[ipaddress.IPv4Network | ipaddress.
     try:
         return [ipaddress.ip_network(item) for item in items(name, default)]
     except ValueError:
-        raise wrong(name, "holds what is no network; write it as 10.1.0.0/16, 2001:db8::/32") from None
+        raise invalid(
+            name, "an item is not a network; write networks like 10.1.0.0/16, 2001:db8::/32"
+        ) from None
 
 
 def smtp_url(name: str) -> dict[str, Any]:
-    """Django's EMAIL_… settings for `smtp://` (STARTTLS, but not on this machine) or `smtps://`; {} if unset."""
+    """Django's EMAIL_… settings for `smtp://` (with STARTTLS unless on this machine) or `smtps://`; {} if unset."""
     value = text(name)
     if not value:
         return {}
-    problem = "not an address such as smtp://user:password@mail.internal:587 or smtps://…"
+    problem = "it is not a URL such as smtp://user:password@mail.internal:587 or smtps://…"
     try:
         parts = urlsplit(value)
         port = parts.port or (465 if parts.scheme == "smtps" else 587)
     except ValueError:
-        raise wrong(name, problem) from None
+        raise invalid(name, problem) from None
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname or parts.path.strip("/") or parts.query:
-        raise wrong(name, problem)
+        raise invalid(name, problem)
     return {
         "EMAIL_HOST": parts.hostname,
         "EMAIL_PORT": port,
         "EMAIL_HOST_USER": unquote(parts.username or ""),
         "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
         "EMAIL_USE_SSL": parts.scheme == "smtps",
-        "EMAIL_USE_TLS": parts.scheme == "smtp" and place(value)[0] != "here",
+        "EMAIL_USE_TLS": parts.scheme == "smtp" and endpoint(value)[0] != THIS_MACHINE,
     }
 
 
 def readable_file(name: str) -> str:
     value = text(name)
     if value and not os.access(value, os.R_OK):
-        raise wrong(name, f"the file “{value}” cannot be read")
+        raise invalid(name, f"the file “{value}” cannot be read")
     return value

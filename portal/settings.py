@@ -1,7 +1,7 @@
 """Django's settings, all from the environment. docs/settings.md describes each; a test compares the two.
 
-One machine: `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json and, while it runs, says in
-$DATA_DIR/portal.json where its PostgreSQL and MLflow are, so that `manage.py` alone works beside it.
+On one machine, `manage.py up` keeps generated secrets in $DATA_DIR/secrets.json. While it runs, it keeps the addresses
+of its PostgreSQL and MLflow in $DATA_DIR/portal.json, so that other `manage.py` commands work beside it.
 """
 
 import json
@@ -15,21 +15,22 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from portal.admin_theme import UNFOLD as UNFOLD  # the admin pages' look
+from portal.admin_theme import UNFOLD as UNFOLD  # the theme of the admin pages
 from portal.environment import (
+    THIS_MACHINE,
     choice,
+    endpoint,
     flag,
     http_url,
+    invalid,
     items,
     log_format,
     networks,
     number,
-    place,
     readable_file,
     redis_url,
     smtp_url,
     text,
-    wrong,
 )
 from portal.sign_in_settings import *  # noqa: F403
 
@@ -37,7 +38,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def local(file: str) -> dict[str, str]:
-    """What `manage.py up` wrote into DATA_DIR; {} if it did not."""
+    """A file that `manage.py up` wrote into DATA_DIR; {} if there is none."""
     try:
         content = json.loads((DATA_DIR / file).read_text())
     except (OSError, ValueError):
@@ -46,12 +47,12 @@ def local(file: str) -> dict[str, str]:
 
 
 def database(url: str) -> dict[str, Any]:
-    """Django's DATABASES entry for a postgresql:// address."""
+    """Django's DATABASES entry for a postgresql:// URL."""
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # whose message repeats the address with its password
-        raise wrong(
-            "DATABASE_URL", "not a PostgreSQL address such as postgresql://user@host:5432/portal"
+    except psycopg.ProgrammingError:  # its message repeats the URL with its password
+        raise invalid(
+            "DATABASE_URL", "it is not a PostgreSQL URL such as postgresql://user@host:5432/portal"
         ) from None
     entry = {
         "ENGINE": "django.db.backends.postgresql",
@@ -66,15 +67,15 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
-# What needs no running portal; the last two read what commands and their options mean.
+# Commands that need no running portal; the last two only print help and completions.
 _asks_help = sys.argv[1:2] == ["help"] or any(word in ("--help", "-h") for word in sys.argv[1:3])
-# Django answers a shell that asks, and ends; a server that has the variable by mistake is no manage.py.
+# Django prints completions for the shell and exits. A server may have the variable by mistake, but it is not manage.py.
 _completes = "DJANGO_AUTO_COMPLETE" in os.environ and Path(sys.argv[0]).name == "manage.py"
 STARTS_UP = (
     sys.argv[1:2] in (["up"], ["makemigrations"], ["mlflow_table"], ["doctor"]) or _asks_help or _completes
 )
-_NOWHERE = (
-    f"not set, and no portal runs on {DATA_DIR}; set DATA_DIR to that of the running one, or set it, or start "
+_NOT_SET = (
+    f"it is not set, and no portal runs on {DATA_DIR}. Set it, set DATA_DIR to that of the running portal, or start "
     "everything with `make run`"
 )
 _secrets, _running = local("secrets.json"), local("portal.json")
@@ -90,30 +91,32 @@ DRAIN_SECONDS = number("DRAIN_SECONDS", 30, most=3600)
 SECRET_KEY = text("SECRET_KEY", _secrets.get("SECRET_KEY", ""))
 KEY_PEPPERS = items("KEY_PEPPERS", _secrets.get("KEY_PEPPERS", ""))
 if STARTS_UP and not (SECRET_KEY and KEY_PEPPERS):
-    # `up` makes and keeps the real ones before anything is signed or stored with these.
+    # Placeholders: `up` creates and keeps the real ones before anything is signed or stored.
     SECRET_KEY, KEY_PEPPERS = secrets.token_urlsafe(50), [secrets.token_urlsafe(32)]
 if not SECRET_KEY:
-    raise wrong("SECRET_KEY", f"{_NOWHERE}. It is a long random text")
+    raise invalid("SECRET_KEY", f"{_NOT_SET}. Its value is a long random text")
 if not KEY_PEPPERS:
-    raise wrong("KEY_PEPPERS", f"{_NOWHERE}. It is at least one long random text")
+    raise invalid(
+        "KEY_PEPPERS", f"{_NOT_SET}. Its value is one or more long random texts, separated by commas"
+    )
 if any(len(pepper) < 32 for pepper in KEY_PEPPERS):
-    raise wrong("KEY_PEPPERS", "each pepper needs at least 32 characters")
+    raise invalid("KEY_PEPPERS", "each pepper needs at least 32 characters")
 
 DATABASE_URL = text("DATABASE_URL", _running.get("database_url", ""))
 if not DATABASE_URL and not STARTS_UP:
-    raise wrong("DATABASE_URL", _NOWHERE)
+    raise invalid("DATABASE_URL", _NOT_SET)
 DATABASES = {
     "default": database(DATABASE_URL) if DATABASE_URL else {"ENGINE": "django.db.backends.dummy"},
 }
 
 MLFLOW_URL = http_url("MLFLOW_URL", _running.get("mlflow_url", ""))
 if not MLFLOW_URL and not STARTS_UP:
-    raise wrong("MLFLOW_URL", _NOWHERE)
+    raise invalid("MLFLOW_URL", _NOT_SET)
 MLFLOW_TEST_URL = http_url("MLFLOW_TEST_URL")
 MLFLOW_API = choice("MLFLOW_API", "api", "api", "ajax-api")
 MLFLOW_STATIC_PREFIX = text("MLFLOW_STATIC_PREFIX").rstrip("/")
 if MLFLOW_STATIC_PREFIX and not MLFLOW_STATIC_PREFIX.startswith("/"):
-    raise wrong("MLFLOW_STATIC_PREFIX", "starts with a slash, as MLflow's --static-prefix does")
+    raise invalid("MLFLOW_STATIC_PREFIX", "it must start with a slash, as MLflow's --static-prefix does")
 MLFLOW_HOST_HEADER = text("MLFLOW_HOST_HEADER")
 MLFLOW_AUTHORIZATION = text("MLFLOW_AUTHORIZATION")
 MLFLOW_CA_BUNDLE = readable_file("MLFLOW_CA_BUNDLE")
@@ -125,12 +128,14 @@ MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
 
 REDIS_URL = redis_url("REDIS_URL")
 DEFAULT_REQUESTS_PER_MINUTE = number("DEFAULT_REQUESTS_PER_MINUTE", 6000, least=1, most=2**31 - 1)
-# Calls that are being forwarded, in each process. The other threads are for pages and health.
+# Forwarded calls at a time in each process. The other threads serve pages and health checks.
 MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), least=1, most=1000)
 MAX_IN_FLIGHT_PER_KEY = number("MAX_IN_FLIGHT_PER_KEY", max(1, MAX_IN_FLIGHT // 2), least=1, most=1000)
 
 USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)
-EXPIRY_GRACE = number("EXPIRY_GRACE", 3600)  # seconds in which an expired key may finish its runs; 0: none
+EXPIRY_GRACE = number(
+    "EXPIRY_GRACE", 3600
+)  # seconds in which an expired key can still finish its runs; 0: none
 OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
 ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
 
@@ -140,22 +145,22 @@ SELF_SERVICE_DAYS = number("SELF_SERVICE_DAYS", 90, least=1, most=3650)
 SELF_SERVICE_PRESET = choice("SELF_SERVICE_PRESET", "contributor", "reader", "contributor", "full")
 
 _own_url = f"http://{f'[{HOST}]' if ':' in HOST else HOST}:{PORT}"
-# A command beside `make run` prints the addresses of that one, whose PORT it was not told.
+# A command beside `make run` prints the URLs of that portal, although it does not have its PORT.
 _running_url = "" if sys.argv[1:2] == ["up"] else _running.get("public_url") or _running.get("url", "")
 PUBLIC_URL = http_url("PUBLIC_URL", _running_url or _own_url)
 _public = urlsplit(PUBLIC_URL)
 for _name, _url in (("MLFLOW_URL", MLFLOW_URL), ("MLFLOW_TEST_URL", MLFLOW_TEST_URL)):
-    if _url and place(_url) in (place(PUBLIC_URL), place(_own_url)):
-        raise wrong(_name, f"“{_url}” is the portal itself; set it to MLflow's own address")
+    if _url and endpoint(_url) in (endpoint(PUBLIC_URL), endpoint(_own_url)):
+        raise invalid(_name, f"“{_url}” is the portal itself; set it to the address of MLflow")
 
 ALLOWED_HOSTS = items("ALLOWED_HOSTS", ",".join({_public.hostname or "", "127.0.0.1", "localhost", "[::1]"}))
 TRUSTED_PROXIES = number("TRUSTED_PROXIES", 0, most=10)
 METRICS_ALLOW = networks("METRICS_ALLOW", "127.0.0.0/8,::1/128")
 LOG_FORMAT = choice("LOG_FORMAT", "auto", "auto", "text", "json")
-if DEBUG and any(place(f"//{host}")[0] != "here" for host in ALLOWED_HOSTS):
-    raise wrong(
+if DEBUG and any(endpoint(f"//{host}")[0] != THIS_MACHINE for host in ALLOWED_HOSTS):
+    raise invalid(
         "DEBUG",
-        "only where PUBLIC_URL and ALLOWED_HOSTS name this machine alone; its error pages show settings",
+        "it is only allowed if PUBLIC_URL and ALLOWED_HOSTS name this machine alone: error pages then show settings",
     )
 
 SMTP_URL = smtp_url("SMTP_URL")
@@ -163,8 +168,8 @@ ALERT_EMAILS = items("ALERT_EMAILS")
 ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL")
 ALERT_WEBHOOK_SECRET = text("ALERT_WEBHOOK_SECRET")
 if ALERT_WEBHOOK_URL and len(ALERT_WEBHOOK_SECRET) < 16:
-    raise wrong(
-        "ALERT_WEBHOOK_SECRET", "needs at least 16 characters, so that receivers can trust signatures"
+    raise invalid(
+        "ALERT_WEBHOOK_SECRET", "it needs at least 16 characters, so that receivers can trust signatures"
     )
 MAIL_FROM = text("MAIL_FROM", f"registry@{_public.hostname}")
 
@@ -245,8 +250,8 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 USE_TZ = True
 FORMAT_MODULE_PATH = "portal.formats"
-APPEND_SLASH = False  # a redirect on an API path costs MLflow's client its request body
-STATIC_URL = "/static/"  # portal.admin_theme writes it out
+APPEND_SLASH = False  # MLflow's client drops the request body at a redirect
+STATIC_URL = "/static/"  # portal.admin_theme repeats it
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
@@ -290,14 +295,16 @@ X_FRAME_OPTIONS = "DENY"
 _is_https = _public.scheme == "https"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _public.scheme
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _is_https
-SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _is_https else 0  # for this host alone: others may not be ready
+SECURE_HSTS_SECONDS = (
+    365 * 24 * 3600 if _is_https else 0
+)  # for this host alone: other hosts of the domain may not support https
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
-# The prefix makes browsers refuse the cookie from another host of the same domain, and over plain http.
+# The prefix makes browsers refuse the cookie from other hosts of the domain and over plain http.
 SESSION_COOKIE_NAME = "__Host-sessionid" if _is_https else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _is_https else "csrftoken"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 12 * 3600  # seconds since the sign-in; a working day
+SESSION_COOKIE_AGE = 12 * 3600  # seconds since sign-in; a working day
 CSRF_FAILURE_VIEW = "portal.pages.home.csrf_failure"
 CSRF_TRUSTED_ORIGINS = [f"https://{_public.netloc}"] if _is_https else []
 if TRUSTED_PROXIES:
@@ -317,14 +324,14 @@ LOGGING = {
     },
     "root": {"handlers": ["console"], "level": "DEBUG" if DEBUG else "INFO"},
     "loggers": {
-        # These print headers at DEBUG, Authorization among them.
+        # They print headers at DEBUG, including Authorization.
         **{
             name: {"level": "WARNING"}
             for name in ("procrastinate", "revproxy", "urllib3", "django.db.backends", "psycopg")
         },
-        # What it says of a 4xx is its path; the access line has the rest.
+        # It logs the path of each 4xx; the access log has more.
         "django.request": {"level": "ERROR"},
-        # A traceback for each Host header that is not ours; the access line has that call too.
+        # It logs a traceback for each foreign Host header; the access log has the request too.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

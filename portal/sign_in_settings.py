@@ -1,6 +1,6 @@
-"""Django's and django-allauth's settings about signing in; `portal.settings` takes them all."""
+"""Django's and django-allauth's settings for sign-in; `portal.settings` imports them all."""
 
-from portal.environment import flag, http_url, place, text, wrong
+from portal.environment import THIS_MACHINE, endpoint, flag, http_url, invalid, text
 
 REQUIRE_MFA_FOR_STAFF = flag("REQUIRE_MFA_FOR_STAFF")
 OIDC_ISSUER = http_url("OIDC_ISSUER")
@@ -9,9 +9,12 @@ OIDC_CLIENT_SECRET = text("OIDC_CLIENT_SECRET")
 OIDC_NAME = text("OIDC_NAME", "single sign-on")
 OIDC_CREATE_USERS = flag("OIDC_CREATE_USERS")
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
-    raise wrong("OIDC_ISSUER", "needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, which the provider gave out")
-if OIDC_ISSUER.startswith("http:") and place(OIDC_ISSUER)[0] != "here":
-    raise wrong("OIDC_ISSUER", "needs https: who can change its answers signs in as anybody")
+    raise invalid("OIDC_ISSUER", "it needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, which the provider issues")
+if OIDC_ISSUER.startswith("http:") and endpoint(OIDC_ISSUER)[0] != THIS_MACHINE:
+    raise invalid(
+        "OIDC_ISSUER",
+        "it needs https: anyone who can change its responses could sign in as any user",
+    )
 
 AUTH_USER_MODEL = "keys.User"
 AUTH_PASSWORD_VALIDATORS = [
@@ -25,7 +28,7 @@ LOGIN_REDIRECT_URL = "/"
 ACCOUNT_ADAPTER = "portal.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"  # addresses are given by admins or a provider, never by the user himself
+ACCOUNT_EMAIL_VERIFICATION = "none"  # admins or a provider set addresses, never the users themselves
 ACCOUNT_SESSION_REMEMBER = True  # for SESSION_COOKIE_AGE
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 MFA_ADAPTER = "portal.sign_in.adapters.MfaAdapter"
@@ -34,5 +37,5 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_TOLERANCE = 1  # half a minute of clock drift either way
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 SOCIALACCOUNT_ADAPTER = "portal.sign_in.adapters.ProviderAdapter"
-# By a link: a form would not get past our own form-action on its way to the provider.
+# By a link: the pages' own form-action policy would block a form that leads to the provider.
 SOCIALACCOUNT_LOGIN_ON_GET = True

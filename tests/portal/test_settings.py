@@ -1,4 +1,4 @@
-"""A wrong value stops the start with one clear line."""
+"""An invalid value stops the start with one clear line."""
 
 import json
 import os
@@ -67,8 +67,8 @@ WRONG = [
     ("MAX_IN_FLIGHT_PER_KEY", "many", "whole number"),
     ("USAGE_RETENTION_DAYS", "0", "from 1"),
     ("DRAIN_SECONDS", "30s", "whole number"),
-    ("METRICS_ALLOW", "prometheus.internal", "no network"),
-    ("METRICS_ALLOW", "10.0.0.1/8", "no network"),
+    ("METRICS_ALLOW", "prometheus.internal", "not a network"),
+    ("METRICS_ALLOW", "10.0.0.1/8", "not a network"),
     ("LOG_FORMAT", "xml", "auto, text, json"),
     ("REQUIRE_MFA_FOR_STAFF", "staff", "neither true nor false"),
     ("OIDC_ISSUER", "registry.example", "http://"),
@@ -165,7 +165,10 @@ def test_help_needs_no_settings(command, tmp_path):
 def test_without_settings_the_line_names_the_folder_that_was_looked_in(tmp_path):
     result = start(tmp_path, "manage.py", "list_keys", **dict.fromkeys(GOOD))
 
-    assert f"no portal runs on {tmp_path}; set DATA_DIR to that of the running one, or" in result.stderr
+    assert (
+        f"no portal runs on {tmp_path}. Set it, set DATA_DIR to that of the running portal, or"
+        in result.stderr
+    )
 
 
 @pytest.mark.parametrize(
