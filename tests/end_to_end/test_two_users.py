@@ -74,11 +74,6 @@ def test_bob_can_read_all_of_it(alice, bob, work):
         "{experiment}/models/{logged_model}/artifacts/MLmodel",
         "{experiment}/traces/{trace}/artifacts/traces.json",
         "{experiment}%2F{run}%2Fartifacts%2Fnotes.txt",
-        "%20{experiment}/{run}/artifacts/notes.txt",
-        "{experiment}/{run}/artifacts/%252e%252e/notes.txt",
-        "file:{experiment}/{run}/artifacts/notes.txt",
-        "%2531/{run}/artifacts/notes.txt",
-        "{experiment}%3F/notes.txt",
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
@@ -92,8 +87,9 @@ def test_bob_cannot_write_or_delete_artifacts_under_it(method, path, bob, work):
     assert bob.call("GET", notes).body == b"alice's"
 
 
-@pytest.mark.parametrize("path", [".", "%20", "%3F", "%2520", "0", "5/.", "{experiment}", "{experiment}%3F"])
-def test_nobody_deletes_the_store_or_an_experiments_tree(path, alice, carol, work):
+# `tests/proxy/request/test_artifact_paths.py` tests the paths that MLflow would normalise.
+@pytest.mark.parametrize("path", ["0", "{experiment}"])
+def test_nobody_deletes_an_experiments_tree(path, alice, carol, work):
     for person in (alice, carol):
         reply = person.call("DELETE", f"/api/2.0/mlflow-artifacts/artifacts/{path.format(**vars(work))}")
 
@@ -102,7 +98,7 @@ def test_nobody_deletes_the_store_or_an_experiments_tree(path, alice, carol, wor
 
 
 @pytest.mark.parametrize(
-    "query", ["", "?path=", "?path=.", "?path={experiment}", "?path=%20", "?Path=5", "?path=5&path=6"]
+    "query", ["", "?path=", "?path=.", "?path={experiment}", "?Path=5", "?path=5&path=6"]
 )
 def test_nobody_lists_the_store_or_an_experiments_tree(query, carol, work):
     reply = carol.call("GET", f"/api/2.0/mlflow-artifacts/artifacts{query.format(**vars(work))}")

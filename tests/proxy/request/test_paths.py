@@ -10,45 +10,57 @@ from hypothesis import strategies as st
 from keys.refusals import Refusal
 from proxy.request import paths
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, request
+from tests.proxy.request.variants import escaped, escaped_twice
 
 SEGMENT = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="/\\;"), min_size=1
 ).filter(lambda text: text not in (".", "..") and not paths.STILL_ENCODED.search(text))
 PATH = st.lists(SEGMENT, min_size=1).map(lambda segments: "/" + "/".join(segments))
-# After `/api/mlflow`, as they stand in the request line.
-BAD_PATHS = {
-    "dot": "/api/./2.0/mlflow/experiments/get",
-    "dot encoded": "/api/%2e/2.0/mlflow/experiments/get",
-    "dots": "/api/2.0/mlflow/runs/../experiments/get",
-    "dots encoded": "/api/2.0/mlflow/runs/%2e%2e/experiments/get",
-    "dots half encoded": "/api/2.0/mlflow/runs/.%2E/experiments/get",
-    "dots with encoded slashes": "/api/2.0/mlflow/runs%2f..%2fexperiments/get",
-    "dots at the end": "/api/2.0/mlflow-artifacts/artifacts/0/..",
-    "dots at the end encoded": "/api/2.0/mlflow-artifacts/artifacts/0/%2e%2e",
-    "dots at once": "/../admin/",
-    "empty segment": "/api//2.0/mlflow/experiments/get",
-    "empty segment first": "//api/2.0/mlflow/experiments/get",
-    "empty segment encoded": "/api/%2f2.0/mlflow/experiments/get",
-    "semicolon": "/api/2.0/mlflow/experiments/get;a=1",
-    "semicolon encoded": "/api/2.0/mlflow/experiments/get%3ba=1",
-    "backslash": "/api/2.0\\mlflow/experiments/get",
-    "backslash encoded": "/api/2.0/mlflow%5c..%5cexperiments/get",
-    "nul encoded": "/api/2.0/mlflow/experiments/get%00",
-    "newline encoded": "/api/2.0/mlflow/experiments/get%0a",
-    "return and newline encoded": "/api/2.0/mlflow/experiments/get%0d%0aX-A:%20b",
-    "delete encoded": "/api/2.0/mlflow/experiments/get%7f",
-    "C1 control encoded": "/api/2.0/mlflow/experiments/get%c2%85",
-    "not UTF-8": "/api/2.0/mlflow-artifacts/artifacts/%ff",
-    "overlong UTF-8": "/api/2.0/mlflow-artifacts/artifacts/%c0%ae%c0%ae/x",
-    "surrogate": "/api/2.0/mlflow-artifacts/artifacts/%ed%a0%80",
-    "dots encoded twice": "/api/2.0/mlflow-artifacts/artifacts/0/%252e%252e/1/x",
-    "letter encoded twice": "/api/2.0/mlflow-artifacts/artifacts/0/ru%256E/x",
+# Ordinary paths after `/api/mlflow`; each bad path is one of them with one thing that the rule forbids.
+ORDINARY = "/api/2.0/mlflow/experiments/get"
+ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/part"
+SEGMENTS = {"dot": ".", "dots": "..", "empty segment": ""}
+CHARACTERS = {"semicolon": ";", "backslash": "\\"}
+CONTROLS = {"nul": "\0", "newline": "\n", "return": "\r", "control": "\x01", "delete": "\x7f"}
+NOT_UTF8 = {
+    "a stray byte": b"\xff",
+    "a surrogate": "\ud800".encode("utf-8", "surrogatepass"),
+    "an overlong form": bytes([0xC0 | ord(".") >> 6, 0x80 | ord(".") & 0x3F]),
 }
-RAW_BAD_PATHS = {
-    "nul": "/api/2.0/mlflow/experiments/get\x00",
-    "control": "/api/2.0/mlflow/experiments/get\x01",
-    "delete": "/api/2.0/mlflow/experiments/get\x7f",
-}
+
+
+def bad_paths() -> dict[str, str]:
+    found = {}
+    for path in (ORDINARY, ARTIFACT):
+        first, *middle, last = path.strip("/").split("/")
+        for name, segment in SEGMENTS.items():
+            for spelling in dict.fromkeys([segment, escaped(segment), segment[:1] + escaped(segment[1:])]):
+                inside = "/".join([first, *middle, spelling, last])
+                found |= {
+                    f"{name} at the start: /{spelling}/{path[1:]}": f"/{spelling}/{path[1:]}",
+                    f"{name} inside: {inside}": f"/{inside}",
+                    f"{name} between escaped slashes: {inside}": f"/{inside}".replace(
+                        f"/{spelling}/", escaped("/") + spelling + escaped("/"), 1
+                    ),
+                }
+                if segment:
+                    found[f"{name} at the end of {path}: {spelling}"] = f"{path}/{spelling}"
+        for name, character in CHARACTERS.items():
+            found |= {
+                f"{name} in {path}": f"{path}{character}part",
+                f"{name} first in {path}": f"/{character}{path}",
+            }
+        for name, character in {**CHARACTERS, **CONTROLS, "C1 control": "\x85"}.items():
+            found[f"{name} escaped in {path}"] = path + escaped(character)
+        for name, content in NOT_UTF8.items():
+            found[f"{name} in {path}"] = path + "".join(f"%{byte:02x}" for byte in content)
+        for character in (last[0], ".", "/"):
+            found[f"{character} escaped twice in {path}"] = path + escaped_twice(character)
+    return found
+
+
+BAD_PATHS = bad_paths()
+RAW_BAD_PATHS = {name: ORDINARY + control for name, control in CONTROLS.items() if control not in "\r\n"}
 # Controls are dropped by Python's urlsplit, and so by the server; bytes beyond ASCII it takes for Latin-1.
 RAW_BYTES = [
     "/experiments/get\xff",

@@ -17,6 +17,7 @@ from proxy.request import messages, paths
 from proxy.request.messages import values
 from proxy.routes import matching, message_types
 from proxy.routes.table import OPERATIONS
+from tests.proxy.request.variants import escaped, escaped_twice
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -32,10 +33,16 @@ READ = [
 METHODS = st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE"])
 WORDS = """
     api ajax-api 2.0 3.0 mlflow mlflow-artifacts artifacts runs experiments get create delete logged-models m-1
-    traces search tags registered-models graphql . .. %2e%2e %2E %252e %2f a%2Fb ;x %5c %00 %0a é %C3%A9 %ff
-    a%20b %3F x:y ~ + %2B gateway assistant webhooks jobs
+    traces search tags registered-models graphql é x:y ~ gateway assistant webhooks jobs
 """
-PIECES = st.sampled_from(["", "a b", *WORDS.split()])
+MARKS = [".", "..", "/", ";", "\\", "\0", "\n", " ", "?", "+", "é"]
+PIECES = st.sampled_from(
+    [
+        *("", "a b", *WORDS.split(), *MARKS, "%ff"),
+        *(vary(mark) for mark in MARKS for vary in (escaped, escaped_twice)),
+        *(f"a{escaped(mark)}b" for mark in MARKS),
+    ]
+)
 TARGETS = st.lists(PIECES, min_size=1, max_size=9).map(lambda parts: "/" + "/".join(parts))
 SERVED_TARGETS = st.sampled_from([operation.path for operation in OPERATIONS]).map(
     lambda path: path.replace("{", "").replace(":path}", "").replace("}", "")
@@ -79,16 +86,17 @@ def fields_of(message: str) -> list[str]:
     return list(message_types.load_types()["messages"][message])
 
 
+# The classes of values that the portal's types exclude: numbers just beyond each range, and text that UTF-8 or
+# PostgreSQL cannot hold.
+BEYOND = [sign * 2**bits for bits in (31, 32, 63, 64) for sign in (1, -1)] + [-(2**31) - 1, -(2**63) - 1]
+NOT_TEXT = [chr(first) for first in (0, 0xD800)] + ["a" + chr(0xDFFF)]
+TOO_LARGE = [10 * int(messages.MOST_DOUBLE), f"{messages.MOST_DOUBLE:.0e}00"]
 SCALARS = st.one_of(
     st.sampled_from(["mine", "theirs", "7", "", " 7", "NaN", "1e3", "true", "RUNNING", "tr-" + "a" * 32]),
     st.integers(-5, 2**40),
-    st.sampled_from(
-        [2**31, -(2**31) - 1, 2**63, 2**64, 3_000_000_000, "2147483648", "9223372036854775808", 1.5]
-    ),
+    st.sampled_from([*BEYOND, *map(str, BEYOND), 1.5]),
     st.floats(),
-    st.sampled_from(
-        ["\ud800", "a\udfff", "\0", "é", "2026-01-01T00:00:00Z", "garbage", "3s", "a,bC", "a_b", "=="]
-    ),
+    st.sampled_from([*NOT_TEXT, "é", "2026-01-01T00:00:00Z", "garbage", "3s", "a,bC", "a_b", "=="]),
     st.booleans(),
     st.none(),
 )
@@ -144,11 +152,11 @@ def good_value(kind: str):
         some = {name: good_value(of) for name, of in list(types.items())[:4] if of.split(" ")[-1] != kind}
         return st.fixed_dictionaries({}, optional=some)
     numbers = st.one_of(
-        st.integers(0, 99), st.sampled_from([2**31 - 1, 2**31, 2**63 - 1, 2**63, "5", "05", 7.0])
+        st.integers(0, 99), st.sampled_from([*BEYOND, *(value - 1 for value in BEYOND), "5", "05", 7.0])
     )
     return {
         **dict.fromkeys(("int32", "int64", "uint32", "uint64"), numbers),
-        "double": st.one_of(st.floats(), st.sampled_from(["NaN", "-Infinity", "1e400", "1", 10**400])),
+        "double": st.one_of(st.floats(), st.sampled_from(["NaN", "-Infinity", "1", *TOO_LARGE])),
         "bool": st.booleans(),
         "bytes": st.sampled_from(["", "QUJD", "QUI=", "Q", "*"]),
         "google.protobuf.Timestamp": st.sampled_from(
@@ -157,7 +165,7 @@ def good_value(kind: str):
         "google.protobuf.Duration": st.sampled_from(["3s", "1.5s", "s", "99999999999999s"]),
         "google.protobuf.FieldMask": st.sampled_from(["a", "a,bC", "a_b", ""]),
         "google.protobuf.Value": JSON,
-    }.get(kind, st.sampled_from(["mine", "theirs", "7", "\ud800", "é", "\0"]))
+    }.get(kind, st.sampled_from(["mine", "theirs", "7", "é", *NOT_TEXT]))
 
 
 def message_class(name: str):
@@ -230,11 +238,14 @@ def named(content: dict, field: str) -> list:
         '{"run_id":"a"}'.encode("utf-16"),
         b'{"run_id":"\xff"}',
         b"[" * 100_000,
-        b'{"run_id":"\\ud800"}',
-        b'{"run_id":"\\u0000"}',
+        *(json.dumps({"run_id": text}).encode() for text in NOT_TEXT),
         b'{"metrics":[{"value":NaN}]}',
-        b'{"metrics":[{"value":1e400}]}',
-        b'{"metrics":[{"step":9223372036854775808}]}',
+        *(b'{"metrics":[{"value":%b}]}' % str(value).encode() for value in TOO_LARGE),
+        *(
+            json.dumps({"metrics": [{"step": value}]}).encode()
+            for value in BEYOND
+            if not -(2**63) <= value < 2**63
+        ),
     ],
 )
 def test_what_could_be_read_in_two_ways_is_refused_with_a_reason(body):
