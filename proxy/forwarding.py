@@ -132,7 +132,7 @@ def find_operation(call: CallInProgress, caller: Caller, target: Target) -> Matc
     match = matching.match_operation(target.method, target.path, by_browser=caller.key is None)
     call.operation = match.operation.name
     call.is_of_page = match.operation.name == "pages.file"
-    call.named_object = named_objects.subject(match, target.query)
+    call.named_object = named_objects.find_in_address(match, target.query)
     return match
 
 
@@ -185,7 +185,7 @@ def decide(
     call.named_object = decision.objects.first or call.named_object
     decision.enforce()
     traces.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
-    call.named_object = call.named_object or named_objects.wanted(match, decision.content)
+    call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
     return decision
 
 
@@ -263,7 +263,7 @@ def record_owners(forwarding: Forwarding, response: UpstreamResponse) -> None:
         return
     try:
         content = messages.decode(response.peek())
-        call.named_object = named_objects.made(decision.match, content) or call.named_object
+        call.named_object = named_objects.find_created(decision.match, content) or call.named_object
         owner_actions.record_changes(caller=forwarding.caller, decision=decision, response=content)
     except (*DATABASE_ERRORS, Refusal) as error:
         logger.exception("owner_not_recorded", extra={"request_id": call.request_id})

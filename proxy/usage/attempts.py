@@ -1,5 +1,5 @@
-"""Requests without a valid key, counted by why, whence and in which hour. None is stored by itself, so that a
-flood of random keys costs a few rows. Pure; `proxy.usage.writer` writes the counts down."""
+"""Requests without a valid key, counted by hour, reason and network. None is stored singly, so that a flood of
+random keys costs a few rows. Pure; `proxy.usage.writer` writes the counts to PostgreSQL."""
 
 import datetime
 import threading
@@ -8,44 +8,48 @@ from dataclasses import dataclass
 
 from keys.credentials.addresses import network_of
 
-PLACES = 2000  # (reason, network) pairs that one process tells apart in an hour; the rest have no network
+MAX_BUCKETS = (
+    2000  # (reason, network) pairs that one process counts separately in an hour; the rest have no network
+)
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class AttemptBucket:
+    """The attempts that are counted together."""
+
     hour: datetime.datetime
     reason: str
     network: str
 
 
 class Attempts:
-    """Counts in memory until they are taken. Bounded, thread-safe."""
+    """Counts in memory until the writer fetches them. Bounded, thread-safe."""
 
-    def __init__(self, *, places: int = PLACES) -> None:
-        self.places = places
+    def __init__(self, *, buckets: int = MAX_BUCKETS) -> None:
+        self.buckets = buckets
         self.lock = threading.Lock()
-        self.counts: Counter[Place] = Counter()
+        self.counts: Counter[AttemptBucket] = Counter()
         self.hour = datetime.datetime.min.replace(tzinfo=datetime.UTC)
-        self.known: set[Place] = set()
+        self.known: set[AttemptBucket] = set()
 
     def add(self, reason: str, address: str, *, at: datetime.datetime) -> None:
         hour = at.replace(minute=0, second=0, microsecond=0)
-        place = Place(hour, reason[:40], network_of(address))
+        bucket = AttemptBucket(hour, reason[:40], network_of(address))
         with self.lock:
             if hour > self.hour:
                 self.hour, self.known = hour, set()
-            if place not in self.known:
-                if len(self.known) >= self.places:
-                    place = Place(hour, place.reason, "")
-                self.known.add(place)
-            self.counts[place] += 1
+            if bucket not in self.known:
+                if len(self.known) >= self.buckets:
+                    bucket = AttemptBucket(hour, bucket.reason, "")
+                self.known.add(bucket)
+            self.counts[bucket] += 1
 
-    def take(self) -> Counter[Place]:
-        """All counts, which are then the caller's: to write down, or to `give_back`."""
+    def pop_counts(self) -> Counter[AttemptBucket]:
+        """Return all counts and start again from zero; `restore` adds them back if they could not be written."""
         with self.lock:
-            taken, self.counts = self.counts, Counter()
-        return taken
+            counts, self.counts = self.counts, Counter()
+        return counts
 
-    def give_back(self, counts: Counter[Place]) -> None:
+    def restore(self, counts: Counter[AttemptBucket]) -> None:
         with self.lock:
             self.counts.update(counts)

@@ -1,6 +1,6 @@
-"""What a call is about, for the usage log: the object that it names in its body, path or query. Pure.
+"""The object that a call names in its path, query or body, for the usage log. Pure.
 
-For telling stories, not for permission: what is written is found by `proxy.policy.ownership`, strictly.
+For information only: `proxy.policy.ownership` determines strictly which objects a request changes.
 """
 
 from urllib.parse import parse_qsl
@@ -10,7 +10,7 @@ from proxy.request.messages import Json, values
 from proxy.routes.objects import ObjectRef
 from proxy.routes.operations import Match
 
-# In the order of how much they say.
+# By field, the most specific first.
 KINDS = {
     "run_id": "run",
     "run_uuid": "run",
@@ -21,39 +21,38 @@ KINDS = {
 }
 
 
-def subject(match: Match, query: str) -> ObjectRef | None:
-    """What a call that reads is about; None if its address names nothing."""
+def find_in_address(match: Match, query: str) -> ObjectRef | None:
+    """The object in the path or the query; None if they name none."""
     operation, arguments = match.operation.name, match.arguments
     fields = {**dict(parse_qsl(query)), **arguments} if query else arguments
     if operation.startswith("artifacts.") and not operation.endswith("-run"):
         path = fields.get("artifact_path") or fields.get("path", "")
-        return thing(*artifact_paths.holder(path)) if path else None
+        if not path:
+            return None
+        kind, name = artifact_paths.holder(path)
+        return ObjectRef(kind=kind, name=name)
     if operation.startswith(("registered-models.", "model-versions.")) and fields.get("name"):
-        return thing("registered_model", fields["name"])
+        return ObjectRef(kind="registered_model", name=fields["name"])
     for field, kind in KINDS.items():
         if name := fields.get(field):
-            return thing(kind, name)
+            return ObjectRef(kind=kind, name=name)
     return None
 
 
-def wanted(match: Match, content: Json) -> ObjectRef | None:
-    """The registered model that a call would make; None for any other call."""
+def find_requested(match: Match, content: Json) -> ObjectRef | None:
+    """The registered model that a request asks to create; None for any other request."""
     if match.operation.name != "registered-models.create":
         return None
-    return first("registered_model", content, "name")
+    return find_first("registered_model", content, "name")
 
 
-def made(match: Match, answer: Json) -> ObjectRef | None:
-    """What a call has made, by MLflow's answer; of a model version, the model is what it is about."""
+def find_created(match: Match, response: Json) -> ObjectRef | None:
+    """The object that MLflow created, from its response; None for a model version, whose call names the model."""
     created = match.operation.created
     if created is None or created.kind == "model_version":
         return None
-    return first(created.kind, answer, created.field)
+    return find_first(created.kind, response, created.field)
 
 
-def first(kind: str, content: Json, field: str) -> ObjectRef | None:
-    return next((thing(kind, str(name)) for name in values(content, field)), None)
-
-
-def thing(kind: str, name: str) -> ObjectRef:
-    return ObjectRef(kind=kind, name=name)
+def find_first(kind: str, content: Json, field: str) -> ObjectRef | None:
+    return next((ObjectRef(kind=kind, name=str(name)) for name in values(content, field)), None)

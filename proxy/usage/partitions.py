@@ -1,8 +1,8 @@
-"""The usage log's partitions: one for each day (UTC), made ahead of time, dropped when their time is over.
+"""The usage log's partitions: one for each day (UTC), created in advance and dropped after the retention time.
 
-A call whose day has no partition (a clock has moved) goes to the default one. A day is made as a table of its
-own and then attached; it is dropped by taking it out of the log whole, and its files are removed after that:
-neither waits long for the log's readers, nor they for it, however large the day is.
+A call whose day has no partition (because a clock has moved) goes to the default one. A day is created as a table and
+then attached; it is dropped by detaching it, after which its files are removed. Neither waits long for the log's
+readers, nor do they wait for it, however large the day is.
 """
 
 import datetime
@@ -15,13 +15,13 @@ from psycopg import sql
 logger = logging.getLogger(__name__)
 
 DAYS_AHEAD = 7
-HOURS_KEPT = datetime.timedelta(days=14)  # of the totals by hour; those by day stay
-SEGMENTS_KEPT = datetime.timedelta(days=30)  # a removed segment's row, should it ever come back from a backup
+HOURS_KEPT = datetime.timedelta(days=14)  # of the totals by hour; those by day are kept
+SEGMENTS_KEPT = datetime.timedelta(days=30)  # rows of removed segments, in case one returns from a backup
 LOCK = 4_816_283_301  # an advisory lock's number: one maintainer at a time
-LOCK_SECONDS = 5  # how long to wait for the log's readers; next time is soon
+LOCK_SECONDS = 5  # how long to wait for the log's readers
 PREFIX = "proxy_call_"
 DEFAULT = "proxy_call_default"
-DROPPED = "proxy_call_dropped_"  # out of the log already, files still there
+DROPPED = "proxy_call_dropped_"  # detached, files not yet removed
 
 Connection = psycopg.Connection[tuple[object, ...]]  # in autocommit mode
 Change = Callable[[Connection, datetime.date], None]
@@ -42,10 +42,10 @@ def days(connection: Connection) -> set[datetime.date]:
 
 
 def maintain(connection: Connection, *, today: datetime.date, keep_days: int) -> tuple[int, int]:
-    """Make the coming days' partitions, drop those past retention; returns how many of each.
+    """Create the coming days' partitions and drop those past retention; returns how many of each.
 
-    Each is a transaction of its own: psycopg.Error (someone reads the log for long, say) leaves those before
-    it done, and the rest for the next time.
+    Each is a transaction of its own: after psycopg.Error (for example because of a long read of the log), the earlier
+    ones are done, and the rest follows next time.
     """
     made = dropped = 0
     wanted = [today + datetime.timedelta(days=ahead) for ahead in range(-1, DAYS_AHEAD + 1)]
@@ -57,12 +57,12 @@ def maintain(connection: Connection, *, today: datetime.date, keep_days: int) ->
             dropped += step(connection, day, drop)
     remove_dropped(connection)
     with connection.transaction():
-        forget(connection, oldest)
+        delete_expired(connection, oldest)
     return made, dropped
 
 
 def step(connection: Connection, day: datetime.date, change: Change) -> bool:
-    """One change of the partitions, in a transaction of its own, unless it is done already."""
+    """Make one change of the partitions in a transaction of its own, unless it is done already."""
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -74,7 +74,7 @@ def step(connection: Connection, day: datetime.date, change: Change) -> bool:
 
 
 def make(connection: Connection, day: datetime.date) -> None:
-    """The default partition may hold calls of the day already: they move."""
+    """Create a day's partition; calls of that day in the default partition move to it."""
     name, default = sql.Identifier(name_of(day)), sql.Identifier(DEFAULT)
     bounds = [f"{day} 00:00+00", f"{day + datetime.timedelta(days=1)} 00:00+00"]
     first, after = (sql.Literal(bound) for bound in bounds)
@@ -95,7 +95,7 @@ def make(connection: Connection, day: datetime.date) -> None:
 
 
 def drop(connection: Connection, day: datetime.date) -> None:
-    """Take the day out of the log: the same work for any size. `remove_dropped` frees its disk."""
+    """Detach a day from the log, which takes the same time for any size. `remove_dropped` frees its disk space."""
     name, dropped = sql.Identifier(name_of(day)), sql.Identifier(f"{DROPPED}{day:%Y%m%d}")
     connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(dropped))  # the day was here before
     connection.execute(sql.SQL("ALTER TABLE proxy_call DETACH PARTITION {}").format(name))
@@ -103,7 +103,7 @@ def drop(connection: Connection, day: datetime.date) -> None:
 
 
 def remove_dropped(connection: Connection) -> int:
-    """Remove the files of the days that are out of the log, for which no reader waits; returns how many."""
+    """Remove the detached days, for which no reader waits; returns how many."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND starts_with(relname, %s)", [DROPPED]
     ).fetchall()
@@ -112,8 +112,8 @@ def remove_dropped(connection: Connection) -> int:
     return len(rows)
 
 
-def forget(connection: Connection, oldest: datetime.date) -> None:
-    """What else is kept only for a time."""
+def delete_expired(connection: Connection, oldest: datetime.date) -> None:
+    """Delete the other rows that are kept only for a time."""
     connection.execute(
         sql.SQL("DELETE FROM {} WHERE at < %s").format(sql.Identifier(DEFAULT)), [midnight(oldest)]
     )
@@ -125,7 +125,7 @@ def forget(connection: Connection, oldest: datetime.date) -> None:
 
 
 def make_for(connection: Connection, wanted: Iterable[datetime.date], *, today: datetime.date) -> None:
-    """Partitions for calls that come late, from a portal that was without PostgreSQL for days."""
+    """Create partitions for late calls, of a portal that had no PostgreSQL for days."""
     for day in sorted(wanted):
         if abs((day - today).days) <= DAYS_AHEAD:
             step(connection, day, make)

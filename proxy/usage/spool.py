@@ -1,10 +1,10 @@
-"""Records on local disk until PostgreSQL has them. Knows nothing of what they say.
+"""Records on local disk until they are in PostgreSQL. Independent of their content.
 
-Each process appends to a segment of its own: a file of lines, each a CRC-32 in hexadecimal, a space, and the
-record. Nothing waits for the disk: what is written survives the process, killed or not, though not a power
-cut. The owner holds an flock on its segment; when that is gone, so is the owner, and any other process may
-adopt the segment. How far a segment was taken over is not known here but in PostgreSQL, in the transaction
-that took it over; the number at the segment's head repeats it for those who only want to count.
+Each process appends to a segment of its own: a file of lines, each with a CRC-32 in hexadecimal, a space and the
+record. Nothing waits for the disk: records survive the end of the process, even a kill, but not a power failure. The
+owner holds an flock on its segment; once the lock is free, the owner has ended, and any other process may adopt the
+segment. PostgreSQL stores how much of a segment was written, in the same transaction as the records; the number at
+the segment's start is a copy for those who only count.
 """
 
 import errno
@@ -21,17 +21,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-HEADER = b"%020d\n"  # up to which byte the segment has been taken over
-START = len(HEADER % 0)  # bytes; where the first record stands
-ROLL_BYTES = (
-    8 * 2**20
-)  # after which a new segment begins, so that disk is given back as records are taken over
-STALE_SECONDS = 60.0  # after which a segment that was never finished being made is rubbish
+HEADER = b"%020d\n"  # the byte up to which the segment is in PostgreSQL
+START = len(HEADER % 0)  # bytes; the offset of the first record
+ROLL_BYTES = 8 * 2**20  # a larger segment is followed by a new one, so that disk space is freed bit by bit
+STALE_SECONDS = 60.0  # an older file of an unfinished creation is removed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Some records of a segment, and where they end. `damaged`: lines whose checksum was wrong."""
+    """Some records of a segment and the offset of their end. `damaged`: lines with a wrong checksum."""
 
     records: list[bytes]
     end: int
@@ -39,11 +37,11 @@ class Piece:
 
 
 class Segment:
-    """One file. Its owner appends; whoever holds its lock reads and in the end removes it."""
+    """One file. Its owner appends; the process that holds its lock reads it and finally removes it."""
 
     def __init__(self, path: Path, descriptor: int, *, size: int) -> None:
         self.path, self.descriptor, self.size = path, descriptor, size
-        self.taken: int | None = None  # bytes; None: PostgreSQL has not been asked yet
+        self.written: int | None = None  # bytes that are in PostgreSQL; None: not read yet
 
     @property
     def name(self) -> str:
@@ -51,7 +49,7 @@ class Segment:
 
     @classmethod
     def create(cls, folder: Path, name: str) -> "Segment":
-        """A new, empty segment, locked before anyone else can see it. Raises OSError."""
+        """A new, empty segment, locked before another process can see it. Raises OSError."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{name}.new"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -64,12 +62,12 @@ class Segment:
             path.unlink(missing_ok=True)
             raise
         segment = cls(path, descriptor, size=START)
-        segment.taken = START
+        segment.written = START
         return segment
 
     @classmethod
     def adopt(cls, path: Path) -> "Segment | None":
-        """The segment of a process that is gone; None if its owner lives, or someone else was faster."""
+        """The segment of a process that has ended; None if its owner still runs or another process was faster."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -88,7 +86,7 @@ class Segment:
         return cls(path, descriptor, size=status.st_size)
 
     def append(self, record: bytes) -> None:
-        """Raises OSError if it does not fit; what was written of it is then written over by the next."""
+        """Raises OSError if the disk is full; the next record then overwrites the incomplete one."""
         line = b"%08x %b\n" % (zlib.crc32(record), record)
         write(self.descriptor, line, self.size)
         self.size += len(line)
@@ -96,8 +94,8 @@ class Segment:
     def read(self, start: int, limit: int) -> Piece:
         """The records from byte `start` on, in about `limit` bytes.
 
-        What stands after the last line's end was being written when its writer was killed, before that call's
-        answer ended: it is passed over.
+        Bytes after the last line's end are skipped: their process was killed while it wrote them, before the
+        response of that call ended.
         """
         size = self.size
         content = os.pread(self.descriptor, min(limit, size - start), start)
@@ -114,9 +112,9 @@ class Segment:
                 damaged += 1
         return Piece(records=records, end=start + end, damaged=damaged)
 
-    def take(self, end: int) -> None:
-        """Everything before byte `end` is in PostgreSQL."""
-        self.taken = end
+    def mark_written(self, end: int) -> None:
+        """Note that everything before byte `end` is in PostgreSQL."""
+        self.written = end
         with suppress(OSError):
             os.pwrite(self.descriptor, HEADER % end, 0)
 
@@ -134,57 +132,57 @@ def write(descriptor: int, content: bytes, position: int) -> None:
 
 
 class Spool:
-    """This process's segments: the last one grows, those before it wait to be taken over. Thread-safe."""
+    """This process's segments: the last one grows, the earlier ones wait for the writer. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = threading.Lock()
         self.segments: list[Segment] = []
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         self.pid = os.getpid()
-        self.writer, self.number = secrets.token_hex(16), 0  # what its segments' names say
+        self.writer, self.number = secrets.token_hex(16), 0  # parts of its segments' names
 
     def append(self, record: bytes) -> None:
-        """The record is safe from this process's death when this returns. Raises OSError."""
+        """Once this returns, the record survives the end of this process. Raises OSError."""
         with self.lock:
-            self.renounce_after_fork()
+            self.drop_after_fork()
             if not self.segments or self.segments[-1].size >= ROLL_BYTES:
                 self.number += 1
                 self.segments.append(Segment.create(self.folder, f"{self.writer}-{self.number:07d}"))
             self.segments[-1].append(record)
 
-    def renounce_after_fork(self) -> None:
-        """What was inherited is the parent's."""
+    def drop_after_fork(self) -> None:
+        """Close inherited segments, which belong to the parent process."""
         if self.pid != os.getpid():
             for segment in self.segments:
                 segment.close()
             self.segments = []
-            self.begin()
+            self.reset()
 
     def waiting(self) -> list[Segment]:
-        """Segments with records to take over, oldest first. Those that are done and no longer grow go."""
+        """Segments with records to write, oldest first. Removes those that are written and no longer grow."""
         with self.lock:
-            while len(self.segments) > 1 and self.segments[0].taken == self.segments[0].size:
+            while len(self.segments) > 1 and self.segments[0].written == self.segments[0].size:
                 self.segments.pop(0).remove()
-            return [segment for segment in self.segments if segment.taken != segment.size]
+            return [segment for segment in self.segments if segment.written != segment.size]
 
     def close(self) -> None:
-        """Leave: what is taken over goes, the rest waits on disk to be adopted."""
+        """Remove the segments that are written; the others remain on disk for another process to adopt."""
         with self.lock:
             for segment in self.segments:
-                if segment.taken == segment.size:
+                if segment.written == segment.size:
                     segment.remove()
                 else:
                     segment.close()
             self.segments = []
 
     def orphans(self) -> Iterator[Segment]:
-        """The segments of processes that are gone, each locked, for the caller to close or remove.
+        """The segments of processes that have ended, each locked, for the caller to close or remove.
 
-        One process's in their order, for a correction may stand in a later one than its call: none while another
-        adopts an earlier one.
+        Those of one process come in their order, because a correction may be in a later segment than its call; none
+        while another process adopts an earlier one.
         """
         for _, paths in groupby(sorted(self.folder.glob("*.log")), key=writer_of):
             for path in paths:
@@ -198,69 +196,68 @@ class Spool:
 
 
 def writer_of(path: Path) -> str:
-    """What the names of one process's segments have in common."""
+    """The common part of the names of one process's segments."""
     return path.stem.partition("-")[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What has not been taken over yet, by all processes of this machine: how many records, and the first
-    record of each segment that has any."""
+    """What is not in PostgreSQL yet, of all processes on this machine: the number of records, and the first record of
+    each segment that has any."""
 
     count: int
     firsts: list[bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stretch:
-    """Whole lines of a segment, from byte `start` to byte `end`."""
+class Lines:
+    """Complete lines of a segment, from byte `start` to byte `end`."""
 
     start: int
     end: int
-    lines: int
+    count: int
 
 
-class Count:
-    """Counts what waits. What it has counted it does not read again, however much waits and however often it is
-    asked. Thread-safe."""
+class BacklogCounter:
+    """Counts the waiting records, and reads each part of a segment only once. Thread-safe."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.known: dict[Path, Stretch] = {}
+        self.known: dict[Path, Lines] = {}
 
     def backlog(self, folder: Path) -> Backlog:
         firsts, known = [], {}
         with self.lock:
             for path in folder.glob("*.log"):
                 with suppress(OSError, ValueError), path.open("rb") as file:
-                    taken = int(file.read(START) or START)
-                    known[path] = waiting(file, taken, before=self.known.get(path))
-                    file.seek(taken)
-                    if known[path].lines:
+                    written = int(file.read(START) or START)
+                    known[path] = count_waiting(file, written, before=self.known.get(path))
+                    file.seek(written)
+                    if known[path].count:
                         firsts.append(file.readline()[9:-1])
             self.known = known
-        return Backlog(count=sum(stretch.lines for stretch in known.values()), firsts=firsts)
+        return Backlog(count=sum(lines.count for lines in known.values()), firsts=firsts)
 
 
-def waiting(file: BinaryIO, taken: int, *, before: Stretch | None) -> Stretch:
-    """The lines from byte `taken` on, by way of what was counted before."""
+def count_waiting(file: BinaryIO, written: int, *, before: Lines | None) -> Lines:
+    """The lines from byte `written` on, based on what was counted before."""
     size = os.fstat(file.fileno()).st_size
-    if before is None or not before.start <= taken <= before.end <= size:
-        before = Stretch(start=taken, end=taken, lines=0)
-    gone, more = lines(file, before.start, taken), lines(file, before.end, size)
-    return Stretch(start=taken, end=more.end, lines=before.lines - gone.lines + more.lines)
+    if before is None or not before.start <= written <= before.end <= size:
+        before = Lines(start=written, end=written, count=0)
+    done, new = count_lines(file, before.start, written), count_lines(file, before.end, size)
+    return Lines(start=written, end=new.end, count=before.count - done.count + new.count)
 
 
-def lines(file: BinaryIO, start: int, end: int) -> Stretch:
-    """Those that are whole; the last one may still be being written."""
-    count, place, last = 0, start, start
+def count_lines(file: BinaryIO, start: int, end: int) -> Lines:
+    """The complete lines in these bytes; the last one may still be incomplete."""
+    count, position, last = 0, start, start
     file.seek(start)
-    while place < end and (content := file.read(min(2**20, end - place))):
+    while position < end and (content := file.read(min(2**20, end - position))):
         count += content.count(b"\n")
         if after := content.rfind(b"\n") + 1:
-            last = place + after
-        place += len(content)
-    return Stretch(start=start, end=last, lines=count)
+            last = position + after
+        position += len(content)
+    return Lines(start=start, end=last, count=count)
 
 
-backlog = Count().backlog
+backlog = BacklogCounter().backlog

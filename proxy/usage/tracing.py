@@ -1,7 +1,7 @@
-"""The portal's own spans, sent by OTLP over HTTP where OpenTelemetry's environment variables say.
+"""The portal's own spans, sent by OTLP over HTTP as OpenTelemetry's environment variables configure.
 
-Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the libraries are those of the extra `telemetry`. A call is one
-span, which continues the caller's trace, and MLflow's part in it another, which MLflow's own may continue.
+Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the extra `telemetry` installs the libraries. A call is one span, which
+continues the caller's trace; the request to MLflow is another, which MLflow's own spans may continue.
 """
 
 import atexit
@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # the server's parent asks here before there are models
+if TYPE_CHECKING:  # the server's parent process imports this before the models exist
     from proxy.usage.recording import CallInProgress
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -40,7 +40,7 @@ def is_installed() -> bool:
 
 
 def start() -> None:
-    """Begin to send this process's spans; once, after it was forked."""
+    """Start to send this process's spans; once, after the fork."""
     global _provider, _tracer
     if not is_wanted():
         return
@@ -60,7 +60,7 @@ def start() -> None:
 
 
 def flush() -> None:
-    """Send what there is, for a process that is about to end: a collector that is away does not keep it."""
+    """Send the remaining spans before the process ends; wait a short time at most, if the collector is unreachable."""
     if _provider is not None:
         sender = threading.Thread(target=_provider.force_flush, daemon=True)
         sender.start()
@@ -68,7 +68,7 @@ def flush() -> None:
 
 
 def begin(call: "CallInProgress", meta: Mapping[str, Any]) -> None:
-    """The call's span begins; it is a part of the trace that the caller's `traceparent` names."""
+    """Start the call's span, as a part of the trace that the caller's `traceparent` names."""
     if _tracer is None:
         return
     from opentelemetry.trace import SpanKind
@@ -85,7 +85,7 @@ def begin(call: "CallInProgress", meta: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def upstream(call: "CallInProgress", headers: dict[str, str]) -> Iterator[None]:
-    """MLflow's part, until its answer begins. `headers`, on their way to MLflow, then name this span."""
+    """Span of the request to MLflow, until its response begins. Sets `headers` for MLflow to name this span."""
     if call.span is None:
         yield
         return
@@ -105,7 +105,7 @@ def upstream(call: "CallInProgress", headers: dict[str, str]) -> Iterator[None]:
 
 
 def end(call: "CallInProgress") -> None:
-    """The call has ended. What the span says is what the usage log says; no path, no header, no body."""
+    """End the call's span. It contains what the usage log contains: no path, header or body."""
     span, call.span = call.span, None
     if span is None:
         return

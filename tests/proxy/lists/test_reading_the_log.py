@@ -64,7 +64,7 @@ def test_totals_of_all_keys_add_up_by_hour_and_day(writer, alice):
         [(alice, 0, 200), (bob, 5, 201), (alice, 10, 500), (bob, 60, 200), (bob, 24 * 60, 200)]
     ):
         finished_call(key, number, at=NOON + datetime.timedelta(minutes=minutes), status=status).record()
-    writer.turn()
+    writer.run_once()
 
     hour, day = NOON.replace(minute=0), NOON.replace(hour=0, minute=0)
     found = [(row["step"], row["status_class"], row["calls"]) for row in HourTotal.objects.all().by("hour")]
@@ -83,7 +83,7 @@ def test_what_stands_out_in_the_log_and_in_its_totals(writer, alice):
     cases += [(bob, fraud, 403, "not_owner"), (bob, None, 502, "upstream_broken"), (bob, None, 200, "")]
     for number, (key, thing, status, reason) in enumerate(cases):
         finished_call(key, number, named_object=thing, status=status, reason=reason).record()
-    writer.turn()
+    writer.run_once()
     calls = Call.objects.between(NOON - datetime.timedelta(days=1), NOON + datetime.timedelta(days=1))
 
     models = [(row["object_name"], row["calls"]) for row in calls.top_objects("registered_model")]
@@ -122,7 +122,7 @@ def test_percentiles_are_read_from_the_histogram(latencies, share, milliseconds)
 
 def test_segments_are_known_by_name_and_place(writer, alice):
     finished_call(alice, 1).record()
-    writer.turn()
+    writer.run_once()
     [segment] = writer.calls.segments
 
     with a_connection() as database:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from proxy.usage.attempts import Attempts, Place, network_of
+from proxy.usage.attempts import AttemptBucket, Attempts, network_of
 from tests.portals import wait_for
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT
 
@@ -32,36 +32,36 @@ def test_attempts_add_up_by_hour_reason_and_network():
         attempts.add("unknown_key", address, at=at)
     attempts.add("no_key", "192.0.2.1", at=NOON + datetime.timedelta(hours=1))
 
-    assert attempts.take() == {
-        Place(NOON, "unknown_key", "192.0.2.0/24"): 2,
-        Place(NOON, "unknown_key", "198.51.100.0/24"): 1,
-        Place(NOON + datetime.timedelta(hours=1), "no_key", "192.0.2.0/24"): 1,
+    assert attempts.pop_counts() == {
+        AttemptBucket(NOON, "unknown_key", "192.0.2.0/24"): 2,
+        AttemptBucket(NOON, "unknown_key", "198.51.100.0/24"): 1,
+        AttemptBucket(NOON + datetime.timedelta(hours=1), "no_key", "192.0.2.0/24"): 1,
     }
-    assert not attempts.take()
+    assert not attempts.pop_counts()
 
 
 def test_a_flood_from_everywhere_takes_bounded_memory_and_rows():
-    attempts, chance = Attempts(places=100), random.Random(1)
-    rows: set[Place] = set()
+    attempts, chance = Attempts(buckets=100), random.Random(1)
+    rows: set[AttemptBucket] = set()
     for _ in range(20):
         for _ in range(1000):
             attempts.add("unknown_key", f"2001:db8:{chance.getrandbits(16):x}:1::1", at=NOON)
-        rows |= set(attempts.take())
+        rows |= set(attempts.pop_counts())
 
     assert len(rows) <= 101
-    assert Place(NOON, "unknown_key", "") in rows
+    assert AttemptBucket(NOON, "unknown_key", "") in rows
     assert len(attempts.known) <= 101
 
 
 def test_a_new_hour_has_places_again_and_what_could_not_be_written_is_kept():
-    attempts = Attempts(places=1)
+    attempts = Attempts(buckets=1)
     attempts.add("no_key", "192.0.2.1", at=NOON)
     attempts.add("no_key", "198.51.100.1", at=NOON)
-    taken = attempts.take()
-    attempts.give_back(taken)
+    taken = attempts.pop_counts()
+    attempts.restore(taken)
     attempts.add("no_key", "198.51.100.1", at=NOON + datetime.timedelta(hours=1))
 
-    assert sum(attempts.take().values()) == 3
+    assert sum(attempts.pop_counts().values()) == 3
     assert sum(taken.values()) == 2
 
 

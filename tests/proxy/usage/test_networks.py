@@ -27,7 +27,7 @@ def alice():
 def used(writer, key: ApiKey, *addresses: str, **changes) -> None:
     for address in addresses:
         finished_call(key, Call.objects.count(), address=address, **changes).record()
-        writer.turn()
+        writer.run_once()
 
 
 def told() -> list[str]:
@@ -49,7 +49,7 @@ def test_the_first_network_is_no_news_and_each_further_one_is_told_once(writer, 
 def test_several_networks_of_one_batch_have_the_earliest_for_the_first(writer, alice):
     for number, address in enumerate((OFFICE, HOME, CLOUD)):
         finished_call(alice, number, address=address, at=NOON + number * MINUTE).record()
-    writer.turn()
+    writer.run_once()
     alerts.check_keys()
 
     assert KeyNetwork.objects.get(is_first=True).network == "198.51.100.0/24"

@@ -34,7 +34,7 @@ def test_a_call_and_its_totals_are_written_together(writer, alice):
     finished_call(alice, bytes_in=7, bytes_out=70).record()
     assert ids() == []
 
-    writer.turn()
+    writer.run_once()
 
     call = Call.objects.get()
     assert (call.key, call.user, call.at, call.bytes_out) == (alice, alice.owner, NOON, 70)
@@ -61,8 +61,8 @@ def test_browsers_calls_have_no_key_and_one_total(writer, alice):
     by_browser = Caller.by_session(alice.owner)
     for number in range(3):
         finished_call(alice, number, caller=by_browser if number else Caller.by_key(alice)).record()
-        writer.turn() if number == 1 else None
-    writer.turn()
+        writer.run_once() if number == 1 else None
+    writer.run_once()
 
     assert sorted(Call.objects.values_list("key", flat=True), key=str) == [alice.pk, None, None]
     days = CallTotal.objects.by_day().values_list("key", "user", "calls")
@@ -85,8 +85,8 @@ def test_totals_are_what_the_log_adds_up_to(writer, alice):
             started=time.perf_counter() - chance.random() * 10,
         ).record()
         if number % 70 == 0:
-            writer.turn()
-    writer.turn()
+            writer.run_once()
+    writer.run_once()
 
     fields = ("bytes_in", "bytes_out", "duration_ms")
     in_log = Call.objects.values("key", "operation").annotate(
@@ -133,11 +133,11 @@ def test_nothing_is_written_twice_or_lost_if_the_commits_answer_is(writer, alice
                 raise psycopg.OperationalError("the connection is gone")
 
     monkeypatch.setattr(psycopg.Connection, "transaction", lambda self: Broken(real(self)))
-    writer.turn()
+    writer.run_once()
     assert failed
     writer.retry = 0
     finished_call(alice, 3).record()
-    writer.turn()
+    writer.run_once()
 
     assert len(ids()) == len(set(ids())) == 4
     assert CallTotal.objects.by_day().sums()["calls"] == 4
@@ -147,29 +147,29 @@ def test_a_batch_that_does_not_go_through_leaves_nothing(writer, alice, monkeypa
     finished_call(alice, 1).record()
     monkeypatch.setattr(batches, "ADD_TOTAL", "select 1/0, %s" + ", %s" * 10)
     monkeypatch.setattr(
-        writer_module.Writer, "store_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
+        writer_module.Writer, "write_singly", lambda *_: (_ for _ in ()).throw(psycopg.OperationalError())
     )
-    writer.turn()
+    writer.run_once()
     assert (ids(), CallTotal.objects.count()) == ([], 0)
 
     monkeypatch.undo()
     writer.retry = 0
-    writer.turn()
+    writer.run_once()
     assert len(ids()) == 1
 
 
 def test_what_a_dead_process_left_is_taken_over_from_where_it_had_got_to(writer, alice, tmp_path):
     finished_call(alice, 1).record()
-    writer.turn()
+    writer.run_once()
     finished_call(alice, 2).record()
     [dead] = writer.calls.segments
     writer.calls.segments = []
     dead.close()
 
     writer.scan = 0
-    writer.turn()
+    writer.run_once()
     writer.scan = 0
-    writer.turn()
+    writer.run_once()
 
     assert [name[-1] for name in ids()] == ["1", "2"]
     assert list(writer.calls.folder.glob("*.log")) == []
@@ -179,12 +179,12 @@ def test_the_same_segment_from_a_backup_changes_nothing(writer, alice):
     finished_call(alice, 1).record()
     [segment] = writer.calls.segments
     copy = segment.path.read_bytes()
-    writer.turn()
+    writer.run_once()
     writer.calls.close()
     segment.path.write_bytes(copy)
 
     writer.scan = 0
-    writer.turn()
+    writer.run_once()
 
     assert len(ids()) == 1
     assert CallTotal.objects.by_day().sums()["calls"] == 1
@@ -196,7 +196,7 @@ def test_a_call_that_postgresql_refuses_does_not_hold_up_the_others(writer, alic
     recording.calls.append(b'["call","of another version"]')
     finished_call(alice, 5).record()
 
-    writer.turn()
+    writer.run_once()
 
     assert [name[-1] for name in ids()] == ["0", "1", "3", "5"]
     rejected = (writer.calls.folder / "rejected.jsonl").read_text().splitlines()
@@ -209,11 +209,11 @@ def test_an_answer_cut_off_after_its_record_is_corrected(is_late, writer, alice)
     call = finished_call(alice, bytes_out=0)
     call.record(bytes_out=5000)
     if is_late:
-        writer.turn()
+        writer.run_once()
     call.bytes_out, call.reason = 1200, "cut_off"
     call.record()
     call.record()
-    writer.turn()
+    writer.run_once()
 
     row = Call.objects.get()
     assert (row.bytes_out, row.reason) == (1200, "cut_off")
@@ -237,7 +237,7 @@ def test_a_correction_in_a_dead_processs_later_segment_finds_its_call(writer, al
         segment.close()
     writer.calls.segments = []
 
-    writer.turn()
+    writer.run_once()
 
     assert set(Call.objects.values_list("bytes_out", "reason")) == {(1200, "cut_off")}
     assert CallTotal.objects.by_day().sums()["bytes_out"] == 8 * 1200
@@ -247,7 +247,7 @@ def test_a_correction_that_finds_no_call_is_said(writer, alice, caplog):
     recording.append(
         CallCorrection(request_id="req_none", at=NOON, reason="cut_off", bytes_out=-10, duration_ms=1.0)
     )
-    writer.turn()
+    writer.run_once()
 
     [said] = [record for record in caplog.records if record.message == "correction_without_call"]
     assert said.request_id == "req_none"
@@ -261,10 +261,10 @@ def test_a_damaged_stretch_larger_than_a_batch_stops_nothing(damage, writer, ali
     [segment] = writer.calls.segments
     ends = [place for place, byte in enumerate(segment.path.read_bytes()) if byte == ord("\n")]
     os.pwrite(segment.descriptor, damage * (ends[10] - ends[1] - 1), ends[1] + 1)  # the first is the head's
-    writer.turn()
+    writer.run_once()
     writer.retry = 0
     finished_call(alice, 12).record()
-    writer.turn()
+    writer.run_once()
 
     assert [name[-2:] for name in ids()] == ["00", "0a", "0b", "0c"]
 
@@ -276,7 +276,7 @@ def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
     finished_call(
         alice, client="caf\xc3\xa9 \xff", path="/x\0y", named_object=ObjectRef(kind="run", name=name)
     ).record()
-    writer.turn()
+    writer.run_once()
 
     call = Call.objects.get()
     assert (call.client, call.path, call.object_name) == ("café \ufffd", "/x\ufffdy", "a\ufffdb?c")
@@ -284,9 +284,9 @@ def test_text_that_postgresql_cannot_hold_is_held_all_the_same(writer, alice):
 
 def test_the_last_use_of_a_key_is_noted(writer, alice):
     finished_call(alice, 1, at=NOON).record()
-    writer.turn()
+    writer.run_once()
     finished_call(alice, 2, at=NOON + datetime.timedelta(seconds=5)).record()
-    writer.turn()
+    writer.run_once()
 
     alice.refresh_from_db()
     assert (alice.last_used_at, alice.last_used_address) == (NOON, "192.0.2.1")
@@ -297,12 +297,14 @@ def test_the_last_use_of_a_key_is_noted(writer, alice):
 def test_the_last_use_of_a_burst_is_noted_too(end, writer, alice):
     for number in range(3):
         finished_call(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
-        writer.turn()
+        writer.run_once()
     if end == "the process ends":
-        writer.leaving.set()
+        writer.stopping.set()
     else:
-        writer.noted = {name: at - writer_module.USE_NOTED_SECONDS for name, at in writer.noted.items()}
-    writer.turn()
+        writer.uses_written = {
+            name: at - writer_module.USE_SECONDS for name, at in writer.uses_written.items()
+        }
+    writer.run_once()
 
     alice.refresh_from_db()
     assert alice.last_used_at == NOON + datetime.timedelta(seconds=10)
@@ -313,10 +315,10 @@ def test_the_last_use_of_a_burst_is_noted_too(end, writer, alice):
 def test_a_use_noted_after_a_rotation_is_of_the_secret_before(overlap, writer, alice):
     for number in range(2):
         finished_call(alice, number, at=NOON + datetime.timedelta(seconds=5 * number)).record()
-        writer.turn()
+        writer.run_once()
     actions.rotate(key=alice, overlap=overlap)
-    writer.leaving.set()
-    writer.turn()
+    writer.stopping.set()
+    writer.run_once()
 
     alice.refresh_from_db()
     kept = NOON + datetime.timedelta(seconds=5) if overlap == "24h" else None
@@ -328,10 +330,10 @@ def test_postgresql_away_is_said_once_and_waited_for(writer, alice, caplog):
     good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
     for _ in range(3):
         writer.retry = 0
-        writer.turn()
+        writer.run_once()
     assert recording.spool_state().backlog == 1
     writer.parameters, writer.retry = good, 0
-    writer.turn()
+    writer.run_once()
 
     assert len(ids()) == 1
     assert recording.spool_state().backlog == 0
@@ -344,12 +346,12 @@ def test_postgresql_away_is_said_once_and_waited_for(writer, alice, caplog):
 def test_attempts_without_a_key_are_added_up_and_kept_while_postgresql_is_away(writer):
     writer.attempts.add("no_key", "192.0.2.1", at=NOON)
     good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
-    writer.turn()
+    writer.run_once()
     writer.attempts.add("no_key", "192.0.2.9", at=NOON)
     writer.parameters, writer.retry = good, 0
-    writer.turn()
+    writer.run_once()
     writer.attempts.add("no_key", "192.0.2.1", at=NOON)
-    writer.turn()
+    writer.run_once()
 
     [row] = KeylessAttempt.objects.all()
     assert (row.hour, row.network, row.count) == (NOON.replace(minute=0), "192.0.2.0/24", 3)

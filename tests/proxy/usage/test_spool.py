@@ -88,7 +88,7 @@ def test_a_segment_that_is_full_gives_its_disk_back_once_taken_over(folder, monk
     assert len(list(folder.iterdir())) == 30
 
     for segment in own.waiting():
-        segment.take(segment.size)
+        segment.mark_written(segment.size)
 
     assert own.waiting() == []
     assert len(list(folder.iterdir())) == 1
@@ -281,7 +281,7 @@ def test_the_backlog_is_what_has_not_been_taken_over(folder):
         own.append(b"own %d" % number)
     other.append(b"other")
     [segment] = own.waiting()
-    segment.take(segment.read(START, 40).end)
+    segment.mark_written(segment.read(START, 40).end)
 
     found = backlog(folder)
 
@@ -297,7 +297,7 @@ def bytes_read() -> int:
 
 
 def test_what_has_been_counted_is_not_read_again(folder):
-    own, count = Spool(folder), spool.Count()
+    own, count = Spool(folder), spool.BacklogCounter()
     for number in range(2000):
         own.append(b"%d " % number + b"x" * 500)
     assert count.backlog(folder).count == 2000
@@ -306,12 +306,12 @@ def test_what_has_been_counted_is_not_read_again(folder):
 
     own.append(b"more")
     assert count.backlog(folder).count == 2001
-    segment.take(segment.read(START, 5000).end)
+    segment.mark_written(segment.read(START, 5000).end)
     found = count.backlog(folder)
 
     assert (found.count, found.firsts[0].split()[0]) == (1992, b"9")
     assert bytes_read() - before < 100_000
-    segment.take(segment.size)
+    segment.mark_written(segment.size)
     assert count.backlog(folder).count == 0
     own.close()
     assert count.backlog(folder).count == 0
@@ -320,7 +320,7 @@ def test_what_has_been_counted_is_not_read_again(folder):
 
 @pytest.mark.parametrize("written", [b"12", b"12345678 half"])
 def test_a_record_that_is_still_being_written_is_counted_when_it_is_whole(folder, written):
-    own, count = Spool(folder), spool.Count()
+    own, count = Spool(folder), spool.BacklogCounter()
     own.append(b"first")
     [segment] = own.segments
     os.pwrite(segment.descriptor, written, segment.size)
