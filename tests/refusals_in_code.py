@@ -1,7 +1,7 @@
 """Every refusal that the source constructs, with its reason, status and error_code.
 
 The walk follows imports, so it finds a constructor wherever it is defined. A constructor is `Refusal` or a function
-that passes one of its own parameters on as the reason: `invalid(reason, message)`.
+that passes one of its own parameters on as the reason or the status: `invalid(reason, message)`.
 """
 
 import ast
@@ -128,10 +128,14 @@ def made() -> list[Made]:
     constructors: dict[str, Made] = {}
     while True:
         found = list(constructions(known, constructors))
-        new = {name: each for name, each in found if isinstance(each.reason, Parameter)}
+        new = {name: each for name, each in found if takes_parameters(each)}
         if new == constructors:
-            return [each for _, each in found if not isinstance(each.reason, Parameter)]
+            return [each for _, each in found if not takes_parameters(each)]
         constructors = new
+
+
+def takes_parameters(each: Made) -> bool:
+    return any(isinstance(getattr(each, field), Parameter) for field in FIELDS)
 
 
 def constructions(known: dict[str, Module], constructors: dict[str, Made]) -> Iterator[tuple[str, Made]]:
