@@ -11,7 +11,7 @@ from portal.one_machine.supervisor import StartError
 
 
 def server_version(database_url: str) -> str:
-    """The version of the PostgreSQL at ``database_url``; StartError if it does not answer."""
+    """The version of the PostgreSQL at ``database_url``. Raises StartError if it does not respond."""
     try:
         with psycopg.connect(database_url, connect_timeout=5) as connection:
             return str(connection.info.parameter_status("server_version"))
@@ -28,14 +28,14 @@ def second_database(database_url: str) -> str:
             create_database(connection, name)
     except psycopg.Error as error:
         raise StartError(
-            f"MLflow needs the database {name}, which cannot be made ({' '.join(str(error).split())}): "
-            "make it, or set MLFLOW_URL to an MLflow server"
+            f"MLflow needs the database {name}, which cannot be created ({' '.join(str(error).split())}): "
+            "create it, or set MLFLOW_URL to an MLflow server"
         ) from None
     return _address({**parts, "dbname": name})
 
 
 def without_password(database_url: str) -> str:
-    """The same address, without the password if it holds one."""
+    """The same URL without its password."""
     parts = conninfo_to_dict(database_url)
     return _address({name: value for name, value in parts.items() if name != "password"})
 

@@ -1,4 +1,4 @@
-"""What `manage.py up` does inside the database, in a child process whose settings know where that is."""
+"""Tasks of `manage.py up` in the database, run in a child process whose settings name it."""
 
 import datetime
 import secrets
@@ -17,19 +17,21 @@ RETRY_KEY_LIFETIME = datetime.timedelta(minutes=15)
 
 
 def prepare_database() -> dict[str, str]:
-    """Check the settings and migrate; in a database without an admin make one and a first key.
+    """Check the settings and migrate; in a database without an admin, create one and a first key.
 
-    Returns the new `user`, `password` and `key`, which exist nowhere else, if there was anything to make, and
-    `warnings` of the settings' checks, one a line. Raises CommandError for a setting that cannot work.
+    Returns `user`, `password` and `key` if they were created (they are stored nowhere in this form), and `warnings` of
+    the settings' checks, one per line. Raises CommandError for an invalid setting.
     """
-    found = run_checks()
+    messages = run_checks()
     serious = [
-        " ".join(f"{message.msg} {message.hint or ''}".split()) for message in found if message.is_serious()
+        " ".join(f"{message.msg} {message.hint or ''}".split())
+        for message in messages
+        if message.is_serious()
     ]
     if serious:
         raise CommandError("; ".join(serious))
     call_command("migrate", interactive=False, verbosity=0)
-    return _first_admin() | {"warnings": "\n".join(" ".join(message.msg.split()) for message in found)}
+    return _first_admin() | {"warnings": "\n".join(" ".join(message.msg.split()) for message in messages)}
 
 
 def _first_admin() -> dict[str, str]:
@@ -43,7 +45,7 @@ def _first_admin() -> dict[str, str]:
 
 
 def retry_key() -> dict[str, str]:
-    """A key that soon expires, for a first round trip tried again; {} without an admin to own it."""
+    """A short-lived key for another try of the first round trip; {} without an admin to own it."""
     admin = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
     if admin is None:
         return {}

@@ -1,4 +1,4 @@
-"""Where one portal runs, and what it keeps in DATA_DIR: its lock, its secrets, its addresses.
+"""The files that a running portal keeps in DATA_DIR: its lock, its secrets, its addresses.
 
 `portal.settings` reads `secrets.json` and `portal.json`, so that `manage.py` alone works beside it.
 """
@@ -17,12 +17,12 @@ from typing import Any
 
 from portal.one_machine.supervisor import POLL_SECONDS, StartError, StopRequested
 
-# One that is stopping, or whose watchdog cleans up after a kill, holds the lock for at most this long.
+# A portal that stops, or whose watchdog cleans up after a kill, holds the lock for at most this long.
 LOCK_SECONDS = 60.0
 
 
 def prepare_folder(data_dir: Path) -> None:
-    """Make DATA_DIR, for its owner alone, and see that it can be written; StartError otherwise."""
+    """Create DATA_DIR for its owner alone and check that it can be written. Raises StartError."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=data_dir):
@@ -35,17 +35,19 @@ def prepare_folder(data_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(data_dir: Path, *, stopping: threading.Event, say: Callable[[str], None]) -> Iterator[int]:
-    """Hold DATA_DIR for this instance alone; yields the lock's descriptor. StartError says who has it."""
+def locked(data_dir: Path, *, stopping: threading.Event, notify: Callable[[str], None]) -> Iterator[int]:
+    """Lock DATA_DIR; yields the lock's descriptor. Raises StartError with the URL of the portal that holds it."""
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _acquire(descriptor, data_dir, stopping, say)
+        _acquire(descriptor, data_dir, stopping, notify)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, data_dir: Path, stopping: threading.Event, say: Callable[[str], None]) -> None:
+def _acquire(
+    descriptor: int, data_dir: Path, stopping: threading.Event, notify: Callable[[str], None]
+) -> None:
     deadline = time.monotonic() + LOCK_SECONDS
     waiting = False
     while True:
@@ -66,7 +68,7 @@ def _acquire(descriptor: int, data_dir: Path, stopping: threading.Event, say: Ca
         else:
             return
         if not waiting:
-            say(f"waiting for another portal on {data_dir} that is starting or stopping")
+            notify(f"waiting for another portal on {data_dir} that is starting or stopping")
             waiting = True
         if stopping.wait(POLL_SECONDS):
             raise StopRequested
@@ -79,27 +81,27 @@ def load_secrets(data_dir: Path) -> dict[str, str]:
         return given
     path = data_dir / "secrets.json"
     if not path.exists():
-        # Commas part the peppers, newest first; a urlsafe token has none.
+        # Commas separate the peppers, newest first; a urlsafe token contains none.
         write_private(
             path, {"SECRET_KEY": secrets.token_urlsafe(50), "KEY_PEPPERS": secrets.token_urlsafe(32)}
         )
     kept = read(path)
     if not all(isinstance(kept.get(name), str) and kept[name] for name in ("SECRET_KEY", "KEY_PEPPERS")):
         raise StartError(
-            f"{path} does not hold SECRET_KEY and KEY_PEPPERS: restore it from a backup. "
-            "Deleting it makes a new one, and every key issued so far invalid"
+            f"{path} does not contain SECRET_KEY and KEY_PEPPERS: restore it from a backup. "
+            "If you delete it, a new one is created, and all keys issued so far become invalid"
         )
     return {"SECRET_KEY": kept["SECRET_KEY"], "KEY_PEPPERS": kept["KEY_PEPPERS"]} | given
 
 
 def running(data_dir: Path) -> dict[str, Any]:
-    """What portal.json says of the running instance; {} without one."""
-    found = read(data_dir / "portal.json")
-    return found if {"url", "pid"} <= found.keys() else {}
+    """The content of portal.json; {} if no portal runs."""
+    content = read(data_dir / "portal.json")
+    return content if {"url", "pid"} <= content.keys() else {}
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this number exists."""
+    """Whether a process with this id exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -110,7 +112,7 @@ def is_alive(pid: int) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object; {} if the file is missing or holds anything else."""
+    """A JSON object; {} if the file is missing or contains anything else."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -119,7 +121,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def write_private(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object for its owner alone, whole or not at all."""
+    """Write a JSON object atomically, readable by the owner alone."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

@@ -42,7 +42,7 @@ MLFLOW_UVICORN_OPTIONS = "--timeout-keep-alive 75 --timeout-graceful-shutdown 8 
 
 @dataclass(frozen=True, kw_only=True)
 class Mlflow:
-    """An MLflow server that was started; it is ready only after ``wait_until_ready``."""
+    """An MLflow server that was started; it is ready after ``wait_until_ready``."""
 
     child: Child
     url: str
@@ -50,11 +50,11 @@ class Mlflow:
     def wait_until_ready(
         self, *, seconds: float = START_SECONDS, stopping: threading.Event | None = None
     ) -> None:
-        """Return once it answers; StartError if it ends first or takes longer than ``seconds``."""
+        """Return once it responds. Raises StartError if it ends first or takes longer than ``seconds``."""
         wait_until_ready(self.child, self.is_healthy, seconds=seconds, stopping=stopping)
 
     def is_healthy(self) -> bool:
-        """Whether it answers its own health check within 2 seconds."""
+        """Whether its health check responds within 2 seconds."""
         return is_mlflow(self.url, seconds=2)
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class Mlflow:
 def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port: int | None = None) -> Mlflow:
     """Start a stock MLflow server on loopback, its tables in ``database_url``, artifacts in ``data_dir``.
 
-    Returns at once: what it imports takes seconds, in which other things can start. Raises StartError.
+    Returns at once, because its imports take seconds, during which other parts can start. Raises StartError.
     """
     data_dir = data_dir.resolve()
     port = port or free_port()
@@ -74,7 +74,7 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
     for folder in (home, artifacts):
         folder.mkdir(mode=0o700, exist_ok=True)
     environment = minimal_environment() | MLFLOW_ENVIRONMENT
-    # In the environment, not on the command line, which every user of the machine can read.
+    # In the environment, because every user of the machine can read the command line.
     environment["MLFLOW_BACKEND_STORE_URI"] = mlflow_backend(database_url)
     environment["HOME"] = str(home)
     child = start(
@@ -95,25 +95,25 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
 def mlflow_backend(database_url: str) -> str:
     """A ``postgresql://`` address as SQLAlchemy wants it for psycopg2.
 
-    Not for psycopg 3, which the portal uses: it sends types along, and MLflow compares integers with text.
+    psycopg 3, which the portal uses, also sends types, and MLflow compares integers with text.
     """
     scheme, separator, rest = database_url.partition("://")
     return f"postgresql+psycopg2{separator}{rest}" if scheme in ("postgres", "postgresql") else database_url
 
 
 def is_mlflow(url: str, *, seconds: float) -> bool:
-    """Whether an MLflow server answers its health check at ``url``."""
+    """Whether an MLflow server responds to its health check at ``url``."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{url.rstrip('/')}/health", timeout=seconds) as answer:
-            return bool(answer.status == 200 and answer.read(16).strip() == b"OK")
+        with opener.open(f"{url.rstrip('/')}/health", timeout=seconds) as response:
+            return bool(response.status == 200 and response.read(16).strip() == b"OK")
     except (OSError, ValueError):
         return False
 
 
 @contextlib.contextmanager
 def running_mlflow(data_dir: Path, *, database_url: str) -> Iterator[Mlflow]:
-    """A ready MLflow server for the length of a `with`; it ends too when this process is killed."""
+    """A ready MLflow server within a `with` block; it also ends when this process is killed."""
     with Watchdog(label=str(data_dir)) as watchdog:
         server = start_mlflow(data_dir, database_url=database_url, watchdog=watchdog)
         try:

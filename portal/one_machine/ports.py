@@ -9,13 +9,13 @@ from portal.one_machine.supervisor import StartError
 
 
 def local_url(host: str, port: int) -> str:
-    """Where this machine reaches the portal: a wildcard address is one to listen on, not one to call."""
+    """The URL at which this machine reaches the portal: a wildcard address can be listened on but not called."""
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def check_port(host: str, port: int) -> None:
-    """StartError if the portal could not listen there; nothing has been started yet."""
+    """Raise StartError if the portal cannot listen on host and port."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -33,10 +33,10 @@ def check_port(host: str, port: int) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nothing listens on.
+    """A port of 127.0.0.1 on which nothing listens.
 
-    From below the range the system hands out: by the time MLflow has imported everything and binds it, some
-    outgoing connection might hold a port from that range.
+    It is below the range of ephemeral ports: an outgoing connection could take one of those before MLflow has imported
+    everything and binds it.
     """
     for _ in range(100):
         port = 20_000 + secrets.randbelow(12_000)

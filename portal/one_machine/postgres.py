@@ -41,7 +41,7 @@ START_SECONDS = 60.0
 POSTGRES_STEPS: StopSteps = ((signal.SIGINT, 20.0), (signal.SIGQUIT, 10.0))
 
 POSTGRES_SETTINGS = {
-    "listen_addresses": "",  # no TCP at all: who may open the socket's folder is the whole access control
+    "listen_addresses": "",  # no TCP: access is controlled by the permissions of the socket's folder
     "port": "5432",  # only names the socket here
     "unix_socket_permissions": "0700",
     "max_connections": "200",  # threads of several workers, MLflow's pool, commands and an operator's psql
@@ -55,7 +55,7 @@ POSTGRES_SETTINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Postgres:
-    """A running PostgreSQL. ``version`` is its own, such as 18.4."""
+    """A running PostgreSQL; ``version`` is for example 18.4."""
 
     child: Child
     sockets: Path
@@ -63,7 +63,7 @@ class Postgres:
     runtime: Runtime
 
     def url(self, database: str = "portal") -> str:
-        """The address of one of its databases; it holds no secret."""
+        """The URL of one of its databases; it contains no secret."""
         return _postgres_url(self.sockets, database)
 
     def mlflow_url(self) -> str:
@@ -71,7 +71,7 @@ class Postgres:
         return _postgres_url(self.sockets, "mlflow", role=mlflow_role.ROLE)
 
     def stop(self) -> None:
-        """Stop it as it should be stopped: every open transaction rolled back, everything written."""
+        """Stop it properly: open transactions are rolled back, and everything is written."""
         self.child.stop()
         self.runtime.remove()
 
@@ -83,9 +83,9 @@ def start_postgres(
     settings: Mapping[str, str] | None = None,
     stopping: threading.Event | None = None,
 ) -> Postgres:
-    """Start PostgreSQL on ``data_dir/postgres``, made if missing, with the databases of ``DATABASES``.
+    """Start PostgreSQL on ``data_dir/postgres``, created if missing, with the databases of ``DATABASES``.
 
-    ``settings`` are further settings of PostgreSQL's own. Raises StartError.
+    ``settings`` are further settings of PostgreSQL. Raises StartError.
     """
     data_dir = data_dir.resolve()
     log = data_dir / "logs" / "postgres.log"
@@ -127,7 +127,7 @@ def start_postgres(
 
 
 def _initialise(data_dir: Path, binaries: Path, account: Account, log: Path, *, durable: bool) -> None:
-    """Make a new cluster beside its place, then rename it: one cut short is never taken for a whole one."""
+    """Create a new cluster under another name, then rename it, so that an interrupted one is never used."""
     new = data_dir / "postgres.new"
     if new.exists():
         shutil.rmtree(new)
@@ -138,7 +138,7 @@ def _initialise(data_dir: Path, binaries: Path, account: Account, log: Path, *, 
             [
                 binaries / "initdb",
                 *("-D", argument, "-U", "postgres", "--auth=trust", "-E", "UTF8", "--no-instructions"),
-                # PostgreSQL's own UTF-8 rules: the same on every machine, whatever its locales are.
+                # PostgreSQL's own UTF-8 rules, which do not depend on the machine's locales.
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *(() if durable else ("--no-sync",)),
             ],
@@ -154,24 +154,23 @@ def _initialise(data_dir: Path, binaries: Path, account: Account, log: Path, *, 
             check=False,
         )
     if done.returncode != 0:
-        raise StartError(f"PostgreSQL's data folder cannot be made in {data_dir}; see {log}")
+        raise StartError(f"PostgreSQL's data folder cannot be created in {data_dir}; see {log}")
     new.rename(data_dir / "postgres")
 
 
 def _clear_stale_lock(folder: Path) -> None:
-    """Deal with what a PostgreSQL killed with everything around it left; its caller holds DATA_DIR's lock.
+    """Remove the lock file of a PostgreSQL that was killed; the caller holds DATA_DIR's lock.
 
-    PostgreSQL ignores its lock file if there is no process of that number, but refuses to start if it is
-    another process's by now, or that of one that ended and was never collected, as happens in containers.
-    One that was only orphaned still runs on this folder and is stopped. Were a part of it still running,
-    PostgreSQL would notice by its shared memory, without the file too.
+    PostgreSQL ignores its lock file if no process has that id. But it refuses to start if another process has the id by
+    now, or if the process ended and was never collected, as happens in containers. An orphaned PostgreSQL still runs on
+    this folder and is stopped. If a part of it still ran, PostgreSQL would notice by its shared memory.
     """
     lock = folder / "postmaster.pid"
     try:
         process = Path("/proc", str(int(lock.read_text().split("\n")[0])))
     except (OSError, ValueError):
         return
-    if not process.exists():  # or a system without /proc, where PostgreSQL decides by itself
+    if not process.exists():  # or a system without /proc, where PostgreSQL checks the process itself
         return
     with contextlib.suppress(OSError):
         if (process / "cwd").readlink() == folder.resolve():
@@ -203,14 +202,14 @@ def _create_databases(sockets: Path) -> str:
 
 
 def create_database(connection: psycopg.Connection[tuple[object, ...]], name: str) -> None:
-    """Create the database ``name`` unless it exists; psycopg.Error if that is not allowed."""
+    """Create the database ``name`` unless it exists. Raises psycopg.Error if that is not allowed."""
     if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
 
 @contextlib.contextmanager
 def running_postgres(data_dir: Path, *, settings: Mapping[str, str] | None = None) -> Iterator[Postgres]:
-    """PostgreSQL for the length of a `with`; it ends too when this process is killed."""
+    """PostgreSQL within a `with` block; it also ends when this process is killed."""
     with Watchdog(label=str(data_dir)) as watchdog:
         server = start_postgres(data_dir, watchdog=watchdog, settings=settings)
         try:

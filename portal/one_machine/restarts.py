@@ -1,4 +1,4 @@
-"""A part of a run that may end without ending the others: it is started again, ever more slowly."""
+"""Restarts a part of `make run` that ended, with growing delays."""
 
 import time
 from collections.abc import Callable
@@ -10,9 +10,9 @@ LONGEST_SECONDS = 60.0
 
 
 class Restarts:
-    """Starts a part again 1, 2, 4 … 60 seconds after it ended; after 1 again once it ran for a minute.
+    """Restarts a part 1, 2, 4 … 60 seconds after it ended; after 1 second again once it has run for a minute.
 
-    ``current`` gives the part's process, the latest one if there were several.
+    ``current`` returns the part's latest process.
     """
 
     def __init__(
@@ -26,24 +26,24 @@ class Restarts:
         self.name, self.current, self.restart, self.clock = name, current, restart, clock
         self.count = 0  # restarts that did not last
         self.started = clock()
-        self.due: float | None = None  # when it is started again; None: it runs
+        self.due: float | None = None  # when to restart; None: it runs
 
-    def look(self) -> None:
-        """Once a moment: do what there is to do. Raises StartError if the part cannot be started."""
+    def check(self) -> None:
+        """Restart the part if it ended and the delay is over. Raises StartError if that fails."""
         child = self.current()
         if child is None or child.exit_status() is None:
             return
         if self.due is None:
-            self.put_off(child)
+            self.schedule(child)
         elif self.clock() >= self.due:
             self.restart()
             self.due, self.started = None, self.clock()
 
-    def put_off(self, child: Child) -> None:
+    def schedule(self, child: Child) -> None:
         if self.clock() - self.started > LONGEST_SECONDS:
             self.count = 0
         delay = min(2.0**self.count, LONGEST_SECONDS)
         self.count += 1
         self.due = self.clock() + delay
-        warn(f"{self.name} ended; it is started again in {delay:.0f} s. See {child.log}")
-        child.stop()  # whatever of it is left
+        warn(f"{self.name} ended; it is restarted in {delay:.0f} s. See {child.log}")
+        child.stop()  # its remaining processes

@@ -1,7 +1,7 @@
-"""One real round trip through the portal with the stock MLflow client, run as a program of its own.
+"""One round trip through the portal with the stock MLflow client, run as a separate program.
 
-It imports nothing of the portal and knows only MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN, as a third
-party would. It writes one line per step done; at the first failure the reason, and ends with status 1.
+It imports nothing of the portal and knows only MLFLOW_TRACKING_URI and MLFLOW_TRACKING_TOKEN, like a third
+party. It prints one line per completed step. At the first failure it prints the reason and exits with status 1.
 """
 
 import sys
@@ -12,17 +12,17 @@ from pathlib import Path
 
 EXPERIMENT = "first-experiment"
 MODEL = "first-model"
-CONTENT = "It went through the portal and came back.\n"
+CONTENT = "This file was uploaded and downloaded through the portal.\n"
 
 
 def steps(folder: Path) -> Iterator[str]:
-    """Do the steps one by one; each yields what it did. Done again, it uses what is there already."""
+    """Run the steps one by one; each yields a description. A second run reuses existing objects."""
     from mlflow import MlflowClient
     from mlflow.exceptions import RestException
 
     client = MlflowClient()
-    found = client.get_experiment_by_name(EXPERIMENT)
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
+    existing = client.get_experiment_by_name(EXPERIMENT)
+    experiment = existing.experiment_id if existing else client.create_experiment(EXPERIMENT)
     yield f"experiment {EXPERIMENT}"
     run = client.create_run(experiment)
     yield f"run {run.info.run_name}"
@@ -48,24 +48,24 @@ def steps(folder: Path) -> Iterator[str]:
     yield f"model version {version.version}"
 
 
-def say(line: str) -> None:
-    """Write a line at once: whoever started this shows it as it comes."""
+def write(line: str) -> None:
+    """Print a line at once: `make run` shows each as it arrives."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 def main() -> int:
-    """Run every step; the exit status is 0 only if all went well."""
+    """Run all steps; the exit status is 0 only if all passed."""
     warnings.simplefilter("ignore")
     done = 0
     try:
         with tempfile.TemporaryDirectory() as folder:
             for line in steps(Path(folder)):
-                say(f"ok {line}")
+                write(f"ok {line}")
                 done += 1
-    except Exception as error:  # whatever went wrong is what the reader must see
+    except Exception as error:  # any failure is reported to the user
         reason = " ".join(str(error).split()) or type(error).__name__
-        say(f"failed at step {done + 1}: {reason[:400]}")
+        write(f"failed at step {done + 1}: {reason[:400]}")
         return 1
     return 0
 

@@ -43,7 +43,7 @@ class Run:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.stopping = threading.Event()
-        self.reason = ""  # why it stops, in words
+        self.reason = ""  # why it stops, as shown to the user
         self.url = ports.local_url(settings.HOST, settings.PORT)
         self.environment: dict[str, str] = {}
         self.credentials: dict[str, str] = {}
@@ -53,29 +53,29 @@ class Run:
         self.outbox: Child | None = None
 
     def stop_on_signals(self) -> None:
-        """Ctrl-C, SIGTERM and the end of the terminal ask for a stop, the last unless under `nohup`.
+        """Stop on Ctrl-C, on SIGTERM, and when the terminal closes (except under `nohup`).
 
-        A shell's background job is born with SIGINT ignored, and obeys it here all the same.
+        A shell starts background jobs with SIGINT ignored; this handles it all the same.
         """
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self.request_stop)
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             return
         signal.signal(signal.SIGHUP, self.request_stop)
-        # A terminal that goes away tells the process it started, which may be `make`, and no other.
+        # A terminal that closes signals only the process that it started, which may be `make`.
         if sys.stdout.isatty():
             self.stop_with(sys.stdout.isatty)
 
     def request_stop(self, number: int, frame: FrameType | None) -> None:
-        """A signal handler: everything that waits looks at the event."""
+        """Handle a signal: everything that waits checks the event."""
         self.reason = self.reason or signal.Signals(number).name
         self.stopping.set()
 
-    def stop_with(self, is_there: Callable[[], bool]) -> None:
-        """Ask for a stop once ``is_there()`` is no longer true."""
+    def stop_with(self, is_present: Callable[[], bool]) -> None:
+        """Stop once ``is_present()`` is no longer true."""
 
         def watch() -> None:
-            while is_there():
+            while is_present():
                 time.sleep(WATCH_SECONDS)
             self.reason = self.reason or "what started it is gone"
             self.stopping.set()
@@ -83,17 +83,17 @@ class Run:
         threading.Thread(target=watch, daemon=True).start()
 
     def run(self) -> None:
-        """Start everything, then watch it until a stop is asked for. Raises StartError or StopRequested."""
-        console.say("Hokusai Registry Portal\n")
+        """Start everything, then watch it until a stop is requested. Raises StartError or StopRequested."""
+        console.write("Hokusai Registry Portal\n")
         instance.prepare_folder(self.data_dir)
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(
-                instance.locked(self.data_dir, stopping=self.stopping, say=console.warn)
+                instance.locked(self.data_dir, stopping=self.stopping, notify=console.warn)
             )
             ports.check_port(settings.HOST, settings.PORT)
             watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))
             keys = instance.load_secrets(self.data_dir)
-            console.say(f"  ok  data folder {self.data_dir}")
+            console.write(f"  ok  data folder {self.data_dir}")
             database_url = self.start_postgres(stack, watchdog)
             mlflow_step = console.Step()
             mlflow_url = os.environ.get("MLFLOW_URL") or self.start_mlflow(stack, watchdog, database_url)
@@ -101,7 +101,7 @@ class Run:
             stack.callback(self.show_credentials)
             self.prepare(watchdog)
             self.start_portal(stack, watchdog)
-            self.announce(watchdog, stack, database_url, mlflow_url)
+            self.write_portal_file(watchdog, stack, database_url, mlflow_url)
             self.wait_for_mlflow(mlflow_step)
             self.round_trip(watchdog)
             self.show_credentials()
@@ -111,7 +111,7 @@ class Run:
     # --- the steps ----------------------------------------------------------------------------------------
 
     def start_postgres(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> str:
-        """The address of the portal's database: DATABASE_URL, else a PostgreSQL of this run's own."""
+        """The URL of the portal's database: DATABASE_URL, or else an embedded PostgreSQL."""
         step = console.Step()
         given = os.environ.get("DATABASE_URL")
         if given:
@@ -123,13 +123,13 @@ class Run:
         return self.postgres.url("portal")
 
     def mlflow_database(self, database_url: str) -> str:
-        """The address of MLflow's database, on the same PostgreSQL as the portal's."""
+        """The URL of MLflow's database, on the same PostgreSQL as the portal's."""
         if self.postgres:
             return self.postgres.mlflow_url()
         return external_postgres.second_database(database_url)
 
     def start_mlflow(self, stack: contextlib.ExitStack, watchdog: Watchdog, database_url: str) -> str:
-        """Start MLflow without waiting for it; returns its address."""
+        """Start MLflow without waiting for it; returns its URL."""
         self.mlflow = mlflow.start_mlflow(
             self.data_dir, database_url=self.mlflow_database(database_url), watchdog=watchdog
         )
@@ -137,7 +137,7 @@ class Run:
         return self.mlflow.url
 
     def restart_mlflow(self, watchdog: Watchdog, database_url: str) -> None:
-        """Start MLflow where it was."""
+        """Start MLflow again on the same port."""
         assert self.mlflow is not None  # noqa: S101  it ended
         self.mlflow = mlflow.start_mlflow(
             self.data_dir,
@@ -147,12 +147,12 @@ class Run:
         )
 
     def stop_mlflow(self) -> None:
-        """Stop the MLflow that runs now, which may not be the first."""
+        """Stop the MLflow that runs now, which may be a restarted one."""
         if self.mlflow:
             self.mlflow.stop()
 
     def portal_environment(self, keys: dict[str, str], database_url: str, mlflow_url: str) -> dict[str, str]:
-        """What the portal's processes get: this process's environment and where everything is."""
+        """The environment of the portal's processes: this process's own, and the addresses."""
         own = {
             "PUBLIC_URL": os.environ.get("PUBLIC_URL") or self.url,
             **keys,
@@ -164,24 +164,24 @@ class Run:
             "WORKERS": str(settings.WORKERS),
             "THREADS": str(settings.THREADS),
         }
-        # For the page of settings in force: what the operator did not set.
+        # For the page of settings in force: the settings that the operator did not set.
         names = ",".join(name for name in own if not os.environ.get(name))
         return {**os.environ, **own, "SET_BY_MAKE_RUN": names, "PYTHONUNBUFFERED": "1"}
 
     def prepare(self, watchdog: Watchdog) -> None:
-        """Migrate; at the first run make the admin and the first key."""
+        """Migrate; on the first run, create the admin and the first key."""
         step = console.Step()
-        made = self.child_task("prepare", watchdog)
+        created = self.child_task("prepare", watchdog)
         step.done("database migrated")
-        for line in made.pop("warnings").splitlines():
+        for line in created.pop("warnings").splitlines():
             console.warn(line)
-        self.credentials = made
-        if made:
-            console.say(f"  ok  user {made['user']} and a first key made")
+        self.credentials = created
+        if created:
+            console.write(f"  ok  user {created['user']} and a first key created")
             instance.write_private(self.data_dir / "first-run.json", {"round_trip": "pending"})
 
     def child_task(self, task: str, watchdog: Watchdog) -> dict[str, str]:
-        """Run a task of `up` in a process whose settings know the database; returns what it made."""
+        """Run a task of `up` in a process whose settings name the database; returns its result."""
         child = start(
             "the preparation of the database",
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "up", "--child-task", task],
@@ -191,15 +191,15 @@ class Run:
             directory=settings.BASE_DIR,
             read_output=True,
         )
-        # Not cut short by a stop: a password that was made would be lost.
+        # Not interrupted by a stop: a new password would be lost.
         output = finish(child, seconds=PREPARE_SECONDS, stopping=threading.Event())
         if child.exit_status() != 0:
             raise StartError(f"{child.name} failed: {child.last_log_line()}; see {child.log}")
-        made = json.loads(output.splitlines()[-1])
-        return {str(name): str(value) for name, value in made.items()}
+        created = json.loads(output.splitlines()[-1])
+        return {str(name): str(value) for name, value in created.items()}
 
     def start_portal(self, stack: contextlib.ExitStack, watchdog: Watchdog) -> None:
-        """Start the portal under gunicorn and wait until it is ready to answer."""
+        """Start the portal under gunicorn and wait until it is ready."""
         step = console.Step()
         self.portal = start(
             "the portal",
@@ -213,7 +213,7 @@ class Run:
         stack.callback(self.portal.stop)
         wait_until_ready(
             self.portal,
-            lambda: self.answers("/health/ready"),
+            lambda: self.is_ok("/health/ready"),
             seconds=PORTAL_START_SECONDS,
             stopping=self.stopping,
         )
@@ -222,7 +222,7 @@ class Run:
         stack.callback(self.stop_outbox)
 
     def start_outbox(self, watchdog: Watchdog) -> None:
-        """What delivers alerts."""
+        """Start the process that delivers alerts."""
         self.outbox = start(
             "the outbox",
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "alerts"],
@@ -236,10 +236,10 @@ class Run:
         if self.outbox:
             self.outbox.stop()
 
-    def announce(
+    def write_portal_file(
         self, watchdog: Watchdog, stack: contextlib.ExitStack, database_url: str, mlflow_url: str
     ) -> None:
-        """Say in portal.json where everything is, for as long as it is there."""
+        """Write the addresses into portal.json; the file is removed at the end."""
         path = self.data_dir / "portal.json"
         watchdog.remove(path)
         stack.callback(path.unlink, missing_ok=True)
@@ -254,32 +254,32 @@ class Run:
         instance.write_private(path, content)
 
     def wait_for_mlflow(self, step: console.Step) -> None:
-        """Wait for this run's MLflow; one that does not come up is reported, and the portal goes on."""
+        """Wait for the embedded MLflow. If it does not start, print a warning; the portal runs without it."""
         if self.mlflow is None:
             return
         try:
             self.mlflow.wait_until_ready(stopping=self.stopping)
         except StartError as error:
-            console.warn(f"{error}. The portal goes on and MLflow is started again")
+            console.warn(f"{error}. The portal runs without it, and MLflow is restarted")
         else:
             step.done(f"MLflow {version('mlflow')} ready")
 
     def round_trip(self, watchdog: Watchdog) -> None:
-        """The first round trip: once, at the first run or the next start at which MLflow answers."""
+        """The first round trip: once, on the first run, or at the next start at which MLflow responds."""
         try:
             self.try_round_trip(watchdog)
         except StartError as error:
             console.warn(f"no round trip: {error}")
 
     def try_round_trip(self, watchdog: Watchdog) -> None:
-        """Raises StartError if it could not even be tried."""
+        """Raises StartError if the round trip could not be started."""
         note = self.data_dir / "first-run.json"
         if instance.read(note).get("round_trip") != "pending":
             return
-        if not self.answers("/health/mlflow"):
+        if not self.is_ok("/health/mlflow"):
             console.warn(
-                f"no round trip: MLflow at {self.environment['MLFLOW_URL']} does not answer the portal; "
-                f"{self.url}/health/mlflow says why. It is tried again at the next start"
+                f"no round trip: MLflow at {self.environment['MLFLOW_URL']} does not respond to the portal; "
+                f"{self.url}/health/mlflow gives the reason. The next start tries again"
             )
             return
         step = console.Step()
@@ -301,41 +301,41 @@ class Run:
             step.done("round trip with the stock MLflow client")
         else:
             console.warn(
-                "the round trip failed; the portal goes on, and it is tried again at the next start. "
+                "the round trip failed; the portal runs on, and the next start tries again. "
                 f"See portal.log, mlflow.log and round-trip.log in {self.data_dir / 'logs'}"
             )
 
     def third_party_environment(self, folder: str, key: str) -> dict[str, str]:
-        """What a third party sets, and nothing of this process's; an empty HOME has no ~/.netrc."""
+        """The environment of a third party, with nothing of this process's; an empty HOME has no ~/.netrc."""
         return minimal_environment() | {
             "MLFLOW_TRACKING_URI": f"{self.url}/api/mlflow",
             "MLFLOW_TRACKING_TOKEN": key,
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default goes on for minutes
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default retries for minutes
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "GIT_PYTHON_REFRESH": "quiet",
             "HOME": folder,
         }
 
-    def answers(self, path: str) -> bool:
-        """Whether the portal answers 200 at one of its health addresses."""
+    def is_ok(self, path: str) -> bool:
+        """Whether the portal responds 200 at a path."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            with opener.open(self.url + path, timeout=10) as answer:
-                return bool(answer.status == 200)
+            with opener.open(self.url + path, timeout=10) as response:
+                return bool(response.status == 200)
         except (OSError, ValueError):
             return False
 
     def show_credentials(self) -> None:
-        """Print the new admin's password and the first key; once, whatever happened in between."""
-        made, self.credentials = self.credentials, {}
-        if made:
-            console.credentials(made)
+        """Print the new admin's password and the first key once, even if a later step failed."""
+        created, self.credentials = self.credentials, {}
+        if created:
+            console.credentials(created)
 
     # --- while it runs ------------------------------------------------------------------------------------
 
     def watch(self, watchdog: Watchdog, database_url: str) -> None:
-        """Until a stop is asked for: start MLflow and the outbox again when they end; give up when anything else
-        does."""
+        """Until a stop is requested, restart MLflow and the outbox if they end. Raises StartError if PostgreSQL or the
+        portal ends."""
         restarts = [
             Restarts(
                 "MLflow",
@@ -351,4 +351,4 @@ class Run:
                         f"{child.name} ended (exit status {child.exit_status()}); see {child.log}"
                     )
             for part in restarts:
-                part.look()
+                part.check()

@@ -1,4 +1,4 @@
-"""`manage.py up`: PostgreSQL, MLflow and the portal on this machine, until Ctrl-C."""
+"""`manage.py up`: runs PostgreSQL, MLflow and the portal on this machine until Ctrl-C."""
 
 import argparse
 import json
@@ -10,8 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from portal.one_machine import first_run
-from portal.one_machine.console import say
+from portal.one_machine import console, first_run
 from portal.one_machine.run import Run
 from portal.one_machine.supervisor import StartError, StopRequested
 
@@ -23,7 +22,7 @@ CHILD_TASKS: dict[str, Callable[[], dict[str, str]]] = {
 
 class Command(BaseCommand):
     help = "Starts PostgreSQL, MLflow and the portal on this machine; Ctrl-C or SIGTERM stops all of it."
-    # The settings know no database before one runs; the child process that migrates checks them.
+    # The settings name no database yet; the child process that migrates runs the checks.
     requires_system_checks = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -48,4 +47,4 @@ class Command(BaseCommand):
             sys.exit(1)
         except StopRequested:
             pass
-        say(f"stopped ({run.reason})" if run.reason else "stopped")
+        console.write(f"stopped ({run.reason})" if run.reason else "stopped")

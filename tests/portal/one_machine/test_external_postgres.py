@@ -24,9 +24,9 @@ def test_mlflow_gets_a_database_beside_the_portals(closed: Path) -> None:
 
 def test_a_database_that_may_not_be_made_is_one_clear_line(closed: Path) -> None:
     with running_postgres(closed, settings=FAST) as server:
-        query(server.url(), "CREATE ROLE limited LOGIN")
+        query(server.url(), "CREATE ROLE limited LOGIN; GRANT CONNECT ON DATABASE portal TO limited")
         limited = server.url().replace("postgres@", "limited@")
-        with pytest.raises(StartError, match=r"portal_mlflow, which cannot be made .* set MLFLOW_URL"):
+        with pytest.raises(StartError, match=r"portal_mlflow, which cannot be created .* set MLFLOW_URL"):
             second_database(limited)
         assert server_version(limited) == server.version
 

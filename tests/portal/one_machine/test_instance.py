@@ -71,24 +71,24 @@ def test_the_lock_is_for_one_at_a_time_and_names_who_has_it(tmp_path: Path) -> N
     running, said = threading.Event(), []
     instance.write_private(tmp_path / "portal.json", {"url": "http://127.0.0.1:8000", "pid": os.getpid()})
     with (
-        instance.locked(tmp_path, stopping=running, say=said.append),
+        instance.locked(tmp_path, stopping=running, notify=said.append),
         pytest.raises(StartError, match=rf"http://127.0.0.1:8000 \(process {os.getpid()}\)"),
-        instance.locked(tmp_path, stopping=running, say=said.append),
+        instance.locked(tmp_path, stopping=running, notify=said.append),
     ):
         pass
-    with instance.locked(tmp_path, stopping=running, say=said.append):
+    with instance.locked(tmp_path, stopping=running, notify=said.append):
         assert said == []
 
 
 def test_one_that_is_stopping_is_waited_for_until_a_stop_is_asked_for(tmp_path: Path) -> None:
     running, said = threading.Event(), []
-    with instance.locked(tmp_path, stopping=running, say=said.append):
+    with instance.locked(tmp_path, stopping=running, notify=said.append):
 
         def stop(line: str) -> None:
             said.append(line)
             running.set()
 
-        with pytest.raises(StopRequested), instance.locked(tmp_path, stopping=running, say=stop):
+        with pytest.raises(StopRequested), instance.locked(tmp_path, stopping=running, notify=stop):
             pass
     assert len(said) == 1
     assert "waiting" in said[0]

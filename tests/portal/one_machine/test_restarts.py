@@ -40,13 +40,13 @@ class Part:
     def end(self) -> None:
         """Wait until it has ended, and have that noticed."""
         assert wait_for(lambda: self.child.exit_status() is not None)
-        self.restarts.look()
+        self.restarts.check()
 
     def seconds_until_started(self) -> int:
         before, starts = self.now, self.starts
         while self.starts == starts:
             self.now += 1
-            self.restarts.look()
+            self.restarts.check()
         return int(self.now - before)
 
 
@@ -60,7 +60,7 @@ def part(tmp_path: Path) -> Iterator[Part]:
 
 def test_a_part_that_runs_is_left_alone(part: Part) -> None:
     part.now = 1000.0
-    part.restarts.look()
+    part.restarts.check()
 
     assert part.starts == 1
 
@@ -75,7 +75,7 @@ def test_a_part_that_ends_again_and_again_is_started_ever_more_slowly(
         waits.append(part.seconds_until_started())
 
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert "the part ended; it is started again in 4 s. See " in capsys.readouterr().out
+    assert "the part ended; it is restarted in 4 s. See " in capsys.readouterr().out
 
 
 def test_a_part_that_ran_for_more_than_a_minute_is_started_quickly_again(part: Part) -> None:
