@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
 from unfold.decorators import display
 
-from keys.formatting.moments import moment as moment  # other pages have it from here
+from keys.formatting.moments import format_time
 from keys.lists.colours import STATE_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
@@ -42,7 +42,7 @@ def use(at: datetime.datetime | None, address: str | None, client: str) -> str:
     """A use of a secret: "2026-11-23 16:40 UTC from 192.0.2.7 with mlflow-python-client/3.17"."""
     if at is None:
         return "never"
-    return f"{moment(at)}{f' from {address}' if address else ''}{f' with {client}' if client else ''}"
+    return f"{format_time(at)}{f' from {address}' if address else ''}{f' with {client}' if client else ''}"
 
 
 def state_label(key: ApiKey) -> str:
@@ -105,7 +105,7 @@ class KeyEventInline(ReadOnlyInline):
 
     @admin.display(description="When")
     def when(self, event: KeyEvent) -> str:
-        return moment(event.at)
+        return format_time(event.at)
 
     @admin.display(description="What")
     def what(self, event: KeyEvent) -> str:
@@ -146,4 +146,4 @@ class ApiKeyInline(ReadOnlyInline):
 
     @admin.display(description="Expires")
     def expires(self, key: ApiKey) -> str:
-        return moment(key.expires_at, otherwise="Never")
+        return format_time(key.expires_at, otherwise="Never")

@@ -14,7 +14,7 @@ from unfold.paginator import InfinitePaginator
 from keys.admin.columns import badge, lines
 from keys.admin.filters import OnlyItsFilters
 from keys.admin.list_export import export_path
-from keys.formatting.moments import exactly
+from keys.formatting.moments import format_exact_time
 from keys.lists.colours import EVENT_COLOURS
 from keys.lists.columns import ADMIN_LOG_COLUMNS, EVENT_COLUMNS, describe_entry
 from keys.lists.event_words import describe_actor, describe_event
@@ -78,7 +78,7 @@ class KeyEventAdmin(OnlyItsFilters):
 
     @admin.display(description="Time (UTC)")
     def time(self, event: KeyEvent) -> str:
-        return exactly(event.at).removesuffix(" UTC")
+        return format_exact_time(event.at).removesuffix(" UTC")
 
     @badge(description="What", colours=COLOURS)
     def what(self, event: KeyEvent) -> str:
@@ -150,7 +150,7 @@ class LogEntryAdmin(OnlyItsFilters):
 
     @admin.display(description="Time (UTC)")
     def time(self, entry: LogEntry) -> str:
-        return exactly(entry.action_time).removesuffix(" UTC")
+        return format_exact_time(entry.action_time).removesuffix(" UTC")
 
     @admin.display(description="Who did it")
     def who(self, entry: LogEntry) -> str:

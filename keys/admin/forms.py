@@ -124,7 +124,7 @@ class RightsForm(forms.Form):
     def clean_monthly_bytes(self) -> int | None:
         text = self.cleaned_data["monthly_bytes"]
         try:
-            size = sizes.parse(text) if text else None
+            size = sizes.parse_size(text) if text else None
         except ValueError as error:
             raise forms.ValidationError(to_sentence(error)) from None
         limit: int | None = checked("monthly_bytes", size)
@@ -269,7 +269,7 @@ class ChangeForm(RightsForm):
             "any_owner": key.any_owner,
             "requests_per_minute": key.requests_per_minute,
             "monthly_requests": key.monthly_requests,
-            "monthly_bytes": sizes.written(key.monthly_bytes) if key.monthly_bytes else "",
+            "monthly_bytes": sizes.write_size(key.monthly_bytes) if key.monthly_bytes else "",
         }
         super().__init__(sent, initial=now)
         for field in self.fields.values():

@@ -20,7 +20,7 @@ from keys.admin import key_usage
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
-from keys.formatting.moments import moment
+from keys.formatting.moments import format_time
 from keys.formatting.sentences import to_sentence
 from keys.lists.event_words import RIGHTS
 from keys.models import ApiKey
@@ -173,6 +173,7 @@ def to_key_of_secret(request: HttpRequest, parameters: Any) -> HttpResponse:
     key = match.key
     text = "This is the key whose secret you searched for."
     if match.is_previous:
-        text = f"The secret that you searched for is this key's old one, which ends {moment(key.previous_ends_at)}."
+        ends_at = format_time(key.previous_ends_at)
+        text = f"The secret that you searched for is this key's old one, which ends {ends_at}."
     messages.info(request, f"{text} If it was found where it should not be, rotate or revoke the key.")
     return redirect_see_other(reverse("admin:keys_apikey_change", args=[key.pk]))

@@ -109,7 +109,7 @@ def bars(key: ApiKey) -> list[dict[str, Any]]:
         ("Calls in the last minute", used.minute, "{:,}".format),
         ("Artifact transfers in the last minute", used.transfers, "{:,}".format),
         ("Calls this month (UTC)", used.month_requests, "{:,}".format),
-        ("Bytes this month (UTC)", used.month_bytes, sizes.in_words),
+        ("Bytes this month (UTC)", used.month_bytes, sizes.format_size),
     ]
     return [
         {

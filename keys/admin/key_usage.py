@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from keys.formatting.moments import moment
+from keys.formatting.moments import format_time
 from keys.models import ApiKey, User
 from keys.rights.permissions import SEE_KEYS
 
@@ -37,7 +37,11 @@ def connection(request: HttpRequest, public_id: str) -> JsonResponse:
     key = ApiKey.objects.filter(public_id=public_id).first()
     if key is None or not user.is_authenticated or not (key.owner_id == user.pk or may_see(user)):
         raise Http404
-    used = {"at": moment(key.last_used_at), "address": key.last_used_address, "client": key.last_used_client}
+    used = {
+        "at": format_time(key.last_used_at),
+        "address": key.last_used_address,
+        "client": key.last_used_client,
+    }
     answer = JsonResponse({"connected": key.last_used_at is not None, **(used if key.last_used_at else {})})
     answer["Cache-Control"] = "no-store"
     return answer

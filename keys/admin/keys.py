@@ -17,7 +17,6 @@ from keys.admin.columns import (
     badge,
     codes,
     lines,
-    moment,
     scopes_title,
     state_label,
     timed,
@@ -26,6 +25,7 @@ from keys.admin.columns import (
 from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
 from keys.admin.list_export import export_path
 from keys.credentials import tokens
+from keys.formatting.moments import format_time
 from keys.lists.colours import STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
@@ -197,7 +197,7 @@ class ApiKeyAdmin(OnlyItsFilters):
             key.previous_prefix,
             key.previous_last4,
             verb,
-            moment(ends_at),
+            format_time(ends_at),
             last_use,
             f" ({since})" if used_at else "",
         )
@@ -208,19 +208,19 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Created")
     def created(self, key: ApiKey) -> str:
-        return moment(key.created_at)
+        return format_time(key.created_at)
 
     @admin.display(description="Expires")
     def expires(self, key: ApiKey) -> str:
-        return moment(key.expires_at, otherwise="Never")
+        return format_time(key.expires_at, otherwise="Never")
 
     @admin.display(description="Paused")
     def paused(self, key: ApiKey) -> str:
-        return moment(key.paused_at)
+        return format_time(key.paused_at)
 
     @admin.display(description="Revoked")
     def revoked(self, key: ApiKey) -> str:
-        return moment(key.revoked_at) + (f": {key.revoked_reason}" if key.revoked_reason else "")
+        return format_time(key.revoked_at) + (f": {key.revoked_reason}" if key.revoked_reason else "")
 
     @admin.display(description="Created by", ordering="created_by__username")
     def issuer(self, key: ApiKey) -> str:

@@ -188,7 +188,7 @@ class RightsSerializer(StrictSerializer):
 
     def from_now(self, text: str) -> Any:
         try:
-            return timezone.now() + durations.lasting(text)
+            return timezone.now() + durations.parse_duration(text)
         except ValueError as error:
             raise serializers.ValidationError({"expires_in": [str(error)]}) from None
 

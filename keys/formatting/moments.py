@@ -1,4 +1,4 @@
-"""Times as the pages show them: one form everywhere, in UTC, and it says so. Pure."""
+"""Times as the pages show them: in UTC, with the zone. Pure."""
 
 import datetime
 
@@ -12,27 +12,30 @@ UNITS = (
 )
 
 
-def moment(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
+def format_time(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
     """To the minute: "2026-11-23 18:05 UTC"."""
     return f"{utc(at):%Y-%m-%d %H:%M} UTC" if at else otherwise
 
 
-def exactly(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
+def format_exact_time(at: datetime.datetime | None, *, otherwise: str = "-") -> str:
     """To the second: "2026-11-23 18:05:31 UTC"."""
     return f"{utc(at):%Y-%m-%d %H:%M:%S} UTC" if at else otherwise
 
 
-def ago(at: datetime.datetime, *, now: datetime.datetime | None = None) -> str:
-    """How long before or after now: "3 minutes ago", "in 4 days"; "just now" within a minute."""
+def format_relative(at: datetime.datetime, *, now: datetime.datetime | None = None) -> str:
+    """The time relative to now: "3 minutes ago", "in 4 days"; "just now" within a minute."""
     passed = ((now or datetime.datetime.now(datetime.UTC)) - at).total_seconds()
     if abs(passed) < 60:
         return "just now"
-    words = lasting(abs(passed))
+    words = format_duration(abs(passed))
     return f"{words} ago" if passed > 0 else f"in {words}"
 
 
-def lasting(seconds: float) -> str:
-    """In the unit that people use for so long, rounded: "59 minutes", "47 hours", "90 days"."""
+def format_duration(seconds: float) -> str:
+    """A duration, rounded to the unit that is usual for it: "59 minutes", "47 hours", "90 days".
+
+    `humanize` says "a day" for 47 hours and "3 months" for 90 days: too coarse for the expiry of a key.
+    """
     name, size = next((name, size) for limit, name, size in UNITS if round(seconds / size) < limit)
     count = round(seconds / size)
     return f"{count} {name}{'' if count == 1 else 's'}"

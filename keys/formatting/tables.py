@@ -40,7 +40,7 @@ def span(options: dict[str, Any]) -> dict[str, datetime.datetime]:
     for name in ("since", "until"):
         if options[name]:
             try:
-                found[name] = durations.ago(options[name])
+                found[name] = durations.parse_time(options[name])
             except ValueError as error:
                 raise CommandError(f"--{name}: {error}") from None
     return found

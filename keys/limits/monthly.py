@@ -49,7 +49,7 @@ def month_used_up(key: ApiKey, calls: int) -> Refusal:
     if key.monthly_requests is not None and calls >= key.monthly_requests:
         what = f"has made the {key.monthly_requests:,} calls that it may make in a month"
         return forbidden("monthly_requests", f"The API key “{key.name}” {what}. {when}")
-    what = f"has transferred the {sizes.in_words(key.monthly_bytes or 0)} that it may transfer in a month"
+    what = f"has transferred the {sizes.format_size(key.monthly_bytes or 0)} that it may transfer in a month"
     return forbidden("monthly_bytes", f"The API key “{key.name}” {what}. {when}")
 
 

@@ -4,7 +4,7 @@ from django.utils.dateparse import parse_datetime
 
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting import sizes
-from keys.formatting.moments import moment
+from keys.formatting.moments import format_time
 from keys.models import KeyEvent
 from keys.rights.scopes import preset_of
 
@@ -39,7 +39,7 @@ def describe_right(name: str, value: object) -> str:
         case "any_owner" | "is_canary", _:
             return "yes" if value else "no"
         case "monthly_bytes", int():
-            return sizes.in_words(value)
+            return sizes.format_size(value)
         case "requests_per_minute" | "monthly_requests", int():
             return f"{value:,}"
         case "requests_per_minute", _:
@@ -47,7 +47,7 @@ def describe_right(name: str, value: object) -> str:
         case "monthly_requests" | "monthly_bytes", _:
             return "no limit"
         case "expires_at", _:
-            return moment(parse_datetime(str(value)) if value else None, otherwise="never")
+            return format_time(parse_datetime(str(value)) if value else None, otherwise="never")
     return f"“{value}”" if value else "none"
 
 

@@ -13,17 +13,17 @@ register = template.Library()
 
 @register.filter
 def moment(at: datetime.datetime | None) -> str:
-    return moments.moment(at)
+    return moments.format_time(at)
 
 
 @register.filter
 def exactly(at: datetime.datetime | None) -> str:
-    return moments.exactly(at)
+    return moments.format_exact_time(at)
 
 
 @register.filter
 def ago(at: datetime.datetime | None) -> str:
-    return moments.ago(at) if at else "never"
+    return moments.format_relative(at) if at else "never"
 
 
 @register.filter
@@ -32,5 +32,5 @@ def when(at: datetime.datetime | None) -> SafeString | str:
     if at is None:
         return "never"
     stamp = at.isoformat(timespec="seconds")
-    words = moments.exactly(at)
-    return format_html('<time datetime="{}" title="{}">{}</time>', stamp, words, moments.ago(at))
+    words = moments.format_exact_time(at)
+    return format_html('<time datetime="{}" title="{}">{}</time>', stamp, words, moments.format_relative(at))

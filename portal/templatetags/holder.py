@@ -76,7 +76,7 @@ def amount(count: int | None) -> str:
 @register.filter
 def size(count: int | None) -> str:
     """Bytes as "10 GiB"."""
-    return "–" if count is None else sizes.in_words(count)
+    return "–" if count is None else sizes.format_size(count)
 
 
 @register.filter

@@ -12,10 +12,11 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from unfold.paginator import InfinitePaginator
 
-from keys.admin.columns import badge, moment, timed
+from keys.admin.columns import badge, timed
 from keys.admin.filters import OnlyItsFilters
 from keys.admin.list_export import export_path
 from keys.formatting import csv_export
+from keys.formatting.moments import format_time
 from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
 from proxy.models import Owner
@@ -151,7 +152,7 @@ class OwnerAdmin(OnlyItsFilters):
 
     @admin.display(description="Time")
     def created(self, owner: Owner) -> str:
-        return moment(owner.created_at)
+        return format_time(owner.created_at)
 
     @admin.display(description="With the key")
     def key_name(self, owner: Owner) -> str:

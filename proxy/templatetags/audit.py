@@ -76,7 +76,7 @@ def milliseconds(duration: float | None) -> str:
 
 @register.filter
 def amount(count: int) -> str:
-    return sizes.in_words(count)
+    return sizes.format_size(count)
 
 
 @register.filter

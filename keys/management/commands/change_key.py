@@ -91,6 +91,6 @@ def problem(errors: Any) -> str:
 
 def size(text: str) -> int:
     try:
-        return sizes.parse(text)
+        return sizes.parse_size(text)
     except ValueError as error:
         raise CommandError(f"--monthly-bytes: {error}") from None

@@ -142,7 +142,7 @@ def expiry(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None
     try:
-        return timezone.now() + durations.lasting(text)
+        return timezone.now() + durations.parse_duration(text)
     except ValueError as error:
         raise CommandError(f"--expires-in: {error}") from None
 
@@ -151,7 +151,7 @@ def size(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        return sizes.parse(text)
+        return sizes.parse_size(text)
     except ValueError as error:
         raise CommandError(f"--monthly-bytes: {error}") from None
 

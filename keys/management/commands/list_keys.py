@@ -64,6 +64,6 @@ def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
 
 def lasting(options: dict[str, Any], name: str) -> datetime.timedelta:
     try:
-        return durations.lasting(options[name])
+        return durations.parse_duration(options[name])
     except ValueError as error:
         raise CommandError(f"--{name}: {error}") from None

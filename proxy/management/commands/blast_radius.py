@@ -35,7 +35,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         key = key_of(options["key"]) if options["key"] else None
         user = user_of(options["user"]) if options["user"] else None
-        touches = incident.blast_radius(since=moment(options["since"]), key=key, user=user)
+        touches = incident.blast_radius(since=time_of_option(options["since"]), key=key, user=user)
         rows = [described(touch) for touch in touches]
         if options["json"]:
             self.stdout.write(json.dumps(rows))
@@ -65,10 +65,10 @@ def add_since(parser: CommandParser) -> None:
     )
 
 
-def moment(text: str) -> datetime.datetime:
+def time_of_option(text: str) -> datetime.datetime:
     """The time that `text` names."""
     try:
-        return durations.ago(text)
+        return durations.parse_time(text)
     except ValueError as error:
         raise CommandError(f"--since: {error}") from None
 

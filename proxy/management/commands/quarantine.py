@@ -13,7 +13,7 @@ from keys.models import ApiKey
 from keys.refusals import Refusal
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
-from proxy.management.commands.blast_radius import add_since, moment
+from proxy.management.commands.blast_radius import add_since, time_of_option
 from proxy.policy.attribution import QUARANTINE_TAG
 from proxy.upstream import registry
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
         try:
             marks = incident.quarantine(
                 key=key,
-                since=moment(options["since"]),
+                since=time_of_option(options["since"]),
                 registry=upstream,
                 reason=options["reason"],
                 by=user_of(options["by"]) if options["by"] else None,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keys.formatting.sizes import in_words, parse
+from keys.formatting.sizes import format_size, parse_size
 
 
 @pytest.mark.parametrize(
@@ -10,13 +10,13 @@ from keys.formatting.sizes import in_words, parse
     [("0", 0), ("500", 500), ("1K", 1024), ("10G", 10 * 2**30), ("10 GiB", 10 * 2**30), ("1.5t", 3 * 2**39)],
 )
 def test_an_amount_is_read_as_it_is_written(text, count):
-    assert parse(text) == count
+    assert parse_size(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "G", "ten", "-1G", "1,5G", "1e9", "1G2", "10X", "٥"])
 def test_what_is_no_amount_says_how_one_is_written(text):
     with pytest.raises(ValueError, match="write 500M, 10G"):
-        parse(text)
+        parse_size(text)
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_what_is_no_amount_says_how_one_is_written(text):
     ],
 )
 def test_an_amount_is_shown_with_its_unit(count, words):
-    assert in_words(count) == words
+    assert format_size(count) == words

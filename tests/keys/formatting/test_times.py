@@ -12,9 +12,9 @@ TOKYO = datetime.timezone(datetime.timedelta(hours=9))
 
 
 def test_a_time_is_in_utc_and_says_so():
-    assert moments.moment(NOON.astimezone(TOKYO)) == "2026-11-23 12:05 UTC"
-    assert moments.exactly(NOON.astimezone(TOKYO)) == "2026-11-23 12:05:31 UTC"
-    assert (moments.moment(None), moments.moment(None, otherwise="Never")) == ("-", "Never")
+    assert moments.format_time(NOON.astimezone(TOKYO)) == "2026-11-23 12:05 UTC"
+    assert moments.format_exact_time(NOON.astimezone(TOKYO)) == "2026-11-23 12:05:31 UTC"
+    assert (moments.format_time(None), moments.format_time(None, otherwise="Never")) == ("-", "Never")
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_a_time_is_in_utc_and_says_so():
     ],
 )
 def test_how_long_ago_is_said_in_the_unit_that_people_use(seconds, words):
-    assert moments.ago(NOON - datetime.timedelta(seconds=seconds), now=NOON) == words
+    assert moments.format_relative(NOON - datetime.timedelta(seconds=seconds), now=NOON) == words
 
 
 def test_pages_show_how_long_ago_and_on_hover_when():
