@@ -76,7 +76,7 @@ def shown(
     return render_page(
         request,
         "admin/proxy/incident.html",
-        title="What a key touched",
+        title="Incident report",
         key=key,
         form=form,
         since=since,

@@ -50,7 +50,7 @@ def rotate(window: Visit, key: dict) -> str:
     window.page.locator(f"a[href*='{key['id']}']").click()
     window.follow("Rotate")
     window.page.get_by_label("The old secret ends").select_option("now")
-    window.follow("Make a new secret", "button")
+    window.follow("Create new secret", "button")
     return window.page.locator("#secret").inner_text()
 
 
@@ -69,7 +69,7 @@ def test_a_holder_rotates_a_key_and_its_client_connects(bob, web_portal: Portal)
     assert "got a new secret" in old.json()["message"] or "not known" in old.json()["message"]
     assert web_portal.request("GET", CALL, key=secret).status == 200
     page.get_by_text("Connected. First call on").wait_for()
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     assert page.get_by_role("heading", name="test", exact=True).is_visible()
     assert secret not in page.content()
 
@@ -84,7 +84,7 @@ def test_the_secret_is_shown_once_whatever_is_tried(bob, web_portal: Portal):
 
     assert not SECRET.search(second.content())
     page.reload()
-    assert page.get_by_text("The new secret is not shown again.").is_visible()
+    assert page.get_by_text("The new secret cannot be shown again.").is_visible()
     assert secret not in page.content()
     page.go_back()
     assert secret not in page.content()
@@ -227,7 +227,7 @@ def test_a_page_draws_its_chart_and_says_the_same_in_words(bob, key):
     drawn = window.page.locator("canvas").evaluate(
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(Boolean)"
     )
-    window.page.get_by_text("The numbers").click()
+    window.page.get_by_text("Show as a table").click()
 
     assert drawn
     last = window.page.locator("#numbers tbody tr").last

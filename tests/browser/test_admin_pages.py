@@ -47,7 +47,7 @@ def test_the_keyboard_alone_issues_and_revokes_a_key(visit, web_portal, echo):
     press_enter(window)
     key = page.locator("#secret").inner_text()
     assert web_portal.request("GET", CALL, key=key).status == 200
-    tab_to(window, "I have kept the key", "link")
+    tab_to(window, "I have saved the key", "link")
     press_enter(window)
     tab_to(window, "Revoke…", "link")
     press_enter(window)
@@ -154,7 +154,7 @@ def test_the_palette_opens_closes_and_finds_by_keyboard(visit):
     keyboard.press("Control+k")
     page.get_by_role("dialog").wait_for()
     keyboard.type("no such thing at all")
-    page.get_by_text("Nothing found.").wait_for()
+    page.get_by_text("No results.").wait_for()
     keyboard.press("Escape")
     page.get_by_role("dialog").wait_for(state="hidden")
 
@@ -201,7 +201,7 @@ def test_a_new_key_and_the_palette_are_accessible_and_fit(visit, web_portal, ech
     web_portal.request("GET", CALL, key=key)
     page.get_by_text("Connected.").wait_for()
     look("issued")
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     page.keyboard.press("Control+k")
     page.get_by_role("option").first.wait_for()
     look("palette")

@@ -109,7 +109,7 @@ def test_the_chart_is_drawn_and_health_arrives_by_itself(visit, web_portal, told
         ".getImageData(0, 0, c.width, c.height).data; return d.some((value) => value !== 0); }"
     )
     assert drawn
-    page.get_by_text("As a table").click()
+    page.get_by_text("Show as a table").click()
     assert page.get_by_role("table").locator("tbody tr").count() == 24
     window.follow("7 days")
     assert page.get_by_text("Calls in the last 7 days").is_visible()

@@ -8,7 +8,7 @@ PASSWORD = "a phrase of eve's own"
 def fill(visit, password):
     visit.page.get_by_label("Password").fill(password)
     visit.page.get_by_label("The same again").fill(password)
-    visit.follow("Set the password", role="button")
+    visit.follow("Set password", role="button")
 
 
 def test_an_invited_user_sets_a_password_and_lands_on_the_account_page(visit, web_portal):
@@ -40,7 +40,7 @@ def test_a_sign_in_link_for_someone_who_has_a_password_sets_another(visit, web_p
     admin.goto("/admin/keys/user/?q=ines")
     admin.follow("ines")
     admin.follow("Sign-in link…")
-    admin.follow("Make the link", role="button")
+    admin.follow("Create sign-in link", role="button")
     link = admin.page.locator("#link").inner_text()
 
     window = visit()

@@ -48,7 +48,7 @@ def test_a_key_from_its_issue_to_its_end(visit, web_portal, echo):
     assert reply.status == 200
     web_portal.calls(request_id=reply.headers["X-Request-ID"])
 
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     assert key not in page.content()
     window.follow("Calls with this key")
     row = page.locator("#result_list tbody tr")
@@ -82,7 +82,7 @@ def test_the_secret_is_gone_after_a_reload_and_on_the_way_back(visit, web_portal
 
     window.page.reload()
 
-    assert window.page.get_by_text("its secret is not shown again").is_visible()
+    assert window.page.get_by_text("The secret cannot be shown again.").is_visible()
     assert key not in window.page.content()
     window.page.go_back()
     assert key not in window.page.content()
@@ -156,7 +156,7 @@ def test_every_page_fits_and_follows_light_and_dark(visit, web_portal, echo, sch
     look("index")
     issue(window, "x" * 100)
     look("issued")
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     look("key")
     window.follow("Revoke…")
     look("revoke")

@@ -21,7 +21,7 @@ def answer(portal, key: str, status: int):
 def open_key(window, name: str) -> str:
     """Issue a key and open its page; returns the secret."""
     key = issue(window, name)
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     return key
 
 
@@ -33,7 +33,7 @@ def test_rotate_and_copy_the_new_secret(visit, web_portal, echo):
 
     window.follow("Rotate")
     page.get_by_label("The old secret ends").select_option("1h")
-    page.get_by_role("button", name="Make a new secret").dblclick()
+    page.get_by_role("button", name="Create new secret").dblclick()
     new = page.locator("#secret").inner_text()
 
     assert re.fullmatch(r"hk_live_[0-9A-Za-z]{32}", new)
@@ -48,13 +48,13 @@ def test_rotate_and_copy_the_new_secret(visit, web_portal, echo):
         assert answer(web_portal, key, 200).status == 200
 
     page.reload()
-    page.get_by_text("its new secret is not shown again").wait_for()
-    window.follow("See the key")
+    page.get_by_text("The new secret cannot be shown again.").wait_for()
+    window.follow("View the key")
     page.get_by_text(f"{old[:12]}…{old[-4:]}").wait_for()
     assert new not in page.content()
 
     window.follow("Rotate")
-    window.follow("Make a new secret", "button")
+    window.follow("Create new secret", "button")
     newest = page.locator("#secret").inner_text()
     for key in (old, new):
         assert answer(web_portal, key, 401).status == 401
@@ -76,8 +76,8 @@ def test_pause_and_resume(visit, web_portal, echo):
     page.get_by_text("odd traffic").wait_for()
     refused = answer(web_portal, key, 401)
     assert refused.status == 401
-    assert "is paused since" in refused.json()["message"]
-    assert "Ask your administrator to resume it." in refused.json()["message"]
+    assert "has been paused since" in refused.json()["message"]
+    assert "Ask an administrator to resume it." in refused.json()["message"]
 
     window.follow("Resume")
     window.follow("Resume key", "button")
@@ -97,11 +97,11 @@ def test_narrow_what_a_key_may_do(visit, web_portal, echo):
     page.get_by_label("Single scopes: exactly what is ticked below").check()
     boxes.get_by_label("Read").uncheck()
     page.get_by_label("Networks").fill("127.0.0.0/8\nhere")
-    window.follow("Change key", "button")
+    window.follow("Save changes", "button")
     page.get_by_text("“here” is not a network").wait_for()
     assert boxes.get_by_label("Read").is_checked() is False
     page.get_by_label("Networks").fill("127.0.0.0/8")
-    window.follow("Change key", "button")
+    window.follow("Save changes", "button")
 
     page.get_by_text("Changed, and in effect from now on: scopes, networks.").wait_for()
     page.get_by_text("Networks: any → 127.0.0.0/8").wait_for()
@@ -119,11 +119,11 @@ def test_try_a_call(visit, web_portal, echo):
     page.get_by_label("Method").select_option("POST")
     page.get_by_label("Path").fill("/api/mlflow/api/2.0/mlflow/registered-models/create")
     page.get_by_label("Body").fill('{"name": "fraud"}')
-    window.follow("Try it", "button")
-    page.get_by_text("This call would pass.").wait_for()
+    window.follow("Check", "button")
+    page.get_by_text("This call would be allowed.").wait_for()
 
     page.get_by_label("Path").fill("/api/mlflow/api/2.0/mlflow/runs/delete")
-    window.follow("Try it", "button")
+    window.follow("Check", "button")
     page.get_by_text("This call would be refused: 403 PERMISSION_DENIED").wait_for()
     page.get_by_text("needs the scope tracking:delete").wait_for()
     assert page.get_by_label("Body").input_value() == '{"name": "fraud"}'
@@ -178,17 +178,17 @@ def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, w
         if name == "Change rights":
             page.get_by_label("Single scopes: exactly what is ticked below").check()
             page.get_by_label("Networks").fill("n" * 200)
-            window.follow("Change key", "button")
+            window.follow("Save changes", "button")
             look("Change rights, with errors")
         if name == "Try a call":
             page.get_by_label("Path").fill("/p" * 200)
-            window.follow("Try it", "button")
+            window.follow("Check", "button")
             look("Try a call, refused")
     page.goto(key)
     window.follow("Rotate")
-    window.follow("Make a new secret", "button")
+    window.follow("Create new secret", "button")
     look("rotated")
-    window.follow("I have kept the key")
+    window.follow("I have saved the key")
     window.follow("Pause")
     window.follow("Pause key", "button")
     look("paused and rotating")

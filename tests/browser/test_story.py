@@ -76,7 +76,7 @@ def test_the_whole_story(windows, office, monkeypatch):
     MlflowClient().create_registered_model("the-story")
     expect(admin.page.get_by_text("Connected")).to_be_visible()
 
-    admin.follow("I have kept the key")
+    admin.follow("I have saved the key")
     admin.goto("/admin/proxy/registration/")
     row = admin.page.get_by_role("row").filter(has_text="the-story")
     expect(row).to_contain_text("bob")
@@ -86,7 +86,7 @@ def test_the_whole_story(windows, office, monkeypatch):
     holder.follow("bob's training")
     holder.follow("Rotate")
     holder.page.get_by_label("The old secret ends").select_option("now")
-    holder.follow("Make a new secret", "button")
+    holder.follow("Create new secret", "button")
     new = copied(holder)
     assert new != key
     with pytest.raises(MlflowException, match="is not known here"):

@@ -14,7 +14,6 @@ import yaml
 from django.template.loader import render_to_string
 from mlflow import MlflowClient
 
-from keys.credentials import tokens
 from proxy.models import tag_rules
 from tests.portals import Portal
 
@@ -92,11 +91,11 @@ def test_the_quickstart_from_the_first_line_to_the_last(reader, mlflow_server):
 
 def test_what_stands_beside_a_new_key_runs_as_it_is(reader):
     key = SimpleNamespace(owner=SimpleNamespace(username="reader"), public_id="key_1")
-    known = {"key": key, "token": tokens.parse(reader.key), "public_url": reader.portal.url}
+    known = {"key": key, "secret": reader.key, "public_url": reader.portal.url}
     code = {
         name: html.unescape(text)
         for name, text in re.findall(
-            r'<pre id="([\w-]+)"[^>]*>(.*?)</pre>', render_to_string("keys/reveal.html", known), re.DOTALL
+            r'<pre id="([\w-]+)"[^>]*>(.*?)</pre>', render_to_string("keys/connect.html", known), re.DOTALL
         )
     }
 

@@ -1,5 +1,5 @@
-// Draws each canvas[data-chart="ID"] from the table of that id: a label and one number for each series in a row.
-// The head of a column names the token of its colour: data-colour="--chart-ok". Needs Chart.js, which Unfold brings, and colours.js.
+// Draws each canvas[data-chart="ID"] from the table with that id: each row has a label and one number for each series.
+// The head of a column names the token of its colour: data-colour="--chart-ok". Needs colours.js and Unfold's Chart.js.
 "use strict";
 
 function numbers(table) {

@@ -1,7 +1,7 @@
-// The colours of tokens.css for a canvas, which knows no variables; and when they change.
+// Colours from tokens.css for a canvas, which cannot use CSS variables, and an event for a change of theme.
 "use strict";
 
-/** The token's colour as it is now, such as tokenColour("--chart-ok"). */
+/** The token's current colour: tokenColour("--chart-ok"). */
 function tokenColour(name) {
   const probe = document.createElement("span");
   probe.style.color = `var(${name})`;
@@ -11,7 +11,7 @@ function tokenColour(name) {
   return colour;
 }
 
-/** Calls `redraw` when the system turns dark or light, or the person chooses the other theme in the admin. */
+/** Calls `redraw` when the system's theme changes, or the user chooses the other theme in the admin. */
 function onThemeChange(redraw) {
   let scheme = getComputedStyle(document.documentElement).colorScheme;
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);

@@ -1,5 +1,5 @@
-// A button with data-copy="ID" copies the text of the element of that id.
-// navigator.clipboard exists only on https and localhost; elsewhere the text is selected and copied as by hand.
+// A button with data-copy="ID" copies the text of the element with that id.
+// navigator.clipboard exists only on HTTPS and localhost. Elsewhere the script selects the text and runs the copy command.
 "use strict";
 
 function select(element) {
@@ -16,7 +16,7 @@ async function copy(element) {
       await navigator.clipboard.writeText(element.textContent);
       return true;
     } catch {
-      // Refused, for example without focus: go on as on plain http.
+      // Refused, for example without focus: continue as on plain HTTP.
     }
   }
   select(element);

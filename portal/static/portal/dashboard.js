@@ -1,8 +1,8 @@
-// The dashboard's chart: calls stacked by status class, and how long they took as lines. Colours follow the theme;
-// what went wrong is hatched too, and the lines differ in their dashes, so that colour is not all that tells.
+// The dashboard's chart: calls stacked by status class, and their duration as lines. Refused and failed calls are also
+// hatched and the lines differ in their dashes, so that nothing depends on colour alone.
 "use strict";
 
-const CLASSES = ["--chart-ok", "--chart-redirected", "--chart-refused", "--chart-failed"];
+const CLASSES = ["--chart-ok", "--chart-redirected", "--chart-client-errors", "--chart-server-errors"];
 
 function hatched(colour, angle) {
   const tile = document.createElement("canvas");

@@ -1,5 +1,5 @@
-// A link with data-drawer opens the page that it leads to in the drawer beside the list, as far as ?part=1 shows it.
-// A dialog keeps the keyboard inside, closes on Escape and gives the focus back.
+// A link with data-drawer opens its page in the drawer beside the list; ?part=1 requests the page without its frame.
+// The dialog element keeps the keyboard focus inside, closes on Escape and restores the focus.
 "use strict";
 
 const drawer = document.getElementById("drawer");
@@ -7,13 +7,13 @@ const drawer = document.getElementById("drawer");
 async function open(link) {
   const address = new URL(link.href);
   address.searchParams.set("part", "1");
-  const answer = await fetch(address, { credentials: "same-origin" });
-  if (!answer.ok || answer.redirected) {
-    window.location.assign(link.href); // signed out, or gone: the page says so
+  const response = await fetch(address, { credentials: "same-origin" });
+  if (!response.ok || response.redirected) {
+    window.location.assign(link.href); // signed out or deleted: the page itself says so
     return;
   }
   const body = document.getElementById("drawer-body");
-  body.innerHTML = await answer.text(); // our own page, escaped there
+  body.innerHTML = await response.text(); // our own page, escaped by its template
   document.getElementById("drawer-title").textContent = body.querySelector("[data-title]").dataset.title;
   document.getElementById("drawer-page").href = link.href;
   if (!drawer.open) drawer.showModal();

@@ -1,5 +1,5 @@
-// A whole API key pasted into a search field never goes into an address: it is taken out of the form and sent
-// by POST to where keys are looked up, if the person may see keys at all.
+// Keeps a whole API key that is pasted into a search field out of addresses: the key is removed from the form and sent
+// by POST to the lookup of keys, if the user may see keys.
 "use strict";
 
 const KEY = /hk_(?:live|test)_[0-9A-Za-z]{8,}/;
@@ -7,7 +7,7 @@ const KEY = /hk_(?:live|test)_[0-9A-Za-z]{8,}/;
 function lookUp(text) {
   const form = document.getElementById("find-key");
   if (!form) {
-    window.alert("This is an API key. It was not sent: a search leaves it in addresses and histories.");
+    window.alert("This is an API key. The search was not sent, because it would put the key into addresses and browser histories.");
     return;
   }
   form.elements.q.value = text;

@@ -1,5 +1,5 @@
-// A form with data-once is sent once, however often its button is clicked: the answer to the first click is
-// the only one that shows the key.
+// Submits a form with data-once only once, however often its button is clicked: only the response to the first
+// submission shows the key.
 "use strict";
 
 for (const form of document.querySelectorAll("form[data-once]")) {

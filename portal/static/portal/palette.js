@@ -1,4 +1,4 @@
-// Ctrl K, or the button in the sidebar: type to find a page, a key or a user. What is typed goes by POST.
+// Ctrl K, or the button in the sidebar: search for a page, a key or a user. The text is sent by POST.
 "use strict";
 
 const PAUSE_MS = 150;
@@ -26,9 +26,9 @@ function palette(dialog) {
 
   async function ask() {
     const mine = ++asked;
-    const answer = await fetch(form.action, { method: "POST", body: new FormData(form) });
+    const response = await fetch(form.action, { method: "POST", body: new FormData(form) });
     if (mine !== asked) return;
-    results.innerHTML = answer.ok ? await answer.text() : "<p role=\"status\">This did not work. Reload the page.</p>";
+    results.innerHTML = response.ok ? await response.text() : "<p role=\"status\">The search failed. Reload the page.</p>";
     choose(0);
   }
 

@@ -1,4 +1,4 @@
-// django-allauth announces why a passkey did not work; this says it on the page, in words.
+// Shows on the page why a passkey did not work; django-allauth raises the event.
 "use strict";
 
 document.addEventListener("allauth.error", (event) => {
@@ -8,13 +8,13 @@ document.addEventListener("allauth.error", (event) => {
   event.preventDefault();
   const isAddress = /^[\d.]+$|^\[/.test(window.location.hostname);
   if (!window.PublicKeyCredential) {
-    place.textContent = "Passkeys need https here. Sign in with your password.";
+    place.textContent = "Passkeys require HTTPS. Sign in with your password.";
   } else if (isAddress) {
-    place.textContent = `Passkeys need a host name, and ${window.location.hostname} is an address. On this machine open http://localhost${window.location.port ? `:${window.location.port}` : ""} instead.`;
+    place.textContent = `Passkeys require a host name, but ${window.location.hostname} is an IP address. On this machine, open http://localhost${window.location.port ? `:${window.location.port}` : ""} instead.`;
   } else if (exception && exception.name === "NotAllowedError") {
-    place.textContent = "No passkey was given. Try again, or sign in with your password.";
+    place.textContent = "No passkey was provided. Try again, or sign in with your password.";
   } else if (exception && exception.name === "InvalidStateError") {
-    place.textContent = "This passkey has been added already.";
+    place.textContent = "This passkey has already been added.";
   } else {
     place.textContent = "The passkey did not work. Try again, or sign in with your password.";
   }

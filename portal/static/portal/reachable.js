@@ -1,4 +1,4 @@
-// What unfold leaves to the mouse is made a button for the keyboard, and its icons are not read out as words.
+// Makes Unfold's mouse-only controls usable with the keyboard, and keeps screen readers from reading out icon names.
 "use strict";
 
 const NAMES = { dock_to_right: "Menu", close: "Close", filter_list: "Filters", add: "Add", arrow_back: "Back" };
@@ -32,8 +32,8 @@ for (const element of document.querySelectorAll(`a:not([href]), span[${CSS.escap
   });
 }
 
-// On a page that loads slowly the browser gives the focus where `autofocus` says, and loses it again when Alpine
-// shows or hides what is around it.
+// On a page that loads slowly, the browser focuses the `autofocus` field and loses the focus again when Alpine shows or
+// hides elements around it.
 window.addEventListener("load", () => {
   if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
 });

@@ -1,5 +1,5 @@
-// The page that shows a new secret, once: asks before it is left with nothing copied, waits for the first call,
-// and takes the secret out of the page when it goes, so that Back finds none.
+// The page that shows a new secret once. It asks for confirmation before the user leaves without copying, waits for
+// the first call, and removes the secret from the page when the user leaves, so that Back does not show it again.
 "use strict";
 
 const POLL_MS = 1500;
@@ -17,7 +17,7 @@ function warnOfLeaving(reveal) {
 function forget(reveal) {
   window.addEventListener("pagehide", () => {
     for (const element of reveal.querySelectorAll("[data-secret]")) {
-      element.textContent = "Shown once. Not shown again.";
+      element.textContent = "This secret was shown once and cannot be shown again.";
     }
   });
 }
@@ -27,24 +27,24 @@ async function poll(line) {
   while (Date.now() - started < GIVE_UP_MS) {
     await new Promise((done) => { window.setTimeout(done, POLL_MS); });
     if (document.visibilityState === "hidden") continue;
-    let answer;
+    let response;
     try {
-      answer = await fetch(line.dataset.connection, { headers: { Accept: "application/json" }, redirect: "error" });
+      response = await fetch(line.dataset.connection, { headers: { Accept: "application/json" }, redirect: "error" });
     } catch {
-      continue; // The network is away; the key may work all the same.
+      continue; // The network is unavailable; the key may work nevertheless.
     }
-    if (!answer.ok) {
-      line.textContent = "The portal does not say whether the key was used. Look at the key's page.";
+    if (!response.ok) {
+      line.textContent = "The portal could not tell whether the key has been used. See the key's page.";
       return;
     }
-    const use = await answer.json();
+    const use = await response.json();
     if (!use.connected) continue;
     const client = use.client ? ` with ${use.client}` : "";
     line.textContent = `Connected. First call on ${use.at} from ${use.address || "an unknown address"}${client}.`;
     line.classList.add("connected");
     return;
   }
-  line.textContent = "No call yet. This page has stopped looking; the key's page says when it is used.";
+  line.textContent = "No call yet. This page no longer checks. The key's page shows when the key was last used.";
 }
 
 const reveal = document.querySelector("[data-reveal]");
@@ -52,5 +52,5 @@ if (reveal) {
   warnOfLeaving(reveal);
   forget(reveal);
   const line = reveal.querySelector("[data-connection]");
-  if (line) poll(line); // A canary waits for no call.
+  if (line) poll(line); // A canary has no first call.
 }

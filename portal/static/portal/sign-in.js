@@ -1,5 +1,5 @@
-// Where one was bound for in MLflow's pages stands behind the #, which no server is sent: it is added to where the
-// sign-in leads back to.
+// MLflow's pages keep their location behind the #, which browsers do not send: this adds it to the address to which
+// the sign-in returns.
 "use strict";
 
 function placed(next) {

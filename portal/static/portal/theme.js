@@ -1,9 +1,9 @@
-// Light or dark as the person chose in the admin, which keeps it under this name; else the system's way.
+// Applies the theme that the user chose in the admin, which stores it under this name; otherwise the system's.
 "use strict";
 
 try {
   const chosen = JSON.parse(window.localStorage.getItem("adminTheme"));
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
 } catch {
-  // No storage, or not ours: the system's way.
+  // No storage, or another value: the system's theme.
 }

@@ -72,7 +72,7 @@ class TestIssuing:
 
         key = ApiKey.objects.get()
         assert key.is_canary
-        assert "It opens nothing. Lay it where only an intruder looks" in page
+        assert "A canary grants no access. Put it where only an intruder would look" in page
         assert SECRET.search(page)
         assert "MLFLOW_TRACKING_TOKEN" not in page
         assert "Canary: opens nothing" in bob.get(KEYS).content.decode()
@@ -101,10 +101,10 @@ class TestIssuing:
 
         page = response.content.decode()
         [secret] = set(SECRET.findall(page))
-        assert f'<code id="secret" data-secret>{secret}</code>' in page
+        assert f'<pre id="secret" data-secret>{secret}</pre>' in page
         assert "export MLFLOW_TRACKING_URI=https://registry.example/api/mlflow\n" in page
         assert f"export MLFLOW_TRACKING_TOKEN={secret}\n" in page
-        assert "shown only this once" in page
+        assert "shown only once" in page
 
     def test_shows_the_secret_nowhere_but_in_that_answer(self, cast, alice):
         answers = filled(alice, cast["dora"])
@@ -137,7 +137,8 @@ class TestIssuing:
 
         assert ApiKey.objects.count() == 1
         assert KeyEvent.objects.count() == 1
-        assert "was issued already and its secret is not shown again" in page
+        assert "This key was issued already" in page
+        assert "The secret cannot be shown again." in page
         assert ApiKey.objects.get().public_id in page
 
     def test_with_another_form_issues_another_key(self, cast, alice):
@@ -152,7 +153,7 @@ class TestIssuing:
         page = alice.post(ISSUE, answers).content.decode()
 
         assert ApiKey.objects.count() == 0
-        assert "No key was issued." in page
+        assert "The form was not accepted." in page
         assert "This field is required." in page
         assert "What was &lt;typed&gt;" in page
         assert '<option value="365" selected>' in page

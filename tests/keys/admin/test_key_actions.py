@@ -262,7 +262,7 @@ class TestRights:
         page, form = response.content.decode(), response.context["form"]
         assert problem in " ".join(form.errors[field])
         assert list(form.errors) == [field]
-        assert "Nothing was changed." in page
+        assert "The form was not accepted." in page
         assert key.events.count() == 1
         for name in {"purpose", "networks"} - {field}:
             assert typed[name] in page
@@ -318,7 +318,7 @@ class TestRotating:
         assert after.digest != before.digest
         assert (last_event(key).actor, last_event(key).detail) == (cast["bob"], {"overlap": overlap})
         if overlap == "now":
-            assert "Has ended" in page
+            assert "No longer works" in page
         else:
             assert f"works until {after.previous_ends_at:%Y-%m-%d %H:%M} UTC" in page
 
@@ -345,7 +345,7 @@ class TestRotating:
 
         assert ApiKey.objects.get().digest == digest
         assert key.events.filter(kind="rotated").count() == 1
-        assert "its new secret is not shown again" in page
+        assert "The new secret cannot be shown again." in page
 
     def test_during_an_overlap_offers_only_to_end_it(self, bob, key):
         actions.rotate(key=key, overlap="7d")

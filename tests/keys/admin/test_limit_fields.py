@@ -85,7 +85,7 @@ class TestPage:
 
         assert "170 of 200 (85 %)" in page
         assert "1 KiB of 2 KiB (50 %)" in page
-        assert '<progress max="100" value="85"' in page
+        assert '<meter min="0" max="100" low="75" high="90" optimum="0" value="85"' in page
 
     def test_without_a_limit_there_is_no_bar(self, cast, alice):
         key = key_of(cast["dora"])

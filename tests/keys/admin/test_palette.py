@@ -26,7 +26,7 @@ def test_it_finds_pages_keys_and_users(cast, bob):
     assert page_of(key) in found(bob, "indabl")
     assert page_of(key) in found(bob, key.masked)
     assert f"/admin/keys/user/{cast['dora'].pk}/change/" in found(bob, "dor")
-    assert "Nothing found." in found(bob, "no such thing")
+    assert "No results." in found(bob, "no such thing")
 
 
 def test_it_leads_from_a_request_id_to_the_call_for_who_may_see_calls(cast):
@@ -43,7 +43,7 @@ def test_what_postgresql_cannot_hold_is_looked_for_without_it(cast, bob):
     key = key_of(cast["dora"], name="findable")
 
     assert page_of(key) in found(bob, "find\0able")
-    assert "Nothing found." not in found(bob, "\0")
+    assert "No results." not in found(bob, "\0")
 
 
 @pytest.mark.parametrize("path", ["keys/apikey/?owner_name=", "keys/keyevent/?who=", "admin/logentry/?who="])
@@ -55,7 +55,7 @@ def test_without_text_it_shows_the_pages(bob):
     page = found(bob, "")
 
     assert "Keys" in page
-    assert "Nothing found." not in page
+    assert "No results." not in page
 
 
 def test_it_shows_nothing_that_the_person_may_not_see(cast):
@@ -99,12 +99,12 @@ def test_a_whole_key_tells_nothing_to_those_who_may_not_see_keys(cast):
 
     page = found(signed_in(cast["charlie"]), secret)
 
-    assert "Nothing found." in page
+    assert "No results." in page
     assert secret not in page
 
 
 def test_a_mistyped_key_is_not_found(bob):
-    assert "Nothing found." in found(bob, "hk_live_" + "0" * 32)
+    assert "No results." in found(bob, "hk_live_" + "0" * 32)
 
 
 @pytest.mark.parametrize("rows", [10, 40])

@@ -54,13 +54,13 @@ def test_deactivating_pauses_every_key_that_works(cast, bob, dora):
 
 def test_the_page_that_asks_speaks_of_what_will_be(bob, dora):
     asked = bob.get(page(dora, "deactivate")).content.decode()
-    assert "dora will no longer be able to sign in, and these keys will be paused." in asked
+    assert "dora will no longer be able to sign in, and the keys below will be paused." in asked
 
     for key in dora.api_keys.active():
         actions.pause(key=key)
     without = bob.get(page(dora, "deactivate")).content.decode()
     assert "dora will no longer be able to sign in.</strong>" in without
-    assert "these keys" not in without
+    assert "the keys below" not in without
     done = bob.post(page(dora, "deactivate"), follow=True).content.decode()
     assert "dora is deactivated, and no key of theirs was working." in done
 
@@ -194,7 +194,7 @@ class TestRemovingSecondFactors:
         link = page(dora, "remove_factors")
         assert link in alice.get(f"{USERS}{dora.pk}/change/").content.decode()
 
-        assert "will end" in alice.get(link).content.decode()
+        assert "This removes dora's" in alice.get(link).content.decode()
         assert Authenticator.objects.filter(user=dora).count() == 2
         done = alice.post(link, follow=True).content.decode()
 

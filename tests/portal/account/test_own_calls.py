@@ -114,7 +114,7 @@ def test_every_reason_is_explained_to_who_looks_it_up(dora, reason):
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (200, "This call passed."),
+        (200, "This call succeeded."),
         (400, "MLflow found a mistake in the request."),
         (404, "MLflow does not have what the call asked for"),
         (409, "It is there already"),

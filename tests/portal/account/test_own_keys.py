@@ -101,7 +101,7 @@ def test_a_keys_page_says_what_it_may_do_and_what_happened_to_it(dora):
 
     for words in (
         "Create and change experiments",
-        "Writes only what is yours",
+        "Can change only your own objects",
         "10.0.0.0/8",
         "fraud-*",
         "0 of 1,000",
@@ -136,7 +136,7 @@ def test_rotating_shows_the_new_secret_once_and_stores_it_nowhere(dora):
     assert dora.key.state == "rotating"
 
     again = dora.client.post(page_of(dora.key, "rotate"), answers)
-    assert "The new secret is not shown again." in text(again)
+    assert "The new secret cannot be shown again." in text(again)
     assert not SECRET.search(text(again))
     assert not SECRET.search(text(dora.client.get(page_of(dora.key))))
     assert dora.key.events.filter(kind="rotated").count() == 1
@@ -150,7 +150,7 @@ def test_the_keys_page_says_who_still_uses_the_old_secret(dora):
 
     shown = text(dora.client.get(page_of(dora.key)))
 
-    assert "The secret from before the rotation" in shown
+    assert "The old secret" in shown
     assert "from 192.0.2.9" in shown
 
 
@@ -229,7 +229,7 @@ def test_a_holder_issues_a_key_to_themselves_and_sees_it_once(dora, settings):
         ({"preset": "full"}, "not one of the available choices"),
         ({"days": "365"}, "not one of the available choices"),
         ({"name": ""}, "This field is required"),
-        ({"form_id": ""}, "The form is not whole"),
+        ({"form_id": ""}, "It is incomplete"),
     ],
 )
 def test_what_is_not_offered_is_not_issued(dora, settings, answer, words):
@@ -238,13 +238,13 @@ def test_what_is_not_offered_is_not_issued(dora, settings, answer, words):
     response = issue(dora, **answer)
 
     assert words in text(response)
-    assert "No key was issued." in text(response)
+    assert "The form was not accepted." in text(response)
     assert ApiKey.objects.filter(owner=dora.user).count() == 1
 
 
 def test_over_the_number_of_keys_the_page_says_what_to_do(dora, settings):
     settings.SELF_SERVICE, settings.SELF_SERVICE_KEYS = True, 1
 
-    assert "You have as many keys as you may have." in text(dora.client.get("/account/keys/issue/"))
+    assert "You have reached the maximum number of keys." in text(dora.client.get("/account/keys/issue/"))
     assert "revoke one that you no longer use" in text(issue(dora))
     assert ApiKey.objects.filter(owner=dora.user).count() == 1

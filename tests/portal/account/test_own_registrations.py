@@ -92,7 +92,7 @@ def test_a_models_owner_reads_its_whole_story_without_others_names(dora, mallory
 
     shown = text(story(dora, "dora-model"))
 
-    assert "yours" in shown
+    assert "owned by you" in shown
     for words in (
         "Registered version 1 of dora-model",
         "another user",
@@ -110,7 +110,7 @@ def test_who_only_wrote_to_a_model_reads_what_they_did(dora, mallory):
 
     shown = text(story(mallory, "dora-model"))
 
-    assert "what you did to it" in shown
+    assert "This page shows only your own changes" in shown
     assert "Registered version 1 of dora-model" in shown
     assert "Registered the model" not in shown
 

@@ -64,7 +64,7 @@ def test_the_chart_has_a_column_for_each_step(dora, name, columns):
 
 def test_without_calls_there_is_no_chart(dora):
     assert chart(CallTotal.objects.all(), PERIODS["30d"]) == []
-    assert "No calls in this time." in text(dora.client.get(USAGE))
+    assert "No calls in this period." in text(dora.client.get(USAGE))
 
 
 def test_the_page_adds_up_what_its_holder_used_and_reads_no_calls(dora, mallory):

@@ -79,7 +79,7 @@ def test_the_chart_and_its_table_say_the_same(alice):
     assert (chart["median"][-1], chart["p95"][-1]) == (75.0, 97.5)
     assert chart["median"][0] is None
     assert "75 ms" in answer.content.decode()
-    assert "As a table" in answer.content.decode()
+    assert "Show as a table" in answer.content.decode()
 
 
 def test_keys_are_counted_and_listed_by_what_they_need(alice, key):

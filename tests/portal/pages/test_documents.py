@@ -75,7 +75,7 @@ def test_the_operations_are_the_codes(client):
     [
         ({"q": "LOG-batch"}, "runs.log-batch", "experiments.get"),
         ({"scope": "registry:delete"}, "model-versions.delete", "runs.delete"),
-        ({"scope": "no:such"}, "No served route fits.", "runs.delete"),
+        ({"scope": "no:such"}, "No served route matches.", "runs.delete"),
         ({"q": "<script>"}, "&lt;script&gt;", "<script>alert"),
     ],
 )

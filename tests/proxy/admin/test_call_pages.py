@@ -125,7 +125,7 @@ def test_a_call_of_a_browser_is_shown_without_a_key(alice, key):
     Call.objects.update(key=None)
 
     assert "browser" in alice.get(CALLS).content.decode()
-    assert "the user's browser" in alice.get(f"{CALLS}{made.pk}/change/").content.decode()
+    assert "a browser session" in alice.get(f"{CALLS}{made.pk}/change/").content.decode()
 
 
 def test_pages_lead_on_and_back(alice, key):

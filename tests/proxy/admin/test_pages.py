@@ -112,7 +112,7 @@ class TestTryingACall:
 
         verdict, page = response.context["verdict"], response.content.decode()
         assert (verdict.passes, verdict.operation) == (True, "experiments.get")
-        assert "This call would pass." in page
+        assert "This call would be allowed." in page
         assert "experiments.get" in page
 
     @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ class TestHandingOver:
 
         page = bob.post(HAND_OVER, answers).content.decode()
 
-        assert "4 objects of dora will belong to alice." in page
+        assert "alice becomes the owner of 4 objects of dora." in page
         assert "<dt>Registered model</dt><dd>1</dd><dt>Run</dt><dd>3</dd>" in page
         assert Owner.objects.filter(user=cast["dora"]).count() == 4
 

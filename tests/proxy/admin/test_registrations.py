@@ -65,8 +65,8 @@ def test_the_list_says_who_did_what_and_what_came_of_it(key, auditor):
 
     for text in ("Registered the model vision", "alice", "training", "Done", "Refused by MLflow", "Pending"):
         assert text in page
-    assert "PostgreSQL refuses changes and deletions" in page
-    assert "Chain of 2 rows" in page
+    assert "PostgreSQL rejects changes and deletions" in page
+    assert "The chain has 2 rows" in page
     assert " UTC" in page
 
 
@@ -104,7 +104,7 @@ def test_a_wrong_filter_says_what_is_wrong_and_shows_nothing(key, auditor):
 
     assert "There is no user “nobody”." in page
     assert "Write a time in UTC such as 2026-11-23T18:05." in page
-    assert "Nothing is shown" in page
+    assert "No rows are shown" in page
     exported = auditor.get(f"{LEDGER}export/", {"user": "nobody"})
     assert (exported.status_code, exported["Location"]) == (302, f"{LEDGER}?user=nobody")
 
