@@ -19,7 +19,8 @@ from keys.rights import permissions
 DAYS = 30  # of the chart
 MOST_EVENTS = 50
 MOST_CALLS = 8
-# By the status's first digit: in words, and the design token of its colour in charts. Totals do not tell the portal's refusals from MLflow's errors.
+# By the status's first digit: its name, and the design token of its colour. Totals do not tell the portal's refusals
+# from MLflow's errors.
 CLASSES = {
     2: ("Successful", "--chart-ok"),
     3: ("Redirected", "--chart-redirected"),
