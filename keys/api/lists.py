@@ -1,4 +1,4 @@
-"""Lists: filters that are all known, and pages by keyset, so that the thousandth costs what the first does."""
+"""Lists: unknown filters are rejected, and pages are read by keyset, so that every page costs the same."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ PAGING = ("cursor", "size")
 
 
 class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
-    """A parameter that is none or is empty, would list everything where the caller meant little: it is refused."""
+    """Rejects unknown and empty parameters, which would otherwise list everything."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: APIView) -> QuerySet[Any]:
         paging = PAGING if view.pagination_class else ()  # type: ignore[attr-defined]
@@ -31,7 +31,7 @@ class KnownFilters(filters.DjangoFilterBackend):  # type: ignore[misc]
 
 
 def refuse_unknown(request: Request, known: set[str]) -> None:
-    """Raise Refusal for a query parameter that means nothing here, is empty, or comes twice."""
+    """Raise Refusal for a query parameter that is unknown, empty or given twice."""
     for name, values in request.query_params.lists():
         if name not in known:
             there_are = f"there are {', '.join(sorted(known))}" if known else "there are none here"

@@ -26,7 +26,7 @@ IDEMPOTENCY = OpenApiParameter(
     description="Any text of yours. The same again within 24 hours does nothing, and says what was done.",
 )
 KEPT = datetime.timedelta(hours=24)
-PATIENCE = "10s"  # that the second of two at once waits for the first
+LOCK_TIMEOUT = "10s"  # for which the second of two concurrent requests waits for the first
 HEADERS = ("ETag", "Cache-Control")  # that belong to the answer
 SECRETS = ("key", "link")  # the fields that hold one
 SHOWN_ALREADY = (
@@ -59,7 +59,7 @@ def once(request: Request, act: Callable[[], Response]) -> Response:
 @transaction.atomic
 def remembered(request: Request, name: str, act: Callable[[], Response]) -> Response:
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{PATIENCE}'")
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     forget_old()
     row, is_new = IdempotentRequest.objects.get_or_create(
         caller=caller_of(request), name=name, defaults={"fingerprint": fingerprint(request)}

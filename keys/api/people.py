@@ -1,4 +1,4 @@
-"""Who is calling, who else there is, and whose a key is that somebody showed to another service."""
+"""The caller, users, and introspection of keys that are shown to other services."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How keys and users look to programs, and what programs send about them."""
+"""Keys, events and users in the JSON of the management API."""
 
 import hashlib
 import json
@@ -28,8 +28,8 @@ JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, str],
 
 
 class StrictSerializer(serializers.Serializer[Any]):
-    """A field that is none would be dropped in silence, with what the caller meant by it: it is refused. So is a
-    value of another JSON type than the schema names."""
+    """Rejects unknown fields, which the framework would drop silently, and values of another JSON type than the schema
+    states."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, dict):
@@ -41,7 +41,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 
 
 def mistyped(field: Any, value: Any) -> list[str]:
-    """What is to be said of a value of the wrong JSON type; nothing of null, which the field judges."""
+    """Error texts for a value of the wrong JSON type. null is left to the field."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
         return next((said for each in value if (said := mistyped(field.child, each))), [])
     for kind, wanted, words in JSON_TYPES:
@@ -79,7 +79,7 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     patterns = serializers.ListField(child=serializers.CharField())
     any_owner = serializers.BooleanField()
     is_canary = serializers.BooleanField(
-        help_text="Laid out to be found: it opens nothing, and its use is told."
+        help_text="A decoy: it grants nothing, and each use of it sends an alert."
     )
     requests_per_minute = serializers.IntegerField(allow_null=True)
     monthly_requests = serializers.IntegerField(allow_null=True)
@@ -117,7 +117,7 @@ def etag(key: ApiKey) -> str:
 class NewKeySerializer(KeySerializer):
     """A key with its secret, in the one answer that shows it."""
 
-    key = serializers.CharField(allow_null=True, help_text="The secret: shown once, kept nowhere here.")
+    key = serializers.CharField(allow_null=True, help_text="The secret: shown once, not stored.")
     notice = serializers.CharField(help_text="What to do with it, or why it is not here.")
 
 
@@ -201,12 +201,12 @@ class RightsSerializer(StrictSerializer):
 
 class IssueSerializer(RightsSerializer):
     user = serializers.CharField(
-        max_length=150, help_text="The owner's name or id (usr_…), who must be there already."
+        max_length=150, help_text="The name or id (usr_…) of an existing user, who will own the key."
     )
-    name = serializers.CharField(max_length=100, help_text="What you will recognise it by.")
+    name = serializers.CharField(max_length=100, help_text="A name by which you recognise it.")
     environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
     is_canary = serializers.BooleanField(
-        required=False, help_text="Lay it out to be found: it opens nothing, and its use is told."
+        required=False, help_text="Make a decoy: it grants nothing, and each use of it sends an alert."
     )
 
     def validate_user(self, value: str) -> User:
@@ -225,7 +225,9 @@ class IssueSerializer(RightsSerializer):
 
 
 class ChangeSerializer(RightsSerializer):
-    name = serializers.CharField(max_length=100, required=False, help_text="What you will recognise it by.")
+    name = serializers.CharField(
+        max_length=100, required=False, help_text="A name by which you recognise it."
+    )
 
 
 class ReasonSerializer(StrictSerializer):
@@ -284,8 +286,8 @@ class NewUserSerializer(StrictSerializer):
 
 class InvitationSerializer(serializers.Serializer[Any]):
     user = UserSerializer()
-    link = serializers.CharField(allow_null=True, help_text="Works once; shown once, kept nowhere here.")
-    is_mailed = serializers.BooleanField(help_text="Whether it went to the user's address, too.")
+    link = serializers.CharField(allow_null=True, help_text="Works once; shown once, not stored.")
+    is_mailed = serializers.BooleanField(help_text="Whether it was also sent to the user's e-mail address.")
     expires_at = serializers.DateTimeField()
     notice = serializers.CharField()
 
@@ -314,7 +316,7 @@ class MeSerializer(serializers.Serializer[Any]):
 class IntrospectSerializer(StrictSerializer):
     token = serializers.CharField(max_length=200, help_text="The key that a caller showed to your service.")
     address = serializers.IPAddressField(
-        required=False, help_text="Whence: for keys that are bound to networks."
+        required=False, help_text="The caller's IP address, for keys that are limited to networks."
     )
 
 
@@ -323,8 +325,10 @@ class IntrospectionSerializer(serializers.Serializer[Any]):
     has its real secret."""
 
     active = serializers.BooleanField()
-    reason = serializers.CharField(required=False, help_text="Why it is not good: a word of docs/errors.md.")
-    scope = serializers.CharField(required=False, help_text="Its scopes, with blanks between.")
+    reason = serializers.CharField(
+        required=False, help_text="Why it is not valid: a reason of docs/errors.md."
+    )
+    scope = serializers.CharField(required=False, help_text="Its scopes, separated by spaces.")
     client_id = serializers.CharField(required=False, help_text="The key's id.")
     sub = serializers.CharField(required=False, help_text="Its user's id.")
     username = serializers.CharField(required=False)

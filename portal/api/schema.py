@@ -87,7 +87,7 @@ PROBLEM = {
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    """Made once: it is the same for everybody."""
+    """Cached: it is the same for every caller."""
     found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     return found
 

@@ -1,4 +1,4 @@
-"""What did a leaked key do, and its versions marked, over the management API."""
+"""The management API for a leaked key: what it created or changed, and the quarantine of its versions."""
 
 import dataclasses
 from typing import Any
@@ -26,7 +26,7 @@ class SinceSerializer(serializers.Serializer[Any]):
 
 class TouchSerializer(serializers.Serializer[Any]):
     at = serializers.DateTimeField(help_text="The first time.")
-    where = serializers.CharField(help_text="Whence it is known: ledger, owners or calls.")
+    where = serializers.CharField(help_text="Which record it comes from: ledger, owners or calls.")
     operation = serializers.CharField()
     kind = serializers.CharField()
     name = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Whose what is, over the management API: seen, handed over, shared."""
+"""Owners of objects over the management API: list, hand over, share."""
 
 from typing import Any
 
@@ -51,7 +51,7 @@ class Owners(GenericAPIView[Owner]):
 
     @extend_schema(
         operation_id="owners_list",
-        summary="Whose is what, latest first",
+        summary="List objects with their owners, latest first",
         tags=["owners"],
         responses={200: OwnerSerializer(many=True)},
     )

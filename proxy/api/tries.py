@@ -24,7 +24,7 @@ class TrySerializer(StrictSerializer):
         default="", allow_blank=True, max_length=1_000_000, help_text="JSON as text."
     )
     address = serializers.IPAddressField(
-        required=False, help_text="Whence, for keys that are bound to networks."
+        required=False, help_text="The caller's IP address, for keys that are limited to networks."
     )
 
 
