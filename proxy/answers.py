@@ -1,4 +1,4 @@
-"""The portal's own answers: refusals as MLflow's error JSON, or as a page for a person."""
+"""The portal's own error responses: a refusal as MLflow's error JSON, or as a page for a person."""
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
@@ -7,7 +7,7 @@ from keys.formatting.problem_details import PREFIX, problem_response
 from keys.refusals import Refusal
 from proxy.request.headers import is_browser
 
-# MLflow's names (mlflow/protos/databricks.proto); what is not here becomes INTERNAL_ERROR in its client anyway.
+# MLflow's names (mlflow/protos/databricks.proto); its client turns any other into INTERNAL_ERROR.
 ERROR_CODES = {
     400: "INVALID_PARAMETER_VALUE",
     401: "UNAUTHENTICATED",
@@ -40,13 +40,13 @@ HEADINGS = {
 
 
 def error_page(refusal: Refusal, request_id: str) -> str:
-    """Rendered without the request: no context processor, session or database can fail on it again."""
+    """Rendered without the request, so that no context processor, session or database can fail again."""
     heading = HEADINGS.get(refusal.status, "This did not work")
     return render_to_string("error.html", {"refusal": refusal, "request_id": request_id, "heading": heading})
 
 
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
-    """The answer to a request that is not served, in the form its sender can read."""
+    """The response to a refused request, in a form that its sender can read."""
     if request.path_info.startswith(f"{PREFIX}/"):
         return problem_response(request, refusal)
     request_id = request.META.get("portal.request_id", "")
@@ -55,7 +55,7 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
     else:
         content = {
             "error_code": refusal.error_code,
-            # MLflow's client shows its user the message alone.
+            # MLflow's client shows its user only the message.
             "message": f"{refusal.message} (request {request_id})",
             "request_id": request_id,
         }

@@ -1,6 +1,6 @@
-"""MLflow's mounts. Both prefixes always work, and the bare host for clients whose tracking URI is just that.
+"""MLflow's mounts: both prefixes, and the bare host for clients whose tracking URI has no path.
 
-The patterns see Django's decoded path; the proxy itself reads WSGI's.
+The patterns match Django's decoded path; the proxy itself reads WSGI's.
 """
 
 from django.urls import re_path

@@ -1,7 +1,7 @@
-"""Which headers pass, both ways. Pure.
+"""The header policy for requests and responses. Pure.
 
-To MLflow goes only what is on the list; a caller's name for a header reaches us in WSGI's form, in which
-`X_Hokusai_User_Id` and `X-Hokusai-User-Id` are the same, so no spelling slips through.
+MLflow gets only the headers on the list. A header's name arrives in WSGI's form, in which `X_Hokusai_User_Id` and
+`X-Hokusai-User-Id` are the same, so no spelling evades the list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ FORWARDED = {
         )
     },
 }
-# RFC 9110 §7.6.1, and what says more of the server or its browsers than callers need.
+# RFC 9110 §7.6.1, and headers that reveal more of the server or its browsers than callers need.
 DROPPED = frozenset(
     {
         "connection",
@@ -70,21 +70,21 @@ def is_browser(meta: Mapping[str, str]) -> bool:
 
 
 def named(meta: Mapping[str, str]) -> dict[str, str]:
-    """The headers that pass, by their lower-case names, for those who judge them."""
+    """The headers on the list, by their lower-case names, for the decision."""
     return {name.lower(): meta[source] for source, name in FORWARDED.items() if meta.get(source)}
 
 
 def to_upstream(
     meta: Mapping[str, str], *, user_id: str, key_id: str, request_id: str, address: str, length: int | None
 ) -> dict[str, str]:
-    """The headers that MLflow gets but for Host and the upstream's own credential.
+    """The headers for MLflow, except Host and the portal's own credential.
 
-    `length` is the body's in bytes, None for a chunked one or none.
+    `length` is the body's in bytes, None for a chunked body or none.
     """
     headers = {name: hide(meta[source]) for source, name in FORWARDED.items() if meta.get(source)}
     if length is not None:
         headers["Content-Length"] = str(length)
-    # Without it MLflow takes a remote caller for a local one, and its assistant serves local ones.
+    # Without it, MLflow takes a remote caller for a local one, and gives local callers more rights.
     headers["X-Forwarded-For"] = address or "0.0.0.0"  # noqa: S104  an address, not a bind
     headers["X-Hokusai-User-Id"] = user_id
     headers["X-Hokusai-API-Key-Id"] = key_id
@@ -93,10 +93,10 @@ def to_upstream(
 
 
 def to_caller(headers: Iterable[tuple[str, str]], *, upstream: str, mount: str) -> list[tuple[str, str]]:
-    """MLflow's answer's headers that the caller gets, `Location` pointing into the portal.
+    """The headers of MLflow's response for the caller, with `Location` pointing into the portal.
 
     `upstream` is MLflow's base address, `mount` the portal's path in front of MLflow's paths ("" or
-    "/api/mlflow" …). A header that `Connection` names is hop-by-hop too.
+    "/api/mlflow" …). The headers that `Connection` names are hop-by-hop, so they are dropped.
     """
     pairs = list(headers)
     named = {
@@ -119,8 +119,8 @@ def to_caller(headers: Iterable[tuple[str, str]], *, upstream: str, mount: str) 
 
 
 def location(value: str, *, upstream: str, mount: str) -> str:
-    """A redirect's target as the caller may follow it: a path under the portal's mount; "" for elsewhere,
-    because internal addresses never appear."""
+    """A redirect's target for the caller: a path under the portal's mount; "" for any other host, because internal
+    addresses must not appear."""
     parts, base = urlsplit(value), urlsplit(upstream)
     if parts.netloc and parts.netloc != base.netloc:
         return ""

@@ -1,11 +1,11 @@
-"""The JSON of a request, read as MLflow reads it, or refused. Pure.
+"""Reads the JSON of a request as MLflow reads it, or refuses it. Pure.
 
-MLflow 3.17 takes field names in snake_case and camelCase, a JSON string that holds JSON, the last of two
-equal keys, and UTF-16; and where its parser stumbles over a value it goes on with what it has read so far
-(mlflow/server/handlers.py, `_get_request_message`). Whoever checks a request must read all of it, so here
-every value has to be of its field's type, every key stands once, and the rest is refused.
+MLflow 3.17 accepts field names in snake_case and camelCase, JSON inside of a JSON string, repeated keys and several
+encodings; it may also act on an incomplete message if it cannot parse a value (mlflow/server/handlers.py,
+`_get_request_message`). A check is valid only for a message that MLflow reads completely. So every value must have its
+field's type, no key may be repeated, and everything else is refused.
 
-`proxy/routes/fields.json` holds the types of MLflow's messages; `manage.py mlflow_table --write` makes it.
+`proxy.routes.message_types` holds the types of MLflow's messages.
 """
 
 import datetime
@@ -39,24 +39,24 @@ Types = Mapping[str, Mapping[str, str]]
 
 
 def read(operation: Operation, body: bytes) -> Json:
-    """The request's fields by their snake_case names, unknown ones left out (MLflow ignores them).
+    """The request's fields by their snake_case names, without unknown ones (MLflow ignores them).
 
-    Raises Refusal (400) for what is not certain to be read by MLflow in the same way.
+    Raises Refusal (400) for a body that MLflow may read in another way.
     """
     content = decode(body)
     message = messages_by_request().get(f"{operation.method} {operation.path}")
     if message is None:
         return content
-    return check(content, message, "")
+    return validate(content, message, "")
 
 
 def decode(body: bytes) -> Json:
-    """The JSON object in `body`, also if it is wrapped in a JSON string."""
+    """The JSON object in `body`, which may be wrapped in a JSON string."""
     if not body.strip():
         return {}
     try:
         if b"\0" in body:
-            raise ValueError("it holds NUL bytes")
+            raise ValueError("it contains NUL bytes")
         content = strict_json.loads(body.decode("utf-8"))
         if isinstance(content, str):
             content = strict_json.loads(content)
@@ -74,42 +74,42 @@ def decode(body: bytes) -> Json:
 def unreadable(problem: str) -> Refusal:
     return invalid(
         "unreadable_body",
-        f"The request's JSON cannot be read for certain: {problem}. Send plain UTF-8 JSON with each key once, "
+        f"The request's JSON cannot be read unambiguously: {problem}. Send plain UTF-8 JSON with each key once, "
         "and NaN and Infinity as text, as MLflow's client does.",
     )
 
 
-def check(content: Any, message: str, where: str) -> Json:
-    """`content` as this message, names in snake_case, each value of its type."""
+def validate(content: Any, message: str, where: str) -> Json:
+    """`content` as this message: names in snake_case, each value of its type. `where` is its field, for refusals."""
     if not isinstance(content, dict):
         raise wrong(where, "an object")
     types, spellings = load_types()["messages"][message], field_names(message)
-    checked: Json = {}
+    validated: Json = {}
     for key, value in content.items():
         name = spellings.get(key)
         if name is None or value is None:
             continue
-        if name in checked:
-            raise unreadable(f"“{where}{name}” stands in it in two spellings")
-        checked[name] = check_value(value, types[name], f"{where}{name}")
+        if name in validated:
+            raise unreadable(f"it contains “{where}{name}” in two spellings")
+        validated[name] = validate_value(value, types[name], f"{where}{name}")
     for alternatives in load_types()["oneofs"].get(message, []):
-        if len(set(alternatives) & set(checked)) > 1:
-            raise unreadable(f"only one of {', '.join(alternatives)} may stand in “{where}”")
-    return checked
+        if len(set(alternatives) & set(validated)) > 1:
+            raise unreadable(f"“{where}” may contain only one of {', '.join(alternatives)}")
+    return validated
 
 
-def check_value(value: Any, kind: str, where: str) -> Any:
+def validate_value(value: Any, kind: str, where: str) -> Any:
     container, _, element = kind.partition(" ")
     if container == "repeated":
         if not isinstance(value, list):
             raise wrong(where, "a list")
-        return [check_value(item, element, f"{where}[]") for item in value]
+        return [validate_value(item, element, f"{where}[]") for item in value]
     if container == "map":
         if not isinstance(value, dict):
             raise wrong(where, "an object")
         if not all(is_text(key) for key in value):
             raise wrong(where, "an object whose keys are text")
-        return {key: check_value(item, element, f"{where}{{}}") for key, item in value.items()}
+        return {key: validate_value(item, element, f"{where}{{}}") for key, item in value.items()}
     if container == "enum":
         known = element.split("|")
         if not isinstance(value, bool) and isinstance(value, str | int) and str(value) in known:
@@ -118,25 +118,25 @@ def check_value(value: Any, kind: str, where: str) -> Any:
     if where.count(".") > DEPTH:
         raise unreadable("it is nested too deeply")
     if kind in load_types()["messages"]:
-        return check(value, kind, f"{where}.")
-    return check_scalar(value, kind, where)
+        return validate(value, kind, f"{where}.")
+    return validate_scalar(value, kind, where)
 
 
-def check_scalar(value: Any, kind: str, where: str) -> Any:
-    is_good = CHECKS.get(kind)
-    if is_good is None or not is_good(value):
+def validate_scalar(value: Any, kind: str, where: str) -> Any:
+    is_valid = CHECKS.get(kind)
+    if is_valid is None or not is_valid(value):
         wanted = {"string": "text", "double": "a number", "bool": "true or false"}
         raise wrong(where, wanted.get(kind, f"{kind}, in its range"))
     return value
 
 
 def is_text(value: Any) -> bool:
-    """Text that UTF-8 and PostgreSQL hold: no half of a surrogate pair, no NUL."""
+    """Whether UTF-8 and PostgreSQL can store the text: no half of a surrogate pair, no NUL."""
     return isinstance(value, str) and "\0" not in value and not SURROGATE.search(value)
 
 
 def is_integer(least: int, most: int) -> Callable[[Any], bool]:
-    """Whether a value is a whole number of the range, written as number or text."""
+    """A predicate for whole numbers in the range, written as number or text."""
 
     def check(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -159,7 +159,7 @@ def is_number(value: Any) -> bool:
 
 
 def is_single(value: Any) -> bool:
-    """A number that a 32-bit float holds."""
+    """Whether a 32-bit float can hold the number."""
     return is_number(value) and (isinstance(value, str) or abs(value) <= MOST_SINGLE)
 
 
@@ -168,7 +168,7 @@ def is_base64(value: Any) -> bool:
 
 
 def is_time(value: Any) -> bool:
-    """RFC 3339, as protobuf's Timestamp takes it; the year from 1 to 9999."""
+    """Whether it is RFC 3339 as protobuf's Timestamp accepts it, with a year from 1 to 9999."""
     if not is_text(value) or not TIMESTAMP.fullmatch(value):
         return False
     try:
@@ -179,7 +179,7 @@ def is_time(value: Any) -> bool:
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Any JSON of protobuf's Value, not nested deeper than its parser goes."""
+    """Whether it is JSON of protobuf's Value, nested no deeper than its parser accepts."""
     if depth > DEPTH:
         return False
     if isinstance(value, str):
@@ -211,11 +211,11 @@ CHECKS: Mapping[str, Callable[[Any], bool]] = {
 
 
 def wrong(where: str, wanted: str) -> Refusal:
-    return unreadable(f"“{where.rstrip('.')}” has to be {wanted}")
+    return unreadable(f"“{where.rstrip('.')}” must be {wanted}")
 
 
 def values(content: Any, field: str) -> Iterator[Any]:
-    """What stands at `field` (`a.b`, `a[].b`, the keys of `a{}`): each value that is there."""
+    """Each value at `field` (`a.b`, `a[].b`, the keys of `a{}`); none where it is absent."""
     if content is None:
         return
     if not field:
@@ -236,7 +236,7 @@ def values(content: Any, field: str) -> Iterator[Any]:
 
 
 def keys_of(value: Any) -> Iterator[str]:
-    """The keys of a map, also of one in a JSON string (datasets' tags)."""
+    """The keys of a map, or of one in a JSON string (datasets' tags)."""
     if isinstance(value, str):
         try:
             value = strict_json.loads(value)

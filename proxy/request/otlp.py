@@ -1,4 +1,4 @@
-"""OpenTelemetry's trace export (OTLP over HTTP): which traces and tags it writes. Pure.
+"""Reads OpenTelemetry's trace export (OTLP over HTTP): the traces and tags that it writes. Pure.
 
 https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
@@ -13,8 +13,9 @@ from keys.refusals import Refusal, invalid
 
 TAG_PREFIX = "mlflow.traceTag."
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
-MOST_TRACES = 512  # in one export; OpenTelemetry's processors send at most so many spans at once
-MOST_FIELDS = 200_000  # of messages that are unpacked: an empty one takes 2 bytes here and 60 in memory
+MOST_TRACES = 512  # in one export; OpenTelemetry's processors send at most that many spans at once
+# Of messages that are parsed: an empty one takes far more memory than bytes in the body.
+MOST_FIELDS = 200_000
 SPANS = (1, 2, 2)  # ExportTraceServiceRequest.resource_spans, .scope_spans, .spans
 
 
@@ -27,29 +28,34 @@ class Export:
 
 
 def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export:
-    """What the export writes. Raises Refusal (400, 413) for what cannot be read for certain; `limit` bytes
-    (0: none) holds for the body unpacked too."""
+    """The traces and tags of an export. Raises Refusal (400, 413) if they cannot be read unambiguously; the limit of
+    `limit` bytes (0: none) also applies to the decompressed body."""
     if content_type.partition(";")[0].strip().lower() != "application/x-protobuf":
         raise invalid(
             "otlp_not_protobuf",
-            "Spans are taken as protobuf here: set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf.",
+            "The spans are not protobuf. Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf.",
         )
     request = ExportTraceServiceRequest()
     try:
-        content = unpacked(body, encoding, limit)
+        content = decompress(body, encoding, limit)
         refuse_many(content)
         request.ParseFromString(content)
     except (DecodeError, IndexError, zlib.error) as error:
-        raise invalid("unreadable_body", "The spans cannot be read as OTLP protobuf.") from error
+        raise invalid(
+            "unreadable_body", "The body is not OTLP protobuf. Send an ExportTraceServiceRequest."
+        ) from error
     trace_ids: dict[str, None] = {}
     keys: set[str] = set()
     for resource_spans in request.resource_spans:
         keys |= {attribute.key for attribute in resource_spans.resource.attributes}
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                # MLflow reads an id as a number, so that a padded one would be another's.
+                # MLflow reads an id as a number: ids of other lengths could name another trace.
                 if len(span.trace_id) != TRACE_ID_BYTES or len(span.span_id) != SPAN_ID_BYTES:
-                    raise invalid("bad_trace_id", "A span's trace id has 16 bytes and its own id 8 (OTLP).")
+                    raise invalid(
+                        "bad_trace_id",
+                        "A span's ids have the wrong length. Send a trace id of 16 bytes and a span id of 8 (OTLP).",
+                    )
                 trace_ids[f"tr-{span.trace_id.hex()}"] = None
                 keys |= {attribute.key for attribute in span.attributes}
     if len(trace_ids) > MOST_TRACES:
@@ -62,31 +68,34 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
     )
 
 
-def unpacked(body: bytes, encoding: str, limit: int) -> bytes:
+def decompress(body: bytes, encoding: str, limit: int) -> bytes:
     match encoding.strip().lower():
         case "" | "identity":
             return body
         case "gzip":
-            unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            decompressor = zlib.decompressobj(zlib.MAX_WBITS | 16)
         case "deflate":
-            unpacker = zlib.decompressobj()
+            decompressor = zlib.decompressobj()
         case _:
-            raise invalid("unreadable_body", "Spans may be packed with gzip or deflate only.")
-    content = unpacker.decompress(body, limit)
-    if unpacker.unconsumed_tail:
+            raise invalid("unreadable_body", "The Content-Encoding is unknown. Use gzip or deflate, or none.")
+    content = decompressor.decompress(body, limit)
+    if decompressor.unconsumed_tail:
         raise Refusal(
             status=413,
             error_code="RESOURCE_EXHAUSTED",
             reason="body_too_large",
-            message=f"The spans are larger than this registry takes in one call ({limit:,} bytes unpacked).",
+            message=f"The spans are larger than this registry accepts in one call ({limit:,} bytes decompressed). "
+            "Export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).",
         )
-    if not unpacker.eof or unpacker.unused_data:
-        raise invalid("unreadable_body", "The packed spans do not end where their packing says.")
+    if not decompressor.eof or decompressor.unused_data:
+        raise invalid(
+            "unreadable_body", "The compressed body is incomplete, or followed by other bytes. Send it again."
+        )
     return content
 
 
 def refuse_many(content: bytes) -> None:
-    """Raise Refusal (400) for more fields than an honest export has, before they are unpacked.
+    """Raise Refusal (413) for more fields than a real export has, before they are parsed.
 
     Walks protobuf's wire format (protobuf.dev/programming-guides/encoding) down to the spans' fields.
     """
@@ -110,11 +119,11 @@ def refuse_many(content: bytes) -> None:
             elif wire_type in (1, 5):
                 position += 8 if wire_type == 1 else 4
             else:
-                return  # groups are no part of OTLP; the parser will say so
+                return  # groups are not part of OTLP; the parser refuses them
 
 
 def varint(content: bytes, position: int) -> tuple[int, int]:
-    """A base-128 number and where it ends; IndexError behind the content's end."""
+    """A base-128 number and the position after it; raises IndexError beyond the content's end."""
     value = shift = 0
     while True:
         byte = content[position]
@@ -130,5 +139,5 @@ def too_many(what: str) -> Refusal:
         status=413,
         error_code="RESOURCE_EXHAUSTED",
         reason="too_many_spans",
-        message=f"One export holds more than {what}. Export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).",
+        message=f"The export contains more than {what}. Export smaller batches (OTEL_BSP_MAX_EXPORT_BATCH_SIZE).",
     )

@@ -32,7 +32,7 @@ class Node:
 
 
 def is_transfer(method: str, path: str) -> bool:
-    """Whether a call moves an artifact's bytes; such calls are limited apart from the others."""
+    """Whether a call transfers an artifact's bytes; such calls have limits of their own."""
     return ARTIFACTS in path and method in ("GET", "PUT", "HEAD")
 
 
@@ -65,7 +65,7 @@ def child(node: Node, segment: str) -> Node:
 
 
 def rest_pattern(template: str) -> re.Pattern[str]:
-    """A pattern for the remainder of a path from a segment on that is more than one whole parameter:
+    """A pattern for the remainder of a path, from a segment that is not exactly one parameter:
     `{name:path}`, or `{name}:generateContent`."""
     pattern = ""
     for literal, name, is_rest in re.findall(r"([^{]*)(?:\{(\w+)(:path)?\})?", template):
@@ -76,7 +76,7 @@ def rest_pattern(template: str) -> re.Pattern[str]:
 
 
 def sort_rests(node: Node) -> None:
-    """The more specific pattern first, as FastAPI would have it by declaration."""
+    """Sort the more specific patterns first, as FastAPI's order of declaration does."""
     node.rest.sort(key=lambda rest: -rest[0].pattern.count("/"))
     for following in (*node.literals.values(), *([node.parameter[1]] if node.parameter else [])):
         sort_rests(following)
@@ -88,10 +88,10 @@ def roots_by_method() -> dict[str, Node]:
 
 
 def match_operation(method: str, path: str, *, by_browser: bool = False) -> Match:
-    """The operation behind a checked, decoded path (`proxy.request.paths.decode`), without its mount.
+    """The operation of a checked, decoded path (`proxy.request.paths.decode`) without its mount. `by_browser` states
+    that a signed-in person's browser calls.
 
-    Raises Refusal: 404 ENDPOINT_NOT_FOUND if MLflow has no such route, 403 if it is closed to every key, and
-    to browsers (`by_browser`: it is a signed-in person's) too.
+    Raises Refusal: 404 ENDPOINT_NOT_FOUND if the table has no such route, 403 if the caller may not call it.
     """
     matched = None
     for candidate in ["/"] if by_browser and path == "/" else candidate_paths(path):
@@ -100,12 +100,12 @@ def match_operation(method: str, path: str, *, by_browser: bool = False) -> Matc
             break
     if matched is None:
         others = allowed_methods(path)
-        hint = f"This path takes {' or '.join(others)}." if others else HINT
+        hint = f"This path accepts {' or '.join(others)}." if others else HINT
         raise Refusal(
             status=404,
             error_code="ENDPOINT_NOT_FOUND",
             reason="not_a_route",
-            message=f"{hide(f'{method} {path}')} is not a route of MLflow's that this registry serves. {hint}",
+            message=f"{hide(f'{method} {path}')} is not an MLflow route that this registry serves. {hint}",
         )
     operation, arguments = matched
     if operation.for_browsers and not by_browser:
@@ -117,7 +117,7 @@ def match_operation(method: str, path: str, *, by_browser: bool = False) -> Matc
 
 
 def allowed_methods(path: str) -> list[str]:
-    """The methods that a path takes; none for a path that the table lacks."""
+    """The methods that a path accepts; none for a path that is not in the table."""
     return sorted(
         method
         for method, root in roots_by_method().items()
@@ -127,7 +127,7 @@ def allowed_methods(path: str) -> list[str]:
 
 
 def candidate_paths(path: str) -> list[str]:
-    """The paths under which the table may hold a request's: `/ajax-api/…` is also served as `/api/…`."""
+    """The paths under which the table may list the request: `/ajax-api/…` is also served as `/api/…`."""
     if path.endswith("/"):
         return []
     if path.startswith("/ajax-api/"):
@@ -138,7 +138,7 @@ def candidate_paths(path: str) -> list[str]:
 def walk(
     node: Node, segments: list[str], index: int, arguments: dict[str, str]
 ) -> tuple[Operation, dict[str, str]] | None:
-    """Literal segments win over parameters, parameters over rests, as in Werkzeug; backtracks."""
+    """Prefer literal segments to parameters, and parameters to rests, as Werkzeug does; backtracks."""
     if index == len(segments):
         return (node.operation, arguments) if node.operation else None
     segment = segments[index]

@@ -1,10 +1,10 @@
-"""Where MLflow's own pages show a thing, for links from ours. Pure."""
+"""Links from the portal's pages to MLflow's own pages about an object. Pure."""
 
 from urllib.parse import quote
 
 ROOT = "/mlflow/"
 # As MLflow 3.17's pages route them, behind the hash.
-PLACES = {
+PAGES = {
     "experiment": "#/experiments/{name}",
     "run": "#/runs/{name}",
     "registered_model": "#/models/{name}",
@@ -14,10 +14,10 @@ PLACES = {
 
 
 def address(environment: str, kind: str, name: str, version: str = "", *, is_prompt: bool = False) -> str:
-    """The path of MLflow's page about a thing (a model version's `name` is its model's), "" if there is none.
+    """The path of MLflow's page about an object, "" if there is none. A model version's `name` is its model's.
 
-    Without a version, that of a model version is its model's. The pages show the live registry alone: what is of
-    the test environment has none.
+    A model version without its number gets its model's page. MLflow's pages show only the live registry, so objects of
+    the test environment have none.
     """
     if environment != "live":
         return ""
@@ -25,6 +25,6 @@ def address(environment: str, kind: str, name: str, version: str = "", *, is_pro
         kind = "registered_model"
     if is_prompt and kind in ("registered_model", "model_version"):
         kind = "prompt"
-    if not name or kind not in PLACES:
+    if not name or kind not in PAGES:
         return ""
-    return ROOT + PLACES[kind].format(name=quote(name, safe=""), version=quote(version, safe=""))
+    return ROOT + PAGES[kind].format(name=quote(name, safe=""), version=quote(version, safe=""))

@@ -1,4 +1,4 @@
-"""MLflow's registry as it is, asked over its REST API in the portal's own name."""
+"""A client for MLflow's registry: the portal reads it over the REST API in its own name."""
 
 import json
 import re
@@ -25,7 +25,7 @@ Query = Sequence[tuple[str, str]]
 
 
 class RegistryError(Exception):
-    """MLflow cannot be asked, or did not answer as it should. The message, a sentence or more, is for the operator."""
+    """MLflow is unavailable, or sent an unexpected response. The message, in full sentences, is for the operator."""
 
 
 class Registry:
@@ -35,10 +35,10 @@ class Registry:
         self.url = url
 
     def ask(self, method: str, path: str, query: Query = (), body: Json | None = None) -> tuple[int, Json]:
-        """MLflow's status and JSON; a status of 500 and more is an error."""
+        """MLflow's status and JSON. A status from 500, and a refusal of the portal itself, raise RegistryError."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
-            answer = send(
+            response = send(
                 self.url,
                 method=method,
                 path=path,
@@ -46,36 +46,34 @@ class Registry:
                 headers=headers,
                 body=None if body is None else json.dumps(body).encode(),
             )
-            content = answer.peek()
+            received = response.peek()
         except Refusal as refusal:
             raise RegistryError(refusal.message) from refusal
         try:
-            found = messages.decode(content)
+            content = messages.decode(received)
         except Refusal as refusal:
-            raise RegistryError(
-                f"MLflow answered {method} {path} with something that is not JSON."
-            ) from refusal
-        if answer.status >= 500 or answer.status in (401, 403, 407):
-            raise RegistryError(f"MLflow answered {method} {path} with status {answer.status}.")
-        return answer.status, found
+            raise RegistryError(f"MLflow's response to {method} {path} is not JSON.") from refusal
+        if response.status >= 500 or response.status in (401, 403, 407):
+            raise RegistryError(f"MLflow responded to {method} {path} with status {response.status}.")
+        return response.status, content
 
     def get(self, path: str, query: Query = ()) -> Json | None:
-        """What is there; None if MLflow has no such thing (or takes its name for malformed)."""
+        """The object; None if MLflow has no such object (or rejects its name as malformed)."""
         status, content = self.ask("GET", path, query)
         if status in (400, 404):
             return None
         if status != 200:
-            raise RegistryError(f"MLflow answered GET {path} with status {status}.")
+            raise RegistryError(f"MLflow responded to GET {path} with status {status}.")
         return content
 
     def one(self, field: str, path: str, query: Query = ()) -> Json | None:
-        found = self.get(path, query)
-        if found is None:
+        content = self.get(path, query)
+        if content is None:
             return None
-        thing = found.get(field)
-        if not isinstance(thing, dict):
-            raise RegistryError(f"MLflow answered GET {path} without “{field}”.")
-        return thing
+        wanted = content.get(field)
+        if not isinstance(wanted, dict):
+            raise RegistryError(f"MLflow's response to GET {path} has no “{field}”.")
+        return wanted
 
     def model(self, name: str) -> Json | None:
         return self.one("registered_model", f"{API}/registered-models/get", [("name", name)])
@@ -88,24 +86,24 @@ class Registry:
         return self.one("model", f"{API}/logged-models/{paths.encode(model_id)}")
 
     def models(self) -> Iterator[Json]:
-        """Every registered model, prompts too."""
+        """Every registered model, prompts included."""
         for condition in ("", PROMPTS):
             yield from self.pages(
                 "registered-models/search", "registered_models", filter=condition, order_by="name ASC"
             )
 
     def versions(self, name: str | None = None) -> Iterator[Json]:
-        """Every version, or those of one model; of prompts too."""
+        """Every version, or those of one model, prompts included."""
         condition = "" if name is None else quoted(name)
         for prompts in ("", PROMPTS):
             search = " AND ".join(part for part in (condition, prompts) if part)
-            found = self.pages(
+            versions = self.pages(
                 "model-versions/search",
                 "model_versions",
                 filter=search,
                 order_by=["name ASC", "version_number ASC"],
             )
-            yield from (version for version in found if name in (None, version["name"]))
+            yield from (version for version in versions if name in (None, version["name"]))
 
     def logged_models(self, experiment_id: str) -> Iterator[Json]:
         """Every logged model of an experiment."""
@@ -144,13 +142,13 @@ class Registry:
 
 
 def quoted(name: str) -> str:
-    """A search's condition for a name; "", which is none, if MLflow's language might not take it (it knows no
-    escapes)."""
+    """A search's condition for a name; "" (no condition) for a name that MLflow's filter language, which has no
+    escapes, may not accept."""
     return f"name = '{name}'" if PLAIN.fullmatch(name) else ""
 
 
-def tags(thing: Json) -> dict[str, str]:
-    return {tag["key"]: tag.get("value", "") for tag in thing.get("tags", [])}
+def tags(holder: Json) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in holder.get("tags", [])}
 
 
 def registries() -> dict[str, Registry]:

@@ -136,7 +136,7 @@ class TestTryingACall:
                 "runs.log-metric",
                 "Run “r” belongs to alice.",
             ),
-            ("GET", "/api/2.0/mlflow/nothing", "", 404, "not_a_route", "", "is not a route of MLflow"),
+            ("GET", "/api/2.0/mlflow/nothing", "", 404, "not_a_route", "", "is not an MLflow route"),
             ("POST", "/api/2.0/mlflow/runs/log-metric", "{", 400, None, "runs.log-metric", ""),
         ],
     )

@@ -255,7 +255,7 @@ def test_what_could_be_read_in_two_ways_is_refused_with_a_reason(body):
         messages.read(log_batch, body)
 
     assert (refused.value.status, refused.value.reason) == (400, "unreadable_body")
-    assert "cannot be read for certain" in refused.value.message
+    assert "cannot be read unambiguously" in refused.value.message
 
 
 def test_a_body_that_is_not_stamped_goes_as_it_came(echo, echo_portal, echo_key):

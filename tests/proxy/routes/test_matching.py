@@ -153,7 +153,7 @@ def test_at_the_bare_host_closed_routes_are_refused_or_not_there(echo, echo_port
 
 
 def test_another_method_of_a_known_path_is_named():
-    with pytest.raises(Refusal, match="This path takes POST"):
+    with pytest.raises(Refusal, match="This path accepts POST"):
         matching.match_operation("GET", "/api/2.0/mlflow/runs/create")
     with pytest.raises(Refusal, match="once; check whether"):
         matching.match_operation("GET", "/api/mlflow/api/2.0/mlflow/runs/get")

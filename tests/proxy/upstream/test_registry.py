@@ -10,7 +10,7 @@ from tests.echo import Script
 def test_an_answer_that_lacks_what_was_asked_for_is_a_problem_of_mlflows_and_told_so(echo, body):
     echo.script = Script(headers=[("Content-Type", "application/json")], body=body)
 
-    with pytest.raises(RegistryError, match=r"^MLflow answered GET .*\.$"):
+    with pytest.raises(RegistryError, match=r"^MLflow responded to GET .*\.$"):
         Registry(echo.url).model("m")
 
 
