@@ -1,7 +1,7 @@
 from django.apps import AppConfig, apps
 from django.db.models.signals import post_migrate
 
-from keys.rights.groups import VIEWS, make_groups
+from keys.rights.groups import VIEWS, create_groups
 
 
 class KeysConfig(AppConfig):
@@ -17,5 +17,5 @@ class KeysConfig(AppConfig):
         # Where Django itself makes permissions, and after it: its receiver was connected before.
         for label in VIEWS:
             post_migrate.connect(
-                make_groups, sender=apps.get_app_config(label), dispatch_uid=f"keys.rights.groups.{label}"
+                create_groups, sender=apps.get_app_config(label), dispatch_uid=f"keys.rights.groups.{label}"
             )

@@ -16,7 +16,7 @@ from keys.models import Invitation, User
 LIFETIME = datetime.timedelta(days=7)
 PREFIX = "hki_"
 LENGTH = 40  # random base62 characters: 238 bits, so that a plain SHA-256 is enough
-ENDED = {
+END_REASONS = {
     "unknown": "This link is not one of ours. Copy the whole link again, or ask for a new one.",
     "accepted": "This link was used already. Sign in with the password that was set, or ask for a new link.",
     "withdrawn": "This link was withdrawn, or replaced by a newer one. Use the newest, or ask for another.",
@@ -54,10 +54,10 @@ def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
         raise ActionError("the user is deactivated; reactivate them first")
     withdraw(user=user)
     secret = PREFIX + random_base62(LENGTH)
-    made = Invitation.objects.create(
+    invitation = Invitation.objects.create(
         user=user, digest=digest(secret), created_by=actor.user, expires_at=timezone.now() + LIFETIME
     )
-    return made, secret
+    return invitation, secret
 
 
 def withdraw(*, user: User) -> bool:
@@ -70,8 +70,8 @@ def withdraw(*, user: User) -> bool:
 def accept(*, invitation: Invitation, password: str, address: str | None = None) -> User:
     """Set the password and use the link up. Raises ActionError if the link has ended, a second click included."""
     invitation = Invitation.objects.select_for_update().get(pk=invitation.pk)
-    if reason := ended(invitation):
-        raise ActionError(ENDED[reason])
+    if reason := end_reason(invitation):
+        raise ActionError(END_REASONS[reason])
     user = User.objects.select_for_update().get(pk=invitation.user_id)
     user.set_password(password)
     user.save(update_fields=["password"])
@@ -80,8 +80,8 @@ def accept(*, invitation: Invitation, password: str, address: str | None = None)
     return user
 
 
-def ended(invitation: Invitation | None) -> str:
-    """Why the link no longer works, a key of ENDED; "" if it does."""
+def end_reason(invitation: Invitation | None) -> str:
+    """Why the link no longer works, a key of END_REASONS; "" if it does."""
     if invitation is None:
         return "unknown"
     if invitation.accepted_at:
@@ -92,11 +92,11 @@ def ended(invitation: Invitation | None) -> str:
         return "expired"
     if not invitation.user.is_active:
         return "deactivated"
-    maker = invitation.created_by  # None: the command line
-    return "rights" if maker and not maker.is_superuser and invitation.user.has_rights() else ""
+    issuer = invitation.created_by  # None: the command line
+    return "rights" if issuer and not issuer.is_superuser and invitation.user.has_rights() else ""
 
 
-def of_secret(secret: str) -> Invitation | None:
+def find_invitation(secret: str) -> Invitation | None:
     return Invitation.objects.select_related("user").filter(digest=digest(secret)).first()
 
 

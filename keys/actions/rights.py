@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from keys.actions.errors import ActionError
 from keys.models import LIMITS
-from keys.rights.scopes import parse as parse_scopes
+from keys.rights.scopes import parse_scopes
 
 RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")
 HIGHEST = {"requests_per_minute": 2**31 - 1, "monthly_requests": 2**63 - 1, "monthly_bytes": 2**63 - 1}

@@ -18,7 +18,7 @@ from keys.formatting.moments import format_time
 from keys.lists.colours import STATE_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
-from keys.rights.scopes import ACTS, IN_WORDS, preset_of
+from keys.rights.scopes import ACTS, AREA_LABELS, find_preset
 from keys.templatetags.moments import when
 
 Method = TypeVar("Method", bound=Callable[..., str])
@@ -64,11 +64,11 @@ def codes(texts: list[str], *, otherwise: str) -> str:
 
 def scopes_title(scopes: list[str]) -> str:
     """The preset's name, or what the scopes allow in a few words: "Read tracking, registry; delete traces"."""
-    if preset := preset_of(scopes):
+    if preset := find_preset(scopes):
         return preset.value.capitalize()
     parts = []
     for act, verb in ACTS.items():
-        things = [thing for thing in IN_WORDS if f"{thing}:{act}" in scopes]
+        things = [thing for thing in AREA_LABELS if f"{thing}:{act}" in scopes]
         if things:
             parts.append(f"{verb.lower()} {', '.join(things)}")
     text = "; ".join(parts)

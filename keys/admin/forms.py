@@ -24,17 +24,17 @@ from keys.models import LIMITS, ApiKey, User
 from keys.pages import key_forms
 from keys.pages.key_forms import MACHINE_TEXT
 from keys.pages.submission import new_form_id
-from keys.rights.scopes import ACTS, DEFAULT_PRESET, IN_WORDS, PORTAL_IN_WORDS, Preset, preset_of
+from keys.rights.scopes import ACTS, AREA_LABELS, DEFAULT_PRESET, PORTAL_SCOPE_LABELS, Preset, find_preset
 
 NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
 SINGLE = "single"
 PRESETS = [
-    *((preset.value, preset.in_words) for preset in Preset),
+    *((preset.value, preset.label) for preset in Preset),
     (SINGLE, "Single scopes: exactly what is ticked below"),
 ]
-SCOPES = [(f"{thing}:{act}", verb) for thing in IN_WORDS for act, verb in ACTS.items()]
-SCOPES += [(scope.value, words) for scope, words in PORTAL_IN_WORDS.items()]
+SCOPES = [(f"{thing}:{act}", verb) for thing in AREA_LABELS for act, verb in ACTS.items()]
+SCOPES += [(scope.value, words) for scope, words in PORTAL_SCOPE_LABELS.items()]
 
 
 def checked(name: str, value: Any) -> Any:
@@ -153,9 +153,9 @@ class RightsForm(forms.Form):
         boxes = self["scopes"].subwidgets
         rows = [
             (words[0].upper() + words[1:], boxes[index * len(ACTS) : (index + 1) * len(ACTS)])
-            for index, words in enumerate(IN_WORDS.values())
+            for index, words in enumerate(AREA_LABELS.values())
         ]
-        return [*rows, ("This portal itself, for programs", boxes[len(IN_WORDS) * len(ACTS) :])]
+        return [*rows, ("This portal itself, for programs", boxes[len(AREA_LABELS) * len(ACTS) :])]
 
 
 class IssueForm(RightsForm):
@@ -256,7 +256,7 @@ class ChangeForm(RightsForm):
     field_order = ["name", "purpose", "expires_at"]
 
     def __init__(self, sent: Any = None, *, key: ApiKey) -> None:
-        preset = preset_of(key.scopes)
+        preset = find_preset(key.scopes)
         now = {
             "name": key.name,
             "purpose": key.purpose,

@@ -136,8 +136,8 @@ def invited(request: HttpRequest, user: User) -> HttpResponse:
 def link(request: HttpRequest, secret: str) -> HttpResponse:
     """What the link opens. The secret ends here: the session keeps the invitation's number, and the next
     address has nothing to leak. Opening uses nothing up: mail programs open links, too."""
-    found = invitations.of_secret(secret)
-    if reason := invitations.ended(found):
+    found = invitations.find_invitation(secret)
+    if reason := invitations.end_reason(found):
         answer = refused(request, reason)
     else:
         request.session[SESSION_NAME] = found.pk if found else None
@@ -152,7 +152,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     """Set the password, then sign in as anybody does: a second factor is asked for."""
     number = request.session.get(SESSION_NAME)
     found = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
-    reason = invitations.ended(found)
+    reason = invitations.end_reason(found)
     if reason or found is None:
         return refused(request, reason)
     form, accepted = PasswordForm(posted_data(request), user=found.user), list[User]()
@@ -169,7 +169,7 @@ def accept(request: HttpRequest) -> HttpResponse:
 
 
 def refused(request: HttpRequest, reason: str) -> HttpResponse:
-    words = {"words": invitations.ENDED[reason]}
+    words = {"words": invitations.END_REASONS[reason]}
     return unstored(render(request, "keys/invitation_ended.html", words, status=404))
 
 

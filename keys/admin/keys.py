@@ -31,7 +31,7 @@ from keys.lists.columns import KEY_COLUMNS
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.pages.frame import redirect_see_other
 from keys.pages.keys import can_see_keys
-from keys.rights.scopes import in_words
+from keys.rights.scopes import describe_scopes
 
 
 @admin.register(ApiKey)
@@ -150,7 +150,7 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="What it may do")
     def rights(self, key: ApiKey) -> str:
-        return lines([f"{scopes_title(key.scopes)}:", *in_words(key.scopes)])
+        return lines([f"{scopes_title(key.scopes)}:", *describe_scopes(key.scopes)])
 
     @admin.display(description="Whose")
     def any_owner_words(self, key: ApiKey) -> str:

@@ -35,7 +35,7 @@ RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what onl
 class GroupsField(forms.ModelMultipleChoiceField):
     def label_from_instance(self, obj: models.Model) -> str:
         name = cast(Group, obj).name
-        return f"{name}: {groups.IN_WORDS[name]}"
+        return f"{name}: {groups.GROUP_LABELS[name]}"
 
 
 class PermissionsField(forms.ModelMultipleChoiceField):

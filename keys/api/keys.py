@@ -25,7 +25,7 @@ from keys.lists.filters import EventFilters, KeyFilters
 from keys.models import ApiKey, KeyEvent, User
 from keys.refusals import Refusal, bad_value
 from keys.rights import permissions
-from keys.rights.scopes import preset_of
+from keys.rights.scopes import find_preset
 
 Method = TypeVar("Method", bound=Callable[..., Response])
 SHOWN_ONCE = "Keep it where secrets are kept: it is shown only now."
@@ -90,7 +90,7 @@ def issue_to_oneself(
     """What a holder may issue, where SELF_SERVICE lets holders: as on the account page, for nobody else."""
     if owner != actor.user:
         raise not_permitted(Keys.rules["POST"])
-    preset = preset_of(scopes)
+    preset = find_preset(scopes)
     if preset is None or expires_at is None:
         raise bad_value(
             "preset: your own key has a preset and an expiry", {"preset": ["Give one, and expires_in."]}

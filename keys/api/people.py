@@ -259,12 +259,12 @@ class Introspect(GenericAPIView[ApiKey]):
 
 def introspected(secret: str, address: str) -> dict[str, Any]:
     """What is known of a good key. Raises Refusal for any other."""
-    key, is_previous = authentication.find(authentication.parse_credential(secret))
+    key, is_previous = authentication.find_caller_key(authentication.parse_credential(secret))
     if key.is_canary:
         authentication.refuse_canary(key, address=address, client="a service that asked about the key")
     caller = authentication.check_state(key, is_previous)
     if caller.in_grace:
-        raise authentication.ended(key, "expired_key", "expired", key.expires_at)
+        raise authentication.key_ended(key, "expired_key", "expired", key.expires_at)
     if key.environment == ApiKey.Environment.TEST and not settings.MLFLOW_TEST_URL:
         raise forbidden("no_test_registry", "This portal has no test registry.")
     if address:

@@ -13,9 +13,9 @@ def client_address(meta: Mapping[str, str], *, trusted_proxies: int) -> str:
     """
     if trusted_proxies:
         hops = [hop.strip() for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        if len(hops) >= trusted_proxies and (address := parse(hops[-trusted_proxies])):
+        if len(hops) >= trusted_proxies and (address := parse_address(hops[-trusted_proxies])):
             return address
-    return parse(meta.get("REMOTE_ADDR", ""))
+    return parse_address(meta.get("REMOTE_ADDR", ""))
 
 
 def is_within(address: str, networks: Iterable[str]) -> bool:
@@ -25,7 +25,7 @@ def is_within(address: str, networks: Iterable[str]) -> bool:
     )
 
 
-def parse(text: str) -> str:
+def parse_address(text: str) -> str:
     """`text` as an address in canonical form, IPv4-mapped IPv6 as IPv4; "" if it is none."""
     text = text.strip().removeprefix("[").split("]")[0].split("%")[0]
     if text.count(":") == 1:

@@ -41,8 +41,8 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     string, 400 for two different credentials, 503 if PostgreSQL is needed and away.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
-    token = parse_credential(credential(meta))
-    key, is_previous = find(token)
+    token = parse_credential(read_credential(meta))
+    key, is_previous = find_caller_key(token)
     if key.is_canary:
         address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
         refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))
@@ -75,25 +75,27 @@ def refuse_key_in_query(query: str) -> None:
         )
 
 
-def credential(meta: Mapping[str, str]) -> str:
+def read_credential(meta: Mapping[str, str]) -> str:
     """The one credential that the headers carry, whatever the form."""
     for name, header in (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key")):
         if "," in meta.get(
             name, ""
         ):  # how WSGI joins headers of one name; no credential of ours holds a comma
             raise invalid("two_credentials", f"Two {header} headers were sent. Send only one of them.")
-    found = {value for value in (from_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value}
-    if not found:
+    credentials = {
+        value for value in (read_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value
+    }
+    if not credentials:
         raise unauthenticated("no_key", f"No API key was sent. {HOW_TO_SEND_A_KEY}.")
-    if len(found) > 1:
+    if len(credentials) > 1:
         raise invalid(
             "two_credentials",
             "Two different credentials were sent (Authorization and X-API-Key). Send only one of them.",
         )
-    return found.pop()
+    return credentials.pop()
 
 
-def from_authorization(meta: Mapping[str, str]) -> str:
+def read_authorization(meta: Mapping[str, str]) -> str:
     """The key in the Authorization header (Bearer, ApiKey, or Basic's password); "" without the header."""
     header = meta.get("HTTP_AUTHORIZATION", "").strip()
     if not header:
@@ -108,14 +110,14 @@ def from_authorization(meta: Mapping[str, str]) -> str:
                 )
             return value
         case "basic":
-            return password_of(value)
+            return read_basic_password(value)
     raise unauthenticated(
         "unknown_scheme",
         f"The Authorization header's scheme is not Bearer, ApiKey or Basic. {HOW_TO_SEND_A_KEY}.",
     )
 
 
-def password_of(value: str) -> str:
+def read_basic_password(value: str) -> str:
     """The password in a Basic credential (RFC 7617): MLflow's client sends one for a user name, a netrc entry
     or an address with a password in it, in place of its token."""
     try:
@@ -147,7 +149,7 @@ def parse_credential(text: str) -> tokens.Token:
         raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
 
 
-def find(token: tokens.Token) -> KeyMatch:
+def find_caller_key(token: tokens.Token) -> KeyMatch:
     """The key with this secret. Raises Refusal: 401 with the same message for an unknown key and a wrong secret,
     503 if PostgreSQL is needed and unavailable."""
     with database_required("The portal cannot check API keys just now. Try again in a few seconds."):
@@ -171,9 +173,9 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
     if key.is_canary:
         raise unknown_key()
     if key.revoked_at:
-        raise ended(key, "revoked_key", "was revoked", key.revoked_at)
+        raise key_ended(key, "revoked_key", "was revoked", key.revoked_at)
     if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):
-        raise ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
+        raise key_ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
     if key.paused_at:
         raise unauthenticated(
             "paused_key",
@@ -188,12 +190,12 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
         )
     if key.expires_at and key.expires_at <= now:
         if now >= key.expires_at + datetime.timedelta(seconds=settings.EXPIRY_GRACE):
-            raise ended(key, "expired_key", "expired", key.expires_at)
+            raise key_ended(key, "expired_key", "expired", key.expires_at)
         return Caller.by_key(key, is_previous=is_previous, in_grace=True)
     return Caller.by_key(key, is_previous=is_previous)
 
 
-def ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:
+def key_ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:
     on = f" on {when:%Y-%m-%d %H:%M} UTC" if when else ""
     return unauthenticated(
         reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 TRUST_SECONDS = 30.0
 UNHEARD_SECONDS = 1.0  # how long an entry is good without PostgreSQL's word, and how old that word may be
 HEARTBEAT_SECONDS = 0.3
-PATIENCE_SECONDS = 0.2  # that a call waits for a PostgreSQL which may be away, if it can go on without
+FETCH_WAIT_SECONDS = 0.2  # that a call waits for a PostgreSQL which may be away, if it can go on without
 OUTAGE_SECONDS = 15 * 60.0
 SIZE = 10_000  # entries; the least recently used goes first
 
@@ -62,7 +62,7 @@ class Entry(Generic[Value]):
     fetched: float
 
 
-class Known(Generic[Value]):
+class RowCache(Generic[Value]):
     """Values in memory by name. Only what exists is kept, so that random names cannot fill it. Thread-safe."""
 
     def __init__(self, *, pulse: Pulse = pulse, size: int = SIZE) -> None:
@@ -71,7 +71,7 @@ class Known(Generic[Value]):
         self.entries: OrderedDict[str, Entry[Value]] = OrderedDict()
         self.generation = 0
         self.failed = float("-inf")
-        self.is_asking = False
+        self.is_fetching = False
 
     def get(self, name: str, fetch: Callable[[], Value | None]) -> Value | None:
         """The value of `name`, from memory if that can be trusted, else from `fetch`.
@@ -83,12 +83,14 @@ class Known(Generic[Value]):
         if entry is not None and self.is_trusted(entry, now):
             return entry.value
         if entry is not None and now - self.failed < UNHEARD_SECONDS:
-            return self.during_outage(entry, now)
+            return self.value_during_outage(entry, now)
         if entry is not None and self.pulse.has_listener:
-            return self.ask_beside(name, entry, fetch)
-        return self.ask(name, entry, fetch)
+            return self.fetch_in_thread(name, entry, fetch)
+        return self.fetch_now(name, entry, fetch)
 
-    def ask(self, name: str, entry: Entry[Value] | None, fetch: Callable[[], Value | None]) -> Value | None:
+    def fetch_now(
+        self, name: str, entry: Entry[Value] | None, fetch: Callable[[], Value | None]
+    ) -> Value | None:
         now, generation = self.clock(), self.generation
         try:
             value = fetch()
@@ -96,35 +98,37 @@ class Known(Generic[Value]):
             self.failed = self.clock()
             if entry is None:
                 raise
-            return self.during_outage(entry, now)
+            return self.value_during_outage(entry, now)
         self.keep(name, value, fetched=now, generation=generation)
         return value
 
-    def ask_beside(self, name: str, entry: Entry[Value], fetch: Callable[[], Value | None]) -> Value | None:
+    def fetch_in_thread(
+        self, name: str, entry: Entry[Value], fetch: Callable[[], Value | None]
+    ) -> Value | None:
         """Ask in a thread of its own, so that no call waits for the pool to give up on a PostgreSQL that is
         away: then one at a time asks, and all go on with what was known."""
         with self.lock:
-            if self.is_asking and not self.pulse.is_steady:
-                return self.during_outage(entry, self.clock())
-            self.is_asking = True
-        answer: Future[Value | None] = Future()
+            if self.is_fetching and not self.pulse.is_steady:
+                return self.value_during_outage(entry, self.clock())
+            self.is_fetching = True
+        fetched: Future[Value | None] = Future()
 
         def work() -> None:
             try:
-                answer.set_result(self.ask(name, entry, fetch))
+                fetched.set_result(self.fetch_now(name, entry, fetch))
             except BaseException as error:
-                answer.set_exception(error)
+                fetched.set_exception(error)
             finally:
-                self.is_asking = False
+                self.is_fetching = False
                 connection.close()
 
-        threading.Thread(target=work, name="cache-asks", daemon=True).start()
+        threading.Thread(target=work, name="cache-fetch", daemon=True).start()
         while True:
             try:
-                return answer.result(PATIENCE_SECONDS)
+                return fetched.result(FETCH_WAIT_SECONDS)
             except TimeoutError:
                 if not self.pulse.is_steady:
-                    return self.during_outage(entry, self.clock())
+                    return self.value_during_outage(entry, self.clock())
 
     def keep(self, name: str, value: Value | None, *, fetched: float, generation: int) -> None:
         """What was announced while we asked may be newer than the answer: then it is not kept."""
@@ -138,7 +142,7 @@ class Known(Generic[Value]):
     def is_trusted(self, entry: Entry[Value], now: float) -> bool:
         return now - entry.fetched < (TRUST_SECONDS if self.pulse.is_steady else UNHEARD_SECONDS)
 
-    def during_outage(self, entry: Entry[Value], now: float) -> Value:
+    def value_during_outage(self, entry: Entry[Value], now: float) -> Value:
         if now - entry.fetched > OUTAGE_SECONDS:
             raise DatabaseError("PostgreSQL has been away for too long to go on with what was known")
         return entry.value
@@ -155,7 +159,7 @@ class Known(Generic[Value]):
             self.generation += 1
             self.entries.pop(name, None)
 
-    def suspect_all(self) -> None:
+    def distrust_all(self) -> None:
         """Listening has begun anew: ask again for each value before trusting it, unless PostgreSQL is away."""
         with self.lock:
             self.generation += 1
@@ -165,16 +169,17 @@ class Known(Generic[Value]):
             )
 
 
-keys: Known[ApiKey] = Known()
-caches: list[Known[Any]] = [keys]
+key_cache: RowCache[ApiKey] = RowCache()
+caches: list[RowCache[Any]] = [key_cache]
 
 
 def forget_key(kind: str, name: str) -> None:
     if kind in ("key", "user"):
-        keys.forget(lambda _, key: name == str(key.pk if kind == "key" else key.owner_id))
+        key_cache.forget(lambda _, key: name == str(key.pk if kind == "key" else key.owner_id))
 
 
-hearers: list[Callable[[str, str], None]] = [forget_key]  # called with the kind and the name of what changed
+# Called with the kind and the name of what changed.
+change_listeners: list[Callable[[str, str], None]] = [forget_key]
 
 
 class Listener(threading.Thread):
@@ -201,7 +206,7 @@ class Listener(threading.Thread):
             listening.execute(f"LISTEN {CHANNEL}")
             discard_dead_connections()
             for cache in caches:
-                cache.suspect_all()
+                cache.distrust_all()
             pulse.beat()
             while True:
                 for notice in listening.notifies(timeout=HEARTBEAT_SECONDS):
@@ -213,8 +218,8 @@ class Listener(threading.Thread):
 def announce(payload: str) -> None:
     """Pass on what PostgreSQL said: `key:12`, `user:3`, …"""
     kind, _, name = payload.partition(":")
-    for hearer in hearers:
-        hearer(kind, name)
+    for listener in change_listeners:
+        listener(kind, name)
 
 
 _starting = threading.Lock()

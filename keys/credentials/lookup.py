@@ -50,7 +50,7 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
         return match and match.key
 
     try:
-        key = cache.keys.get(digests[0], fetch)
+        key = cache.key_cache.get(digests[0], fetch)
     finally:
         LOOKUPS.labels(outcome).inc()
     return KeyMatch(key, key.digest not in digests) if key else None

@@ -6,7 +6,7 @@ from keys.actions.overlaps import OVERLAPS
 from keys.formatting import sizes
 from keys.formatting.moments import format_time
 from keys.models import KeyEvent
-from keys.rights.scopes import preset_of
+from keys.rights.scopes import find_preset
 
 RIGHTS = {
     "scopes": "Scopes",
@@ -32,7 +32,7 @@ def describe_right(name: str, value: object) -> str:
     """A right in words, from its value in an event's detail."""
     match name, value:
         case "scopes", list():
-            preset = preset_of(value)
+            preset = find_preset(value)
             return preset.value.capitalize() if preset else ", ".join(value)
         case "networks" | "patterns", list():
             return ", ".join(value) or "any"

@@ -21,7 +21,7 @@ def add_reason(parser: CommandParser) -> None:
     parser.add_argument("--reason", default="", help="why, for those who read the key's history")
 
 
-def done_to(options: dict[str, Any], act: Callable[[ApiKey], tuple[ApiKey, str]]) -> str:
+def run_key_action(options: dict[str, Any], act: Callable[[ApiKey], tuple[ApiKey, str]]) -> str:
     """Do it to the key that the options name; what the command prints.
 
     `act` gives the key as it is then, and in words what was done. Raises CommandError.

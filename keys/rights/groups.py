@@ -22,13 +22,13 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     AUDITORS: VIEWS,
     KEY_ADMINS: {app: (*names, *CHANGES[app]) for app, names in VIEWS.items()},
 }
-IN_WORDS = {
+GROUP_LABELS = {
     AUDITORS: "sees and exports everything, changes nothing",
     KEY_ADMINS: "sees everything; issues, changes and ends keys, adds and deactivates users, hands over",
 }
 
 
-def make_groups(sender: AppConfig, using: str, apps: Any = installed, **options: Any) -> None:
+def create_groups(sender: AppConfig, using: str, apps: Any = installed, **options: Any) -> None:
     """Give the groups their permissions on `sender`'s models.
 
     Called after `migrate` has made these permissions (Django makes them then, not in a migration), and after

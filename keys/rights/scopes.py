@@ -25,14 +25,14 @@ class Scope(StrEnum):
 
 
 PORTAL = frozenset({Scope.PORTAL_READ, Scope.PORTAL_INTROSPECT, Scope.PORTAL_ADMIN})  # none at MLflow
-PORTAL_IN_WORDS = {
+PORTAL_SCOPE_LABELS = {
     Scope.PORTAL_READ: "See in the management API what its user may see in the portal",
     Scope.PORTAL_INTROSPECT: "Ask the portal whether a key is good, and whose",
     Scope.PORTAL_ADMIN: "Do in the management API what its user may do in the portal",
 }
 
 
-IN_WORDS = {
+AREA_LABELS = {
     "tracking": "experiments, runs, metrics, logged models and datasets",
     "registry": "registered models, their versions and prompts",
     "artifacts": "artifact files",
@@ -54,7 +54,7 @@ class Preset(StrEnum):
         return tuple(scope for scope in Scope if scope not in PORTAL and scope.partition(":")[2] in acts)
 
     @property
-    def in_words(self) -> str:
+    def label(self) -> str:
         return {
             "reader": "Reader: reads everything, changes nothing",
             "contributor": "Contributor: reads everything, creates and changes its user's own",
@@ -65,7 +65,7 @@ class Preset(StrEnum):
 DEFAULT_PRESET = Preset.CONTRIBUTOR
 
 
-def parse(names: Iterable[str]) -> tuple[Scope, ...]:
+def parse_scopes(names: Iterable[str]) -> tuple[Scope, ...]:
     """The scopes of these names, in their standard order, each once. Raises ValueError naming the unknown."""
     wanted = set(names)
     if unknown := wanted - set(Scope):
@@ -78,16 +78,16 @@ def allows(held: Iterable[str], needed: Iterable[Scope]) -> bool:
     return set(needed) <= set(held)
 
 
-def in_words(held: Iterable[str]) -> list[str]:
+def describe_scopes(held: Iterable[str]) -> list[str]:
     """What these scopes allow, one sentence an act: "Read experiments, runs, …; traces and …"."""
     lines = []
     for act, verb in ACTS.items():
-        things = [words for thing, words in IN_WORDS.items() if f"{thing}:{act}" in set(held)]
+        things = [words for thing, words in AREA_LABELS.items() if f"{thing}:{act}" in set(held)]
         if things:
             lines.append(f"{verb} {'; '.join(things)}")
-    return lines + [words for scope, words in PORTAL_IN_WORDS.items() if scope in set(held)]
+    return lines + [words for scope, words in PORTAL_SCOPE_LABELS.items() if scope in set(held)]
 
 
-def preset_of(held: Iterable[str]) -> Preset | None:
+def find_preset(held: Iterable[str]) -> Preset | None:
     """The preset that has exactly these scopes."""
     return next((preset for preset in Preset if set(preset.scopes) == set(held)), None)

@@ -36,7 +36,7 @@ class IssueForm(forms.Form):
         super().__init__(*arguments, **options)
         if not settings.MLFLOW_TEST_URL:
             del self.fields["environment"]
-        presets = [(preset.value, preset.in_words) for preset in self_service.presets()]
+        presets = [(preset.value, preset.label) for preset in self_service.presets()]
         days = [number for number in DAYS if number < settings.SELF_SERVICE_DAYS] + [
             settings.SELF_SERVICE_DAYS
         ]

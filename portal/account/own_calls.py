@@ -12,7 +12,7 @@ from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.models import ApiKey
 from keys.pages.frame import posted_data, query_value
-from keys.rights.scopes import in_words
+from keys.rights.scopes import describe_scopes
 from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
 from portal.pages.explanations import explanations
@@ -150,4 +150,4 @@ def missing_scopes(call: Call) -> list[str]:
     needed = {
         scope for operation in OPERATIONS if operation.name == call.operation for scope in operation.scopes
     }
-    return in_words(needed - set(call.key.scopes if call.key else ()))
+    return describe_scopes(needed - set(call.key.scopes if call.key else ()))

@@ -7,7 +7,7 @@ from keys.formatting import sizes
 from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
 from keys.lists.event_words import describe_event
 from keys.models import KeyEvent
-from keys.rights.scopes import in_words, preset_of
+from keys.rights.scopes import describe_scopes, find_preset
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -47,13 +47,13 @@ def rules_class(state: str) -> str:
 
 @register.filter
 def preset(scopes: list[str]) -> str:
-    found = preset_of(scopes)
+    found = find_preset(scopes)
     return found.value.capitalize() if found else "Single scopes"
 
 
 @register.filter
 def scope_words(scopes: list[str]) -> list[str]:
-    return in_words(scopes)
+    return describe_scopes(scopes)
 
 
 @register.filter

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from keys.api.callers import sees, within
 from keys.api.keys import one_of, owned
 from keys.api.serializers import StrictSerializer
-from keys.credentials.addresses import parse as parse_address
+from keys.credentials.addresses import parse_address
 from keys.models import ApiKey
 from keys.rights.permissions import SEE_KEYS
 from proxy.policy.simulator import METHODS, simulate

@@ -25,7 +25,7 @@ SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
 DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
 
-known_owners: cache.Known[Owner] = cache.Known(size=100_000)
+known_owners: cache.RowCache[Owner] = cache.RowCache(size=100_000)
 
 
 def drop_changed(kind: str, name: str) -> None:
@@ -34,7 +34,7 @@ def drop_changed(kind: str, name: str) -> None:
 
 
 cache.caches.append(known_owners)
-cache.hearers.append(drop_changed)
+cache.change_listeners.append(drop_changed)
 
 
 def cache_name(environment: str, ref: ObjectRef) -> str:

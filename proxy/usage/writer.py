@@ -85,7 +85,7 @@ class Writer(threading.Thread):
         self.uses: dict[tuple[int, bool], CallRecord] = {}  # to be noted
         self.uses_written: dict[tuple[int, bool], float] = {}  # when last, on the monotonic clock
         self.networks = networks.KnownNetworks()
-        cache.hearers.append(self.on_change)
+        cache.change_listeners.append(self.on_change)
 
     def run(self) -> None:
         while not self.stopping.wait(INTERVAL):

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, invitations
 from keys.alerts.invitation_links import link_to, mail_link
-from keys.management.one_user import found, user_of
+from keys.management.one_user import find_user, user_of
 
 
 class Command(BaseCommand):
@@ -26,7 +26,7 @@ class Command(BaseCommand):
         if options["withdraw"]:
             self.stdout.write(withdrawn(options))
             return
-        user = found(options["user"])
+        user = find_user(options["user"])
         is_new = user is None
         if user and options["email"] and user.email != options["email"]:
             raise CommandError(

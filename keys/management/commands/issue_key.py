@@ -13,7 +13,7 @@ from keys import actions
 from keys.actions import invitations
 from keys.api.serializers import described
 from keys.formatting import durations, sizes
-from keys.management.one_user import found
+from keys.management.one_user import find_user
 from keys.models import ApiKey, User
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
@@ -113,7 +113,7 @@ def owner(text: str) -> tuple[User, bool]:
     """The user of this name or id, made without a password if there is none of that name, and whether it was."""
     if not re.fullmatch(r"[\w.@+-]{1,150}", text):
         raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
-    user = found(text)
+    user = find_user(text)
     if user is None:
         try:
             return invitations.add_user(name=text), True

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
-from keys.management.one_key import add_key, done_to
+from keys.management.one_key import add_key, run_key_action
 from keys.models import ApiKey
 
 
@@ -21,4 +21,4 @@ class Command(BaseCommand):
             key = actions.resume(key=key)
             return key, "is resumed" if was_paused else "was not paused"
 
-        self.stdout.write(done_to(options, act))
+        self.stdout.write(run_key_action(options, act))

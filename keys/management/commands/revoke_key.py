@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
-from keys.management.one_key import add_key, add_reason, done_to
+from keys.management.one_key import add_key, add_reason, run_key_action
 from keys.models import ApiKey
 
 
@@ -22,4 +22,4 @@ class Command(BaseCommand):
             key = actions.revoke(key=key, reason=options["reason"])
             return key, "was revoked already" if was_revoked else "is revoked"
 
-        self.stdout.write(done_to(options, act))
+        self.stdout.write(run_key_action(options, act))

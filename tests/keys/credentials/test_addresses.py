@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys.credentials.addresses import client_address, parse
+from keys.credentials.addresses import client_address, parse_address
 
 PEER = "10.0.0.1"
 
@@ -63,13 +63,13 @@ def test_an_address_is_read_in_every_form_that_proxies_write(address):
         [f"{text}:80"] if address.version == 4 else []
     )
     for form in forms:
-        assert parse(form) == text
+        assert parse_address(form) == text
 
 
 @given(st.text(max_size=50))
 def test_whatever_is_no_address_is_empty(text):
-    assert parse(text) == "" or parse(parse(text)) == parse(text)
+    assert parse_address(text) == "" or parse_address(parse_address(text)) == parse_address(text)
 
 
 def test_a_zone_is_left_out():
-    assert parse("fe80::1%eth0") == "fe80::1"
+    assert parse_address("fe80::1%eth0") == "fe80::1"

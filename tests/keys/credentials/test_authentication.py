@@ -100,7 +100,7 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 def refusal(meta: dict[str, str]) -> Refusal:
-    cache.keys.entries.clear()
+    cache.key_cache.entries.clear()
     with pytest.raises(Refusal) as caught:
         authentication.authenticate(meta)
     return caught.value
@@ -199,7 +199,7 @@ def test_both_secrets_work_while_a_rotation_overlaps(issued):
     assert not authentication.authenticate(bearer(new)).is_previous
     ApiKey.objects.update(previous_ends_at=timezone.now())
     assert refusal(bearer(old)).reason == "rotated_key"
-    cache.keys.entries.clear()
+    cache.key_cache.entries.clear()
     assert authentication.authenticate(bearer(new)).key == key
 
 

@@ -7,7 +7,7 @@ import pytest
 from django.db import DatabaseError, OperationalError
 
 from keys.credentials import cache
-from keys.credentials.cache import Known, Pulse
+from keys.credentials.cache import Pulse, RowCache
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def pulse(monkeypatch) -> Pulse:
     return pulse
 
 
-def known(pulse: Pulse, value: str = "good") -> Known[str]:
-    remembered: Known[str] = Known(pulse=pulse)
+def known(pulse: Pulse, value: str = "good") -> RowCache[str]:
+    remembered: RowCache[str] = RowCache(pulse=pulse)
     assert remembered.get("key", lambda: value) == value
-    remembered.suspect_all()
+    remembered.distrust_all()
     return remembered
 
 

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from keys import actions
 from keys.models import ApiKey, User
-from keys.rights.groups import AUDITORS, GROUPS, IN_WORDS, KEY_ADMINS
+from keys.rights.groups import AUDITORS, GROUP_LABELS, GROUPS, KEY_ADMINS
 from keys.rights.permissions import DESCRIPTIONS
 from tests.keys.people import ISSUE, USERS, filled, page_of, signed_in
 
@@ -117,7 +117,7 @@ def test_a_superuser_puts_staff_into_a_group(cast, alice):
     page = alice.get(f"{USERS}{cast['charlie'].pk}/change/").content.decode()
     alice.post(f"{USERS}{cast['charlie'].pk}/change/", {**answers, **none})
 
-    assert all(f"{name}: {words}" in page for name, words in IN_WORDS.items())
+    assert all(f"{name}: {words}" in page for name, words in GROUP_LABELS.items())
     assert list(cast["charlie"].groups.all()) == [auditors]
 
 
@@ -143,7 +143,7 @@ class TestKeysOfThePortalItself:
 
         page = client.post(ISSUE, answers).content.decode()
 
-        assert "Only a superuser gives another user" in page
+        assert "Only a superuser may give portal:" in page
         assert not ApiKey.objects.exists()
 
     def test_a_key_admin_gets_no_new_secret_of_one(self, cast, karl):
@@ -153,7 +153,7 @@ class TestKeysOfThePortalItself:
             signed_in(karl).post(page_of(key, "rotate"), {"overlap": "now", "form_id": "x"}).content.decode()
         )
 
-        assert "Only a superuser gives another user" in page
+        assert "Only a superuser may give portal:" in page
         assert ApiKey.objects.get().digest == key.digest
 
     def test_a_key_admin_gives_the_scope_to_no_key_of_others(self, cast, karl):

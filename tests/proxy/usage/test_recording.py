@@ -209,8 +209,8 @@ def test_a_warm_call_asks_postgresql_nothing(
 ):
     """The key and the run's owner are known, the record goes to the spool."""
     monkeypatch.setattr(cache, "UNHEARD_SECONDS", 60.0)
-    monkeypatch.setattr(cache, "keys", cache.Known())
-    monkeypatch.setattr(ownership, "known_owners", cache.Known())
+    monkeypatch.setattr(cache, "key_cache", cache.RowCache())
+    monkeypatch.setattr(ownership, "known_owners", cache.RowCache())
     monkeypatch.setattr(recording, "calls", Spool(tmp_path / "spool"))
     settings.MLFLOW_URL = echo.url
     owner = User.objects.create(username="alice")
