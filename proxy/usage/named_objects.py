@@ -34,8 +34,8 @@ def find_in_address(match: Match, query: str) -> ObjectRef | None:
     if operation.startswith(("registered-models.", "model-versions.")) and fields.get("name"):
         return ObjectRef(kind="registered_model", name=fields["name"])
     for field, kind in KINDS.items():
-        if name := fields.get(field):
-            return ObjectRef(kind=kind, name=name)
+        if value := fields.get(field):
+            return ObjectRef(kind=kind, name=value)
     return None
 
 

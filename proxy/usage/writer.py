@@ -197,7 +197,8 @@ class Writer(threading.Thread):
                         write(connection, part)
                 except (psycopg.DataError, psycopg.IntegrityError) as error:
                     logger.error("call_refused", extra={"error": type(error).__name__})
-                    refused += [record.encode() for record in (*part.calls.values(), *part.corrections)]
+                    refused += [call.encode() for call in part.calls.values()]
+                    refused += [correction.encode() for correction in part.corrections]
         return refused
 
     def reject(self, records: list[bytes]) -> None:
