@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 2
 
-.PHONY: run test lint audit bench chaos fuzz fairness scale pages soak screenshots format lock clean api
+.PHONY: run test lint audit bench chaos fuzz fairness harm scale pages soak screenshots format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -50,6 +50,10 @@ fuzz: .venv/dev.stamp
 # What one caller at full speed, with big uploads, costs another; prints the ratio. Two minutes.
 fairness: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.fairness
+
+# What one key can do to another user's work, on a real MLflow: failures, latency, memory, pages. Two minutes.
+harm: .venv/dev.stamp
+	$(BIN)/python -m benchmarks.harm
 
 # The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Two to five minutes, 8 GB.
 scale: .venv/dev.stamp

@@ -130,6 +130,8 @@ REDIS_URL = redis_url("REDIS_URL")
 DEFAULT_REQUESTS_PER_MINUTE = number("DEFAULT_REQUESTS_PER_MINUTE", 6000, least=1, most=2**31 - 1)
 # Forwarded calls at a time in each process. The other threads serve pages and health checks.
 MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), least=1, most=1000)
+# JSON calls that a process sends to MLflow at once; the others wait in turn, fairly between users.
+MLFLOW_CONCURRENCY = number("MLFLOW_CONCURRENCY", max(2, THREADS // 4), least=1, most=1000)
 MAX_IN_FLIGHT_PER_KEY = number("MAX_IN_FLIGHT_PER_KEY", max(1, MAX_IN_FLIGHT // 2), least=1, most=1000)
 
 USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)

@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,7 @@ from proxy.request import bodies, headers, messages, paths
 from proxy.request.bodies import WholeBody
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
-from proxy.upstream import in_flight
+from proxy.upstream import fair_queue, in_flight
 from proxy.upstream.client import UpstreamResponse, send
 from proxy.usage import named_objects, tracing
 from proxy.usage.recording import CallInProgress
@@ -224,7 +225,7 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
     call, body = forwarding.call, forwarding.body
     started = time.perf_counter()
     try:
-        with tracing.upstream(call, request_headers):
+        with wait_for_turn(forwarding), tracing.upstream(call, request_headers):
             return send(
                 forwarding.url,
                 method=call.method,
@@ -239,6 +240,15 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
         raise
     finally:
         call.upstream_ms = (time.perf_counter() - started) * 1000
+
+
+def wait_for_turn(forwarding: Forwarding) -> AbstractContextManager[None]:
+    """Wait until MLflow has room for a call of this user. Artifact transfers do not wait; they have their own slots."""
+    operation = forwarding.operation
+    if matching.is_transfer(forwarding.call.method, forwarding.decision.match.path):
+        return nullcontext()
+    user = forwarding.caller.user.public_id
+    return fair_queue.turn_at(forwarding.url, user, is_search=operation.is_search)
 
 
 def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamResponse:

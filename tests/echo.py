@@ -47,8 +47,9 @@ class Script:
     """What to answer instead of the echo.
 
     `raw` goes out as it is, before the connection is closed; `size` is the length in bytes of a generated
-    body, with `pause` seconds before each piece of it; `hang` keeps the answer back until it is set, `barrier`
-    until all its parties wait. With `only` it is for targets with that in them; others are echoed.
+    body, with `pause` seconds before each piece of it; `hang` gives no answer, and closes the connection when it is
+    set; `hold` keeps the echo back until it is set; `barrier` keeps the answer back until all its parties wait.
+    With `only`, it is for targets that contain this; others are echoed.
     """
 
     status: int = 200
@@ -59,6 +60,7 @@ class Script:
     pause: float = 0.0
     only: str = ""
     hang: threading.Event | None = None
+    hold: threading.Event | None = None
     barrier: threading.Barrier | None = None
 
 
@@ -131,7 +133,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         if script.barrier is not None:
             script.barrier.wait(20)
-        if script.hang is not None:
+        if script.hold is not None:
+            script.hold.wait(30)
+            self.echo(received)
+        elif script.hang is not None:
             script.hang.wait(30)
             self.close_connection = True
         elif script.raw is not None:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from keys.rights.scopes import Scope
 
+# In names of operations whose cost grows with the amount of data that they read.
+SEARCH_WORDS = ("search", "history", "graphql", "list", "metrics", "batch", "correlation", "records")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectField:
@@ -43,6 +46,11 @@ class Operation:
     @property
     def is_read(self) -> bool:
         return all(scope.endswith(":read") for scope in self.scopes)
+
+    @property
+    def is_search(self) -> bool:
+        """Whether MLflow reads an amount of data that the call does not name, such as all runs of an experiment."""
+        return self.is_read and any(word in self.name for word in SEARCH_WORDS)
 
     @property
     def is_registry_write(self) -> bool:

@@ -1,0 +1,341 @@
+"""What one key can do to another user: `make harm`, two minutes (SECONDS=… of each measurement for another length).
+
+Alice works with the stock MLflow client on a real MLflow. Bob, with ordinary keys, calls as hard as they let him, over
+CONNECTIONS connections: one kind of call after the other, then all together. Exit status 1 if one of alice's calls
+fails, if her p95 is more than ALLOWED times that alone, if a worker's memory passes MEMORY, or if a page of the portal
+takes more than PAGE_SECONDS. Bob's inputs are harmless: ordinary calls, and bodies just beyond the portal's limits.
+"""
+
+import http.client
+import json
+import os
+import secrets
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.fairness import quiet_portal
+from benchmarks.usage_log import ROOT
+
+SECONDS = float(os.environ.get("SECONDS", 5))
+CONNECTIONS = 10
+ALLOWED = 2.0  # times alice's p95 alone
+MEMORY = 512 * 2**20  # bytes of the portal's worker
+PAGE_SECONDS = 1.0
+BOBS_SCOPES = (
+    "tracking:read",
+    "tracking:write",
+    "registry:read",
+    "artifacts:read",
+    "traces:read",
+    "portal:read",
+)
+PAGES = ("/health/live", "/health", "/account/login/", "/")
+
+ALICE = """
+import json, os, sys, tempfile, time, uuid
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+client = MlflowClient()
+name = "alice-" + uuid.uuid4().hex[:8]
+experiment = client.create_experiment(name)
+client.create_registered_model(name)
+folder = tempfile.mkdtemp()
+def steps():
+    run = client.create_run(experiment).info.run_id
+    yield "create_run"
+    client.log_param(run, "depth", 3)
+    yield "log_param"
+    client.log_batch(run, metrics=[Metric(f"m{i}", i, 1, 0) for i in range(20)])
+    yield "log_batch"
+    client.log_dict(run, {"a": 1}, "model/data.json")
+    yield "log_artifact"
+    client.create_model_version(name, f"runs:/{run}/model", run_id=run)
+    yield "create_model_version"
+    client.search_runs([experiment], max_results=10)
+    yield "search_runs"
+    client.download_artifacts(run, "model/data.json", folder)
+    yield "download"
+    client.get_run(run)
+    yield "get_run"
+print(json.dumps("ready"), flush=True)
+for line in sys.stdin:
+    end, took, failures = time.monotonic() + float(line), [], []
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        try:
+            for step in steps():
+                now = time.perf_counter()
+                took.append((now - started) * 1000)
+                started = now
+        except Exception as error:
+            failures.append(f"{type(error).__name__}: {str(error)[:300]}")
+    print(json.dumps({"took": took, "failures": failures}), flush=True)
+"""
+
+BOB = """
+import collections, http.client, json, os, sys, threading, time
+port, key, connections, requests = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.stdin.readline())
+counts = collections.Counter()
+def work(number):
+    connection, turn = None, number
+    while True:
+        method, path, size, body = requests[turn % len(requests)]
+        turn += 1
+        try:
+            connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            content = (body + " " * max(0, size - len(body))).encode() if body or size else None
+            headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+            connection.request(method, path, body=content, headers=headers)
+            answer = connection.getresponse()
+            answer.read()
+            counts[str(answer.status)] += 1
+        except OSError:
+            counts["closed"] += 1
+            connection = None
+        except http.client.HTTPException:
+            counts["broken"] += 1
+            connection = None
+for number in range(connections):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+sys.stdin.read()
+print(json.dumps(counts))
+os._exit(0)
+"""
+
+API = "/api/mlflow/api/2.0/mlflow"
+Request = tuple[str, str, int, str]  # method, path, size to which the body is filled up with blanks, body
+
+
+def small_values(size: int) -> str:
+    """A JSON body of `size` bytes that consists of small values."""
+    return json.dumps({"run_ids": ["a"] * (size // 5)})
+
+
+def kinds_of_calls() -> dict[str, list[Request]]:
+    """What bob sends, by kind."""
+    many = json.dumps({"experiment_ids": [str(number) for number in range(1, 202)]})
+    clauses = " AND ".join(f"metrics.m{number} > 0" for number in range(60))
+    wide = json.dumps({"experiment_ids": ["0"], "filter": clauses, "max_results": 50_000})
+    return {
+        "cheap reads": [("GET", f"{API}/experiments/get?experiment_id=0", 0, "")],
+        "MLflow's errors": [("GET", "/api/mlflow/graphql", 0, "")],
+        "large JSON": [
+            ("POST", f"{API}/runs/search", 0, small_values(70_000)),
+            ("POST", f"{API}/runs/log-batch", 0, small_values(1_100_000)),
+        ],
+        "wide searches": [("POST", f"{API}/runs/search", 0, many), ("POST", f"{API}/runs/search", 0, wide)],
+        "exports": [("GET", "/api/v1/calls/export", 0, ""), ("GET", "/api/v1/calls", 0, "")],
+        "creations": [("POST", f"{API}/runs/create", 0, json.dumps({"experiment_id": "0"}))],
+        "refused": [("GET", f"{API}/nowhere", 0, ""), ("DELETE", f"{API}/runs/delete", 0, "{}")],
+    }
+
+
+@dataclass
+class Watch:
+    """The portal's worker memory and its slowest page, while it runs."""
+
+    port: int
+    worker: psutil.Process
+    memory: int = 0
+    slowest: tuple[float, str] = (0.0, "")
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        while not self.stopping.wait(0.1):
+            processes = [self.worker, *self.worker.children(recursive=True)]
+            self.memory = max(self.memory, *(each.memory_info().rss for each in processes))
+            for page in PAGES:
+                self.slowest = max(self.slowest, (self.seconds_for(page), page))
+
+    def seconds_for(self, page: str) -> float:
+        started = time.perf_counter()
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", page)
+            connection.getresponse().read()
+        except OSError:
+            return float("inf")
+        finally:
+            connection.close()
+        return time.perf_counter() - started
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    kind: str
+    p95: float
+    failures: list[str]
+    statuses: dict[str, int]
+    memory: int
+    slowest: tuple[float, str]
+
+
+class Alice:
+    def __init__(self, port: int, key: str) -> None:
+        environment = {
+            **os.environ,
+            "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}/api/mlflow",
+            "MLFLOW_TRACKING_TOKEN": key,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ALICE],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.read()
+
+    def read(self) -> Any:
+        assert self.process.stdout
+        return json.loads(self.process.stdout.readline())
+
+    def work(self, seconds: float) -> tuple[list[float], list[str]]:
+        """Milliseconds of each step, and what failed."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        done = self.read()
+        return done["took"], done["failures"]
+
+
+@contextmanager
+def bob_calls(port: int, key: str, requests: list[Request], statuses: dict[str, int]) -> Iterator[None]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", BOB, str(port), key, str(CONNECTIONS)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps(requests) + "\n")
+    process.stdin.flush()
+    try:
+        time.sleep(0.5)  # until he is at full speed
+        yield
+    finally:
+        process.stdin.close()
+        statuses.update(json.loads(process.stdout.readline()))
+        process.wait(10)
+
+
+def measure(port: int, worker: psutil.Process, keys: dict[str, str], kinds: dict[str, list[Request]]) -> int:
+    alice = Alice(port, keys["alice"])
+    alice.work(1.0)
+    results, alone = [], []
+    try:
+        for kind, requests in kinds.items():
+            took, failures = alice.work(SECONDS)
+            assert not failures, failures
+            alone.append(p95(took))
+            results.append(beside(alice, kind, requests, port, worker, keys["bob"]))
+    finally:
+        alice.process.kill()
+        alice.process.wait()
+    return report(results, statistics.median(alone))
+
+
+def beside(
+    alice: Alice, kind: str, requests: list[Request], port: int, worker: psutil.Process, key: str
+) -> Result:
+    watch, statuses = Watch(port, worker), dict[str, int]()
+    watcher = threading.Thread(target=watch.run)
+    watcher.start()
+    try:
+        with bob_calls(port, key, requests, statuses):
+            took, failures = alice.work(SECONDS)
+    finally:
+        watch.stopping.set()
+        watcher.join()
+    return Result(
+        kind=kind,
+        p95=p95(took) if took else float("inf"),
+        failures=failures,
+        statuses=statuses,
+        memory=watch.memory,
+        slowest=watch.slowest,
+    )
+
+
+def p95(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+def report(results: list[Result], alone: float) -> int:
+    """Prints the table; 1 if anything is beyond what is allowed."""
+    print(f"alice alone: p95 {alone:.0f} ms")
+    print(f"{'bob calls':18}{'p95 ratio':>10}{'failed':>8}{'MiB':>6}{'slowest page':>24}  bob's responses")
+    is_bad = False
+    for each in results:
+        ratio, (seconds, page) = each.p95 / alone, each.slowest
+        bad = ratio > ALLOWED or bool(each.failures) or each.memory > MEMORY or seconds > PAGE_SECONDS
+        is_bad |= bad
+        print(
+            f"{each.kind:18}{ratio:10.2f}{len(each.failures):8}{each.memory / 2**20:6.0f}"
+            f"{page:>16}{seconds:6.2f} s  {each.statuses}{'  <--' if bad else ''}"
+        )
+        for failure in each.failures[:3]:
+            print(f"    {failure}")
+    return int(is_bad)
+
+
+def issue(user: str, *options: str) -> str:
+    command = [sys.executable, "manage.py", "issue_key", "--user", user, "--name", "harm", "--json", *options]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+    return str(json.loads(done.stdout)["key"])
+
+
+def main() -> int:
+    from portal.one_machine.mlflow import start_mlflow
+    from portal.one_machine.postgres import running_postgres
+    from portal.one_machine.supervisor import Watchdog
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(running_postgres(folder / "postgresql"))
+        watchdog = Watchdog(label="hokusai-harm")
+        stack.callback(watchdog.close)
+        mlflow = start_mlflow(folder, database_url=server.mlflow_url(), watchdog=watchdog)
+        stack.callback(mlflow.stop)
+        mlflow.wait_until_ready()
+        os.environ |= {
+            "DATABASE_URL": server.url("portal"),
+            "MLFLOW_URL": mlflow.url,
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "KEY_PEPPERS": secrets.token_urlsafe(32),
+            "DATA_DIR": str(folder),
+            "MLFLOW_CONCURRENCY": "2",  # as `make run` sets it for an MLflow of one worker
+        }
+        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
+        keys = {
+            "alice": issue("alice"),
+            "bob": issue("bob", *(word for scope in BOBS_SCOPES for word in ("--scope", scope))),
+        }
+        port = stack.enter_context(quiet_portal(folder))
+        worker = next(
+            process
+            for process in psutil.Process().children(recursive=True)
+            if "gunicorn" in str(process.cmdline())
+        )
+        kinds = kinds_of_calls()
+        together = [request for requests in kinds.values() for request in requests]
+        return measure(port, worker, keys, {**kinds, "all together": together})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

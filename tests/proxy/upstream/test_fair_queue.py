@@ -1,0 +1,123 @@
+import threading
+from contextlib import ExitStack
+
+import pytest
+
+from keys.refusals import Refusal
+from proxy.upstream.fair_queue import FairQueue
+from tests.portals import wait_for
+
+
+class Callers:
+    """Calls in threads of their own, each under way until `finish`."""
+
+    def __init__(self, queue: FairQueue) -> None:
+        self.queue = queue
+        self.order: list[str] = []
+        self.doors: dict[str, threading.Event] = {}
+
+    def call(self, user: str, name: str) -> None:
+        door = self.doors[name] = threading.Event()
+        before = self.waiting(user)
+
+        def work() -> None:
+            with self.queue.turn(user):
+                self.order.append(name)
+                door.wait(10)
+
+        threading.Thread(target=work, daemon=True).start()
+        assert wait_for(lambda: name in self.order or self.waiting(user) > before)
+
+    def waiting(self, user: str) -> int:
+        return len(self.queue.waiting.get(user, ()))
+
+    def finish(self, name: str) -> None:
+        under_way = len(self.order)
+        self.doors[name].set()
+        wait_for(lambda: len(self.order) > under_way or not any(self.queue.waiting))
+
+
+@pytest.fixture
+def callers():
+    callers = Callers(FairQueue(2))
+    yield callers
+    for door in callers.doors.values():
+        door.set()
+    assert wait_for(lambda: not callers.queue.running)
+
+
+def test_a_lone_user_has_the_whole_capacity(callers):
+    callers.call("bob", "b1")
+    callers.call("bob", "b2")
+    callers.call("bob", "b3")
+
+    assert callers.order == ["b1", "b2"]
+
+
+def test_a_user_with_one_call_waits_for_one_call_of_the_busy_one_and_not_for_all(callers):
+    for number in range(1, 7):
+        callers.call("bob", f"b{number}")
+    callers.call("alice", "a1")
+
+    callers.finish("b1")
+
+    assert callers.order == ["b1", "b2", "a1"]
+
+
+def test_while_others_are_active_a_user_has_half(callers):
+    callers.call("alice", "a1")
+    callers.call("bob", "b1")
+    callers.call("bob", "b2")
+    callers.doors["a1"].set()
+    assert wait_for(lambda: "alice" not in callers.queue.running)
+
+    assert callers.order == ["a1", "b1"]  # alice called a moment ago, and finds room when she calls again
+    callers.call("alice", "a2")
+    assert callers.order == ["a1", "b1", "a2"]
+
+
+def test_users_take_turns_and_each_users_calls_stay_in_order(callers):
+    callers.call("alice", "a1")
+    callers.call("bob", "b1")
+    for name in ("b2", "b3"):
+        callers.call("bob", name)
+    for name in ("a2", "a3"):
+        callers.call("alice", name)
+
+    for name in ("b1", "a1", "b2", "a2"):
+        callers.finish(name)
+
+    assert callers.order == ["a1", "b1", "b2", "a2", "b3", "a3"]
+
+
+def test_a_call_that_waits_too_long_is_refused_and_leaves_the_row():
+    queue = FairQueue(1, longest_wait=0.01)
+    with ExitStack() as stack:
+        stack.enter_context(queue.turn("bob"))
+
+        with pytest.raises(Refusal, match="was not sent") as refused, queue.turn("alice"):
+            pass
+
+        assert refused.value.status == 503
+        assert refused.value.headers["Retry-After"]
+        assert not queue.waiting
+    assert not queue.running
+
+
+def test_a_call_that_fails_gives_its_turn_back():
+    queue = FairQueue(1)
+
+    with pytest.raises(ValueError, match="upstream"), queue.turn("bob"):
+        raise ValueError("upstream")
+
+    assert not queue.running
+
+
+def test_a_users_share_grows_when_the_others_have_gone_quiet(callers, monkeypatch):
+    monkeypatch.setattr("proxy.upstream.fair_queue.RECENT_SECONDS", 0.05)
+    callers.call("alice", "a1")
+    callers.call("bob", "b1")
+    callers.call("bob", "b2")
+    callers.doors["a1"].set()
+
+    assert wait_for(lambda: callers.order, lambda order: "b2" in order) == ["a1", "b1", "b2"]
