@@ -4,7 +4,7 @@ from django.db import models
 
 
 class KeylessAttempt(models.Model):
-    """Requests without a valid key in one hour, by why they were refused and whence they came."""
+    """The number of requests without a valid key in one hour, by reason and network."""
 
     hour = models.DateTimeField()
     reason = models.CharField(max_length=40)

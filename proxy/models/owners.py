@@ -24,7 +24,7 @@ class OwnerQuerySet(models.QuerySet["Owner"]):
 
 
 class Owner(models.Model):
-    """Whose an object of MLflow's is: who created it through the portal, or took it over since.
+    """The owner of an object at MLflow: the user who created it through the portal, or received it since.
 
     An object without a row, or without a user in it, belongs to nobody.
     """

@@ -52,8 +52,10 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
         return self.select_related("user", "key")
 
     def of_model(self, environment: str, name: str) -> "RegistrationQuerySet":
-        """The story of the registered model that has this name, or had it last: under its former names too,
-        and all lives of a name that was deleted and made again."""
+        """The history of the registered model that has this name, or had it last.
+
+        Includes its former names, and every model of that name if one was deleted and created again.
+        """
         rows = self.model._default_manager.filter(environment=environment, outcome__in=Registration.EFFECTIVE)
         ends = Q(operation="registered-models.delete") | Q(operation="registered-models.rename")
         condition = Q(object_name=name) | Q(new_name=name)
@@ -81,9 +83,9 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
 
 
 class Registration(models.Model):
-    """One write to the registry: who asked for what, and what came of it.
+    """One write to the registry: the actor, the requested change and the outcome.
 
-    The row is here before MLflow is called and is completed once, from MLflow's answer or by
+    The row is inserted before MLflow is called and completed once, from MLflow's response or by
     `proxy.ledger.reconcile`. Triggers refuse every other change and link what is completed into a chain
     (`proxy.ledger.chain`); they are PostgreSQL's own, because pgtrigger's can be silenced by a setting.
     """

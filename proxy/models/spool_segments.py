@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 
 
 class SpoolSegment(models.Model):
-    """How far a spool segment (`proxy.usage.spool`) has been taken over; with it, no call is taken over twice."""
+    """How much of a spool segment (`proxy.usage.spool`) is in PostgreSQL, so that no call is written twice."""
 
     name = models.CharField(max_length=40, primary_key=True)
     taken = models.BigIntegerField(help_text="Bytes.")

@@ -14,6 +14,7 @@ from prometheus_client import Counter
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import CountedCall
+from proxy.models.calls import CLIENT_GONE as CLIENT_GONE  # the view imports it from here
 from proxy.routes.objects import ObjectRef
 from proxy.upstream.in_flight import Slot
 from proxy.usage import spool
@@ -22,7 +23,6 @@ from proxy.usage.record import CallCorrection, CallRecord, ended_at
 
 logger = logging.getLogger(__name__)
 
-CLIENT_GONE = 499  # nginx's status for a client that closed the connection before the response
 STOPPED = "portal_stopped"
 RECENT_SECONDS = 300.0
 OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
