@@ -1,4 +1,4 @@
-"""What a third party would try at a portal, step by step, each with a verdict in words.
+"""`manage.py doctor`: the steps that check a portal from outside, each with a verdict and advice.
 
-Knows a portal only from outside, by its address and a key: no database, nothing of Django's or MLflow's.
+It knows the portal only by its address and a key. It uses no database, and neither Django nor MLflow.
 """

@@ -14,7 +14,7 @@ MOUNTS = ("/api/mlflow", "/mlflow")
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A tracking URI, taken apart. `mount` is MLflow's place at the portal: "/api/mlflow", "/mlflow" or ""."""
+    """A parsed tracking URI. `mount` is the portal's path for MLflow: "/api/mlflow", "/mlflow" or ""."""
 
     scheme: str
     host: str
@@ -43,7 +43,7 @@ class Address:
 
     @property
     def root(self) -> str:
-        """The portal's own path, in front of its mounts; "" nearly always."""
+        """The path in front of the mount; "" for nearly all portals."""
         return self.path.removesuffix(self.mount)
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Address:
 
 
 def parse_address(url: str) -> Address:
-    """The address in `url`. Raises Failed for what MLflow's client could not use, or should not be given."""
+    """Parse `url`. Raises Failed for an address that MLflow's client cannot use or should not get."""
     url = url.strip()
     if not url:
         raise Failed(
@@ -59,34 +59,34 @@ def parse_address(url: str) -> Address:
         )
     if "://" not in url:
         raise Failed(
-            f"“{url}” does not say http:// or https://.",
-            f"Write https://{url}; MLflow takes it for a folder.",
+            f"“{url}” does not begin with http:// or https://.",
+            f"Write https://{url}; MLflow would read this as a folder.",
         )
     try:
         parts = urlsplit(url)
         port, host = parts.port, parts.hostname or ""
     except ValueError as error:
         raise Failed(
-            f"The address cannot be read: {error}.", "It is written like https://HOST/api/mlflow."
+            f"The address cannot be read: {error}.", "Write it like https://HOST/api/mlflow."
         ) from None
     if parts.scheme not in ("http", "https") or not host:
         raise Failed(
-            f"“{parts.scheme}://{host}” is not a web address.", "It is written like https://HOST/api/mlflow."
+            f"“{parts.scheme}://{host}” is not a web address.", "Write it like https://HOST/api/mlflow."
         )
     if parts.username is not None or parts.password is not None:
         raise Failed(
-            "The address holds a user or a password. MLflow's client would send that in place of your key.",
-            "Take it out of the address; the key goes into MLFLOW_TRACKING_TOKEN.",
+            "The address contains a user or a password. MLflow's client would send that in place of your key.",
+            "Remove it; the key belongs in MLFLOW_TRACKING_TOKEN.",
         )
     clean = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
     if parts.query or parts.fragment:
         raise Failed(
-            "The address holds a query or a fragment (“?…” or “#…”), as one copied from a browser does.",
+            "The address contains a query or a fragment (“?…” or “#…”), like one copied from a browser.",
             f"Use {clean}.",
         )
     if "//" in parts.path:
         raise Failed(
-            "The address holds an empty segment (“//”).", f"Use {re.sub('(?<!:)/{2,}', '/', clean)}."
+            "The address contains an empty segment (“//”).", f"Use {re.sub('(?<!:)/{2,}', '/', clean)}."
         )
     default = 443 if parts.scheme == "https" else 80
     return Address(scheme=parts.scheme, host=host, port=port or default, path=parts.path.rstrip("/"))

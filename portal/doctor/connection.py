@@ -1,7 +1,4 @@
-"""The way from here to a portal, and what goes wrong on it, in words. Nothing of Django's and nothing of MLflow's.
-
-A key goes only to what has shown itself to be the portal; redirects are reported, never followed.
-"""
+"""Connections and requests to a portal, and their responses. Redirects are reported, never followed."""
 
 import contextlib
 import json
@@ -23,7 +20,7 @@ from portal.doctor.failures import WRONG_HOST_NAMES, describe_failure, no_tls, u
 from portal.doctor.outcomes import Failed
 
 CONNECT_TIMEOUT = 5.0  # seconds
-ANSWER_TIMEOUT = 90.0  # seconds; the portal answers within 60, with an error of its own
+READ_TIMEOUT = 90.0  # seconds; the portal responds within 60, if only with an error
 USER_AGENT = "hokusai-doctor"
 # The certificates that MLflow's client (through requests) is told to trust, by precedence.
 BUNDLE_VARIABLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -31,7 +28,7 @@ BUNDLE_VARIABLES = ("MLFLOW_TRACKING_SERVER_CERT_PATH", "REQUESTS_CA_BUNDLE", "C
 
 @dataclass(kw_only=True)
 class Reply:
-    """An answer, read whole."""
+    """A response that was read completely."""
 
     method: str
     path: str
@@ -59,14 +56,17 @@ class Reply:
 
     @property
     def message(self) -> str:
-        """What the answer says of itself, in one line, with the id by which an administrator finds the call."""
-        said = str(self.content.get("message") or self.content.get("detail") or "")
-        if not said:
+        """The response's error message in one line, with the request id by which an administrator finds the call."""
+        text = str(self.content.get("message") or self.content.get("detail") or "")
+        if not text:
             kind = self.headers.get("Content-Type", "").partition(";")[0] or "no content type"
-            said = f"{self.method} {self.path} was answered with status {self.status} ({kind})"
+            text = f"{self.method} {self.path} was answered with status {self.status} ({kind})"
             if kind == "text/plain" and self.body:
-                said += f": {self.body[:300].decode(errors='replace')}"
-        return " ".join(said.split())[:600] + (f" (request {self.request_id})" if self.request_id else "")
+                text += f": {self.body[:300].decode(errors='replace')}"
+        text = " ".join(text.split())[:600]
+        if not self.request_id or self.request_id in text:  # the portal's own messages end with it
+            return text
+        return f"{text} (request {self.request_id})"
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Connection:
     def __post_init__(self) -> None:
         proxy = proxy_for(self.to)
         options: dict[str, Any] = {
-            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=ANSWER_TIMEOUT),
+            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
             "retries": False,
             "ssl_context": self.context() if self.to.is_tls else None,
         }
@@ -93,8 +93,8 @@ class Connection:
             self.pool = urllib3.PoolManager(**options)
 
     def context(self) -> ssl.SSLContext:
-        """Trusts what MLflow's client would: the given file, else what the environment names, else certifi's
-        list if that is installed, else the system's."""
+        """Trusts the same certificates as MLflow's client: the given file, or else the environment's, or else certifi's
+        if it is installed, or else the system's."""
         bundle = self.ca or next((os.environ[name] for name in BUNDLE_VARIABLES if os.environ.get(name)), "")
         if not bundle:
             with contextlib.suppress(ImportError):
@@ -108,7 +108,7 @@ class Connection:
         except OSError as error:  # ssl.SSLError too: no certificate in the file
             raise Failed(
                 f"The file of trusted certificates “{bundle}” cannot be used: {error.strerror or error}.",
-                "It has to be readable and hold certificates in PEM form (-----BEGIN CERTIFICATE-----).",
+                "It must be readable and contain certificates in PEM form (-----BEGIN CERTIFICATE-----).",
             ) from None
 
     def close(self) -> None:
@@ -124,8 +124,8 @@ class Connection:
         content: Any = None,
         body: bytes | None = None,
     ) -> Reply:
-        """One request, `path` from the host's root and decoded; `content` goes as JSON. Raises Failed if there
-        is no answer."""
+        """One request; `path` starts at the host's root and is decoded, `content` is sent as JSON. Raises Failed if
+        there is no response."""
         sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **(headers or {})}
         if content is not None:
             body = json.dumps(content).encode()
@@ -136,7 +136,7 @@ class Connection:
             response = self.pool.request(method, target, body=body, headers=sent, redirect=False)
         except (HTTPError, OSError, ValueError) as error:
             raise describe_failure(error, self.to) from error
-        answered = Reply(
+        reply = Reply(
             method=method,
             path=path,
             status=response.status,
@@ -144,12 +144,12 @@ class Connection:
             body=response.data,
             skew=skew(response.headers.get("Date", ""), before, time.time()),
         )
-        self.replies.append(answered)
-        return answered
+        self.replies.append(reply)
+        return reply
 
 
 def skew(date: str, before: float, after: float) -> float | None:
-    """By how many seconds the server's clock is ahead of ours, at least, by its Date header (whole seconds)."""
+    """The least number of seconds by which the server's clock is ahead, from its Date header (whole seconds)."""
     try:
         theirs = parsedate_to_datetime(date).timestamp()
     except ValueError:
@@ -169,7 +169,7 @@ def resolve_host(to: Address) -> list[str]:
 
 
 def connect(to: Address) -> socket.socket:
-    """A connection to the host, whichever of its addresses answers. Raises Failed."""
+    """A connection to any of the host's addresses. Raises Failed."""
     try:
         return socket.create_connection((to.host, to.port), timeout=CONNECT_TIMEOUT)
     except OSError as error:
@@ -183,21 +183,21 @@ class Handshake:
 
 
 def handshake(to: Address, context: ssl.SSLContext) -> Handshake:
-    """TLS with full verification. Raises Failed with the reason in words."""
+    """A TLS handshake with full verification. Raises Failed."""
     with connect(to) as plain:
         try:
             with context.wrap_socket(plain, server_hostname=to.host) as secured:
                 certificate = secured.getpeercert() or {}
                 ends = ssl.cert_time_to_seconds(str(certificate["notAfter"]))
                 return Handshake(version=secured.version() or "TLS", days_left=(ends - time.time()) / 86400)
-        except TimeoutError as error:  # a server of plain http waits for the rest of the request
-            raise no_tls(to, "no answer to our hello") from error
+        except TimeoutError as error:  # a plain http server waits for the rest of the request
+            raise no_tls(to, "no response to the TLS handshake") from error
         except OSError as error:
             raise describe_failure(error, to, names=certificate_names(to, context, error)) from error
 
 
 def certificate_names(to: Address, context: ssl.SSLContext, error: OSError) -> str:
-    """For whom the certificate is, if a wrong name is all that is wrong with it."""
+    """The names of the certificate, if a wrong name is its only problem."""
     if getattr(error, "verify_code", 0) not in WRONG_HOST_NAMES:
         return ""
     context.check_hostname = False

@@ -1,4 +1,4 @@
-"""One examination: what was asked for, what its steps learn for those after them, and how they call."""
+"""What the steps share: the options, the results of earlier steps, and how to send requests."""
 
 import re
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ MISSING_SCOPES = re.compile(r"needs the scope ((?:[a-z:]+)(?: and [a-z:]+)*)")
 
 @dataclass(frozen=True, kw_only=True)
 class CreatedObject:
-    """Something that was made and can be deleted by this call."""
+    """An object that a step created, and the call that deletes it."""
 
     name: str
     method: str
@@ -26,7 +26,7 @@ class CreatedObject:
 
 @dataclass
 class Context:
-    """One examination: what was asked for, and what the steps learn for those after them."""
+    """The options, and the results of earlier steps."""
 
     url: str
     key: str = ""
@@ -67,12 +67,12 @@ class Context:
         return self.connection.request("GET", path, **options)
 
     def send(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Reply:
-        """A call with the key, `path` as MLflow has it, as MLflow's client would send it."""
+        """A call with the key, as MLflow's client would send it; `path` is MLflow's."""
         headers = {"Authorization": f"Bearer {self.key}", **(headers or {})}
         return self.connection.request(method, self.to.path + path, headers=headers, **options)
 
     def call(self, method: str, path: str, **options: Any) -> Reply:
-        """The same, raising Failed for any answer but a good one."""
+        """The same; raises Failed for an unsuccessful response."""
         reply = self.send(method, path, **options)
         if not 200 <= reply.status < 300:
             raise refused(reply)
@@ -80,7 +80,7 @@ class Context:
 
 
 def refused(reply: Reply) -> Failed:
-    """Why a call was not served, and what to do, from the answer's own words."""
+    """The explanation of an unsuccessful response, and advice."""
     if missing := missing_scopes(reply):
         return Failed(
             reply.message, f"Ask your administrator for a key with the scope {' and '.join(missing)}."
@@ -88,13 +88,13 @@ def refused(reply: Reply) -> Failed:
     if 300 <= reply.status < 400:
         return Failed(
             f"{reply.method} {reply.path} is redirected to {reply.headers.get('Location', 'somewhere else')}; "
-            "MLflow's client loses the request's body on the way.",
-            "Tell the portal's operator: what stands in front of it must not redirect.",
+            "MLflow's client drops the request's body at a redirect.",
+            "Tell the portal's operator: a server in front of the portal must not redirect.",
         )
     advice = {
-        401: "Set MLFLOW_TRACKING_TOKEN to a key that works, or ask your administrator for one.",
-        403: "Ask your administrator for a key that may do this.",
-        413: "Something in front of the portal, or the portal itself, limits the size of uploads; ask its operator.",
+        401: "Set MLFLOW_TRACKING_TOKEN to a valid key, or ask your administrator for one.",
+        403: "Ask your administrator for a key with this right.",
+        413: "The portal, or a server in front of it, limits the size of uploads; ask its operator.",
         429: "Wait a minute and try again, or ask your administrator for a higher limit.",
     }.get(reply.status, "")
     if reply.status >= 500:
@@ -103,6 +103,6 @@ def refused(reply: Reply) -> Failed:
 
 
 def missing_scopes(reply: Reply) -> list[str]:
-    """The scopes that a refusal says the key lacks; none if that is not why."""
-    found = MISSING_SCOPES.search(reply.message) if reply.status == 403 else None
-    return found[1].split(" and ") if found else []
+    """The scopes that the key lacks, if that is the reason of a refusal."""
+    match = MISSING_SCOPES.search(reply.message) if reply.status == 403 else None
+    return match[1].split(" and ") if match else []

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a portal, in words."""
+"""Turns errors of sockets, TLS and HTTP into explanations with advice."""
 
 import datetime
 import socket
@@ -16,18 +16,18 @@ NOT_YET_VALID, EXPIRED, WRONG_HOST_NAMES = 9, 10, (62, 64)
 UNTRUSTED = {
     18: "it is signed by itself",
     19: "it is signed by an authority that this machine does not know",
-    20: "it is signed by an authority that this machine does not know, or the server keeps a certificate in "
-    "between to itself",
+    20: "it is signed by an authority that this machine does not know, or the server does not send an "
+    "intermediate certificate",
 }
 TRUST_IT = (
     "If it is your organisation's own authority, give its certificate: --ca FILE here, and "
-    "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE for MLflow's client. If you do not know whose it is, do not go on: "
-    "somebody may be in between."
+    "MLFLOW_TRACKING_SERVER_CERT_PATH=FILE for MLflow's client. If you do not know the authority, stop: somebody "
+    "may be intercepting the connection."
 )
 
 
 def describe_failure(error: Exception, to: Address, *, names: str = "") -> Failed:
-    """The one map from what sockets, TLS and HTTP raise to what a person can act on."""
+    """The explanation and advice for an error. The only place that maps errors."""
     causes = [cause for cause in chain(error) if not isinstance(cause, Failed)]
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -35,15 +35,15 @@ def describe_failure(error: Exception, to: Address, *, names: str = "") -> Faile
     for cause in causes:
         if isinstance(cause, ProxyError):
             return Failed(
-                "The proxy that this machine's settings name (HTTP_PROXY, HTTPS_PROXY) does not let us through.",
-                f"Ask who runs it, or set NO_PROXY={to.host} if the portal is reached without it.",
+                "The proxy that this machine's settings name (HTTP_PROXY, HTTPS_PROXY) refuses the connection.",
+                f"Ask the proxy's operator, or set NO_PROXY={to.host} if the portal can be reached without it.",
             )
         if isinstance(cause, NameResolutionError | socket.gaierror):
             return unknown_name(to)
         if isinstance(cause, ConnectionRefusedError):
             return Failed(
                 f"Nothing listens on {to.host}, port {to.port}: the connection was refused.",
-                "See whether host and port are right, and ask your operator whether the portal is running.",
+                "Check the host and the port, and ask your operator whether the portal is running.",
             )
         if isinstance(cause, ssl.SSLError | UrllibSSLError):
             return no_tls(to, str(getattr(cause, "reason", None) or "handshake failed"))
@@ -51,19 +51,19 @@ def describe_failure(error: Exception, to: Address, *, names: str = "") -> Faile
             break
         if isinstance(cause, UrllibTimeoutError | TimeoutError):
             return Failed(
-                f"{to.host}, port {to.port}, did not answer in time.",
-                "A firewall in between often does this. See whether this network reaches it, and whether the "
-                "portal allows it.",
+                f"{to.host}, port {to.port}, did not respond in time.",
+                "A firewall often causes this. Check whether this network can reach the portal, and whether the "
+                "portal's network allows it.",
             )
     last = causes[-1]
     if isinstance(last, OSError) and last.errno and not isinstance(last, ConnectionError):
         return Failed(
-            f"{to.host}, port {to.port}, cannot be reached: {last.strerror}.", "See this machine's network."
+            f"{to.host}, port {to.port}, cannot be reached: {last.strerror}.", "Check this machine's network."
         )
-    hint = "" if to.is_tls else " If it speaks TLS there, write https:// in the address."
+    hint = "" if to.is_tls else " If the server uses TLS, write https:// in the address."
     return Failed(
-        f"{to.host}, port {to.port}, broke off the connection, or sent something that is not HTTP.",
-        f"See whether the port is the portal's.{hint}",
+        f"{to.host}, port {to.port}, closed the connection or sent something that is not HTTP.",
+        f"Check that the port is the portal's.{hint}",
     )
 
 
@@ -79,34 +79,36 @@ def chain(error: BaseException) -> list[BaseException]:
 
 def no_tls(to: Address, how: str) -> Failed:
     return Failed(
-        f"What answers on {to.host}, port {to.port}, does not speak TLS as we do ({how}).",
-        "If it is a plain http server, as on your own machine, write http:// in the address.",
+        f"The server on {to.host}, port {to.port}, does not speak TLS with this client ({how}).",
+        "If it is a plain http server, for example on your own machine, write http:// in the address.",
     )
 
 
 def unknown_name(to: Address) -> Failed:
     return Failed(
         f"The name {to.host} is not known: DNS has no address for it.",
-        "See whether it is spelled right, and whether it is known only inside a VPN or another network.",
+        "Check the spelling, and whether the name is known only inside a VPN or another network.",
     )
 
 
 def bad_certificate(error: ssl.SSLCertVerificationError, to: Address, names: str) -> Failed:
-    """Untrusted, expired, not yet valid and made for another host, told apart."""
-    clock = f"this machine's clock is right: it says {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    """The explanation for an untrusted, expired or not yet valid certificate, or one for another host."""
+    clock = (
+        f"this machine's clock is right: it shows {datetime.datetime.now(datetime.UTC):%Y-%m-%d %H:%M} UTC"
+    )
     code = error.verify_code
     if code == EXPIRED:
         return Failed(
             f"The certificate of {to.host} has expired.",
-            f"Only the portal's operator can renew it. If it is new, see whether {clock}.",
+            f"Only the portal's operator can renew it. If it is new, check that {clock}.",
         )
     if code == NOT_YET_VALID:
-        return Failed(f"The certificate of {to.host} is not valid yet.", f"See whether {clock}.")
+        return Failed(f"The certificate of {to.host} is not valid yet.", f"Check that {clock}.")
     if code in WRONG_HOST_NAMES:
         made_for = f"It is for {names}." if names else "It is for another name."
         return Failed(
             f"The certificate is not for the host name {to.host}. {made_for}",
-            "Use a name that the certificate has in the address, or have the operator get one for this name.",
+            "Use a name of the certificate in the address, or ask the operator for a certificate for this name.",
         )
     why = UNTRUSTED.get(code, error.verify_message)
     return Failed(f"The certificate of {to.host} is not trusted: {why}.", TRUST_IT)

@@ -1,6 +1,6 @@
-"""The steps on the way to the portal, and whether it and MLflow are well. None shows the key.
+"""The steps that reach the portal and check its health and MLflow's. None sends the key.
 
-Each step takes the context and returns what it saw, or raises Failed or Skipped.
+Each step takes the context and returns its finding, or raises Failed or Skipped.
 """
 
 import re
@@ -18,19 +18,19 @@ OUR_REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 def check_address(context: Context) -> str:
     if tokens.KEY_LIKE_PATTERN.search(context.url):
         raise Failed(
-            "The address holds an API key; addresses are kept in logs and histories.",
-            "Put the key into MLFLOW_TRACKING_TOKEN. If it was real, have it revoked and a new one issued.",
+            "The address contains an API key; addresses are stored in logs and histories.",
+            "Put the key into MLFLOW_TRACKING_TOKEN. If it is a real key, have it revoked and get a new one.",
         )
     if not (context.to.is_tls or context.to.is_this_machine):
         context.warnings.append(
-            "Plain http: your key and your models can be read and changed on the way. Use https:// if there is one."
+            "Plain http: your key and your models can be read and changed in transit. Use https:// if possible."
         )
     return str(context.to)
 
 
 def resolve_name(context: Context) -> str:
     if context.proxy:
-        raise Skipped(f"the proxy {host_and_port(context.proxy)} looks the name up")
+        raise Skipped(f"the proxy {host_and_port(context.proxy)} resolves the name")
     addresses = resolve_host(context.to)
     if addresses == [context.to.host]:
         return "the address has no name"
@@ -48,7 +48,7 @@ def check_tls(context: Context) -> str:
     if not context.to.is_tls:
         raise Skipped("plain http, nothing is encrypted")
     if context.proxy:
-        raise Skipped("through a proxy, checked with the next step")
+        raise Skipped("through a proxy; the next step checks it")
     result = handshake(context.to, context.connection.context())
     if result.days_left < CERTIFICATE_SOON:
         context.warnings.append(
@@ -60,7 +60,7 @@ def check_tls(context: Context) -> str:
 def find_portal(context: Context) -> str:
     to = context.to
     reply = context.get(f"{to.path}/health/mlflow")
-    # /api/health/mlflow answers too, for load balancers; MLflow is not to be had under /api.
+    # /api/health/mlflow responds too, for load balancers, but MLflow is not available under /api.
     if is_portal(reply) and (to.mount or not to.path or is_live(context.get(f"{to.root}/health/live"))):
         bare = "the bare host" if not to.path else to.path
         return f"the portal answers under {bare}" + ("" if to.mount else "; /api/mlflow is the usual prefix")
@@ -77,17 +77,17 @@ def is_live(reply: Reply) -> bool:
 
 
 def portal_not_found(context: Context, reply: Reply) -> Failed:
-    """What answers instead of the portal, or where the portal really is."""
+    """Names the server that responds instead, or the right address."""
     to = context.to
     if 300 <= reply.status < 400:
         there = reply.headers.get("Location", "").removesuffix("/health/mlflow") or "nowhere"
         return Failed(
-            f"The address is redirected to {there}, which MLflow's client does not survive.", f"Use {there}."
+            f"The address is redirected to {there}, which MLflow's client does not support.", f"Use {there}."
         )
     if reply.status == 400 and OUR_REQUEST_ID.fullmatch(reply.request_id):
         return Failed(
-            f"The portal does not know itself under the host name {to.host}: {reply.message}",
-            "Use the host name that your administrator gave you; an operator adds one by ALLOWED_HOSTS.",
+            f"The portal does not accept the host name {to.host}: {reply.message}",
+            "Use the host name that your administrator gave you. An operator adds host names to ALLOWED_HOSTS.",
         )
     parent = to.path
     while parent:
@@ -96,38 +96,38 @@ def portal_not_found(context: Context, reply: Reply) -> Failed:
             context.get(f"{parent}/health/mlflow")
         ):
             return Failed(
-                f"The prefix “{to.path}” is wrong: the portal is on this host, but not under it.",
+                f"The prefix “{to.path}” is wrong: the portal is on this host, but not under this prefix.",
                 f"Use {to.origin}{parent}/api/mlflow.",
             )
     return unknown_server(context, reply)
 
 
 def unknown_server(context: Context, reply: Reply) -> Failed:
-    """Words for a server that is not the portal. It has not been shown the key."""
+    """The explanation if a server is not the portal. The key was not sent to it."""
     version = context.get(f"{context.to.path}/version")
     if version.status == 200 and re.fullmatch(rb"[0-9]+\.[0-9]+[0-9A-Za-z.+-]*\s*", version.body):
         return Failed(
-            f"An MLflow server ({version.body.decode().strip()}) answers here itself, without the portal in front.",
-            "Use the portal's address; a key means nothing to MLflow itself.",
+            f"An MLflow server ({version.body.decode().strip()}) responds here directly, without the portal in front.",
+            "Use the portal's address; MLflow itself does not check keys.",
         )
     if reply.status in (502, 503, 504):
         return Failed(
-            f"A server in front of the portal answers {reply.status}: it does not reach the portal.",
-            "Tell the operator that the portal is not running, or not where that server looks for it.",
+            f"A server in front of the portal responds {reply.status}: it does not reach the portal.",
+            "Tell the operator that the portal is not running, or not at the address that this server uses.",
         )
     software = reply.headers.get("Server", "").strip()
     return Failed(
-        f"Something answers on {context.to.origin}, but it is not the Hokusai portal: {reply.message}"
+        f"A server responds on {context.to.origin}, but it is not the Hokusai portal: {reply.message}"
         + (f"; it calls itself {software[:60]}" if software else "")
         + ". The key was not sent.",
-        "See whether host and port are right. The address is https://HOST/api/mlflow.",
+        "Check the host and the port. The address is https://HOST/api/mlflow.",
     )
 
 
 def check_liveness(context: Context) -> str:
     reply = context.get(f"{context.to.root}/health/live")
     if not is_live(reply):
-        raise Failed(f"/health/live is not well: {reply.message}.", "Tell the portal's operator.")
+        raise Failed(f"/health/live failed: {reply.message}.", "Tell the portal's operator.")
     return "the portal is up"
 
 
@@ -138,12 +138,12 @@ def check_mlflow(context: Context) -> str:
         problem = str(check.get("problem") or f"status {reply.status}").rstrip(".")
         raise Failed(
             f"The portal is up, but MLflow behind it is down: {problem}.",
-            "It is not your address or your key. Tell the portal's operator, or wait.",
+            "Your address and key are not the cause. Tell the portal's operator, or wait.",
         )
-    return f"MLflow answers the portal in {check.get('ms', '?')} ms"
+    return f"MLflow responds to the portal in {check.get('ms', '?')} ms"
 
 
 def host_and_port(proxy: str) -> str:
-    """A proxy's host and port, without the password that its address may hold."""
+    """A proxy's host and port, without the password that its URL may contain."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)

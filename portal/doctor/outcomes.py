@@ -6,7 +6,7 @@ OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
 
 class Failed(Exception):
-    """A step that went wrong: `why` in words, and what to do about it."""
+    """A step that failed: an explanation and advice."""
 
     def __init__(self, why: str, advice: str = "") -> None:
         super().__init__(why)
@@ -15,12 +15,12 @@ class Failed(Exception):
 
 
 class Skipped(Exception):
-    """A step that has nothing to try, or nothing to try it on."""
+    """A step that does not apply."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """A step's verdict: `ok`, `failed` or `skipped`, what was seen, and what to do about it."""
+    """A step's verdict (`ok`, `failed` or `skipped`), detail and advice."""
 
     step: str
     verdict: str

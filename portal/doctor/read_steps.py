@@ -1,6 +1,6 @@
-"""The steps that show the key, and those that look back on all answers. Nothing is changed.
+"""The steps that send the key, and those that check all responses. They change nothing.
 
-Each step takes the context and returns what it saw, or raises Failed or Skipped.
+Each step takes the context and returns its finding, or raises Failed or Skipped.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from portal.doctor.network_steps import OUR_REQUEST_ID
 from portal.doctor.outcomes import Failed, Skipped
 
 CLOCK_TOLERANCE = 60.0  # seconds
-# A harmless call that takes the scope `….read`: method, path, query, JSON.
+# A harmless call that needs the scope `….read`: method, path, query, JSON.
 READS: dict[str, tuple[str, str, dict[str, str], Any]] = {
     "tracking": (
         "POST",
@@ -45,12 +45,12 @@ def call_without_key(context: Context) -> str:
         return "refused with 401, as it should be"
     if 200 <= reply.status < 300:
         raise Failed(
-            "MLflow answers without any key: everybody who finds this address may use it.",
+            "MLflow answers without any key: anyone who finds this address can use it.",
             "Tell the portal's operator at once.",
         )
     raise Failed(
         f"A call without a key was not refused with 401 in MLflow's JSON: {reply.message}.",
-        "Something in front of the portal may answer in its place; ask its operator.",
+        "A server in front of the portal may respond in its place; ask its operator.",
     )
 
 
@@ -59,8 +59,8 @@ def call_with_key(context: Context) -> str:
         raise Failed("No key was given.", "Set MLFLOW_TRACKING_TOKEN, or give --key.")
     if context.key != context.key.strip():
         raise Failed(
-            "There is white space around the key, which MLflow's client does not take. It was not sent.",
-            "Set MLFLOW_TRACKING_TOKEN again, without blanks and line breaks.",
+            "There is white space around the key, which MLflow's client does not accept. The key was not sent.",
+            "Set MLFLOW_TRACKING_TOKEN again, without spaces and line breaks.",
         )
     try:
         token = tokens.parse(context.key)
@@ -71,25 +71,25 @@ def call_with_key(context: Context) -> str:
     if 200 <= reply.status < 300:
         return f"the {token.environment} key is accepted; MLflow is {reply.body[:40].decode(errors='replace').strip()}"
     if reply.status in (502, 504) and OUR_REQUEST_ID.fullmatch(reply.request_id):
-        return f"the {token.environment} key is accepted (and MLflow is away)"
+        return f"the {token.environment} key is accepted (but MLflow does not respond)"
     raise refused(reply)
 
 
 def replacements_of_key(to: Address) -> list[str]:
-    """What on this machine MLflow's client would send in place of the key."""
-    found = []
+    """Warnings about credentials on this machine that MLflow's client would send in place of the key."""
+    warnings = []
     if os.environ.get("MLFLOW_TRACKING_USERNAME") and os.environ.get("MLFLOW_TRACKING_PASSWORD"):
-        found.append(
+        warnings.append(
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are set: MLflow's client sends them, not "
             "the key. Unset them."
         )
     with contextlib.suppress(OSError, netrc.NetrcParseError):
         if to.host in netrc.netrc(os.environ.get("NETRC")).hosts:
-            found.append(
+            warnings.append(
                 f"Your .netrc file has an entry for {to.host}: MLflow's client sends that, not the key. "
-                "Take it out."
+                "Remove the entry."
             )
-    return found
+    return warnings
 
 
 def check_scopes(context: Context) -> str:
@@ -104,28 +104,28 @@ def check_scopes(context: Context) -> str:
             raise refused(reply)
     if not granted:
         raise Failed(
-            "The key may read nothing.", "Ask your administrator for a key with the scope tracking:read."
+            "The key has no read scope.", "Ask your administrator for a key with the scope tracking:read."
         )
     if lacking:
         scopes = ", ".join(f"{area}:read" for area in lacking)
-        context.warnings.append(f"The key lacks {scopes}. If it is meant to, all is well.")
-    return f"the key may read {', '.join(granted)}" + (
-        "" if context.write else "; writing is tried with --write"
+        context.warnings.append(f"The key lacks {scopes}. If that is intended, ignore this warning.")
+    return f"the key can read {', '.join(granted)}" + (
+        "" if context.write else "; --write also tests writing"
     )
 
 
 def compare_reads(context: Context) -> str:
-    found = context.call("POST", f"{API}/experiments/search", content={"max_results": 1}).content.get(
+    experiments = context.call("POST", f"{API}/experiments/search", content={"max_results": 1}).content.get(
         "experiments", []
     )
-    if not found:
+    if not experiments:
         return "an empty list of experiments came back"
-    asked = {"experiment_id": str(found[0].get("experiment_id"))}
+    asked = {"experiment_id": str(experiments[0].get("experiment_id"))}
     again = context.call("GET", f"{API}/experiments/get", query=asked).content.get("experiment", {})
-    if again.get("name") != found[0].get("name"):
+    if again.get("name") != experiments[0].get("name"):
         raise Failed(
-            "An experiment that was searched and one that was fetched by its id differ.",
-            "Something in between changes requests or answers; tell the portal's operator.",
+            "An experiment from a search differs from the same experiment fetched by its id.",
+            "A server in between changes requests or responses; tell the portal's operator.",
         )
     return "experiments searched, and one fetched by its id"
 
@@ -135,27 +135,27 @@ def check_request_ids(context: Context) -> str:
     without = [reply for reply in replies if not reply.request_id]
     if without:
         raise Failed(
-            f"{len(without)} of {len(replies)} answers carry no X-Request-ID, such as {without[0].method} "
+            f"{len(without)} of {len(replies)} responses have no X-Request-ID, such as {without[0].method} "
             f"{without[0].path}.",
-            "Something in front of the portal answers in its place, or drops the header; tell its operator.",
+            "A server in front of the portal responds in its place, or drops the header; tell its operator.",
         )
     if len({reply.request_id for reply in replies}) < len(replies):
         raise Failed(
-            "Two answers carry the same X-Request-ID.", "A cache in front of the portal repeats answers."
+            "Two responses have the same X-Request-ID.", "A cache in front of the portal repeats responses."
         )
-    return f"on each of {len(replies)} answers, and different on each"
+    return f"on each of {len(replies)} responses, and different on each"
 
 
 def compare_clocks(context: Context) -> str:
     skews = [reply.skew for reply in context.connection.replies if reply.skew is not None]
     if not skews:
-        raise Skipped("no answer carries a Date")
+        raise Skipped("no response has a Date header")
     skew = min(skews, key=abs)
     if abs(skew) <= CLOCK_TOLERANCE:
-        return "this machine's and the portal's agree"
+        return "this machine's clock and the portal's agree"
     direction = "behind" if skew > 0 else "ahead of"
     context.warnings.append(
-        f"This machine's clock is {abs(skew):.0f} s {direction} the portal's. Times of runs and metrics will be off; "
+        f"This machine's clock is {abs(skew):.0f} s {direction} the portal's. Times of runs and metrics will be wrong; "
         "set the clock (NTP)."
     )
     return "the clocks differ"

@@ -1,4 +1,4 @@
-"""The table of steps, and the examination that goes through it."""
+"""The table of steps, and the loop that runs them."""
 
 import contextlib
 import time
@@ -44,8 +44,8 @@ STEPS = (
 
 
 def run_steps(context: Context) -> Iterator[Result]:
-    """The steps one by one, in order; what was made is deleted even if the reader stops early."""
-    blocked: dict[str, str] = {}  # step -> the failed one because of which it cannot be done
+    """Run the steps in order; created objects are deleted even if the caller stops early."""
+    blocked: dict[str, str] = {}  # step -> the failed step that prevents it
     try:
         for step in STEPS:
             root = next((blocked[name] for name in step.needs if name in blocked), "")
@@ -61,7 +61,7 @@ def run_steps(context: Context) -> Iterator[Result]:
 
 
 def run_step(step: Step, context: Context, root: str) -> Result:
-    """One step's result, with the key taken out of whatever it says."""
+    """Run one step; its result never contains the key."""
     started = time.perf_counter()
     context.warnings.clear()
     advice = ""
@@ -75,10 +75,10 @@ def run_step(step: Step, context: Context, root: str) -> Result:
         verdict, detail = SKIPPED, str(skipped)
     except Failed as failed:
         verdict, detail, advice = FAILED, failed.why, failed.advice
-    except (KeyError, TypeError, AttributeError, IndexError) as nonsense:
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
         verdict, detail = (
             FAILED,
-            f"The answer does not have the form of MLflow's ({type(nonsense).__name__}).",
+            f"The response does not have the form of MLflow's ({type(error).__name__}).",
         )
     return Result(
         step=step.name,
@@ -90,6 +90,6 @@ def run_step(step: Step, context: Context, root: str) -> Result:
     )
 
 
-def redact(said: str, key: str) -> str:
-    """What is said without the key, whatever repeats it."""
-    return tokens.hide(said.replace(key, "(your key)") if key else said)
+def redact(text: str, key: str) -> str:
+    """The text without the key."""
+    return tokens.hide(text.replace(key, "(your key)") if key else text)

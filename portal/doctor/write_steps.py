@@ -1,6 +1,6 @@
 """The steps of `--write`: a run of its own in Default, an artifact, a registered model, a version.
 
-Each step takes the context and returns what it saw, or raises Failed or Skipped.
+Each step takes the context and returns its finding, or raises Failed or Skipped.
 """
 
 import os
@@ -46,13 +46,13 @@ def create_run(context: Context) -> str:
 
 
 def artifact_path(context: Context) -> str:
-    """Where the artifact goes. Raises Failed if artifacts do not go through MLflow."""
+    """The path of the artifact. Raises Failed if artifacts do not go through MLflow."""
     parts = urlsplit(context.artifact_uri)
     if parts.scheme != "mlflow-artifacts":
         raise Failed(
-            f"MLflow keeps this run's artifacts at {parts.scheme or 'a path of its own'}:, not behind itself, so a "
-            "client would have to reach that store directly.",
-            "The operator starts MLflow with --serve-artifacts and the default artifact root mlflow-artifacts:/.",
+            f"MLflow keeps this run's artifacts at {parts.scheme or 'a path of its own'}:, outside MLflow, so "
+            "clients would have to reach that store directly.",
+            "The operator must start MLflow with --serve-artifacts and the default artifact root mlflow-artifacts:/.",
         )
     return f"{ARTIFACTS}/{parts.path.strip('/')}/hokusai-doctor.bin"
 
@@ -70,8 +70,8 @@ def download(context: Context) -> str:
     reply = context.call("GET", artifact_path(context))
     if reply.body != context.content:
         raise Failed(
-            f"The artifact came back changed: {len(reply.body)} bytes of {SIZE}, or others.",
-            "Something in between changes or cuts off transfers; tell the portal's operator.",
+            f"The artifact came back changed: {len(reply.body)} bytes instead of {SIZE}, or different ones.",
+            "A server in between changes or truncates transfers; tell the portal's operator.",
         )
     return "1 MiB came back, byte for byte"
 
@@ -82,12 +82,12 @@ def download_range(context: Context) -> str:
     wanted = f"bytes {first}-{last}/{SIZE}"
     if reply.status != 206 or reply.headers.get("Content-Range") != wanted:
         raise Failed(
-            f"A part was asked for (Range), but status {reply.status} with {len(reply.body)} bytes came back.",
-            "Broken downloads cannot be resumed. Something in between, or MLflow's store, ignores Range.",
+            f"A range was requested, but status {reply.status} with {len(reply.body)} bytes came back.",
+            "Interrupted downloads cannot be resumed. A server in between, or MLflow's store, ignores Range.",
         )
     if reply.body != context.content[first : last + 1]:
         raise Failed(
-            "The part that came back is not the part that was asked for.", "Tell the portal's operator."
+            "The range that came back is not the one that was requested.", "Tell the portal's operator."
         )
     return f"206, {wanted}"
 
@@ -96,7 +96,7 @@ def register_model(context: Context) -> str:
     context.model = context.model or f"hokusai-doctor-{context.owner_id or secrets.token_hex(4)}"
     reply = context.send("POST", f"{API}/registered-models/create", content={"name": context.model})
     if reply.error_code == "RESOURCE_ALREADY_EXISTS":
-        return f"registered model {context.model} was there already"
+        return f"registered model {context.model} existed already"
     if reply.status != 200:
         raise refused(reply)
     path, content = f"{API}/registered-models/delete", {"name": context.model}
@@ -119,15 +119,15 @@ def register_version(context: Context) -> str:
     again = context.call("GET", f"{API}/model-versions/get", query=named).content.get("model_version", {})
     if again.get("run_id") != context.run_id:
         raise Failed(
-            "The version that was registered is not the one that came back.", "Tell the portal's operator."
+            "The version that came back is not the one that was registered.", "Tell the portal's operator."
         )
     return f"version {named['version']} of {context.model}, from the run"
 
 
 def clean_up(context: Context) -> str:
-    """Delete what was made, last first, as far as the key may."""
+    """Delete the created objects in reverse order, as far as the key allows."""
     if not context.created:
-        raise Skipped("nothing was made")
+        raise Skipped("nothing was created")
     deleted, lacking = [], []
     while context.created:
         created = context.created.pop()

@@ -1,4 +1,4 @@
-"""`manage.py doctor`: is everything between here and the registry as it should be, and if not, what is wrong?"""
+"""`manage.py doctor`: checks a portal from the outside, step by step, and explains each failure."""
 
 import json
 import os
@@ -20,8 +20,8 @@ INDENT = " " * 34
 
 class Command(BaseCommand):
     help = (
-        "Try what a third party would try at a portal, step by step, and say what is wrong. Needs no settings. "
-        "Exit status 0 only if nothing failed."
+        "Check a portal from the outside, step by step, and explain each failure. Needs no settings. "
+        "Exit status 0 only if no step failed."
     )
     requires_system_checks: list[str] = []
 
@@ -39,13 +39,13 @@ class Command(BaseCommand):
         parser.add_argument(
             "--write",
             action="store_true",
-            help="also log a run with an artifact in Default and register a model, and delete them if the key may",
+            help="also log a run with an artifact in Default and register a model; delete them if the key can",
         )
         parser.add_argument(
             "--model",
             default="",
             metavar="NAME",
-            help="the model that --write registers, for keys bound to names",
+            help="the model that --write registers, for keys with name patterns",
         )
         parser.add_argument(
             "--ca",
@@ -71,7 +71,7 @@ class Command(BaseCommand):
                 if not options["json"]:
                     self.show(result, after=results)
                 results.append(result)
-        except KeyboardInterrupt:  # what was made has been deleted by now
+        except KeyboardInterrupt:  # created objects have been deleted by now
             sys.exit(130)
         is_well = all(result.verdict != FAILED for result in results)
         if options["json"]:
@@ -84,15 +84,14 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def show(self, result: Result, *, after: list[Result]) -> None:
-        """A step in one line, or a few if there is something to do about it. The reason why several in a row
-        were skipped is said once."""
+        """Print a step, its warnings and its advice; a reason that several steps in a row share is printed once."""
         paint: Callable[[str], str] = {OK: self.style.SUCCESS, FAILED: self.style.ERROR}.get(
             result.verdict, str
         )
         took = "" if result.verdict == SKIPPED else f"{result.ms:.0f} ms"
         head = f"{paint(f'{result.verdict:<8}')} {result.step:<14} {took:>8}  "
-        is_told = bool(after) and (after[-1].verdict, after[-1].detail) == (SKIPPED, result.detail)
-        detail = "″" if is_told else result.detail
+        is_repeated = bool(after) and (after[-1].verdict, after[-1].detail) == (SKIPPED, result.detail)
+        detail = "″" if is_repeated else result.detail
         self.stdout.write(head + wrapped(detail).lstrip())
         for warning in result.warnings:
             self.stdout.write(self.style.WARNING(wrapped(warning, mark="! ")))
@@ -101,10 +100,10 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def wrapped(said: str, *, mark: str = "") -> str:
+def wrapped(text: str, *, mark: str = "") -> str:
     """Text in the right column, its first line after `mark`."""
     return textwrap.fill(
-        said,
+        text,
         width=WIDTH,
         initial_indent=INDENT + mark,
         subsequent_indent=INDENT + " " * len(mark),
@@ -122,4 +121,4 @@ def summary(results: list[Result]) -> str:
     tally = (
         f"{counts[OK]} of {len(results)} steps passed, {counts[SKIPPED]} were skipped, in {seconds:.1f} s."
     )
-    return f"Failed: {', '.join(failed)}. {tally}" if failed else f"All is well: {tally}"
+    return f"Failed: {', '.join(failed)}. {tally}" if failed else f"No step failed: {tally}"

@@ -28,7 +28,7 @@ def test_a_wrong_prefix_names_the_right_one(mlflow_portal, full, path):
     results = doctor(mlflow_portal.url + path, full["key"])
 
     assert failures(results) == {
-        "prefix": f"The prefix “{path}” is wrong: the portal is on this host, but not under it. "
+        "prefix": f"The prefix “{path}” is wrong: the portal is on this host, but not under this prefix. "
         f"Use {mlflow_portal.url}/api/mlflow."
     }
     assert results["key"].detail == "because “prefix” failed"
@@ -44,7 +44,9 @@ def test_a_wrong_prefix_names_the_right_one(mlflow_portal, full, path):
         ("https://me:secret@registry.example", "would send that in place of your key"),
         ("https://registry.example/mlflow/#/experiments/0", "Use https://registry.example/mlflow."),
         ("https://registry.example//api/mlflow", "Use https://registry.example/api/mlflow."),
-        pytest.param(f"https://registry.example/?k={tokens.generate().secret}", "holds an API key", id="key"),
+        pytest.param(
+            f"https://registry.example/?k={tokens.generate().secret}", "contains an API key", id="key"
+        ),
     ],
 )
 def test_an_address_that_is_none(url, words):

@@ -66,9 +66,9 @@ def test_it_needs_no_settings_and_says_all_is_well(mlflow_portal, full):
     result = command("--url", mlflow_portal.url, MLFLOW_TRACKING_TOKEN=full["key"])
 
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout.splitlines()[-1].startswith("All is well: 12 of 20 steps passed")
+    assert result.stdout.splitlines()[-1].startswith("No step failed: 12 of 20 steps passed")
     assert "the live key is accepted; MLflow is 3." in result.stdout
-    assert "the key may read tracking, registry, artifacts, traces" in result.stdout
+    assert "the key can read tracking, registry, artifacts, traces" in result.stdout
     assert full["key"] not in result.stdout
     assert full["key"][-4:] not in result.stdout
 
@@ -112,7 +112,7 @@ def test_what_a_key_may_not_delete_stays_is_named_and_is_used_again(mlflow_porta
     assert first["clean up"].verdict == SKIPPED
     for scope in ("registry:delete", "artifacts:delete", "tracking:delete"):
         assert scope in first["clean up"].detail
-    assert "was there already" in second["model"].detail
+    assert "existed already" in second["model"].detail
     assert second["version"].detail.startswith("version 2 of hokusai-doctor-usr_")
 
 
@@ -190,9 +190,9 @@ def test_a_key_that_may_read_but_a_part(mlflow_portal):
     results = doctor(mlflow_portal.url, mlflow_portal.issue("doctors-patient", *scopes)["key"])
 
     assert failures(results) == {}
-    assert results["scopes"].detail.startswith("the key may read tracking, artifacts;")
+    assert results["scopes"].detail.startswith("the key can read tracking, artifacts;")
     assert results["scopes"].warnings == (
-        "The key lacks registry:read, traces:read. If it is meant to, all is well.",
+        "The key lacks registry:read, traces:read. If that is intended, ignore this warning.",
     )
 
 
@@ -201,7 +201,7 @@ def test_a_key_that_may_read_nothing(mlflow_portal):
     problems = failures(doctor(mlflow_portal.url, key))
 
     assert list(problems) == ["scopes", "JSON"]
-    assert "The key may read nothing" in problems["scopes"]
+    assert "The key has no read scope" in problems["scopes"]
     assert "needs the scope tracking:read" in problems["JSON"]
 
 
@@ -209,7 +209,7 @@ def test_a_key_bound_to_names_takes_the_name_that_is_given(mlflow_portal):
     key = mlflow_portal.issue("doctors-patient", "--preset", "full", "--pattern", "team-*")["key"]
 
     assert (
-        "writes only registered models named team-*"
+        "write only registered models named team-*"
         in failures(doctor(mlflow_portal.url, key, write=True))["model"]
     )
     assert failures(doctor(mlflow_portal.url, key, write=True, model="team-doctor")) == {}
@@ -238,7 +238,7 @@ def test_mlflow_down_is_named_and_the_key_is_still_tried():
         "The portal is up, but MLflow behind it is down: MLflow cannot be reached"
         in failures(results)["MLflow"]
     )
-    assert results["key"].detail == "the live key is accepted (and MLflow is away)"
+    assert results["key"].detail == "the live key is accepted (but MLflow does not respond)"
     assert results["JSON"].detail == "because “MLflow” failed"
 
 
@@ -251,7 +251,7 @@ def test_mlflow_itself_without_a_portal(mlflow_server, full):
 def test_a_host_name_that_the_portal_does_not_know(mlflow_portal):
     with forwarder(mlflow_portal.port, host="127.0.0.2") as port:
         problem = failures(doctor(f"http://127.0.0.2:{port}"))["prefix"]
-    assert "does not know itself under the host name 127.0.0.2" in problem
+    assert "does not accept the host name 127.0.0.2" in problem
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_host_name_that_the_portal_does_not_know(mlflow_portal):
         ((404, {"Content-Type": "text/html"}, b"<h1>Nothing"), "not the Hokusai portal: GET /api/mlflow/health/mlflow "
          "was answered with status 404 (text/html); it calls itself SomethingElse/1.0. The key was not sent."),
         ((200, {}, b"Welcome"), "is not the Hokusai portal"),
-        ((502, {"Content-Type": "text/html"}, b"Bad gateway"), "A server in front of the portal answers 502"),
+        ((502, {"Content-Type": "text/html"}, b"Bad gateway"), "A server in front of the portal responds 502"),
         ((301, {"Location": "https://elsewhere.example/api/mlflow/health/mlflow"}, b""),
          "Use https://elsewhere.example/api/mlflow."),
     ],
@@ -282,7 +282,7 @@ def with_body(body: bytes):
     ("changes", "step", "words"),
     [
         ({}, "", ""),
-        ({"live": lambda answer: (500, answer[1], b"")}, "health", "is not well"),
+        ({"live": lambda answer: (500, answer[1], b"")}, "health", "/health/live failed"),
         ({"keyless": lambda answer: (200, answer[1], b"{}")}, "without a key", "answers without any key"),
         ({"keyless": lambda answer: (401, answer[1], b"<html>")}, "without a key", "was not refused with 401"),
         ({"run": with_body(b'{"run": {}}')}, "run", "does not have the form of MLflow's (KeyError)"),
@@ -290,9 +290,9 @@ def with_body(body: bytes):
          "artifact PUT", "keeps this run's artifacts at s3:"),
         ({"put": lambda answer: (413, {"Content-Type": "text/html"}, b"")}, "artifact PUT", "limits the size"),
         ({"put": lambda answer: (307, {**answer[1], "Location": "/x"}, b"")}, "artifact PUT", "redirected to /x"),
-        ({"get": with_body(b"changed")}, "artifact GET", "came back changed: 7 bytes of 1048576"),
+        ({"get": with_body(b"changed")}, "artifact GET", "came back changed: 7 bytes instead of 1048576"),
         ({"part": lambda answer: (200, {}, answer[2])}, "artifact Range", "status 200 with 1000 bytes came back"),
-        ({"part": with_body(b"0" * 1000)}, "artifact Range", "not the part that was asked for"),
+        ({"part": with_body(b"0" * 1000)}, "artifact Range", "not the one that was requested"),
         ({"model_version": with_body(b'{"model_version": {"version": "1", "run_id": "2"}}')}, "version", "not the one"),
         ({"call": lambda answer: (429, answer[1], b'{"message": "Slowly."}')}, "scopes", "Wait a minute"),
         ({"version": lambda answer: (503, answer[1], b'{"message": "No keys now."}')}, "key", "No keys now."),
@@ -330,7 +330,7 @@ def test_the_clock():
         compare_clocks(context)
         assert words in context.warnings[0]
     well = seen(0.0, None)
-    assert compare_clocks(well) == "this machine's and the portal's agree"
+    assert compare_clocks(well) == "this machine's clock and the portal's agree"
     assert well.warnings == []
 
 
@@ -342,7 +342,7 @@ def test_the_words_for_people_are_calm():
     lines = output.getvalue().splitlines()
     assert all(len(line) <= 100 for line in lines)
     assert " ".join(lines[2].split()[4:]).startswith("Nothing listens on 127.0.0.1, port 9")
-    assert lines[3].startswith(" " * 34 + "→ See whether host and port are right")
+    assert lines[3].startswith(" " * 34 + "→ Check the host and the port")
     assert f"skipped  TLS{' ' * 22}because “TCP” failed" in lines
     assert f"skipped  clock{' ' * 20}″" in lines
     assert lines[-1].startswith("Failed: TCP. 2 of 20 steps passed, 17 were skipped")
