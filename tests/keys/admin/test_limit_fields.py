@@ -103,7 +103,10 @@ class TestPage:
 
         page = alice.get(page_of(key)).content.decode()
 
-        assert "Successful (2xx): 5, Redirected (3xx): 0, Refused (4xx): 2, Failed (5xx): 0." in page
+        assert (
+            "Successful (2xx): 5, Redirected (3xx): 0, Client errors (4xx): 2, Server errors (5xx): 0."
+            in page
+        )
 
     def test_the_latest_calls_are_shown_to_those_who_may_see_calls(self, cast, alice, bob):
         key = key_of(cast["dora"])
