@@ -9,7 +9,7 @@ from django.conf import settings
 from keys.credentials.tokens import KEY_LIKE_PATTERN
 from keys.refusals import forbidden, invalid
 from proxy.policy.attribution import tag_keys
-from proxy.request import artifact_paths
+from proxy.request import artifact_paths, names
 from proxy.request.messages import Json, values
 from proxy.routes.operations import Match
 
@@ -71,6 +71,11 @@ def key_as_name(match: Match, content: Json, query: str) -> None:
             "The name contains an API key. Choose another name; if the key is real, have it revoked and use a "
             "new one.",
         )
+
+
+def invisible_name(match: Match, content: Json, query: str) -> None:
+    for field in ("name", "new_name"):
+        names.refuse_invisible(str(content.get(field, "")), field)
 
 
 def version_source(match: Match, content: Json, query: str) -> None:
@@ -145,10 +150,11 @@ def artifact_listing(match: Match, content: Json, query: str) -> None:
 
 Rule = Callable[[Match, Json, str], None]
 RULES: dict[str, tuple[Rule, ...]] = {
-    "experiments.create": (artifact_location,),
+    "experiments.create": (artifact_location, invisible_name),
+    "experiments.update": (invisible_name,),
     "model-versions.create": (version_source,),
-    "registered-models.create": (key_as_name,),
-    "registered-models.rename": (key_as_name,),
+    "registered-models.create": (key_as_name, invisible_name),
+    "registered-models.rename": (key_as_name, invisible_name),
     "traces.start": (started_trace,),
     "artifacts.upload": (artifact_path,),
     "artifacts.download": (artifact_path,),
