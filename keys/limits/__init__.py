@@ -1,5 +1,7 @@
-"""Limits of a minute and of a calendar month: calls and bytes are counted in Redis if REDIS_URL names one, else in this
-process, which is exact for a single process."""
+"""Limits of calls and bytes, by the minute and by the calendar month.
+
+Calls and bytes are counted in Redis if REDIS_URL names one, else in this process, which is exact for a single process.
+"""
 
 from keys.limits.calls import CountedCall as CountedCall
 from keys.limits.calls import count_call as count_call

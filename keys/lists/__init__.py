@@ -1,2 +1,4 @@
-"""The lists of keys, their events and users: filters, columns of CSV files, words and colours. Pages, the API and
-commands share them."""
+"""The lists of keys, their events and users: filters, columns, words and colours.
+
+Pages, the API and commands share them.
+"""
