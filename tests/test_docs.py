@@ -140,9 +140,8 @@ def test_every_command_of_readme_is_a_command():
         found = [*ROOT.glob(f"*/management/commands/{command}.py")]
         assert found or command in ("migrate", "changepassword"), command  # Django's own
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)) <= set(
-        targets
-    )
+    shown = set(re.findall(r"(?:^|`)make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE))
+    assert shown == {"run", "test", "lint", "check", "bench"} & set(targets)
 
 
 def test_every_fault_names_a_test_that_exists():
