@@ -28,9 +28,13 @@ def purpose(folder: Path) -> str:
     return docstring.partition("\n")[0]
 
 
+def names(folder: Path) -> str:
+    return ", ".join(file.stem for file in modules(folder))
+
+
 def expected_rows() -> list[str]:
     return [
-        f"| `{folder.relative_to(ROOT)}/` | {len(modules(folder))} | {purpose(folder)} |"
+        f"| `{folder.relative_to(ROOT)}/` | {len(modules(folder))}: {names(folder)} | {purpose(folder)} |"
         for folder in folders()
         if modules(folder)
     ]
@@ -38,7 +42,7 @@ def expected_rows() -> list[str]:
 
 def test_every_folder_is_listed_with_its_files_and_its_purpose():
     rows = re.findall(r"^\| `(?:keys|proxy|portal)/.*\|$", DOCUMENT, re.MULTILINE)
-    listed = [row for row in rows if re.search(r"\| \d+ \|", row)]
+    listed = [row for row in rows if re.search(r"\| \d+: ", row)]
 
     assert listed == expected_rows(), "the table should be:\n" + "\n".join(expected_rows())
 
