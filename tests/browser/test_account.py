@@ -121,7 +121,7 @@ def test_a_request_id_is_looked_up_from_the_account_page(bob, key):
     window.goto("/account/")
 
     window.page.get_by_label("Request id").fill(f" {key['refused']}\t")
-    window.follow("Look it up", "button")
+    window.follow("Look up", "button")
 
     page = window.page
     assert page.get_by_role("heading", name="registered-models.delete").is_visible()
@@ -130,7 +130,7 @@ def test_a_request_id_is_looked_up_from_the_account_page(bob, key):
 
     window.follow("Look up")
     page.get_by_label("Request id").fill(key["key"])
-    window.follow("Look it up", "button")
+    window.follow("Look up", "button")
     assert page.get_by_text("That is an API key, not a request id.").is_visible()
     assert key["key"] not in page.content()
     assert key["key"] not in page.url

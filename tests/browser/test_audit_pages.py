@@ -90,7 +90,7 @@ def test_a_key_pasted_into_the_filter_is_in_no_address_and_no_log(visit, web_por
 
     page.get_by_text("Filter", exact=True).click()
     page.get_by_label("Model", exact=True).fill(secret)
-    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_role("button", name="Apply", exact=True).click()
     page.wait_for_url("**?key=key_*")
 
     assert secret not in page.content()

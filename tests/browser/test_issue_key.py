@@ -50,7 +50,7 @@ def test_a_key_from_its_issue_to_its_end(visit, web_portal, echo):
 
     window.follow("I have saved the key")
     assert key not in page.content()
-    window.follow("Calls with this key")
+    window.follow("Calls")
     row = page.locator("#result_list tbody tr")
     assert row.count() == 1
     assert "experiments.get" in row.inner_text()

@@ -223,7 +223,7 @@ def test_hand_over_what_a_user_owns(visit, web_portal):
     page.get_by_label("From").select_option(label="giver")
     page.get_by_label("To", exact=True).select_option(label="taker")
     window.follow("Continue", "button")
-    page.get_by_text("3 objects of giver will belong to taker.").wait_for()
+    page.get_by_text("taker becomes the owner of 3 objects of giver.").wait_for()
     window.follow("Hand over 3 objects", "button")
 
     page.get_by_text("3 objects of giver now belong to taker.").wait_for()
