@@ -23,8 +23,11 @@ def rotate(
 ) -> tuple[ApiKey, str]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
+    A key that was found in the open is rotated with the overlap “now” only. If the report paused it, it works again
+    with the new secret; a key that was paused before the report stays paused.
+
     Returns the row and the new secret, which is stored nowhere. Raises ActionError for a key that is revoked or
-    expired, and for a second overlap while one is running.
+    expired, for a second overlap while one is running, and for the overlap of a leaked secret.
     """
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
@@ -33,11 +36,18 @@ def rotate(
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:
         raise ActionError("the key has expired; issue a new one")
+    if overlap != "now" and key.leak:
+        raise ActionError(
+            f"the key was found {key.leak.describe_leak()}. Its secret never works again: the overlap must be “now”"
+        )
     if overlap != "now" and key.previous_ends_at and key.previous_ends_at > now:
         raise ActionError(
             f"the last rotation's old secret still works until {key.previous_ends_at:%Y-%m-%d %H:%M} UTC; "
             "rotate with the overlap “now” to end both, or wait"
         )
+    is_resumed = key.leak is not None and key.is_paused_by_report
+    if is_resumed:
+        key.paused_at = None
     token = tokens.generate(key.environment)
     keep = overlap != "now"
     key.previous_digest = key.digest if keep else None
@@ -52,4 +62,6 @@ def rotate(
         setattr(key, name, value)
     key.save()
     record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap)
+    if is_resumed:
+        record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret

@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
+from keys.actions.errors import ActionError
 from keys.actions.history import record_event
 from keys.actions.locking import lock_key
 from keys.models import ApiKey, KeyEvent
@@ -28,10 +29,16 @@ def pause(
 
 @transaction.atomic
 def resume(*, key: ApiKey, actor: Actor = COMMAND) -> ApiKey:
-    """Let a paused key work again."""
+    """Let a paused key work again. Raises ActionError for a key that was found in the open: its secret never works
+    again."""
     key = lock_key(key)
     grants.check_resumption(key, actor)
     if key.paused_at is not None:
+        if key.leak:
+            raise ActionError(
+                f"the key was found {key.leak.describe_leak()}. Its secret never works again: rotate the key with the "
+                "overlap “now”, or revoke it"
+            )
         key.paused_at = None
         key.save(update_fields=["paused_at"])
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor)

@@ -107,6 +107,9 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a paused key work again."""
     key = key_or_404(pk)
+    if key.paused_at and key.leak:
+        found = f"“{key.name}” was found {key.leak.describe_leak()}. Rotate it, or revoke it."
+        return back(request, key, f"Not resumed: {found}", messages.ERROR)
     if "resume" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is not paused.", messages.INFO)
     form = ResumeForm(posted_data(request))

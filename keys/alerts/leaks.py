@@ -17,13 +17,14 @@ from keys.credentials import tokens
 from keys.credentials.addresses import network_of
 from keys.credentials.lookup import find_keys
 from keys.limits.counters import get_counters
-from keys.models import Alert, ApiKey, KeyEvent
+from keys.models import LEAK_REASON, Alert, ApiKey, KeyEvent
 from keys.refusals import Refusal, invalid
 
 logger = logging.getLogger(__name__)
 
 MAX_KEYS = 20  # of one report
 MAX_TEXT = 100_000  # characters
+MAX_LOCATIONS = 10  # of one secret that the history records
 REPORTS_A_MINUTE = 10  # from one network
 FLOOR_SECONDS = 0.3  # the minimum duration of a report, for a real key and any other
 THANKS = "Thank you. If this is a key of this registry, it has been paused, and its owner will be notified."
@@ -83,13 +84,22 @@ def one_line(text: str, length: int) -> str:
 
 @transaction.atomic
 def pause_key(key: ApiKey, *, where: str, actor: Actor) -> None:
-    """Pause a key that was found. A second report raises a second alert only if the key was resumed meanwhile."""
+    """Pause a key that was found, and record the report. A further report of the same secret raises no alert; the
+    history records it if it names another location."""
     was_live = key.revoked_at is None and key.paused_at is None
     if key.revoked_at is None:
-        key = pause(key=key, reason="found in the open", actor=actor)
+        key = pause(key=key, reason=LEAK_REASON, actor=actor)
     occasion = f"{key.paused_at or key.revoked_at:%Y-%m-%dT%H:%M:%S.%f}Z"
-    if notify(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live):
+    is_new = notify(kind=Alert.Kind.LEAKED, key=key, occasion=occasion, where=where, was_live=was_live)
+    if is_new or is_new_location(key, where):
         record_event(key, KeyEvent.Kind.LEAKED, actor=actor, where=where)
+
+
+def is_new_location(key: ApiKey, where: str) -> bool:
+    """Whether the key's history lacks this location. True for a key without a report, because the report is what keeps
+    the secret from being resumed."""
+    locations = [report.detail.get("where", "") for report in key.events.leaks()[:MAX_LOCATIONS]]
+    return not locations or (bool(where) and len(locations) < MAX_LOCATIONS and where not in locations)
 
 
 @transaction.atomic

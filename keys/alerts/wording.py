@@ -6,8 +6,8 @@ MAX_NETWORKS = 100  # of one key that are stored, and so cause an alert
 TEXTS = {
     Alert.Kind.LEAKED: (
         "was found in the open",
-        "Somebody reported that they found it{where}. It was paused at once: calls with it are refused. Issue another "
-        "one, put it where this one was used, and revoke this one.",
+        "Somebody reported that they found it{where}. It was paused at once: calls with it are refused. Its secret "
+        "never works again. Rotate the key with the overlap “now”, or revoke it.",
     ),
     Alert.Kind.CANARY: (
         "is a canary, and was used",

@@ -252,7 +252,10 @@ class EventSerializer(serializers.Serializer[KeyEvent]):
     at = serializers.DateTimeField()
     kind = serializers.ChoiceField(choices=KeyEvent.Kind.values)
     actor = serializers.CharField(
-        source="actor.username", allow_null=True, default=None, help_text="null: the command line."
+        source="actor.username",
+        allow_null=True,
+        default=None,
+        help_text="null: the command line, or the report of a leaked key.",
     )
     address = serializers.CharField(allow_null=True)
     detail = serializers.DictField()

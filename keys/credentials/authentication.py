@@ -14,7 +14,7 @@ from keys.credentials import tokens
 from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
 from keys.credentials.lookup import KeyMatch, find_cached_key
-from keys.database import database_required
+from keys.database import DATABASE_ERRORS, database_required
 from keys.models import ApiKey
 from keys.refusals import Refusal, forbidden, invalid, unauthenticated
 
@@ -177,11 +177,7 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
     if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):
         raise key_ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
     if key.paused_at:
-        raise unauthenticated(
-            "paused_key",
-            f"The API key “{key.name}” is paused since {key.paused_at:%Y-%m-%d %H:%M} UTC. "
-            "Ask your administrator to resume it.",
-        )
+        raise unauthenticated("paused_key", describe_pause(key, key.paused_at))
     if not key.owner.is_active:
         raise unauthenticated(
             "inactive_user",
@@ -193,6 +189,21 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
             raise key_ended(key, "expired_key", "expired", key.expires_at)
         return Caller.by_key(key, is_previous=is_previous, in_grace=True)
     return Caller.by_key(key, is_previous=is_previous)
+
+
+def describe_pause(key: ApiKey, paused_at: datetime.datetime) -> str:
+    """Why a paused key is refused. Without the reporter's address, because a stranger may have the secret."""
+    paused = f"The API key “{key.name}” is paused since {paused_at:%Y-%m-%d %H:%M} UTC."
+    try:
+        leak = key.leak
+    except DATABASE_ERRORS:
+        return f"{paused} Ask your administrator."
+    if leak is None:
+        return f"{paused} Ask your administrator to resume it."
+    return (
+        f"{paused} It was found {leak.describe_leak(with_reporter=False)}. This secret never works again: rotate the "
+        "key on its page in the portal (the old secret ends now), or ask your administrator for a new secret."
+    )
 
 
 def key_ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:

@@ -21,11 +21,18 @@ RIGHTS = {
     "purpose": "Purpose",
     "is_canary": "Canary",
 }
-COMMAND_LINE = "command line"  # where an event has no actor
+# Where an event has no actor:
+COMMAND_LINE = "command line"
+REPORT = "leak report"
+UNKNOWN_CALLER = "unknown caller"  # of a canary
 
 
 def describe_actor(event: KeyEvent) -> str:
-    return event.actor.username if event.actor else COMMAND_LINE
+    if event.actor:
+        return event.actor.username
+    if event.is_by_report:
+        return REPORT
+    return UNKNOWN_CALLER if event.kind == KeyEvent.Kind.CANARY else COMMAND_LINE
 
 
 def describe_right(name: str, value: object) -> str:
@@ -69,4 +76,9 @@ def describe_event(event: KeyEvent) -> list[str]:
         case KeyEvent.Kind.ROTATED:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
             return [f"The old secret ends {overlap.ending if overlap else 'then'}"]
+        case KeyEvent.Kind.LEAKED:
+            location = (
+                f"Found at {detail['where']}" if detail.get("where") else "The report names no location"
+            )
+            return [location, *(["The old secret, which had ended"] if detail.get("found") else [])]
     return [detail["reason"]] if detail.get("reason") else []

@@ -7,6 +7,7 @@ from keys.models.api_keys import ApiKey as ApiKey
 from keys.models.api_keys import ApiKeyQuerySet as ApiKeyQuerySet
 from keys.models.api_keys import default_scopes as default_scopes
 from keys.models.changes import CHANNEL as CHANNEL
+from keys.models.events import LEAK_REASON as LEAK_REASON
 from keys.models.events import KeyEvent as KeyEvent
 from keys.models.events import KeyEventQuerySet as KeyEventQuerySet
 from keys.models.idempotent_requests import IdempotentRequest as IdempotentRequest

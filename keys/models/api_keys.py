@@ -1,17 +1,22 @@
 """API keys, and the selections of them that pages, API and commands show."""
 
 import datetime
+from typing import TYPE_CHECKING
 
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 
 from keys.models.changes import CHANNEL
 from keys.models.public_ids import new_key_id
 from keys.models.users import User
 from keys.rights.scopes import DEFAULT_PRESET, Scope
+
+if TYPE_CHECKING:
+    from keys.models.events import KeyEvent
 
 LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 UNUSED = datetime.timedelta(days=90)  # without use, after which an older key counts as unused
@@ -245,6 +250,18 @@ class ApiKey(models.Model):
     def used_at(self) -> datetime.datetime | None:
         """When either secret was last used."""
         return max(filter(None, (self.last_used_at, self.previous_used_at)), default=None)
+
+    @cached_property
+    def leak(self) -> "KeyEvent | None":
+        """The first report that a secret of this key was found in the open, if no rotation has replaced it since. Such
+        a secret never works again. Cached: an action reads the row anew under a lock."""
+        return self.events.leaks().first()
+
+    @property
+    def is_paused_by_report(self) -> bool:
+        """Whether the key is paused because somebody reported that they found it."""
+        pause = self.events.filter(kind="paused").order_by("-pk").first()
+        return bool(self.paused_at and pause and pause.is_by_report)
 
     @property
     def state(self) -> str:

@@ -3,15 +3,26 @@
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from keys.models.api_keys import ApiKey
 from keys.models.users import User
+
+LEAK_REASON = "found in the open"  # of the pause that follows the report of a leaked key
 
 
 class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
     def with_people(self) -> "KeyEventQuerySet":
         return self.select_related("key__owner", "actor")
+
+    def leaks(self) -> "KeyEventQuerySet":
+        """Reports of a secret that has not been replaced since, the first one first. Secrets that a rotation had ended
+        before the report do not count."""
+        rotations = KeyEvent.objects.filter(
+            kind=KeyEvent.Kind.ROTATED, key=OuterRef("key"), pk__gt=OuterRef("pk")
+        )
+        reports = self.filter(kind=KeyEvent.Kind.LEAKED).exclude(detail__has_key="found")
+        return reports.exclude(Exists(rotations)).order_by("pk")
 
     def matching(self, text: str) -> "KeyEventQuerySet":
         """Events of keys whose name, id or owner has all words of `text`."""
@@ -58,3 +69,20 @@ class KeyEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def is_by_report(self) -> bool:
+        """Whether the portal wrote this event because somebody reported a leaked key."""
+        if self.actor_id is not None:
+            return False
+        return self.kind == self.Kind.LEAKED or (
+            self.kind == self.Kind.PAUSED and self.detail.get("reason") == LEAK_REASON
+        )
+
+    def describe_leak(self, *, with_reporter: bool = True) -> str:
+        """Where and when a leaked key was found, and who reported it. `with_reporter=False` is for callers who prove no
+        more than that they have the secret."""
+        where = self.detail.get("where")
+        reporter = f" from {self.address}" if self.address and with_reporter else ""
+        place = f"at “{where}”" if where else "in the open (the report names no location)"
+        return f"{place}; reported on {self.at:%Y-%m-%d %H:%M} UTC{reporter}"

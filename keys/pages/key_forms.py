@@ -25,14 +25,19 @@ class RotateForm(forms.Form):
 
     def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        if key.previous_ends_at and key.previous_ends_at > timezone.now():
-            # The field accepts all overlaps: the form that began this overlap may be sent again.
-            overlap = self.fields["overlap"]
-            overlap.widget = forms.Select(attrs={"autofocus": True}, choices=OVERLAP_CHOICES[:1])
-            overlap.initial = "now"
-            overlap.help_text = (
+        if key.leak:
+            self.offer_now("The key was found in the open, so its old secret never works again.")
+        elif key.previous_ends_at and key.previous_ends_at > timezone.now():
+            self.offer_now(
                 "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
             )
+
+    def offer_now(self, why: str) -> None:
+        """Offer this overlap only. The field accepts all: the form that began an overlap may be sent again, and the
+        action refuses those that are not possible."""
+        overlap = self.fields["overlap"]
+        overlap.widget = forms.Select(attrs={"autofocus": True}, choices=OVERLAP_CHOICES[:1])
+        overlap.initial, overlap.help_text = "now", why
 
 
 class RevokeForm(forms.Form):

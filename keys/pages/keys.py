@@ -17,15 +17,16 @@ def key_or_404(pk: int) -> ApiKey:
 
 
 def possible_actions(key: ApiKey) -> set[str]:
-    """The actions that the key's state allows."""
+    """The actions that the key's state allows. A key that was found in the open is not resumed."""
     if key.revoked_at:
         return set()
     possible = {"rights", "revoke"}
-    if key.paused_at:
+    if key.paused_at and key.leak is None:
         possible.add("resume")
     if key.state != ApiKey.State.EXPIRED:
         possible.add("rotate")
-        possible.add("resume" if key.paused_at else "pause")
+        if key.paused_at is None:
+            possible.add("pause")
     return possible
 
 

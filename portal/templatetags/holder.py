@@ -5,7 +5,7 @@ from django.utils.text import Truncator
 
 from keys.formatting import sizes
 from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
-from keys.lists.event_words import describe_event
+from keys.lists.event_words import describe_actor, describe_event
 from keys.models import KeyEvent
 from keys.rights.scopes import describe_scopes, find_preset
 from proxy.ledger import history
@@ -59,6 +59,11 @@ def scope_words(scopes: list[str]) -> list[str]:
 @register.filter
 def happened(event: KeyEvent) -> list[str]:
     return describe_event(event)
+
+
+@register.filter
+def event_actor(event: KeyEvent) -> str:
+    return describe_actor(event)
 
 
 @register.filter

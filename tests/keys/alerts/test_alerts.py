@@ -227,7 +227,7 @@ def test_a_found_key_is_told_by_mail_and_webhook_though_both_fail_at_first(echo,
 
     [(recipients, mail)] = mailbox.mails
     assert recipients == ["finder@registry.example", "security@registry.example"]
-    assert "Issue another" in mail
+    assert "Rotate the key with the overlap" in mail
     assert issued["id"] in mail
     headers, body = receiver.posts[-1]
     stamp = headers["X-Hokusai-Timestamp"]

@@ -53,12 +53,13 @@ def test_a_real_key_is_paused_and_that_is_written_down(found):
     assert (alert.kind, alert.detail) == ("leaked", {"where": "github.com/x", "was_live": True})
 
 
-def test_reported_again_it_is_told_only_once_but_anew_after_it_was_resumed(found):
+def test_reported_again_it_is_told_only_once_but_anew_after_it_was_rotated(found):
     key, secret = found
     for _ in range(2):
         leaks.report(text=secret, address=FREE)
     assert Alert.objects.count() == 1
-    actions.resume(key=key)
+    _, secret = actions.rotate(key=key, overlap="now")
+    assert ApiKey.objects.get(pk=key.pk).state == ApiKey.State.ACTIVE
     leaks.report(text=secret, address=FREE)
 
     assert Alert.objects.count() == 2

@@ -1,0 +1,170 @@
+"""A key that was found in the open never works again with that secret, whichever way somebody tries."""
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from keys import actions
+from keys.alerts import leaks
+from keys.credentials.authentication import authenticate
+from keys.credentials.caller import Caller
+from keys.lists.event_words import describe_actor, describe_event
+from keys.models import ApiKey
+from keys.refusals import Refusal
+from tests.keys.people import by, page_of, signed_in
+
+pytestmark = pytest.mark.postgresql
+
+REPORTER = "198.51.100.7"
+
+
+@pytest.fixture
+def leaked(cast) -> tuple[ApiKey, str]:
+    """Key and secret of dora's key, which somebody found."""
+    key, secret = actions.issue(owner=cast["dora"], name="nightly training")
+    leaks.report(text=secret, where="github.com/x", address=REPORTER)
+    return key, secret
+
+
+def caller_of(secret: str) -> Caller:
+    return authenticate({"HTTP_AUTHORIZATION": f"Bearer {secret}"})
+
+
+def refusal_of(secret: str) -> Refusal:
+    with pytest.raises(Refusal) as raised:
+        caller_of(secret)
+    return raised.value
+
+
+def state_of(key: ApiKey) -> str:
+    return ApiKey.objects.get(pk=key.pk).state
+
+
+def test_its_secret_is_not_resumed(leaked, cast):
+    key, secret = leaked
+    with pytest.raises(actions.ActionError, match=r"never works again: rotate .* or revoke it") as raised:
+        actions.resume(key=key, actor=by(cast["alice"]))
+
+    assert "github.com/x" in str(raised.value)
+    assert REPORTER in str(raised.value)
+    assert state_of(key) == ApiKey.State.PAUSED
+    assert refusal_of(secret).reason == "paused_key"
+
+
+@pytest.mark.parametrize("overlap", ["1h", "24h", "7d", "30d"])
+def test_its_secret_gets_no_overlap(leaked, overlap):
+    with pytest.raises(actions.ActionError, match="the overlap must be “now”"):
+        actions.rotate(key=leaked[0], overlap=overlap)
+
+    assert not leaked[0].events.filter(kind="rotated").exists()
+
+
+def test_rotated_now_it_works_with_the_new_secret_and_the_old_one_is_refused_at_once(leaked, cast):
+    key, old = leaked
+    _, new = actions.rotate(key=key, overlap="now", actor=by(cast["bob"]))
+
+    assert caller_of(new).key == key
+    assert refusal_of(old).reason == "unknown_key"
+    assert list(key.events.order_by("pk").values_list("kind", flat=True))[-2:] == ["rotated", "resumed"]
+    actions.pause(key=key)
+    assert actions.resume(key=key).state == ApiKey.State.ACTIVE  # this secret was not found
+
+
+def test_a_pause_from_before_the_report_outlives_the_rotation(cast):
+    key, secret = actions.issue(owner=cast["dora"], name="nightly training")
+    actions.pause(key=key, reason="the project has ended", actor=by(cast["alice"]))
+    leaks.report(text=secret, address=REPORTER)
+    actions.rotate(key=key, overlap="now", actor=by(cast["dora"]))
+
+    assert state_of(key) == ApiKey.State.PAUSED
+    assert actions.resume(key=key).state == ApiKey.State.ACTIVE
+
+
+def test_an_old_secret_that_is_found_during_the_overlap_does_not_come_back(cast):
+    key, old = actions.issue(owner=cast["dora"], name="nightly training")
+    actions.rotate(key=key, overlap="24h")
+    leaks.report(text=old, address=REPORTER)
+
+    with pytest.raises(actions.ActionError, match="never works again"):
+        actions.resume(key=key)
+    _, new = actions.rotate(key=key, overlap="now")
+    assert caller_of(new).key == key
+    assert refusal_of(old).reason == "unknown_key"
+
+
+def test_the_caller_learns_where_it_was_found_but_not_who_reported_it(leaked):
+    message = refusal_of(leaked[1]).message
+
+    assert "github.com/x" in message
+    assert "never works again" in message
+    assert "resume it" not in message
+    assert REPORTER not in message
+
+
+def test_the_admins_pages_say_so_and_offer_no_resumption(leaked, alice):
+    page = alice.get(page_of(leaked[0])).content.decode()
+
+    assert page_of(leaked[0], "resume") not in page
+    assert "This key was found in the open." in page
+    assert "github.com/x" in page
+    assert f"UTC from {REPORTER}" in page
+    assert "by leak report" in page
+    assert "command line" not in page.partition("Paused</strong>")[2].partition("</li>")[0]
+    tried = alice.post(page_of(leaked[0], "resume"), follow=True).content.decode()
+    assert "Not resumed:" in tried
+    assert state_of(leaked[0]) == ApiKey.State.PAUSED
+    rotation = alice.get(page_of(leaked[0], "rotate"))
+    assert [name for name, _ in rotation.context["form"].fields["overlap"].widget.choices] == ["now"]
+
+
+def test_the_holders_pages_say_so(leaked, cast):
+    holder = signed_in(cast["dora"])
+    page = holder.get(f"/account/keys/{leaked[0].public_id}/").content.decode()
+
+    assert "This key was found in the open." in page
+    assert "github.com/x" in page
+    assert "resume it" not in page
+    assert "command line" not in page.partition("Found in the open</strong>")[2].partition("</li>")[0]
+    rotation = holder.get(f"/account/keys/{leaked[0].public_id}/rotate/")
+    assert [name for name, _ in rotation.context["form"].fields["overlap"].widget.choices] == ["now"]
+
+
+def test_the_api_refuses_to_resume_it(leaked, alice: Client):
+    path = f"/api/v1/keys/{leaked[0].public_id}"
+    resumed = alice.post(f"{path}/resume", {}, content_type="application/json")
+    rotated = alice.post(f"{path}/rotate", {"overlap": "24h"}, content_type="application/json")
+
+    assert {resumed.status_code, rotated.status_code} == {409}
+    assert (resumed.json()["reason"], rotated.json()["reason"]) == ("not_possible", "not_possible")
+    assert "github.com/x" in resumed.json()["detail"]
+    assert state_of(leaked[0]) == ApiKey.State.PAUSED
+
+
+def test_the_commands_refuse_to_resume_it(leaked):
+    with pytest.raises(CommandError, match="never works again"):
+        call_command("resume_key", leaked[0].public_id)
+    with pytest.raises(CommandError, match="the overlap must be"):
+        call_command("rotate_key", leaked[0].public_id)
+
+
+def test_every_reported_location_is_kept_up_to_a_limit(leaked):
+    key, secret = leaked
+    for where in [
+        "",
+        "github.com/x",
+        *(f"a wiki, page {number}" for number in range(leaks.MAX_LOCATIONS + 5)),
+    ]:
+        leaks.report(text=secret, where=where, address=REPORTER)
+
+    reports = key.events.filter(kind="leaked").order_by("pk")
+    assert [report.detail["where"] for report in reports][:2] == ["github.com/x", "a wiki, page 0"]
+    assert reports.count() == leaks.MAX_LOCATIONS
+    assert key.alerts.count() == 1
+
+
+def test_a_report_is_not_shown_as_a_command(leaked):
+    events = {event.kind: event for event in leaked[0].events.all()}
+
+    assert describe_actor(events["issued"]) == "command line"
+    assert describe_actor(events["paused"]) == describe_actor(events["leaked"]) == "leak report"
+    assert describe_event(events["leaked"]) == ["Found at github.com/x"]
