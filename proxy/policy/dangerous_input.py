@@ -1,7 +1,7 @@
 """Refuses input that MLflow accepts although it reaches the server's files or secrets, by field. Pure."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl
 
 from django.conf import settings
@@ -9,14 +9,11 @@ from django.conf import settings
 from keys.credentials.tokens import KEY_LIKE_PATTERN
 from keys.refusals import forbidden, invalid
 from proxy.policy.attribution import tag_keys
+from proxy.policy.server_tags import LOCATION_TAGS, first_refused
 from proxy.request import artifact_paths, names
 from proxy.request.messages import Json, values
 from proxy.routes.operations import Match
 
-# The server opens what these tags point to (mlflow/store/tracking/sqlalchemy_store.py).
-LOCATION_TAGS = frozenset(
-    {"mlflow.artifactLocation", "mlflow.trace.archiveLocation", "mlflow.trace.spansLocation"}
-)
 PROMPT_SOURCES = frozenset({"dummy-source", "prompt-template"})
 # Without a query, which MLflow treats differently.
 STORE_LOCATION = re.compile(r"mlflow-artifacts:/([^/?][^?]*)")
@@ -29,8 +26,20 @@ def check(match: Match, content: Json, query: str) -> None:
     """Raise Refusal (400, 403) for dangerous input of this operation."""
     for rule in RULES.get(match.operation.name, ()):
         rule(match, content, query)
+    refuse_server_tags(tag_keys(match, content))
     if match.operation.name.startswith("traces."):
         refuse_location_tags(match, content)
+
+
+def refuse_server_tags(keys: Iterable[str]) -> None:
+    """Raise Refusal (400) for a tag that makes MLflow's server act with its own rights."""
+    if found := first_refused(keys):
+        key, tag = found
+        raise invalid(
+            "server_tag",
+            f"The tag {key[:100]} decides for MLflow's server: {tag.effect}. No caller may set or delete it. Leave it "
+            "out, or ask your administrator to set it at MLflow.",
+        )
 
 
 def refuse_location_tags(match: Match, content: Json) -> None:

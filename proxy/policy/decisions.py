@@ -27,8 +27,8 @@ class ReceivedRequest:
 class Decision:
     """Whether a request is forwarded, on which objects it acts, and its JSON as it was checked.
 
-    `refusal` is None if the request is allowed. `is_stamped` states that `content` carries the attribution tags
-    and replaces the caller's body. `objects` is empty if the request was refused before they were known.
+    `refusal` is None if the request is allowed. `is_stamped` states that `content` carries attribution of the portal's
+    own and replaces the caller's body. `objects` is empty if the request was refused before they were known.
     """
 
     match: Match

@@ -1,6 +1,6 @@
 """Decides whether a key may make a call. The proxy, the simulator and the tests use this one decision.
 
-network -> scopes -> dangerous input -> name patterns -> reserved tags -> ownership -> attribution
+network -> scopes -> dangerous input -> name patterns -> reserved tags -> names of people -> ownership -> attribution
 """
 
 from fnmatch import fnmatchcase
@@ -11,8 +11,9 @@ from keys.credentials import authentication
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import allows
-from proxy.policy import attribution, dangerous_input, ownership
+from proxy.policy import attribution, dangerous_input, identity, ownership
 from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.policy.server_tags import LOCATION_TAGS
 from proxy.request import messages, otlp
 from proxy.request.messages import Json, values
 from proxy.routes.objects import RequestObjects
@@ -35,19 +36,24 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
         dangerous_input.check(match, content, request.query)
         check_model_names(caller, match, content)
         attribution.refuse_reserved(match, content)
+        identity.refuse_others(caller, match, content)
         trace_ids = export.trace_ids if export else ()
         objects = ownership.read_objects(match, content, request.headers, trace_ids)
         check_grace(caller, match, objects)
         ownership.check(caller, objects)
+        attributed = attribute(caller, match, content)
     except Refusal as refusal:
         return Decision(match=match, objects=objects, refusal=refusal)
-    if not attribution.is_stamped(match):
-        return Decision(match=match, objects=objects, content=content)
+    return Decision(match=match, objects=objects, content=attributed, is_stamped=attributed is not content)
+
+
+def attribute(caller: Caller, match: Match, content: Json) -> Json:
+    """The request as it goes to MLflow, with the caller where the client may have named somebody else."""
     user = caller.user
-    stamped = attribution.stamp(
+    content = identity.set_names(match, content, user_name=user.username)
+    return attribution.attribute(
         match, content, user_id=user.public_id, key_id=caller.key_id, user_name=user.username
     )
-    return Decision(match=match, objects=objects, content=stamped, is_stamped=True)
 
 
 def check_scopes(caller: Caller, match: Match) -> None:
@@ -113,7 +119,9 @@ def read_export(request: ReceivedRequest) -> otlp.Export | None:
         encoding=request.headers.get("content-encoding", ""),
         limit=settings.MAX_JSON_BODY,
     )
-    for key in export.tag_keys & (dangerous_input.LOCATION_TAGS | attribution.RESERVED):
+    dangerous_input.refuse_server_tags(export.tag_keys)
+    protected = LOCATION_TAGS | attribution.RESERVED | attribution.ATTRIBUTION
+    for key in export.tag_keys & protected:
         raise forbidden(
             "reserved_tag",
             f"A span sets the trace tag {key}, which only MLflow or the portal may set. Remove the attribute.",

@@ -80,7 +80,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         runs.log-batch                   POST   /api/2.0/mlflow/runs/log-batch
             on=run:run_id on=logged_model:metrics[].model_id tag=tags[].key
         runs.log-inputs                  POST   /api/2.0/mlflow/runs/log-inputs
-            on=run:run_id
+            on=run:run_id tag=datasets[].tags[].key
         runs.log-metric                  POST   /api/2.0/mlflow/runs/log-metric
             on=run:run_id on=run:run_uuid on=logged_model:model_id
         runs.log-model                   POST   /api/2.0/mlflow/runs/log-model
@@ -96,7 +96,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         runs.update                      POST   /api/2.0/mlflow/runs/update
             on=run:run_id on=run:run_uuid
         datasets.create                  POST   /api/3.0/mlflow/datasets/create
-            in=experiment:experiment_ids[] new=dataset:dataset.dataset_id
+            in=experiment:experiment_ids[] new=dataset:dataset.dataset_id tag=tags{}
         datasets.add-experiments         POST   /api/3.0/mlflow/datasets/{dataset_id}/add-experiments
             on=dataset:{dataset_id} in=experiment:experiment_ids[]
         datasets.upsert-records          POST   /api/3.0/mlflow/datasets/{dataset_id}/records

@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 
 from proxy.routes import message_types
 from proxy.routes.table import OPERATIONS
+from tests.end_to_end.conftest import start_trace
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -40,7 +41,7 @@ def test_who_made_it_is_not_what_the_client_claims(alice, bob, keys, mlflow_serv
         assert camel.json()["run"]["info"]["user_id"] == "bob"
 
 
-@pytest.mark.parametrize("tag", ["hokusai.user_id", "hokusai.key_id"])
+@pytest.mark.parametrize("tag", ["hokusai.user_id", "hokusai.key_id", "mlflow.user"])
 def test_who_made_it_is_not_changed_by_any_route_that_takes_tags(tag, alice, work):
     pair = {"key": tag, "value": "usr_evil"}
     tags = {"tags": [pair]}
@@ -68,7 +69,7 @@ def test_who_made_it_is_not_changed_by_any_route_that_takes_tags(tag, alice, wor
         ("DELETE", "/api/2.0/mlflow/model-versions/delete-tag", version | {"key": tag}),
         ("PATCH", f"{trace_info}/tags", pair),
         ("DELETE", f"{trace_info}/tags", {"key": tag}),
-        ("PATCH", trace_info, {"request_id": work.trace, "timestamp_ms": 1, "status": "OK"} | tags),
+        ("PATCH", trace_info, {"request_id": work.trace} | tags),
         ("PATCH", f"/api/3.0/mlflow/traces/{work.trace}/tags", pair),
         ("DELETE", f"/api/3.0/mlflow/traces/{work.trace}/tags", {"key": tag}),
     ]
@@ -78,7 +79,84 @@ def test_who_made_it_is_not_changed_by_any_route_that_takes_tags(tag, alice, wor
         assert (reply.status, reply.json()["error_code"]) == (403, "PERMISSION_DENIED"), (path, reply.body)
 
 
+def test_a_copied_batch_and_the_end_of_a_trace_pass_without_these_tags(alice, keys, own_work, mlflow_server):
+    claims = {"mlflow.user": "root", "hokusai.user_id": "usr_root", "hokusai.key_id": "key_root", "mine": "1"}
+    tags = {"tags": [{"key": key, "value": value} for key, value in claims.items()]}
+    trace = {"request_id": own_work.trace, "timestamp_ms": 1, "status": "OK"}
+    for method, path, body in (
+        ("POST", "runs/log-batch", {"run_id": own_work.run} | tags),
+        ("PATCH", f"logged-models/{own_work.logged_model}/tags", tags),
+        ("PATCH", f"traces/{own_work.trace}", trace | tags),
+    ):
+        reply = alice.call(method, f"/api/2.0/mlflow/{path}", body)
+        assert reply.status == 200, (path, reply.body)
+
+    direct = MlflowClient(mlflow_server.url, registry_uri=mlflow_server.url)
+    run = direct.get_run(own_work.run).data.tags
+    assert (run["mlflow.user"], run["hokusai.user_id"], run["mine"]) == (
+        "alice",
+        keys["alice"]["user_id"],
+        "1",
+    )
+    model = direct.get_logged_model(own_work.logged_model).tags
+    assert (model["hokusai.key_id"], model["mine"]) == (keys["alice"]["id"], "1")
+    info = alice.call("GET", f"/api/3.0/mlflow/traces/{own_work.trace}").json()["trace"]["trace_info"]
+    trace_tags = info["tags"]
+    assert trace_tags["mine"] == "1"
+    assert not {"mlflow.user", "hokusai.user_id", "hokusai.key_id"} & set(trace_tags)
+
+
+def test_names_of_people_at_mlflow_are_the_callers(bob, mlflow_server):
+    """An issue, a dataset with a record, a trace with an assessment, and a review."""
+    api = "/api/3.0/mlflow"
+
+    def made(method: str, path: str, body: dict) -> dict:
+        reply = bob.call(method, f"{api}/{path}", body)
+        assert reply.status == 200, (path, reply.body)
+        return reply.json()
+
+    experiment = bob.client.create_experiment(f"claims-{secrets.token_hex(4)}")
+    issue = {"experiment_id": experiment, "name": "i", "description": "d", "created_by": "root"}
+    assert made("POST", "issues", issue)["issue"]["created_by"] == "bob"
+
+    tags = json.dumps({"mlflow.user": "root"})
+    dataset = {"name": f"d-{secrets.token_hex(4)}", "experiment_ids": [experiment], "tags": tags}
+    dataset = made("POST", "datasets/create", dataset | {"created_by": "root"})["dataset"]
+    assert (dataset["created_by"], json.loads(dataset["tags"])["mlflow.user"]) == ("bob", "bob")
+    records = json.dumps([{"inputs": {"q": "1"}, "tags": {"mlflow.user": "root"}}])
+    made("POST", f"datasets/{dataset['dataset_id']}/records", {"records": records, "updated_by": "root"})
+    dataset = made("GET", f"datasets/{dataset['dataset_id']}", {})["dataset"]
+    assert dataset["last_updated_by"] == "bob"
+
+    trace = start_trace(f"tr-{secrets.token_hex(16)}", experiment)
+    trace["trace"]["trace_info"] |= {
+        "tags": {"mlflow.user": "root"},
+        "trace_metadata": {"mlflow.user": "root", "mlflow.auth.username": "root"},
+    }
+    info = made("POST", "traces", trace)["trace"]["trace_info"]
+    assert (info["tags"]["mlflow.user"], info["trace_metadata"]["mlflow.user"]) == ("bob", "bob")
+    assert "mlflow.auth.username" not in info["trace_metadata"]
+    source = {"source_type": "HUMAN", "source_id": "root"}
+    assessment = {"assessment_name": "good", "source": source, "feedback": {"value": True}}
+    assessment = made("POST", f"traces/{info['trace_id']}/assessments", {"assessment": assessment})[
+        "assessment"
+    ]
+    assert assessment["source"]["source_id"] == "bob"
+
+    queue = {"experiment_id": experiment, "user": "root"}
+    assert bob.call("POST", f"{api}/review-queues/get-or-create-user", queue).status == 403
+    assert (
+        made("POST", "review-queues/get-or-create-user", queue | {"user": "bob"})["review_queue"]["name"]
+        == "bob"
+    )
+
+
 DANGEROUS = {
+    "a schedule of the server's LLM jobs": (
+        "POST",
+        "experiments/set-experiment-tag",
+        {"experimentId": "{experiment}", "key": "mlflow.issueDetection.schedule.enabled", "value": "true"},
+    ),
     "a file as artifact location": (
         "POST",
         "experiments/create",
@@ -138,6 +216,7 @@ DANGEROUS = {
 def test_dangerous_input_is_refused_also_from_its_owner(what, carol, alice, work):
     method, path, body = DANGEROUS[what]
     body = json.loads(json.dumps(body).replace("{model}", work.model).replace("{trace}", work.trace))
+    body = {key: work.experiment if value == "{experiment}" else value for key, value in body.items()}
 
     for person in (alice, carol):
         reply = person.call(method, f"/api/2.0/mlflow/{path.format(**vars(work))}", body)

@@ -87,7 +87,7 @@ def test_spans_are_not_added_to_anothers_trace_also_not_by_a_padded_id(padding, 
 
 
 @pytest.mark.parametrize(
-    "key", ["mlflow.artifactLocation", "mlflow.trace.archiveLocation", "hokusai.user_id"]
+    "key", ["mlflow.artifactLocation", "mlflow.trace.archiveLocation", "hokusai.user_id", "mlflow.user"]
 )
 def test_spans_do_not_set_tags_that_are_mlflows_or_the_portals(key, bob):
     reply = send_spans(bob, export(secrets.token_bytes(16), **{f"mlflow.traceTag.{key}": "file:///nowhere"}))
