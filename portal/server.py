@@ -20,6 +20,7 @@ from portal.http import metric_files  # noqa: E402
 
 metric_files.use_allocated_files()
 
+from keys import page_slots  # noqa: E402
 from portal import checks  # noqa: E402
 from portal.http.event_loop import KEEPALIVE_SECONDS  # noqa: E402
 from portal.http.server_log import ServerLogger  # noqa: E402
@@ -71,7 +72,7 @@ def post_request(worker: Worker, request: Any, environ: dict[str, Any], response
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 worker_class = "portal.http.worker.Worker"
 workers = settings.WORKERS
-threads = settings.THREADS
+threads = settings.THREADS + page_slots.THREADS
 keepalive = int(KEEPALIVE_SECONDS)
 graceful_timeout = (
     settings.DRAIN_SECONDS + CUT_SECONDS + WRITE_SECONDS + 2

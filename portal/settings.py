@@ -62,7 +62,7 @@ def database(url: str) -> dict[str, Any]:
         "HOST": str(parts.pop("host", "") or ""),
         "PORT": str(parts.pop("port", "") or ""),
     }
-    pool = {"min_size": 0, "max_size": THREADS + 4, "timeout": 2}  # seconds
+    pool = {"min_size": 0, "max_size": THREADS + 12, "timeout": 2}  # seconds
     return {**entry, "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **parts, "pool": pool}}
 
 
@@ -128,7 +128,7 @@ MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
 
 REDIS_URL = redis_url("REDIS_URL")
 DEFAULT_REQUESTS_PER_MINUTE = number("DEFAULT_REQUESTS_PER_MINUTE", 6000, least=1, most=2**31 - 1)
-# Forwarded calls at a time in each process. The other threads serve pages and health checks.
+# Forwarded calls at a time in each process. The other threads serve pages.
 MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), least=1, most=1000)
 # JSON calls that a process sends to MLflow at once; the others wait in turn, fairly between users.
 MLFLOW_CONCURRENCY = number("MLFLOW_CONCURRENCY", max(2, THREADS // 4), least=1, most=1000)
@@ -205,6 +205,7 @@ MIDDLEWARE = [
     "portal.http.content_security.ContentSecurityPolicy",
     "portal.http.small_bodies.SmallBodies",
     "proxy.api.call_log.record_calls",
+    "portal.http.page_slots.SlotsOfPages",
     "portal.http.middleware.no_key_in_address",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -16,7 +16,7 @@ from rest_framework.metadata import BaseMetadata
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from keys import limits
+from keys import limits, page_slots
 from keys.actions.actor import Actor, Via
 from keys.credentials import authentication
 from keys.credentials.addresses import client_address
@@ -119,10 +119,13 @@ def either(permission: Permission) -> tuple[str, ...]:
 
 
 def admit(request: Request) -> None:
-    """Count the call against its caller's limits, which hold here as at MLflow's paths. Raises Refusal."""
+    """Count the call against its caller's limits, which hold here as at MLflow's paths, and occupy a slot, which
+    `portal.http.page_slots` releases. Raises Refusal."""
     caller = request.auth if isinstance(request.auth, Caller) else Caller.by_session(user_of(request))
     request._request.api_caller = caller  # type: ignore[attr-defined]
     request._request.api_counted_call = limits.count_call(caller, is_transfer=False)  # type: ignore[attr-defined]
+    if not hasattr(request._request, "page_slot"):
+        request._request.page_slot = page_slots.take_page_slot(caller.user.public_id)  # type: ignore[attr-defined]
 
 
 def check_scope(key: ApiKey, rule: Rule) -> None:

@@ -69,6 +69,12 @@ class Connection(TConn):  # type: ignore[misc]
             return 400, "Bad Request", "A line of the request does not end with CR LF."
         return None
 
+    @property
+    def path(self) -> bytes:
+        """The path in the request line, as it was sent; b"" if there is none."""
+        target = bytes(self.received).partition(b"\r\n")[0].split(b" ")[1:2]
+        return target[0].partition(b"?")[0] if target else b""
+
     def take(self) -> bytes:
         received, self.received = bytes(self.received), bytearray()
         return received

@@ -6,6 +6,8 @@ request gets a thread. The thread that forwards a large body reads it; a client 
 disconnected. If the client does not read a response of the portal's own at once, the loop sends the rest later. No
 thread waits for the end of a connection either: the loop discards what still arrives for a while, so that the client
 can read the response (RFC 9112 section 9.6).
+
+Health checks and sign-in have threads of their own, so that they respond whatever occupies the others.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ import resource
 import selectors
 import socket
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -35,6 +38,23 @@ LINGER_SECONDS, LINGER_BYTES = 5.0, 16 * 2**20
 SWEEP_SECONDS = 1.0
 MAX_BUFFERED = 64 * 2**20  # bytes, for all requests that arrive, and again for all responses that are sent
 MAX_FILES = 65_536
+
+HEALTH_THREADS = SIGN_IN_THREADS = 2
+LIVENESS = frozenset({b"/health/live"})  # accesses nothing, so it never waits for a thread that checks MLflow
+HEALTH = frozenset(
+    {
+        b"/health",
+        b"/health/ready",
+        b"/health/mlflow",
+        b"/api/health/mlflow",
+        b"/api/mlflow/health/mlflow",
+        b"/mlflow/health/mlflow",
+        b"/metrics",
+    }
+)
+SIGN_IN = frozenset(
+    {b"/account/login/", b"/account/logout/", b"/account/2fa/authenticate/", b"/admin/login/"}
+)
 
 BAD_REQUEST = (400, "Bad Request")
 STATUS_OF = {
@@ -63,6 +83,11 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         limit = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
         if soft != resource.RLIM_INFINITY and soft < limit:
             resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+        self.reserved = [
+            (LIVENESS, ThreadPoolExecutor(1, "liveness")),
+            (HEALTH, ThreadPoolExecutor(HEALTH_THREADS, "health")),
+            (SIGN_IN, ThreadPoolExecutor(SIGN_IN_THREADS, "sign-in")),
+        ]
         super().init_process()
 
     # Requests arrive
@@ -118,6 +143,20 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.linger(conn)
 
     # A thread serves the request
+
+    def enqueue_req(self, conn: Connection) -> None:
+        path = conn.path
+        threads = next((threads for paths, threads in self.reserved if path in paths), self.tpool)
+
+        def finish(future: "Future[Any]") -> None:
+            self.method_queue.defer(self.finish_request, conn, future)
+
+        threads.submit(self.handle, conn).add_done_callback(finish)
+
+    def stop_threads(self) -> None:
+        """Start no more requests; does not wait for those that run."""
+        for threads in [self.tpool, *(threads for _, threads in self.reserved)]:
+            threads.shutdown(wait=False)
 
     def handle(self, conn: Connection) -> Any:
         conn.init()

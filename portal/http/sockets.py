@@ -11,10 +11,11 @@ import threading
 import time
 from typing import Any
 
-from django.conf import settings
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
 from gunicorn.http.errors import InvalidChunkSize
 from gunicorn.http.unreader import SocketUnreader
+
+from keys.page_slots import MAX_EXPORTS
 
 IDLE_SECONDS = 60.0  # without a byte of a transfer, in either direction
 MIN_BYTES = 60 * 1024  # that a client must send or read in IDLE_SECONDS of waiting for it: 1 KiB/s
@@ -23,9 +24,8 @@ MAX_UNSENT = 4 * 2**20  # bytes of a response of the portal's own that are buffe
 MAX_CHUNK_LINE = 64 * 1024  # bytes of a chunk's size line, or of the trailer section
 TURN_SECONDS = 10.0  # that a longer response waits until it may use a thread
 
-# Longer responses of the portal's own (downloads of logs), whose thread waits for the client: half of the threads that
-# forwarded calls cannot take.
-long_responses = threading.BoundedSemaphore(max(1, (settings.THREADS - settings.MAX_IN_FLIGHT) // 2))
+# Longer responses of the portal's own, whose thread waits for the client: exports, which have as many slots.
+long_responses = threading.BoundedSemaphore(MAX_EXPORTS)
 
 
 class ClientSocket(socket.socket):

@@ -90,7 +90,7 @@ class Worker(EventLoopWorker):
         end = time.monotonic() + CUT_SECONDS
         while self.nr_conns > 0 and time.monotonic() < end:
             self.turn(accept=False, seconds=POLL_SECONDS)
-        self.tpool.shutdown(wait=False)
+        self.stop_threads()
         self.poller.close()
         self.method_queue.close()
         for listener in self.sockets:

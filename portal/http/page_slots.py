@@ -1,0 +1,82 @@
+"""Pages, calls of the management API and exports occupy slots, so that no user can occupy every thread with them.
+
+The API's callers take their slots in `keys.api.callers`, where they are known. A streamed response of these paths is an
+export: it takes a slot of its own before it reads its first row, and holds it until its last byte is sent.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+
+from keys import page_slots
+from keys.page_slots import PageSlot
+from keys.refusals import Refusal
+from portal.http.event_loop import SIGN_IN
+from proxy.answers import refuse
+
+PAGES = ("/account/", "/admin/")
+COUNTED = (*PAGES, "/api/v1/")
+
+
+class SlotsOfPages:
+    """Takes the slots of people's pages and of all exports, and releases all slots."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not request.path_info.startswith(COUNTED):
+            return self.get_response(request)
+        try:
+            response = self.get_response(request)
+        finally:
+            if slot := getattr(request, "page_slot", None):
+                slot.release()
+        if isinstance(response, StreamingHttpResponse):
+            return self.hold_export_slot(request, response)
+        return response
+
+    def process_view(
+        self, request: HttpRequest, view: Any, arguments: Any, options: Any
+    ) -> HttpResponseBase | None:
+        if not request.path_info.startswith(PAGES) or request.path_info.encode() in SIGN_IN:
+            return None
+        if user := user_id(request):
+            try:
+                request.page_slot = page_slots.take_page_slot(user)  # type: ignore[attr-defined]
+            except Refusal as refusal:
+                return refuse(request, refusal)
+        return None
+
+    def hold_export_slot(
+        self, request: HttpRequest, response: StreamingHttpResponse
+    ) -> StreamingHttpResponse | HttpResponse:
+        try:
+            slot = page_slots.take_export_slot(user_id(request))
+        except Refusal as refusal:
+            request.api_reason = refusal.reason  # type: ignore[attr-defined]  # for the usage log
+            return refuse(request, refusal)
+        response.streaming_content = ExportContent(response.streaming_content, slot)  # type: ignore[arg-type]
+        return response
+
+
+class ExportContent:
+    """The content of an export, whose slot is released when the response is closed."""
+
+    def __init__(self, pieces: Iterable[bytes], slot: PageSlot) -> None:
+        self.pieces, self.slot = pieces, slot
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.pieces)
+
+    def close(self) -> None:
+        self.slot.release()
+
+
+def user_id(request: HttpRequest) -> str:
+    """The id of the caller: the API's, or the signed-in user's; "" for nobody."""
+    if caller := getattr(request, "api_caller", None):
+        return str(caller.user.public_id)
+    user = getattr(request, "user", None)
+    return user.public_id if user is not None and user.is_authenticated else ""
