@@ -10,8 +10,8 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -23,13 +23,14 @@ from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, database_required
 from keys.refusals import Refusal, forbidden, unavailable
-from proxy import draining
+from proxy import draining, large_bodies
 from proxy.ledger import writer
 from proxy.models import Registration
 from proxy.policy import browser, owner_actions, permissions, responses, traces
 from proxy.policy.decisions import Decision, ReceivedRequest
-from proxy.request import bodies, headers, messages, paths
+from proxy.request import bodies, headers, messages, otlp, paths
 from proxy.request.bodies import WholeBody
+from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
 from proxy.upstream import fair_queue, in_flight
@@ -150,17 +151,23 @@ def upstream_url(caller: Caller) -> str:
     return settings.MLFLOW_TEST_URL if caller.environment == "test" else settings.MLFLOW_URL
 
 
-def read_body(call: CallInProgress, operation: Operation, meta: Mapping[str, Any]) -> Body | None:
+def read_body(
+    call: CallInProgress, caller: Caller, operation: Operation, meta: Mapping[str, Any], turns: ExitStack
+) -> Body | None:
     """The body: a stream for an artifact; in memory if it must be checked, or MLflow needs its length; None without
-    one. Raises Refusal (400, 408, 413) and ClientGone."""
-    limit = settings.MAX_ARTIFACT_BODY if operation.is_streamed else settings.MAX_JSON_BODY
-    body = bodies.request_body(meta, limit=limit)
+    one. `turns` ends with the call and holds the room of a large body. Raises Refusal (400, 408, 413, 503) and
+    ClientGone."""
+    if operation.is_streamed:
+        stream = bodies.request_body(meta, limit=settings.MAX_ARTIFACT_BODY)
+        return RecordedBody(stream, call) if stream else None
+    limit = operation_limits.most_bytes(operation, settings.MAX_JSON_BODY)
+    is_own = limit != settings.MAX_JSON_BODY
+    body = bodies.request_body(meta, limit=limit, operation=operation.name if is_own else "")
     if body is None:
         return None
-    if operation.is_streamed:
-        return RecordedBody(body, call)
+    user = caller.user.public_id
     try:
-        return bodies.read_whole(body)
+        return bodies.read_whole(body, hold=lambda size: turns.enter_context(large_bodies.hold(user, size)))
     finally:
         call.bytes_in = body.count
 
@@ -182,11 +189,28 @@ def decide(
         body=None if match.operation.is_streamed else content,
         address=call.address,
     )
-    decision = permissions.decide(caller, request) if caller.key else browser.decide(caller.user, request)
+    with large_bodies.parse(caller.user.public_id, parsed_size(request)):
+        decision = permissions.decide(caller, request) if caller.key else browser.decide(caller.user, request)
     call.named_object = decision.objects.first or call.named_object
     decision.enforce()
     traces.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
+    return decision
+
+
+def parsed_size(request: ReceivedRequest) -> int:
+    """The bytes that are parsed: those of the body, or of a compressed export at most as many as are accepted."""
+    if request.body is None:
+        return 0
+    if permissions.is_export(request.match) and otlp.is_compressed(request.headers):
+        return max(settings.MAX_JSON_BODY, large_bodies.LARGEST)
+    return len(request.body)
+
+
+def without_content(decision: Decision) -> Decision:
+    """The decision, without JSON that may be large and is not needed after the check."""
+    if decision.operation.name in operation_limits.MORE_VALUES:
+        return replace(decision, content={})
     return decision
 
 

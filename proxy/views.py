@@ -4,6 +4,7 @@ The only module that imports revproxy, whose view provides the shape: a request 
 replaces revproxy's own handling of headers, queries, bodies and errors.
 """
 
+from contextlib import ExitStack
 from typing import Any
 
 from django.db import close_old_connections
@@ -73,10 +74,24 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         if caller.key is None:
             browser.check_destination(request, match.operation)
         forwarding.check_environment(caller)
-        body = forwarding.read_body(call, match.operation, meta)
-        decision = forwarding.decide(call, caller, match, target, body, meta)
-        forwarding.claim_ids(caller, decision)
-        body = forwarding.body_to_send(decision, body)
+        with ExitStack() as turns:
+            body = forwarding.read_body(call, caller, match.operation, meta, turns)
+            decision = forwarding.decide(call, caller, match, target, body, meta)
+            forwarding.claim_ids(caller, decision)
+            body = forwarding.body_to_send(decision, body)
+            decision = forwarding.without_content(decision)
+            return self.forward_locked(request, mount, call, caller, decision, body)
+
+    def forward_locked(
+        self,
+        request: HttpRequest,
+        mount: str,
+        call: CallInProgress,
+        caller: Caller,
+        decision: Decision,
+        body: Body | None,
+    ) -> HttpResponseBase:
+        """MLflow's response, while no other call writes the same names."""
         if not name_locks.names_to_lock(decision):
             close_old_connections()  # a transfer may take hours: others may use the PostgreSQL connection meanwhile
             return self.forward(request, mount, call, caller, decision, body)

@@ -14,8 +14,9 @@ from keys.rights.scopes import allows
 from proxy.policy import attribution, dangerous_input, identity, ownership
 from proxy.policy.decisions import Decision, ReceivedRequest
 from proxy.policy.server_tags import LOCATION_TAGS
-from proxy.request import messages, otlp
+from proxy.request import messages, otlp, query_limits
 from proxy.request.messages import Json, values
+from proxy.routes.limits import most_values
 from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Match
 
@@ -33,6 +34,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
         content: Json = {}
         if match.operation.names_objects and request.body is not None and export is None:
             content = messages.read(match.operation, request.body)
+        check_limits(request, content)
         dangerous_input.check(match, content, request.query)
         check_model_names(caller, match, content)
         attribution.refuse_reserved(match, content)
@@ -76,6 +78,15 @@ def describe_scopes(caller: Caller) -> str:
     )
 
 
+def check_limits(request: ReceivedRequest, content: Json) -> None:
+    """Raise Refusal (400, 413) for a request that asks for too much. The JSON of searches is read only for this."""
+    operation = request.match.operation
+    if operation.is_read and request.body:
+        content = messages.decode(request.body, most=most_values(operation))
+    query_limits.check_query(operation, request.query)
+    query_limits.check_body(operation, content)
+
+
 def check_model_names(caller: Caller, match: Match, content: Json) -> None:
     """Raise Refusal (403) for a registry write to a name that the key's patterns exclude, and for a new name that
     is reserved for another user."""
@@ -109,9 +120,13 @@ def check_grace(caller: Caller, match: Match, objects: RequestObjects) -> None:
         )
 
 
+def is_export(match: Match) -> bool:
+    return match.operation.name == OTLP_EXPORT
+
+
 def read_export(request: ReceivedRequest) -> otlp.Export | None:
     """The traces that an OTLP export writes, after a check of its tags; None for other operations."""
-    if request.match.operation.name != OTLP_EXPORT or request.body is None:
+    if not is_export(request.match) or request.body is None:
         return None
     export = otlp.read(
         request.body,

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,19 +21,21 @@ class RequestBody:
     """WSGI's input as a file with `read`.
 
     `length` is the Content-Length in bytes, None for a chunked body. A body longer than `limit` bytes (0: no limit) is
-    refused with 413. A body that ends early raises ClientGone, so that half an artifact is never taken for a complete
-    one: the connection to MLflow is then closed without the end of its request.
+    refused with 413; `operation` is named there if the limit is its own. A body that ends early raises ClientGone, so
+    that half an artifact is never taken for a complete one: the connection to MLflow is then closed without the end of
+    its request.
     """
 
-    def __init__(self, stream: Any, *, length: int | None, limit: int) -> None:
+    def __init__(self, stream: Any, *, length: int | None, limit: int, operation: str = "") -> None:
         self._stream = stream
         self._read: Callable[[int], bytes] = stream.read
         self.length = length
         self.limit = limit
+        self.operation = operation
         self.count = 0
         self.until = float("inf")  # monotonic clock
         if limit and length is not None and length > limit:
-            raise too_large(limit)
+            raise too_large(limit, operation)
 
     def read(self, size: int = -1) -> bytes:
         if self.length is not None:
@@ -49,7 +52,7 @@ class RequestBody:
         if not data and self.length is not None:
             raise ClientGone
         if self.limit and self.count > self.limit:
-            raise too_large(self.limit)
+            raise too_large(self.limit, self.operation)
         return data
 
     @property
@@ -78,7 +81,7 @@ class RequestBody:
             self._stream.read = read
 
 
-def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
+def request_body(meta: Mapping[str, Any], *, limit: int, operation: str = "") -> RequestBody | None:
     """The body of a request of any method; None if it has none.
 
     Raises Refusal: 400 for a malformed length or one beside chunks, 413 over `limit` bytes.
@@ -91,24 +94,31 @@ def request_body(meta: Mapping[str, Any], *, limit: int) -> RequestBody | None:
             "The request has a Content-Length and is chunked (RFC 9112 §6.3). Send only one.",
         )
     if chunked:
-        return RequestBody(meta["wsgi.input"], length=None, limit=limit)
+        return RequestBody(meta["wsgi.input"], length=None, limit=limit, operation=operation)
     if not length or length == "0":
         return None
     if not (length.isascii() and length.isdigit()):
         raise invalid("bad_length", "The Content-Length is not a number. Send the body's length in bytes.")
-    return RequestBody(meta["wsgi.input"], length=int(length), limit=limit)
+    return RequestBody(meta["wsgi.input"], length=int(length), limit=limit, operation=operation)
 
 
-def read_whole(body: RequestBody) -> "WholeBody":
+def read_whole(body: RequestBody, *, hold: Callable[[int], None] = lambda size: None) -> "WholeBody":
     """The body in memory, for requests that the portal must read, and for chunks, which MLflow's Flask routes drop.
 
-    Raises Refusal (408) if the body takes too long: it occupies a slot.
+    `hold` waits until so many bytes may be in memory: the body's length, or for chunks, once they are more than
+    SMALL_BODY, its limit. Raises Refusal (408) if the body takes too long: it occupies a slot.
     """
-    pieces = []
+    whole = io.BytesIO()
+    is_held = body.length is not None
+    hold(body.length or 0)
     body.set_deadline(JSON_SECONDS)
     try:
         while piece := body.read(64 * 1024):
-            pieces.append(piece)
+            whole.write(piece)
+            if not is_held and body.count > SMALL_BODY:
+                is_held = True
+                hold(body.limit or body.count)
+                body.set_deadline(JSON_SECONDS)
             if body.is_late and not body.is_complete:
                 body.block_reading()
                 raise too_late()
@@ -116,7 +126,7 @@ def read_whole(body: RequestBody) -> "WholeBody":
         if body.is_late:
             raise too_late() from None
         raise
-    return WholeBody(b"".join(pieces))
+    return WholeBody(whole.getvalue())
 
 
 class WholeBody:
@@ -137,11 +147,12 @@ def too_late() -> Refusal:
     )
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int, operation: str = "") -> Refusal:
+    remedy = "Log less at once, or ask your administrator to raise the limit."
     return Refusal(
         status=413,
         error_code="RESOURCE_EXHAUSTED",
         reason="body_too_large",
-        message=f"The body is larger than this registry accepts in one call ({limit:,} bytes). "
-        "Log less at once, or ask your administrator to raise the limit.",
+        message=f"The body is larger than {operation or 'this registry'} accepts in one call ({limit:,} bytes). "
+        f"{'Send several smaller calls.' if operation else remedy}",
     )

@@ -16,6 +16,8 @@ from typing import Any
 
 from keys.formatting import strict_json
 from keys.refusals import Refusal, invalid
+from proxy.request import structure
+from proxy.routes.limits import most_values
 from proxy.routes.message_types import field_names, load_types, messages_by_request
 from proxy.routes.operations import Operation
 
@@ -41,24 +43,28 @@ Types = Mapping[str, Mapping[str, str]]
 def read(operation: Operation, body: bytes) -> Json:
     """The request's fields by their snake_case names, without unknown ones (MLflow ignores them).
 
-    Raises Refusal (400) for a body that MLflow may read in another way.
+    Raises Refusal: 400 for a body that MLflow may read in another way, 413 for one with too many values.
     """
-    content = decode(body)
+    content = decode(body, most=most_values(operation))
     message = messages_by_request().get(f"{operation.method} {operation.path}")
     if message is None:
         return content
     return validate(content, message, "")
 
 
-def decode(body: bytes) -> Json:
-    """The JSON object in `body`, which may be wrapped in a JSON string."""
+def decode(body: bytes, *, most: int | None = None) -> Json:
+    """The JSON object in `body`, which may be wrapped in a JSON string. `most`: see `structure.check`."""
     if not body.strip():
         return {}
     try:
         if b"\0" in body:
             raise ValueError("it contains NUL bytes")
+        if most is not None:
+            structure.check(body, most=most)
         content = strict_json.loads(body.decode("utf-8"))
         if isinstance(content, str):
+            if most is not None:
+                structure.check(content.encode("utf-8", "surrogatepass"), most=most)
             content = strict_json.loads(content)
     except UnicodeDecodeError:
         raise unreadable("it is not UTF-8") from None

@@ -8,14 +8,14 @@ next one from a different user each time. Artifact transfers do not wait here.
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
 from django.conf import settings
 from prometheus_client import Gauge
 
-from keys.refusals import unavailable
+from keys.refusals import Refusal, unavailable
 
 LONGEST_WAIT = 10.0  # seconds; then the call is refused without having been sent
 RECENT_SECONDS = 1.0  # for which a user counts as active after a call
@@ -23,6 +23,13 @@ RECENT_SECONDS = 1.0  # for which a user counts as active after a call
 WAITING = Gauge(
     "hokusai_calls_waiting", "Calls that wait for their turn at MLflow.", multiprocess_mode="livesum"
 )
+
+
+def waited_too_long() -> Refusal:
+    return unavailable(
+        "portal_busy",
+        "Too many other calls are waiting for MLflow. This call was not sent. Try again in a few seconds.",
+    )
 
 
 class Turn:
@@ -40,9 +47,16 @@ class FairQueue:
     of each other user.
     """
 
-    def __init__(self, capacity: int, *, longest_wait: float = LONGEST_WAIT) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        *,
+        longest_wait: float = LONGEST_WAIT,
+        refusal: Callable[[], Refusal] = waited_too_long,
+    ) -> None:
         self.capacity = capacity
         self.longest_wait = longest_wait
+        self.refusal = refusal
         self.lock = threading.Lock()
         self.running: dict[str, int] = {}
         self.waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
@@ -84,10 +98,7 @@ class FairQueue:
             self.waiting[turn.user].remove(turn)
             if not self.waiting[turn.user]:
                 del self.waiting[turn.user]
-        raise unavailable(
-            "portal_busy",
-            "Too many other calls are waiting for MLflow. This call was not sent. Try again in a few seconds.",
-        )
+        raise self.refusal()
 
     def end(self, turn: Turn) -> None:
         with self.lock:
