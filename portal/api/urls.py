@@ -25,6 +25,7 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/try": tries.Try,
     "keys/<str:key_id>/touched": incidents.Touched,
     "keys/<str:key_id>/quarantine": incidents.Quarantine,
+    "quarantine/lift": incidents.LiftQuarantine,
     "events": keys.Activity,
     "admin-log": admin_log.AdminLog,
     "users": people.Users,

@@ -74,7 +74,7 @@ class QuarantineSerializer(StrictSerializer):
 class MarkSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     version = serializers.CharField()
-    result = serializers.CharField(help_text="marked, marked before, gone or failed.")
+    result = serializers.CharField(help_text="marked, marked before, gone or failed; lifted or not marked.")
     problem = serializers.CharField()
 
 
@@ -97,11 +97,7 @@ class Quarantine(GenericAPIView[ApiKey]):
         key = one_of(ApiKey.objects.with_owner(), key_id)
         sent = QuarantineSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        upstream = registry.registries().get(key.environment)
-        if upstream is None:
-            raise conflict(
-                "not_possible", "This is a test key, and there is no test registry (MLFLOW_TEST_URL)."
-            )
+        upstream = registry_of(key.environment)
         try:
             marks = incident.quarantine(
                 key=key, registry=upstream, by=user_of(request), **sent.validated_data
@@ -109,3 +105,40 @@ class Quarantine(GenericAPIView[ApiKey]):
         except (registry.RegistryError, Refusal) as error:
             raise unavailable("upstream_unreachable", f"{error} What is marked stays marked.") from None
         return Response({"results": [dataclasses.asdict(mark) for mark in marks]})
+
+
+class LiftSerializer(StrictSerializer):
+    name = serializers.CharField(help_text="The registered model's name.")
+    version = serializers.CharField()
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default=ApiKey.Environment.LIVE)
+    reason = serializers.CharField(max_length=200, help_text="Why it is lifted, for the ledger.")
+
+
+class LiftQuarantine(GenericAPIView[Any]):
+    rules = {"POST": does(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
+    serializer_class = LiftSerializer
+
+    @extend_schema(
+        operation_id="quarantine_lift",
+        summary="Lift the quarantine of one version, so that keys may change and copy it again",
+        tags=["incidents"],
+        responses={200: MarkSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """The result is `lifted`, `not marked` or `failed`."""
+        sent = LiftSerializer(data=request.data)
+        sent.is_valid(raise_exception=True)
+        upstream = registry_of(sent.validated_data["environment"])
+        try:
+            result = incident.lift(registry=upstream, by=user_of(request), **sent.validated_data)
+        except (registry.RegistryError, Refusal) as error:
+            raise unavailable("upstream_unreachable", f"{error} Send the call again.") from None
+        return Response(dataclasses.asdict(result))
+
+
+def registry_of(environment: str) -> registry.Registry:
+    """MLflow's registry for keys of this environment. Raises Refusal (409) if there is none."""
+    upstream = registry.registries().get(environment)
+    if upstream is None:
+        raise conflict("not_possible", "This is a test key, and there is no test registry (MLFLOW_TEST_URL).")
+    return upstream

@@ -11,14 +11,16 @@ from keys.models import ApiKey, User
 from proxy.ledger import compliance, reconcile, writer
 from proxy.models import Owner, Registration
 from proxy.models.calls import Call
+from proxy.policy import quarantine as policy
 from proxy.policy.attribution import QUARANTINE_TAG
+from proxy.request.messages import Json
 from proxy.routes import matching
 from proxy.routes.operations import Operation
 from proxy.routes.table import OPERATIONS
 from proxy.upstream.registry import API, Registry, RegistryError, tags
 
-ACTOR = "quarantine"
 SET_TAG = f"{API}/model-versions/set-tag"
+DELETE_TAG = f"{API}/model-versions/delete-tag"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,10 @@ def is_other_write(operation: Operation) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class QuarantineResult:
-    """A version and the result: marked, marked before, gone or failed; `problem` says why it failed."""
+    """A version and the result: marked, marked before, gone or failed; of lifting: lifted, not marked or failed.
+
+    `problem` says why it failed.
+    """
 
     name: str
     version: str
@@ -160,23 +165,57 @@ def quarantine_version(
         version = registry.version(name, row.version)
         if version is None or int(version["creation_timestamp"]) != row.created_ms:
             return QuarantineResult(name=name, version=row.version, result="gone")
-        if QUARANTINE_TAG in tags(version):
+        if QUARANTINE_TAG in tags(version) and is_quarantined(row.environment, name, row.version):
             return QuarantineResult(name=name, version=row.version, result="marked before")
         content = {"name": name, "version": row.version, "key": QUARANTINE_TAG, "value": value}
-        entry = writer.begin_for_command(
-            actor=ACTOR,
-            user=by,
-            environment=row.environment,
-            match=matching.match_operation("POST", SET_TAG),
-            content=content,
-        )
-        status, answer = registry.ask("POST", SET_TAG, body=content)
+        files = {field: version[field] for field in ("source", "run_id", "model_id") if version.get(field)}
+        entry = begin(row.environment, "POST", SET_TAG, content | files, by)
+        return finish(entry, *registry.ask("POST", SET_TAG, body=content), result="marked")
     except RegistryError as error:
         return QuarantineResult(name=name, version=row.version, result="failed", problem=str(error))
+
+
+def lift(
+    *, name: str, version: str, environment: str, registry: Registry, reason: str, by: User | None = None
+) -> QuarantineResult:
+    """Lift the quarantine of one version, and record who did it and why: remove the tag at MLflow, and let keys change
+    and copy the version again.
+
+    Raises RegistryError if MLflow is unreachable. The result is "not marked" for a version without quarantine.
+    """
+    version = writer.normalise_version(version)
+    if not is_quarantined(environment, name, version):
+        return QuarantineResult(name=name, version=version, result="not marked")
+    current = registry.version(name, version)
+    content = {"name": name, "version": version, "key": QUARANTINE_TAG}
+    entry = begin(environment, "DELETE", DELETE_TAG, content | {"lift_reason": reason}, by)
+    if current is None or QUARANTINE_TAG not in tags(current):  # nothing to remove at MLflow
+        writer.close(entry, outcome=Registration.Outcome.DONE, reason="tag_absent")
+        return QuarantineResult(name=name, version=version, result="lifted")
+    return finish(entry, *registry.ask("DELETE", DELETE_TAG, body=content), result="lifted")
+
+
+def is_quarantined(environment: str, name: str, version: str) -> bool:
+    number = policy.version_number(version)
+    return any(
+        (each.name, each.version) == (name, number) for each in policy.quarantined_versions(environment)
+    )
+
+
+def begin(environment: str, method: str, path: str, content: Json, by: User | None) -> Registration:
+    """The ledger's pending row for a change of a mark."""
+    match = matching.match_operation(method, path)
+    return writer.begin_for_command(
+        actor=Registration.QUARANTINE, user=by, environment=environment, match=match, content=content
+    )
+
+
+def finish(entry: Registration, status: int, answer: Json, *, result: str) -> QuarantineResult:
+    """Complete the row from MLflow's response."""
     done = status == 200
     outcome = Registration.Outcome.DONE if done else Registration.Outcome.REFUSED
     problem = "" if done else str(answer.get("message") or f"status {status}")
     writer.close(entry, outcome=outcome, status=status, reason=str(answer.get("error_code", ""))[:80])
     return QuarantineResult(
-        name=name, version=row.version, result="marked" if done else "failed", problem=problem
+        name=entry.object_name, version=entry.version, result=result if done else "failed", problem=problem
     )

@@ -43,6 +43,7 @@ DETAILS = (
     "experiment_id",
     "model_type",
     "status",
+    "lift_reason",
 )
 IS_PROMPT = "mlflow.prompt.is_prompt"
 NAME_LENGTH, TEXT_LENGTH = 500, 8000  # characters

@@ -45,6 +45,12 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
         """The rows by which versions came to be: one for each version there ever was."""
         return self.effective().filter(operation="model-versions.create")
 
+    def quarantine_marks(self, environment: str) -> "RegistrationQuerySet":
+        """The rows that quarantined a version or lifted its quarantine, oldest first; the result may be open."""
+        without_effect = (Registration.Outcome.REFUSED, Registration.Outcome.NOT_DONE)
+        rows = self.filter(environment=environment, actor=Registration.QUARANTINE)
+        return rows.exclude(outcome__in=without_effect).order_by("id")
+
     def in_chain(self) -> "RegistrationQuerySet":
         return self.filter(sequence__isnull=False).order_by("sequence")
 
@@ -99,6 +105,7 @@ class Registration(models.Model):
         IMPORTED = "imported", "Imported"
 
     EFFECTIVE = (Outcome.DONE, Outcome.IMPORTED)
+    QUARANTINE = "quarantine"  # the actor of the portal's marks on versions
     BROWSER = "browser"  # the actor of a signed-in user in MLflow's pages
 
     request_id = models.CharField(max_length=40)
@@ -170,6 +177,11 @@ class Registration(models.Model):
             models.Index(name="registration_by_name", fields=["object_name", "-id"]),
             models.Index(name="registration_by_new_name", fields=["new_name"], condition=~Q(new_name="")),
             models.Index(name="registration_by_time", fields=["at"]),
+            models.Index(
+                name="registration_quarantine",
+                fields=["environment", "id"],
+                condition=Q(actor="quarantine"),
+            ),
             models.Index(name="registration_pending", fields=["id"], condition=Q(outcome="pending")),
         ]
 

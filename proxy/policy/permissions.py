@@ -1,6 +1,7 @@
 """Decides whether a key may make a call. The proxy, the simulator and the tests use this one decision.
 
-network -> scopes -> dangerous input -> name patterns -> reserved tags -> names of people -> ownership -> attribution
+network -> scopes -> dangerous input -> name patterns -> reserved tags -> names of people -> ownership -> quarantine
+-> attribution
 """
 
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from keys.credentials import authentication
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import allows
-from proxy.policy import attribution, dangerous_input, identity, ownership
+from proxy.policy import attribution, dangerous_input, identity, ownership, quarantine
 from proxy.policy.decisions import Decision, ReceivedRequest
 from proxy.policy.server_tags import LOCATION_TAGS
 from proxy.request import messages, otlp, query_limits
@@ -43,6 +44,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
         objects = ownership.read_objects(match, content, request.headers, trace_ids)
         check_grace(caller, match, objects)
         ownership.check(caller, objects)
+        quarantine.check(caller, match, content)
         attributed = attribute(caller, match, content)
     except Refusal as refusal:
         return Decision(match=match, objects=objects, refusal=refusal)

@@ -366,6 +366,51 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
     )
     assert who == "quarantine-admin"
 
+    for harm in (
+        lambda: alice.client.delete_model_version(name, "1"),
+        lambda: alice.client.set_registered_model_alias(name, "champion", "1"),
+        lambda: alice.client.transition_model_version_stage(name, "1", "Production"),
+        lambda: alice.client.rename_registered_model(name, f"{name}-new"),
+        lambda: alice.client.delete_registered_model(name),
+        lambda: bob.client.copy_model_version(f"models:/{name}/1", f"{name}-copy"),
+    ):
+        with pytest.raises(MlflowException, match="is in quarantine since"):
+            harm()
+
+    def lift(key: dict):
+        body = {"name": name, "version": "1", "reason": "checked"}
+        return mlflow_portal.request("POST", "/api/v1/quarantine/lift", key=key["key"], body=body)
+
+    assert lift(reader).status == lift(alice.issued).status == 403
+    assert lift(admin).json()["result"] == "lifted"
+    assert lift(admin).json()["result"] == "not marked"
+    assert "hokusai.quarantine" not in bob.client.get_model_version(name, "1").tags
+    alice.client.set_registered_model_alias(name, "champion", "1")
+    [(detail,)] = mlflow_portal.sql(
+        "select detail from proxy_registration where actor = 'quarantine' and object_name = %s "
+        "and operation = 'model-versions.delete-tag'",
+        name,
+    )
+    assert detail == {"lift_reason": "checked"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_command_lifts_quarantine_with_a_reason(alice, name, mlflow_portal):
+    alice.register(name)
+    since = ["quarantine", "--key", alice.issued["id"], "--since", "1h"]
+    assert "marked" in mlflow_portal.manage(*since).stdout
+    with pytest.raises(MlflowException, match="quarantine --lift"):
+        alice.client.delete_model_version(name, "1")
+
+    without = mlflow_portal.manage("quarantine", "--lift", name, "1", check=False)
+    lifted = mlflow_portal.manage("quarantine", "--lift", name, "1", "--reason", "checked")
+
+    assert without.returncode == 1
+    assert "--reason" in without.stderr
+    assert lifted.stdout == f"{name} version 1: lifted\n"
+    alice.client.delete_model_version(name, "1")
+    assert mlflow_portal.manage("verify_ledger").returncode == 0
+
 
 @pytest.mark.filterwarnings("ignore")
 def test_parallel_registrations_by_the_stock_client_make_one_chain(alice, name, mlflow_portal):

@@ -59,9 +59,12 @@ class Command(BaseCommand):
             self.stdout.write("  ".join(padded).rstrip())
 
 
-def add_since(parser: CommandParser) -> None:
+def add_since(parser: CommandParser, *, required: bool = True) -> None:
     parser.add_argument(
-        "--since", required=True, metavar="TIME", help="2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago"
+        "--since",
+        required=required,
+        metavar="TIME",
+        help="2026-11-23, 2026-11-23T14:30 (UTC), or 12h, 90d ago",
     )
 
 

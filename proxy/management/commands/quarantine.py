@@ -1,4 +1,4 @@
-"""Mark every version that a key registered since a time."""
+"""Quarantine every version that a key registered since a time, or lift the quarantine of one version."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management.one_key import key_of
 from keys.management.one_user import user_of
-from keys.models import ApiKey
+from keys.models import ApiKey, User
 from keys.refusals import Refusal
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
@@ -22,14 +22,22 @@ STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 
 class Command(BaseCommand):
     help = (
-        f"Set the tag {QUARANTINE_TAG} on every version that a key registered since a time. "
-        "Exit status 0 if all that still exist are marked, 1 if not."
+        f"Set the tag {QUARANTINE_TAG} on every version that a key registered since a time (--key, --since), or lift "
+        "the quarantine of one version (--lift, --reason). Exit status 0 if all that still exist are marked, or the "
+        "quarantine is lifted; 1 if not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--key", required=True, metavar="KEY_ID", help="key_…, as list_keys shows it")
-        add_since(parser)
-        parser.add_argument("--reason", default="", help="the tag's value; default: since today's date")
+        what = parser.add_mutually_exclusive_group(required=True)
+        what.add_argument("--key", metavar="KEY_ID", help="key_…, as list_keys shows it")
+        what.add_argument(
+            "--lift", nargs=2, metavar=("NAME", "VERSION"), help="lift the quarantine of this version"
+        )
+        add_since(parser, required=False)
+        parser.add_argument(
+            "--reason", default="", help="the tag's value (default: since today's date); why it is lifted"
+        )
+        parser.add_argument("--test", action="store_true", help="lift it in the test registry")
         parser.add_argument(
             "--by",
             metavar="USER",
@@ -38,33 +46,63 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        by = user_of(options["by"]) if options["by"] else None
+        try:
+            results = self.lift(options, by) if options["lift"] else self.quarantine(options, by)
+        except (registry.RegistryError, Refusal) as error:
+            raise CommandError(f"{error} Run this again later; what is marked stays marked.") from None
+        if options["json"]:
+            self.stdout.write(json.dumps([dataclasses.asdict(result) for result in results]))
+        elif not results:
+            self.stdout.write("The key registered no version since then.")
+        if any(result.result in ("failed", "not marked") for result in results):
+            sys.exit(1)
+
+    def quarantine(self, options: dict[str, Any], by: User | None) -> list[QuarantineResult]:
+        if not options["since"]:
+            raise CommandError(
+                "--key also needs --since: the time from which on the key may have been in other hands"
+            )
         key = key_of(options["key"])
-        upstream = registry.registries().get(key.environment)
-        if upstream is None:
-            raise CommandError("this is a test key, and MLFLOW_TEST_URL is not set")
+        upstream = registry_of(key.environment)
         if key.state not in STOPPED:
             self.stderr.write(
                 f"Key {key.public_id} still works: what it registers from now on is not marked. "
                 "Revoke it, and run this again."
             )
-        try:
-            marks = incident.quarantine(
-                key=key,
-                since=time_of_option(options["since"]),
-                registry=upstream,
-                reason=options["reason"],
-                by=user_of(options["by"]) if options["by"] else None,
-                on_result=(lambda result: None) if options["json"] else self.print_result,
-            )
-        except (registry.RegistryError, Refusal) as error:
-            raise CommandError(f"{error} Run this again later; what is marked stays marked.") from None
-        if options["json"]:
-            self.stdout.write(json.dumps([dataclasses.asdict(mark) for mark in marks]))
-        elif not marks:
-            self.stdout.write("The key registered no version since then.")
-        if any(mark.result == "failed" for mark in marks):
-            sys.exit(1)
+        return incident.quarantine(
+            key=key,
+            since=time_of_option(options["since"]),
+            registry=upstream,
+            reason=options["reason"],
+            by=by,
+            on_result=(lambda result: None) if options["json"] else self.print_result,
+        )
+
+    def lift(self, options: dict[str, Any], by: User | None) -> list[QuarantineResult]:
+        if not options["reason"]:
+            raise CommandError("--lift also needs --reason: the ledger states why")
+        name, version = options["lift"]
+        environment = ApiKey.Environment.TEST if options["test"] else ApiKey.Environment.LIVE
+        result = incident.lift(
+            name=name,
+            version=version,
+            environment=environment,
+            registry=registry_of(environment),
+            reason=options["reason"],
+            by=by,
+        )
+        if not options["json"]:
+            self.print_result(result)
+        return [result]
 
     def print_result(self, mark: QuarantineResult) -> None:
         problem = f": {mark.problem}" if mark.problem else ""
         self.stdout.write(f"{mark.name} version {mark.version}: {mark.result}{problem}")
+
+
+def registry_of(environment: str) -> registry.Registry:
+    upstream = registry.registries().get(environment)
+    if upstream is None:
+        raise CommandError("this is a test key, and MLFLOW_TEST_URL is not set")
+    return upstream
