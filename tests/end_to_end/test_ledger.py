@@ -372,7 +372,7 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
         lambda: alice.client.transition_model_version_stage(name, "1", "Production"),
         lambda: alice.client.rename_registered_model(name, f"{name}-new"),
         lambda: alice.client.delete_registered_model(name),
-        lambda: bob.client.copy_model_version(f"models:/{name}/1", f"{name}-copy"),
+        lambda: bob.client.create_model_version(f"{name}-bobs", f"models:/{name}/1"),
     ):
         with pytest.raises(MlflowException, match="is in quarantine since"):
             harm()
