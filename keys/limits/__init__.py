@@ -6,6 +6,7 @@ Calls and bytes are counted in Redis if REDIS_URL names one, else in this proces
 from keys.limits.calls import CountedCall as CountedCall
 from keys.limits.calls import count_call as count_call
 from keys.limits.calls import may_log_ended_key as may_log_ended_key
+from keys.limits.calls import may_log_refused_call as may_log_refused_call
 from keys.limits.counters import is_redis_responding as is_redis_responding
 from keys.limits.monthly import start_refreshing as start_refreshing
 from keys.limits.usage import KeyUse as KeyUse

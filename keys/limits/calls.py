@@ -7,6 +7,9 @@ from keys.limits import counters, monthly
 from keys.limits.minutes import minute_limit, minute_name, too_many_calls
 
 ENDED_A_MINUTE = 60  # calls in the usage log, for each key that has ended
+REFUSED_A_MINUTE = (
+    5  # calls over the limit of a minute in the usage log, for each key; the rest is only counted
+)
 
 
 class CountedCall(NamedTuple):
@@ -50,3 +53,9 @@ def may_log_ended_key(caller: Caller) -> bool:
     counted apart, so that they neither fill the log nor use up the limits of the key's other secret."""
     limit = min(ENDED_A_MINUTE, minute_limit(caller.key))
     return counters.get_counters().hit(f"{caller.key_id}/ended", limit)
+
+
+def may_log_refused_call(caller: Caller) -> bool:
+    """Whether a call over the limit of a minute gets a row in the usage log, or is only counted."""
+    name = caller.key.public_id if caller.key else caller.user.public_id
+    return counters.get_counters().hit(f"{name}/refused", REFUSED_A_MINUTE)

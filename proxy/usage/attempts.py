@@ -1,5 +1,8 @@
-"""Requests without a valid key, counted by hour, reason and network. None is stored singly, so that a flood of
-random keys costs a few rows. Pure; `proxy.usage.writer` writes the counts to PostgreSQL."""
+"""Requests that are counted and not stored singly, so that a flood of them costs a few rows: those without a valid key,
+by hour, reason and network, and those over a key's limit of a minute, in the key's totals.
+
+`proxy.usage.writer` writes the counts to PostgreSQL.
+"""
 
 import datetime
 import threading
@@ -7,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from keys.credentials.addresses import network_of
+from proxy.usage.batches import Group, Total, add_totals, totals_of
+from proxy.usage.record import CallRecord
 
 MAX_BUCKETS = (
     2000  # (reason, network) pairs that one process counts separately in an hour; the rest have no network
@@ -29,6 +34,7 @@ class Attempts:
         self.buckets = buckets
         self.lock = threading.Lock()
         self.counts: Counter[AttemptBucket] = Counter()
+        self.totals: dict[Group, Total] = {}  # of calls over a limit
         self.hour = datetime.datetime.min.replace(tzinfo=datetime.UTC)
         self.known: set[AttemptBucket] = set()
 
@@ -44,6 +50,12 @@ class Attempts:
                 self.known.add(bucket)
             self.counts[bucket] += 1
 
+    def add_refused(self, record: CallRecord) -> None:
+        """Count a call over its key's limit of a minute."""
+        totals = totals_of([record])
+        with self.lock:
+            add_totals(self.totals, totals)
+
     def pop_counts(self) -> Counter[AttemptBucket]:
         """Return all counts and start again from zero; `restore` adds them back if they could not be written."""
         with self.lock:
@@ -53,3 +65,13 @@ class Attempts:
     def restore(self, counts: Counter[AttemptBucket]) -> None:
         with self.lock:
             self.counts.update(counts)
+
+    def pop_totals(self) -> dict[Group, Total]:
+        """Return the totals of calls over a limit, as `pop_counts` does."""
+        with self.lock:
+            totals, self.totals = self.totals, {}
+        return totals
+
+    def restore_totals(self, totals: dict[Group, Total]) -> None:
+        with self.lock:
+            add_totals(self.totals, totals)

@@ -110,6 +110,11 @@ def totals_of(calls: Iterable[CallRecord]) -> dict[Group, Total]:
     return groups
 
 
+def add_totals(totals: dict[Group, Total], more: dict[Group, Total]) -> None:
+    for group, total in more.items():
+        totals.setdefault(group, Total()).add(total)
+
+
 COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
 ADD_TOTAL = """
     INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class,
@@ -148,20 +153,25 @@ def write(connection: Connection, batch: Batch) -> None:
         totals = totals_of(batch.calls.values())
         for correction in batch.corrections:
             correct(cursor, correction, totals)
-        # Every process writes in the same order, so that no two wait for each other's rows.
-        values = [
-            (*group, *total.values)
-            for group, total in sorted(
-                totals.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
-            )
-        ]
-        if values:
-            cursor.executemany(ADD_TOTAL, values)
-            # These come last: every process adds to the same few rows and waits here for the others.
-            cursor.executemany(
-                ADD_HOUR,
-                [(*hour, *total.values) for hour, total in sorted(hour_totals(totals).items())],
-            )
+        write_totals(cursor, totals)
+
+
+def write_totals(cursor: "psycopg.Cursor[tuple[object, ...]]", totals: dict[Group, Total]) -> None:
+    """Add these to the totals, within the caller's transaction."""
+    # Every process writes in the same order, so that no two wait for each other's rows.
+    values = [
+        (*group, *total.values)
+        for group, total in sorted(
+            totals.items(), key=lambda item: item[0]._replace(key_id=item[0].key_id or 0)
+        )
+    ]
+    if values:
+        cursor.executemany(ADD_TOTAL, values)
+        # These come last: every process adds to the same few rows and waits here for the others.
+        cursor.executemany(
+            ADD_HOUR,
+            [(*hour, *total.values) for hour, total in sorted(hour_totals(totals).items())],
+        )
 
 
 def hour_totals(totals: dict[Group, Total]) -> dict[tuple[datetime.datetime, int], Total]:

@@ -13,7 +13,7 @@ from prometheus_client import Counter
 
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
-from keys.limits import CountedCall
+from keys.limits import CountedCall, may_log_refused_call
 from proxy.models.calls import CLIENT_GONE as CLIENT_GONE  # the view imports it from here
 from proxy.routes.objects import ObjectRef
 from proxy.upstream.in_flight import Slot
@@ -75,8 +75,9 @@ class CallInProgress:
         number of bytes that will have been sent.
 
         A second call of this method writes a correction if the bytes or the reason differ by then. A call
-        without a valid key is only counted. A successful request for the files of MLflow's pages is not
-        recorded: it says nothing about a user, and there are many.
+        without a valid key is only counted, and so is one over the limit of a minute, after the first few. A
+        successful request for the files of MLflow's pages is not recorded: it says nothing about a user, and
+        there are many.
         """
         with self.lock:  # at the portal's end, another thread records
             self.record_once(bytes_out)
@@ -90,6 +91,8 @@ class CallInProgress:
         if self.caller is None:
             if before is None and self.status in (400, 401):
                 attempts.add(self.reason, self.address, at=self.at)
+        elif before is None and self.reason == "too_many_calls" and not may_log_refused_call(self.caller):
+            attempts.add_refused(record)
         elif not (self.is_of_page and self.status < 400):
             append(record if before is None else record.difference_from(before))
         self.count_in_month(record, before)

@@ -19,7 +19,7 @@ from django.db import connection as django_connection
 from keys.credentials import cache
 from proxy.usage import networks, partitions, recording, spool
 from proxy.usage.attempts import Attempts
-from proxy.usage.batches import Batch, make_batch, write
+from proxy.usage.batches import Batch, make_batch, write, write_totals
 from proxy.usage.partitions import Connection
 from proxy.usage.record import CallRecord
 from proxy.usage.spool import Piece, Segment, Spool
@@ -121,7 +121,7 @@ class Writer(threading.Thread):
         for segment in self.calls.waiting():
             self.write_segment(segment)
         self.write_uses(now)
-        if self.attempts.counts:
+        if self.attempts.counts or self.attempts.totals:
             self.write_attempts()
         if now >= self.scan:
             self.adopt_orphans()
@@ -237,13 +237,15 @@ class Writer(threading.Thread):
             self.uses_written[name] = now
 
     def write_attempts(self) -> None:
-        counts = self.attempts.pop_counts()
+        counts, totals = self.attempts.pop_counts(), self.attempts.pop_totals()
         values = [(bucket.hour, bucket.reason, bucket.network, counts[bucket]) for bucket in sorted(counts)]
         try:
-            with (connection := self.connect()).transaction():
-                connection.cursor().executemany(ADD_ATTEMPTS, values)
+            with (connection := self.connect()).transaction(), connection.cursor() as cursor:
+                cursor.executemany(ADD_ATTEMPTS, values)
+                write_totals(cursor, totals)
         except BaseException:
             self.attempts.restore(counts)
+            self.attempts.restore_totals(totals)
             raise
 
     def adopt_orphans(self) -> None:

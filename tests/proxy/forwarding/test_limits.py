@@ -127,6 +127,28 @@ def test_a_refused_call_says_when_to_come_again_and_is_logged(echo, echo_portal)
     assert echo_portal.request("PUT", TRANSFER, key=issued["key"], body=b"x").status == 429
 
 
+def test_refused_calls_after_the_first_few_of_a_minute_are_only_counted(echo, echo_portal):
+    issued = echo_portal.issue("alice", "--requests-per-minute", "10")
+    own = "key_id = (SELECT id FROM keys_apikey WHERE public_id = %s)"
+    total = f"SELECT sum(calls)::int FROM proxy_calltotal WHERE {own} AND span = 'day' AND status_class = 4"
+    metric = lambda: refusals(echo_portal.request("GET", "/metrics").body.decode())  # noqa: E731
+    before = metric()
+    statuses = [echo_portal.request("GET", GET_EXPERIMENT, key=issued["key"]).status for _ in range(60)]
+
+    refused = statuses.count(429)
+    assert refused >= 45
+    assert wait_for(lambda: echo_portal.sql(total, issued["id"]) == [(refused,)])
+    [(rows,)] = echo_portal.sql(f"SELECT count(*) FROM proxy_call WHERE {own} AND status = 429", issued["id"])
+    assert 5 <= rows <= 6  # a minute may end in between
+    assert wait_for(metric, lambda value: value == before + refused) == before + refused
+
+
+def refusals(exposition: str) -> float:
+    """How many calls the metrics count as refused by the limit of a minute."""
+    lines = [line for line in exposition.splitlines() if 'refusals_total{reason="too_many_calls"}' in line]
+    return float(lines[0].split()[-1]) if lines else 0.0
+
+
 def test_without_a_key_nothing_is_counted(echo, echo_portal):
     """The limiter comes after authentication; nobody's calls are not somebody's."""
     issued = echo_portal.issue("alice", "--requests-per-minute", "2")

@@ -357,6 +357,26 @@ def test_attempts_without_a_key_are_added_up_and_kept_while_postgresql_is_away(w
     assert (row.hour, row.network, row.count) == (NOON.replace(minute=0), "192.0.2.0/24", 3)
 
 
+def test_calls_over_a_limit_are_added_to_the_totals_and_kept_while_postgresql_is_away(writer, alice):
+    refused = finished_call(alice, operation="", status=429, bytes_in=0, bytes_out=50).make_record(50)
+    writer.attempts.add_refused(refused)
+    good, writer.parameters = writer.parameters, {"host": "/nonexistent", "dbname": "none"}
+    writer.run_once()
+    writer.attempts.add_refused(refused)
+    writer.parameters, writer.retry = good, 0
+    writer.run_once()
+    writer.attempts.add_refused(refused)
+    writer.run_once()
+
+    assert not Call.objects.exists()
+    day, hour = CallTotal.objects.order_by("span")
+    assert [(total.span, total.calls, total.bytes_out, total.status_class) for total in (day, hour)] == [
+        ("day", 3, 150, 4),
+        ("hour", 3, 150, 4),
+    ]
+    assert [total.calls for total in HourTotal.objects.all()] == [3]
+
+
 def test_a_record_says_when_its_call_ended():
     record = ["call", "req", 100.0, *range(11), 2000.0, 1.0, None, "", "", False]
     assert ended_at(json.dumps(record).encode()) == 102.0
