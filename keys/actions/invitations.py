@@ -1,4 +1,4 @@
-"""What is done to invitations: made, accepted, withdrawn. A link works once, for a week, and only the newest."""
+"""Actions on invitations: create, accept, withdraw. Only a user's newest link works, once, within a week."""
 
 import datetime
 import hashlib
@@ -17,19 +17,19 @@ LIFETIME = datetime.timedelta(days=7)
 PREFIX = "hki_"
 LENGTH = 40  # random base62 characters: 238 bits, so that a plain SHA-256 is enough
 END_REASONS = {
-    "unknown": "This link is not one of ours. Copy the whole link again, or ask for a new one.",
-    "accepted": "This link was used already. Sign in with the password that was set, or ask for a new link.",
-    "withdrawn": "This link was withdrawn, or replaced by a newer one. Use the newest, or ask for another.",
-    "expired": "This link has expired: it works for seven days. Ask for a new one.",
-    "rights": "This user has got rights since this link was made: only a superuser's link sets their password now. "
-    "Ask one for a new link.",
-    "deactivated": "This user is deactivated. Ask the people who run this registry.",
+    "unknown": "This link is not valid. Copy the whole link again, or ask for a new one.",
+    "accepted": "This link has already been used. Sign in with the password that was set, or ask for a new link.",
+    "withdrawn": "This link was withdrawn or replaced by a newer one. Use the newest link, or ask for another.",
+    "expired": "This link has expired: links work for seven days. Ask for a new one.",
+    "rights": "This user has been given rights since this link was created: only a superuser's link can set their "
+    "password now. Ask a superuser for a new link.",
+    "deactivated": "This user is deactivated. Ask your administrator.",
 }
 
 
 @transaction.atomic
 def add_user(*, name: str, email: str = "") -> User:
-    """A user without a password, who holds keys. Raises ActionError for a name or address that cannot be."""
+    """Add a user without a password, who can own keys. Raises ActionError for an invalid or used name or address."""
     user = User(username=name.strip(), email=email.strip())
     user.set_unusable_password()
     try:
@@ -39,7 +39,7 @@ def add_user(*, name: str, email: str = "") -> User:
     except ValidationError as error:
         raise ActionError(" ".join(error.messages)) from None
     if User.objects.filter(username__iexact=user.username).exists():
-        raise ActionError(f"there is a user “{user.username}” already")
+        raise ActionError(f"the user “{user.username}” already exists")
     if user.email and User.objects.filter(email__iexact=user.email).exists():
         raise ActionError("another user has this e-mail address")
     user.save()
@@ -48,7 +48,7 @@ def add_user(*, name: str, email: str = "") -> User:
 
 @transaction.atomic
 def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
-    """A new link for `user`, and its secret, which is nowhere else. Older links end."""
+    """Create a new link for `user`; returns it with its secret, which is not stored. Older links stop working."""
     user = User.objects.select_for_update().get(pk=user.pk)
     if not user.is_active:
         raise ActionError("the user is deactivated; reactivate them first")
@@ -68,7 +68,8 @@ def withdraw(*, user: User) -> bool:
 
 @transaction.atomic
 def accept(*, invitation: Invitation, password: str, address: str | None = None) -> User:
-    """Set the password and use the link up. Raises ActionError if the link has ended, a second click included."""
+    """Set the password; the link stops working. Raises ActionError if it has stopped working before, as on a second
+    click."""
     invitation = Invitation.objects.select_for_update().get(pk=invitation.pk)
     if reason := end_reason(invitation):
         raise ActionError(END_REASONS[reason])
@@ -81,7 +82,7 @@ def accept(*, invitation: Invitation, password: str, address: str | None = None)
 
 
 def end_reason(invitation: Invitation | None) -> str:
-    """Why the link no longer works, a key of END_REASONS; "" if it does."""
+    """Why the link no longer works, as a key of END_REASONS; "" if it works."""
     if invitation is None:
         return "unknown"
     if invitation.accepted_at:

@@ -1,4 +1,4 @@
-"""Holders issue keys to themselves, where the operator allows it and within the limits that he sets."""
+"""Users issue keys to themselves, if the operator allows it, within the limits that the settings state."""
 
 import datetime
 from typing import Any
@@ -20,13 +20,14 @@ def is_offered() -> bool:
 
 
 def presets() -> list[Preset]:
-    """Those that a holder may choose from: up to SELF_SERVICE_PRESET, in which each contains the one before."""
+    """The presets that users may choose: SELF_SERVICE_PRESET and those that it contains."""
     widest = Preset(settings.SELF_SERVICE_PRESET)
     return [preset for preset in Preset if allows(widest.scopes, preset.scopes)]
 
 
 def keys_left(user: User) -> int:
-    """How many more keys the user may issue; keys that are revoked or expired do not count, others' gifts do."""
+    """How many more keys the user may issue. Keys that administrators issued to the user count; revoked and expired
+    keys do not."""
     ended = timezone.now()
     working = user.api_keys.filter(revoked_at=None).exclude(expires_at__lte=ended).count()
     return max(0, settings.SELF_SERVICE_KEYS - working)
@@ -43,15 +44,15 @@ def issue(
     environment: str = "live",
     **rights: Any,
 ) -> tuple[ApiKey, str]:
-    """Make a key for the actor's user, who asks for it; returns the row and the secret, as `keys.actions.issue` does.
+    """Issue a key to the actor's own user. Returns the row and the secret, as `keys.actions.issue` does.
 
-    Raises ActionError where keys are not to be had so, and for what is over the limits, saying which. The user's
-    row is locked meanwhile: two requests at once do not make one key too many.
+    Raises ActionError if self-service is off or a limit is exceeded. The user's row is locked meanwhile, so that two
+    concurrent requests cannot exceed the number of keys.
     """
     if rights:
         raise ActionError(f"you cannot set {', '.join(sorted(rights))} yourself; ask your administrator")
     if actor.user is None or not is_offered():
-        raise ActionError("keys are issued by your administrator here")
+        raise ActionError("only administrators issue keys here; ask yours")
     owner = User.objects.select_for_update().get(pk=actor.user.pk)
     if preset not in presets():
         widest = settings.SELF_SERVICE_PRESET
@@ -63,8 +64,8 @@ def issue(
         raise ActionError(f"a key of your own works for at most {longest.days} days")
     if not keys_left(owner):
         raise ActionError(
-            f"you have {settings.SELF_SERVICE_KEYS} keys or more, and that is the most; revoke one that you no "
-            "longer use, or ask your administrator for another"
+            f"you may have at most {settings.SELF_SERVICE_KEYS} keys; revoke one that you no longer use, or ask your "
+            "administrator for another"
         )
     return issue_key(
         owner=owner,

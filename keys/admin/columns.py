@@ -19,7 +19,7 @@ from keys.lists.colours import STATE_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import ACTS, AREA_LABELS, find_preset
-from keys.templatetags.moments import when
+from keys.templatetags.moments import time_tag
 
 Method = TypeVar("Method", bound=Callable[..., str])
 
@@ -35,7 +35,7 @@ def badge(
 
 def timed(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
     """How long ago, or until, and the time itself with its zone on hover."""
-    return when(at) if at else otherwise
+    return time_tag(at) if at else otherwise
 
 
 def use(at: datetime.datetime | None, address: str | None, client: str) -> str:

@@ -37,7 +37,7 @@ SCOPES = [(f"{thing}:{act}", verb) for thing in AREA_LABELS for act, verb in ACT
 SCOPES += [(scope.value, words) for scope, words in PORTAL_SCOPE_LABELS.items()]
 
 
-def checked(name: str, value: Any) -> Any:
+def validate_right(name: str, value: Any) -> Any:
     """The right as `keys.actions` would store it, or what it has against it, for that right's field."""
     try:
         return actions.validate_rights({name: value})[name]
@@ -114,11 +114,11 @@ class RightsForm(forms.Form):
         )
 
     def clean_requests_per_minute(self) -> int | None:
-        limit: int | None = checked("requests_per_minute", self.cleaned_data["requests_per_minute"])
+        limit: int | None = validate_right("requests_per_minute", self.cleaned_data["requests_per_minute"])
         return limit
 
     def clean_monthly_requests(self) -> int | None:
-        limit: int | None = checked("monthly_requests", self.cleaned_data["monthly_requests"])
+        limit: int | None = validate_right("monthly_requests", self.cleaned_data["monthly_requests"])
         return limit
 
     def clean_monthly_bytes(self) -> int | None:
@@ -127,15 +127,17 @@ class RightsForm(forms.Form):
             size = sizes.parse_size(text) if text else None
         except ValueError as error:
             raise forms.ValidationError(to_sentence(error)) from None
-        limit: int | None = checked("monthly_bytes", size)
+        limit: int | None = validate_right("monthly_bytes", size)
         return limit
 
     def clean_networks(self) -> list[str]:
-        networks: list[str] = checked("networks", self.cleaned_data["networks"].replace(",", " ").split())
+        networks: list[str] = validate_right(
+            "networks", self.cleaned_data["networks"].replace(",", " ").split()
+        )
         return networks
 
     def clean_patterns(self) -> list[str]:
-        patterns: list[str] = checked("patterns", self.cleaned_data["patterns"].splitlines())
+        patterns: list[str] = validate_right("patterns", self.cleaned_data["patterns"].splitlines())
         return patterns
 
     def clean(self) -> dict[str, Any]:
@@ -143,7 +145,7 @@ class RightsForm(forms.Form):
         if preset and preset != SINGLE:
             scopes = Preset(preset).scopes
         try:
-            self.cleaned_data["scopes"] = checked("scopes", scopes)
+            self.cleaned_data["scopes"] = validate_right("scopes", scopes)
         except forms.ValidationError as error:
             self.add_error("scopes", error)
         return self.cleaned_data
@@ -278,7 +280,7 @@ class ChangeForm(RightsForm):
     def clean_expires_at(self) -> datetime.datetime | None:
         at: datetime.datetime | None = self.cleaned_data["expires_at"]
         if "expires_at" in self.changed_data:
-            checked("expires_at", at)
+            validate_right("expires_at", at)
         return at
 
     def changes(self) -> dict[str, Any]:
@@ -300,7 +302,7 @@ class PauseForm(forms.Form):
         max_length=500,
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="Kept in the key's history, for those who ask later.",
+        help_text="Stored in the key's history.",
     )
 
 

@@ -136,11 +136,11 @@ def invited(request: HttpRequest, user: User) -> HttpResponse:
 def link(request: HttpRequest, secret: str) -> HttpResponse:
     """What the link opens. The secret ends here: the session keeps the invitation's number, and the next
     address has nothing to leak. Opening uses nothing up: mail programs open links, too."""
-    found = invitations.find_invitation(secret)
-    if reason := invitations.end_reason(found):
+    invitation = invitations.find_invitation(secret)
+    if reason := invitations.end_reason(invitation):
         answer = refused(request, reason)
     else:
-        request.session[SESSION_NAME] = found.pk if found else None
+        request.session[SESSION_NAME] = invitation.pk if invitation else None
         answer = redirect("invitation")
     # Only for this address: a browser posts a form of such a page with `Origin: null`, which CSRF refuses.
     answer["Referrer-Policy"] = "no-referrer"
@@ -151,19 +151,19 @@ def link(request: HttpRequest, secret: str) -> HttpResponse:
 def accept(request: HttpRequest) -> HttpResponse:
     """Set the password, then sign in as anybody does: a second factor is asked for."""
     number = request.session.get(SESSION_NAME)
-    found = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
-    reason = invitations.end_reason(found)
-    if reason or found is None:
+    invitation = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
+    reason = invitations.end_reason(invitation)
+    if reason or invitation is None:
         return refused(request, reason)
-    form, accepted = PasswordForm(posted_data(request), user=found.user), list[User]()
+    form, accepted = PasswordForm(posted_data(request), user=invitation.user), list[User]()
 
     def act() -> None:
         address = actor_of(request).address
         password = form.cleaned_data["password"]
-        accepted.append(invitations.accept(invitation=found, password=password, address=address))
+        accepted.append(invitations.accept(invitation=invitation, password=password, address=address))
 
     if not submit_form(form, act):
-        return unstored(render(request, "keys/invitation.html", {"form": form, "person": found.user}))
+        return unstored(render(request, "keys/invitation.html", {"form": form, "person": invitation.user}))
     request.session.flush()
     return unstored(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))
 

@@ -34,7 +34,7 @@ def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     context: dict[str, Any] = {"pages": offered_actions(request, key), "bars": bars(key)}
     events = list(key.events.select_related("actor")[: MOST_EVENTS + 1])
     context |= {
-        "events": [told(event) for event in events[:MOST_EVENTS]],
+        "events": [event_row(event) for event in events[:MOST_EVENTS]],
         "has_more": len(events) > MOST_EVENTS,
     }
     if request.user.has_perm(permissions.VIEW_CALL):
@@ -44,7 +44,7 @@ def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     return context
 
 
-def told(event: KeyEvent) -> dict[str, Any]:
+def event_row(event: KeyEvent) -> dict[str, Any]:
     """An event in words."""
     return {
         "what": event.get_kind_display(),

@@ -48,7 +48,7 @@ def palette(request: HttpRequest) -> HttpResponse:
         hits = [
             *of_call(request, text),
             *of_pages(request, text.lower()),
-            *(found(request, text) if text else ()),
+            *(keys_and_users(request, text) if text else ()),
         ]
     response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
     response["Cache-Control"] = "no-store"
@@ -76,7 +76,7 @@ def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
             yield Hit(title=title, kind="Do", link=reverse(page))
 
 
-def found(request: HttpRequest, text: str) -> Iterator[Hit]:
+def keys_and_users(request: HttpRequest, text: str) -> Iterator[Hit]:
     if can_see_keys(request):
         for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
             yield of_key(key)

@@ -26,7 +26,7 @@ class DeactivateForm(forms.Form):
         max_length=400,
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
-        help_text="Kept in the history of each key, for those who ask later.",
+        help_text="Stored in the history of each key.",
     )
 
 
@@ -57,8 +57,8 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
         keys = list(user.api_keys.active_but_for_owner()[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "deactivate.html", "Deactivate a user", form, user, **context)
-    log(user, f"Deactivated; {amount(paused)}.", actor=actor_of(request))
-    return back(request, user, f"{user.username} is deactivated, and {amount(paused)}.")
+    log(user, f"Deactivated; {describe_paused(paused)}.", actor=actor_of(request))
+    return back(request, user, f"{user.username} is deactivated, and {describe_paused(paused)}.")
 
 
 @permission_required(CHANGE_USER, raise_exception=True)
@@ -105,7 +105,7 @@ def show(
     )
 
 
-def amount(keys: list[ApiKey]) -> str:
+def describe_paused(keys: list[ApiKey]) -> str:
     if not keys:
         return "no key of theirs was working"
     return f"{len(keys)} key{' is' if len(keys) == 1 else 's are'} paused"

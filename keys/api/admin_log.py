@@ -7,7 +7,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees
+from keys.api.callers import read_rule
 from keys.lists.columns import describe_entry
 from keys.lists.filters import AdminLogFilters
 from keys.rights.permissions import VIEW_KEY_EVENT
@@ -27,7 +27,7 @@ class AdminLogSerializer(serializers.Serializer[LogEntry]):
 
 
 class AdminLog(GenericAPIView[LogEntry]):
-    rules = {"GET": sees(VIEW_KEY_EVENT, own=False)}
+    rules = {"GET": read_rule(VIEW_KEY_EVENT, own=False)}
     queryset = LogEntry.objects.select_related("user", "content_type")
     serializer_class = AdminLogSerializer
     filterset_class = AdminLogFilters

@@ -1,7 +1,7 @@
-"""Who calls the management API, and what they may do there.
+"""Authentication and permissions of the management API.
 
-A session counts with CSRF, a key with its scopes: `portal:read` sees and `portal:admin` does what the key's user
-may see and do in the portal, and no more, so that a key is worth nothing more than its user, at any time.
+A session needs a CSRF token; a key needs scopes: `portal:read` to read and `portal:admin` to write. A key never allows
+more than its user's own permissions at the time of the call.
 """
 
 from collections.abc import Callable
@@ -25,21 +25,21 @@ from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope
 
-if TYPE_CHECKING:  # the framework reads this file while it makes the class
+if TYPE_CHECKING:  # the framework imports this file while it defines APIView
     from rest_framework.views import APIView
 
 Rows = TypeVar("Rows", bound="QuerySet[Any]")
-Permission = str | tuple[str, ...]  # one, or several of which one is enough
+Permission = str | tuple[str, ...]  # one name, or alternatives of which one is enough
 CREDENTIALS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Who may do something.
+    """Who may use a method of a view.
 
-    `scopes`: a key needs one of them; none: any key will do. `permissions`: what staff need for everybody's
-    rows, as the pages have it. `own`: others may for their own, which the view sees to (`within`). `by_session`:
-    people may too.
+    `scopes`: a key needs one of them; if empty, any key will do. `permissions`: staff need all of them for everybody's
+    rows, as in the pages. `own`: other users may use it for their own rows (`visible_rows`). `by_session`: sessions may
+    use it too, not only keys.
     """
 
     scopes: tuple[Scope, ...] = ()
@@ -48,16 +48,16 @@ class Rule:
     by_session: bool = True
 
 
-def sees(*permissions: Permission, own: bool = True) -> Rule:
+def read_rule(*permissions: Permission, own: bool = True) -> Rule:
     return Rule(scopes=(Scope.PORTAL_READ, Scope.PORTAL_ADMIN), permissions=permissions, own=own)
 
 
-def does(*permissions: Permission, own: bool = False) -> Rule:
+def write_rule(*permissions: Permission, own: bool = False) -> Rule:
     return Rule(scopes=(Scope.PORTAL_ADMIN,), permissions=permissions, own=own)
 
 
 class KeyAuthentication(framework.BaseAuthentication):
-    """An API key, in any of the forms that MLflow's paths take."""
+    """An API key, in any of the forms that the MLflow paths accept."""
 
     def authenticate(self, request: Request) -> tuple[User, Caller] | None:
         meta = request.META
@@ -71,20 +71,20 @@ class KeyAuthentication(framework.BaseAuthentication):
                 "expired_key", f"{caller} has expired. Ask your administrator for a new one."
             )
         authentication.check_network(caller, address_of(request) or "")
-        # Not the owner that is remembered with the key: staff who are no longer staff are not at once.
+        # Not the owner in the key cache: a user who is no longer staff loses those rights at once.
         owner = SimpleLazyObject(lambda: User.objects.get(pk=caller.user.pk))
         return cast(User, owner), caller
 
 
-class Methods(BaseMetadata):
-    """What an address takes, for anybody, as its schema is: the header `Allow` says the same."""
+class MethodsMetadata(BaseMetadata):
+    """The response to OPTIONS: the methods of the URL, as in the `Allow` header. Public, as the schema is."""
 
     def determine_metadata(self, request: Request, view: "APIView") -> dict[str, list[str]]:
         return {"methods": view.allowed_methods}
 
 
-class Allowed(BasePermission):
-    """What the view's `rules` say for the method; without a rule it is refused."""
+class RulePermission(BasePermission):
+    """Applies the view's `rules` for the method. A method without a rule is refused."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         rule: Rule | None = getattr(view, "rules", {}).get(
@@ -93,33 +93,35 @@ class Allowed(BasePermission):
         if request.method == "OPTIONS":
             return True
         if rule is None:
-            return request.method not in view.allowed_methods  # which is answered with 405
+            return request.method not in view.allowed_methods  # the framework then responds with 405
         if request.auth is None and not request.user.is_authenticated:
             raise unauthenticated(
                 "no_key",
-                f"This needs a key with the scope {needed(rule)}. {authentication.HOW_TO_SEND_A_KEY}.",
+                f"This needs a key with the scope {needed_scopes(rule)}. {authentication.HOW_TO_SEND_A_KEY}.",
             )
-        admit(request)
+        count_call(request)
         if key := key_of(request):
             check_scope(key, rule)
         elif not rule.by_session:
-            raise forbidden("scope", f"This is for programs: send a key with the scope {needed(rule)}.")
+            raise forbidden(
+                "scope", f"Sessions cannot use this: send a key with the scope {needed_scopes(rule)}."
+            )
         if rule.permissions and not rule.own and not is_over_all(request, rule):
             raise not_permitted(rule)
         return True
 
 
 def not_permitted(rule: Rule) -> Refusal:
-    names = " and ".join(" or ".join(either(permission)) for permission in rule.permissions)
+    names = " and ".join(" or ".join(alternatives(permission)) for permission in rule.permissions)
     return forbidden("permission", f"This needs staff with the permission {names}.")
 
 
-def either(permission: Permission) -> tuple[str, ...]:
+def alternatives(permission: Permission) -> tuple[str, ...]:
     return (permission,) if isinstance(permission, str) else permission
 
 
-def admit(request: Request) -> None:
-    """Count the call against its caller's limits, which hold here as at MLflow's paths, and occupy a slot, which
+def count_call(request: Request) -> None:
+    """Count the call against the caller's limits, which it shares with the MLflow paths, and take a slot, which
     `portal.http.page_slots` releases. Raises Refusal."""
     caller = request.auth if isinstance(request.auth, Caller) else Caller.by_session(user_of(request))
     request._request.api_caller = caller  # type: ignore[attr-defined]
@@ -132,17 +134,17 @@ def check_scope(key: ApiKey, rule: Rule) -> None:
     if rule.scopes and not set(rule.scopes) & set(key.scopes):
         raise forbidden(
             "scope",
-            f"This needs the scope {needed(rule)}; the API key “{key.name}” has {', '.join(key.scopes)}. "
-            "Ask your administrator for a key that may do this.",
+            f"This needs the scope {needed_scopes(rule)}; the API key “{key.name}” has {', '.join(key.scopes)}. "
+            "Ask your administrator for a key with this scope.",
         )
 
 
-def needed(rule: Rule) -> str:
+def needed_scopes(rule: Rule) -> str:
     return " or ".join(rule.scopes) or "(any)"
 
 
 def key_of(request: Request) -> ApiKey | None:
-    """The key that the request came with."""
+    """The key that authenticated the request; None for a session."""
     return request.auth.key if isinstance(request.auth, Caller) else None
 
 
@@ -162,16 +164,16 @@ def actor_of(request: Request) -> Actor:
 
 
 def is_over_all(request: Request, rule: Rule) -> bool:
-    """Whether the rule lets the caller at everybody's rows. Django's permissions count for staff only, as in
-    the admin pages."""
+    """Whether the caller may access everybody's rows under this rule. Django's permissions count for staff only, as
+    in the admin pages."""
     user = user_of(request)
     return user.is_staff and all(
-        any(user.has_perm(name) for name in either(permission)) for permission in rule.permissions
+        any(user.has_perm(name) for name in alternatives(permission)) for permission in rule.permissions
     )
 
 
-def within(view: "APIView", rows: Rows, own: Callable[[User], Q]) -> Rows:
-    """The rows that the caller may see: all, or its own. What is not there is a 404."""
+def visible_rows(view: "APIView", rows: Rows, own: Callable[[User], Q]) -> Rows:
+    """The rows that the caller may see: all, or only the caller's own, selected by `own`. Other rows are a 404."""
     rule: Rule = view.rules["GET" if view.request.method == "HEAD" else view.request.method]  # type: ignore[attr-defined]
     if is_over_all(view.request, rule):
         return rows

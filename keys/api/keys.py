@@ -18,7 +18,7 @@ from keys import actions
 from keys.actions import self_service
 from keys.actions.actor import Actor
 from keys.api import serializers
-from keys.api.callers import Rule, actor_of, does, is_over_all, not_permitted, sees, within
+from keys.api.callers import Rule, actor_of, is_over_all, not_permitted, read_rule, visible_rows, write_rule
 from keys.api.lists import Pages
 from keys.api.once import IDEMPOTENCY, once
 from keys.lists.filters import EventFilters, KeyFilters
@@ -39,13 +39,13 @@ def owned(user: User) -> Q:
 
 
 class Keys(GenericAPIView[ApiKey]):
-    rules = {"GET": sees(permissions.SEE_KEYS), "POST": does(permissions.ADD_KEY, own=True)}
+    rules = {"GET": read_rule(permissions.SEE_KEYS), "POST": write_rule(permissions.ADD_KEY, own=True)}
     queryset = ApiKey.objects.with_owner()
     serializer_class = serializers.KeySerializer
     filterset_class = KeyFilters
 
     def get_queryset(self) -> QuerySet[ApiKey]:
-        return within(self, super().get_queryset(), owned)
+        return visible_rows(self, super().get_queryset(), owned)
 
     @extend_schema(
         operation_id="keys_list",
@@ -121,7 +121,7 @@ class OneKey(GenericAPIView[ApiKey]):
 
     def get_key(self, key_id: str, *, locked: bool = False) -> ApiKey:
         """The key, if the caller may see it; `locked` for who goes on to change it."""
-        keys = within(self, self.get_queryset(), owned)
+        keys = visible_rows(self, self.get_queryset(), owned)
         if locked:
             keys = keys.select_for_update(of=("self",))
         return one_of(keys, key_id)
@@ -149,7 +149,7 @@ def check_if_match(request: Request, key: ApiKey) -> None:
 
 
 class Key(OneKey):
-    rules = {"GET": sees(permissions.SEE_KEYS), "PATCH": does(*permissions.KEY_ACTIONS["rights"])}
+    rules = {"GET": read_rule(permissions.SEE_KEYS), "PATCH": write_rule(*permissions.KEY_ACTIONS["rights"])}
     sent_class: type[Serializer[Any]] = serializers.ChangeSerializer
 
     @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
@@ -207,7 +207,7 @@ def act_schema(name: str, summary: str, **more: Any) -> Callable[[Method], Metho
 
 
 class Pause(KeyAct):
-    rules = {"POST": does(*permissions.KEY_ACTIONS["pause"])}
+    rules = {"POST": write_rule(*permissions.KEY_ACTIONS["pause"])}
 
     @act_schema("pause", "Stop a key until it is resumed")
     def post(self, request: Request, key_id: str) -> Response:
@@ -215,7 +215,7 @@ class Pause(KeyAct):
 
 
 class Resume(KeyAct):
-    rules = {"POST": does(*permissions.KEY_ACTIONS["resume"])}
+    rules = {"POST": write_rule(*permissions.KEY_ACTIONS["resume"])}
     sent_class = serializers.NothingSerializer
 
     @act_schema("resume", "Let a paused key work again", request=serializers.NothingSerializer)
@@ -226,7 +226,7 @@ class Resume(KeyAct):
 class Revoke(KeyAct):
     """End a key for good. A holder may end his own."""
 
-    rules = {"POST": does(*permissions.KEY_ACTIONS["revoke"], own=True)}
+    rules = {"POST": write_rule(*permissions.KEY_ACTIONS["revoke"], own=True)}
 
     @act_schema("revoke", "End a key for good")
     def post(self, request: Request, key_id: str) -> Response:
@@ -234,7 +234,7 @@ class Revoke(KeyAct):
 
 
 class Rotate(KeyAct):
-    rules = {"POST": does(*permissions.KEY_ACTIONS["rotate"], own=True)}
+    rules = {"POST": write_rule(*permissions.KEY_ACTIONS["rotate"], own=True)}
     sent_class = serializers.RotateSerializer
 
     @act_schema(
@@ -253,7 +253,7 @@ class Rotate(KeyAct):
 
 
 class Events(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees(permissions.SEE_KEYS)}
+    rules = {"GET": read_rule(permissions.SEE_KEYS)}
     queryset = KeyEvent.objects.select_related("actor")
     serializer_class = serializers.EventSerializer
     filter_backends = ()
@@ -265,19 +265,19 @@ class Events(GenericAPIView[KeyEvent]):
         responses={200: serializers.EventSerializer(many=True)},
     )
     def get(self, request: Request, key_id: str) -> Response:
-        key = one_of(within(self, ApiKey.objects.all(), owned), key_id)
+        key = one_of(visible_rows(self, ApiKey.objects.all(), owned), key_id)
         page = self.paginate_queryset(self.get_queryset().filter(key=key))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
 class Activity(GenericAPIView[KeyEvent]):
-    rules = {"GET": sees(permissions.VIEW_KEY_EVENT)}
+    rules = {"GET": read_rule(permissions.VIEW_KEY_EVENT)}
     queryset = KeyEvent.objects.select_related("key__owner", "actor")
     serializer_class = serializers.ActivitySerializer
     filterset_class = EventFilters
 
     def get_queryset(self) -> QuerySet[KeyEvent]:
-        return within(self, super().get_queryset(), lambda user: Q(key__owner=user))
+        return visible_rows(self, super().get_queryset(), lambda user: Q(key__owner=user))
 
     @extend_schema(
         operation_id="events_list",

@@ -1,4 +1,4 @@
-"""Writes that may be sent again: `Idempotency-Key` (the IETF's draft of that name), for 24 hours."""
+"""Writes that are safe to repeat for 24 hours: `Idempotency-Key` (the IETF draft of that name)."""
 
 import datetime
 import hashlib
@@ -23,49 +23,50 @@ IDEMPOTENCY = OpenApiParameter(
     HEADER,
     str,
     OpenApiParameter.HEADER,
-    description="Any text of yours. The same again within 24 hours does nothing, and says what was done.",
+    description="Any unique text. A repetition within 24 hours does nothing and gets the first response again.",
 )
 KEPT = datetime.timedelta(hours=24)
 LOCK_TIMEOUT = "10s"  # for which the second of two concurrent requests waits for the first
-HEADERS = ("ETag", "Cache-Control")  # that belong to the answer
-SECRETS = ("key", "link")  # the fields that hold one
+HEADERS = ("ETag", "Cache-Control")  # stored and repeated with the response
+SECRETS = ("key", "link")  # fields that contain a secret
 SHOWN_ALREADY = (
-    "This was done already, and its secret was shown then, once. If it is lost, rotate the key with the "
-    "overlap “now”, or invite again."
+    "This request was already carried out, and its response showed the secret once. If the secret is lost, rotate the "
+    "key with the overlap “now”, or invite the user again."
 )
 
 
 def once(request: Request, act: Callable[[], Response]) -> Response:
-    """What `act` answers; if the caller sent this Idempotency-Key before, what it answered then, but for the
-    secret. Only what was done is remembered: a refusal may be sent again and be judged anew.
+    """The response of `act`; or, if the caller has sent this Idempotency-Key before, the response of that time without
+    its secret. Refusals are not stored: the same request may be sent again and is checked again.
 
-    `act` checks what was sent, too: by now it may be what is no longer possible, such as an expiry that has passed.
+    `act` validates the request as well: a repeated one may no longer be valid, for instance if its expiry has passed.
     """
     name = request.headers.get(HEADER)
     if name is None:
         return act()
     if not re.fullmatch(r"[!-~]{1,255}", name):
-        raise bad_value(f"{HEADER}: 1 to 255 visible ASCII characters", {HEADER: ["1 to 255 of ASCII's."]})
+        wrong = {HEADER: ["Send 1 to 255 visible ASCII characters."]}
+        raise bad_value(f"{HEADER}: send 1 to 255 visible ASCII characters", wrong)
     try:
-        return remembered(request, name, act)
+        return run_once(request, name, act)
     except OperationalError as error:
         if not isinstance(error.__cause__, LockNotAvailable):
             raise
         raise conflict(
-            "in_progress", "Another request is at work on this just now. Send it again in a few seconds."
+            "in_progress", f"A request with this {HEADER} is in progress. Send it again in a few seconds."
         ) from error
 
 
 @transaction.atomic
-def remembered(request: Request, name: str, act: Callable[[], Response]) -> Response:
+def run_once(request: Request, name: str, act: Callable[[], Response]) -> Response:
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-    forget_old()
+    delete_expired()
     row, is_new = IdempotentRequest.objects.get_or_create(
         caller=caller_of(request), name=name, defaults={"fingerprint": fingerprint(request)}
     )
     if not is_new:
-        return again(row, fingerprint(request))
+        return replay(row, fingerprint(request))
     response = act()
     row.status, row.answer = response.status_code, without_secret(response.data)
     row.headers = {header: response[header] for header in HEADERS if header in response}
@@ -73,13 +74,13 @@ def remembered(request: Request, name: str, act: Callable[[], Response]) -> Resp
     return response
 
 
-def again(row: IdempotentRequest, sent: str) -> Response:
+def replay(row: IdempotentRequest, sent: str) -> Response:
     if row.fingerprint != sent:
         raise Refusal(
             status=422,
             error_code="UNPROCESSABLE_CONTENT",
             reason="idempotency_key_reused",
-            message=f"This {HEADER} came with another request before. Take a new one for a new request.",
+            message=f"This {HEADER} was used for a different request. Use a new one for each new request.",
         )
     return Response(row.answer, status=row.status, headers={**row.headers, "Idempotent-Replayed": "true"})
 
@@ -95,15 +96,15 @@ def fingerprint(request: Request) -> str:
 
 
 def without_secret(answer: Any) -> Any:
-    """The answer as the encoder of the database takes it, and as it may be kept."""
-    kept = dict(answer)
+    """The response's data in a form that the database can store, without the secret."""
+    stored = dict(answer)
     for name in SECRETS:
-        if kept.get(name):
-            kept |= {name: None, "notice": SHOWN_ALREADY}
-    return kept
+        if stored.get(name):
+            stored |= {name: None, "notice": SHOWN_ALREADY}
+    return stored
 
 
-def forget_old() -> None:
+def delete_expired() -> None:
     old = IdempotentRequest.objects.filter(at__lt=timezone.now() - KEPT).select_for_update(skip_locked=True)
     if numbers := list(old.values_list("pk", flat=True)[:100]):
         IdempotentRequest.objects.filter(pk__in=numbers).delete()

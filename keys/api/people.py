@@ -16,7 +16,7 @@ from keys.actions import invitations
 from keys.actions.admin_log import log
 from keys.alerts.invitation_links import link_to, mail_link
 from keys.api import serializers
-from keys.api.callers import Rule, actor_of, does, key_of, sees, user_of, within
+from keys.api.callers import Rule, actor_of, key_of, read_rule, user_of, visible_rows, write_rule
 from keys.api.once import IDEMPOTENCY, once
 from keys.credentials import authentication
 from keys.lists.filters import UserFilters
@@ -52,13 +52,13 @@ def oneself(user: User) -> Q:
 
 
 class Users(GenericAPIView[User]):
-    rules = {"GET": sees(permissions.SEE_USERS), "POST": does(permissions.ADD_USER)}
+    rules = {"GET": read_rule(permissions.SEE_USERS), "POST": write_rule(permissions.ADD_USER)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
 
     def get_queryset(self) -> "QuerySet[User]":
-        return within(self, super().get_queryset(), oneself)
+        return visible_rows(self, super().get_queryset(), oneself)
 
     @extend_schema(
         operation_id="users_list",
@@ -99,14 +99,14 @@ def one_user(users: "QuerySet[User]", user_id: str) -> User:
 
 
 class OneUser(GenericAPIView[User]):
-    rules = {"GET": sees(permissions.SEE_USERS)}
+    rules = {"GET": read_rule(permissions.SEE_USERS)}
     queryset = User.objects.all()
     serializer_class = serializers.UserSerializer
     filter_backends = ()
     pagination_class = None
 
     def get_user(self, user_id: str) -> User:
-        return one_user(within(self, self.get_queryset(), oneself), user_id)
+        return one_user(visible_rows(self, self.get_queryset(), oneself), user_id)
 
     @extend_schema(operation_id="users_read", summary="Read a user", tags=["users"])
     def get(self, request: Request, user_id: str) -> Response:
@@ -117,7 +117,7 @@ class Invite(OneUser):
     """The link is as good as a password until it is used."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does(permissions.CHANGE_USER)}
+    rules = {"POST": write_rule(permissions.CHANGE_USER)}
 
     @extend_schema(
         operation_id="users_invite",
@@ -181,7 +181,7 @@ class Deactivate(Invite):
     """Only superusers deactivate staff, as in the admin pages."""
 
     http_method_names = ["post", "options"]
-    rules = {"POST": does(permissions.CHANGE_USER)}
+    rules = {"POST": write_rule(permissions.CHANGE_USER)}
 
     @extend_schema(
         operation_id="users_deactivate",

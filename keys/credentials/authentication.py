@@ -21,7 +21,7 @@ from keys.refusals import Refusal, forbidden, invalid, unauthenticated
 HOW_TO_SEND_A_KEY = (
     "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
 )
-# Names under which people put keys into addresses.
+# Names of query parameters in which people send keys.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
 
 
@@ -37,8 +37,8 @@ canary_listeners: list[
 def authenticate(meta: Mapping[str, str]) -> Caller:
     """The caller whose key the request (`meta`: WSGI names) carries.
 
-    Raises Refusal: 401 for no, unknown, mistyped, expired, paused or revoked keys and a key in the query
-    string, 400 for two different credentials, 503 if PostgreSQL is needed and away.
+    Raises Refusal: 401 if the key is missing, unknown, mistyped, expired, paused, revoked or in the query string,
+    400 for two different credentials, 503 if PostgreSQL is needed and unavailable.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
     token = parse_credential(read_credential(meta))
@@ -51,7 +51,7 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     except Refusal as refusal:
         refusal.caller = Caller.by_key(
             key, is_previous=is_previous
-        )  # so that its holder can look the call up
+        )  # so that the key holder finds the call in the usage log
         raise
 
 
@@ -70,13 +70,13 @@ def refuse_key_in_query(query: str) -> None:
     if tokens.KEY_LIKE_PATTERN.search(unquote_plus(unquote_plus(query))) or names & QUERY_NAMES:
         raise unauthenticated(
             "key_in_query",
-            "An API key does not belong in the address: addresses are kept in logs. "
+            "Do not send an API key in the URL: URLs end up in logs. "
             f"{HOW_TO_SEND_A_KEY}. If the key was real, have it revoked and a new one issued.",
         )
 
 
 def read_credential(meta: Mapping[str, str]) -> str:
-    """The one credential that the headers carry, whatever the form."""
+    """The credential in the headers, which must carry exactly one, in any of the forms."""
     for name, header in (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key")):
         if "," in meta.get(
             name, ""
@@ -106,7 +106,7 @@ def read_authorization(meta: Mapping[str, str]) -> str:
         case "bearer" | "apikey":
             if not value:
                 raise unauthenticated(
-                    "no_key", f"The Authorization header holds no key. {HOW_TO_SEND_A_KEY}."
+                    "no_key", f"The Authorization header contains no key. {HOW_TO_SEND_A_KEY}."
                 )
             return value
         case "basic":
@@ -118,8 +118,8 @@ def read_authorization(meta: Mapping[str, str]) -> str:
 
 
 def read_basic_password(value: str) -> str:
-    """The password in a Basic credential (RFC 7617): MLflow's client sends one for a user name, a netrc entry
-    or an address with a password in it, in place of its token."""
+    """The password in a Basic credential (RFC 7617). MLflow's client sends one instead of its token if it finds a
+    user name, a netrc entry, or a password in the tracking URI."""
     try:
         decoded = base64.b64decode(value, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
@@ -130,7 +130,7 @@ def read_basic_password(value: str) -> str:
     if not password:
         raise unauthenticated(
             "no_key",
-            "The Basic credential holds no password. Put the API key there (any user name will do), "
+            "The Basic credential contains no password. Send the API key as the password (with any user name), "
             "or set MLFLOW_TRACKING_TOKEN and unset MLFLOW_TRACKING_USERNAME.",
         )
     return password
@@ -143,8 +143,8 @@ def parse_credential(text: str) -> tokens.Token:
         hint = ""
         if not text.startswith("hk_"):
             hint = (
-                " If you set MLFLOW_TRACKING_TOKEN, see whether MLFLOW_TRACKING_USERNAME, a password in the "
-                "tracking URI or an entry in ~/.netrc takes its place."
+                " If you set MLFLOW_TRACKING_TOKEN, check whether MLFLOW_TRACKING_USERNAME, a password in the "
+                "tracking URI or an entry in ~/.netrc overrides it."
             )
         raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
 
@@ -168,7 +168,7 @@ def unknown_key() -> Refusal:
 
 
 def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
-    """The caller if the key is good. These reasons reach only a holder of the real secret."""
+    """The caller if the key works; otherwise a Refusal. Only a client that sent the real secret gets these reasons."""
     now = timezone.now()
     if key.is_canary:
         raise unknown_key()
@@ -182,7 +182,7 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
         raise unauthenticated(
             "inactive_user",
             f"The account “{key.owner.username}”, which owns this API key, is deactivated. "
-            "Ask your administrator.",
+            "Ask your administrator to reactivate it.",
         )
     if key.expires_at and key.expires_at <= now:
         if now >= key.expires_at + datetime.timedelta(seconds=settings.EXPIRY_GRACE):
@@ -214,7 +214,7 @@ def key_ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | Non
 
 
 def check_network(caller: Caller, address: str) -> None:
-    """Raise Refusal if the caller's key is bound to networks and `address` is in none of them."""
+    """Raise Refusal if the caller's key works only from certain networks and `address` is in none of them."""
     networks = caller.networks
     if networks and not is_within(address, networks):
         raise forbidden(

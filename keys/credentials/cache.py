@@ -1,9 +1,9 @@
-"""Keys that this process has seen lately, so that a call costs no query, and how changes reach it at once.
+"""The keys that this process used recently, so that a call needs no query, and the listener that invalidates them.
 
-PostgreSQL announces every change of a key or a user (triggers in `keys.models`); one thread per process
-listens. An entry is trusted for TRUST_SECONDS while that thread heard from PostgreSQL within the last second,
-otherwise for one second. When PostgreSQL is away a key that was good goes on for OUTAGE_SECONDS: nobody can
-revoke one then either.
+Triggers in PostgreSQL (`keys.models`) announce every change of a key or a user; one thread per process listens. An
+entry is trusted for TRUST_SECONDS while the thread has heard from PostgreSQL within the last second, otherwise for
+one second. During an outage of PostgreSQL, a known key keeps working for OUTAGE_SECONDS: nobody can revoke a key
+then either.
 """
 
 import logging
@@ -25,15 +25,17 @@ from keys.models import CHANNEL, ApiKey
 logger = logging.getLogger(__name__)
 
 TRUST_SECONDS = 30.0
-UNHEARD_SECONDS = 1.0  # how long an entry is good without PostgreSQL's word, and how old that word may be
+UNHEARD_SECONDS = (
+    1.0  # trust in an entry while PostgreSQL is silent; also the silence that counts as an outage
+)
 HEARTBEAT_SECONDS = 0.3
-FETCH_WAIT_SECONDS = 0.2  # that a call waits for a PostgreSQL which may be away, if it can go on without
+FETCH_WAIT_SECONDS = 0.2  # for PostgreSQL's response, if a remembered value can be used instead
 OUTAGE_SECONDS = 15 * 60.0
-SIZE = 10_000  # entries; the least recently used goes first
+SIZE = 10_000  # entries; the oldest is dropped first
 
 
 class Pulse:
-    """When PostgreSQL was last heard: every change before that moment has been announced."""
+    """When the listener last heard from PostgreSQL. It has received every change made before that time."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -44,7 +46,7 @@ class Pulse:
         self.heard = self.clock()
 
     def lose(self) -> None:
-        """PostgreSQL has gone: do not wait for the silence to show it."""
+        """Record at once that the connection to PostgreSQL is lost, instead of waiting for UNHEARD_SECONDS."""
         self.heard = min(self.heard, self.clock() - UNHEARD_SECONDS)
 
     @property
@@ -63,7 +65,7 @@ class Entry(Generic[Value]):
 
 
 class RowCache(Generic[Value]):
-    """Values in memory by name. Only what exists is kept, so that random names cannot fill it. Thread-safe."""
+    """Rows in memory by name. Names without a row are not stored, so that random names cannot fill it. Thread-safe."""
 
     def __init__(self, *, pulse: Pulse = pulse, size: int = SIZE) -> None:
         self.pulse, self.clock, self.size = pulse, pulse.clock, size
@@ -74,9 +76,9 @@ class RowCache(Generic[Value]):
         self.is_fetching = False
 
     def get(self, name: str, fetch: Callable[[], Value | None]) -> Value | None:
-        """The value of `name`, from memory if that can be trusted, else from `fetch`.
+        """The value of `name`: from memory if the entry is trusted, otherwise from `fetch`.
 
-        Raises what `fetch` raises if PostgreSQL is away and the value is not known.
+        If PostgreSQL is unavailable and there is no entry, the error of `fetch` is raised.
         """
         now = self.clock()
         entry = self.entries.get(name)
@@ -105,8 +107,8 @@ class RowCache(Generic[Value]):
     def fetch_in_thread(
         self, name: str, entry: Entry[Value], fetch: Callable[[], Value | None]
     ) -> Value | None:
-        """Ask in a thread of its own, so that no call waits for the pool to give up on a PostgreSQL that is
-        away: then one at a time asks, and all go on with what was known."""
+        """Fetch in a separate thread, so that no call waits for the pool's timeout. During an outage, one thread at a
+        time fetches, and all calls use the remembered value."""
         with self.lock:
             if self.is_fetching and not self.pulse.is_steady:
                 return self.value_during_outage(entry, self.clock())
@@ -131,7 +133,7 @@ class RowCache(Generic[Value]):
                     return self.value_during_outage(entry, self.clock())
 
     def keep(self, name: str, value: Value | None, *, fetched: float, generation: int) -> None:
-        """What was announced while we asked may be newer than the answer: then it is not kept."""
+        """Store the value, unless a change was announced during the fetch: the value may then be out of date."""
         with self.lock:
             self.entries.pop(name, None)
             if value is not None and generation == self.generation:
@@ -144,7 +146,7 @@ class RowCache(Generic[Value]):
 
     def value_during_outage(self, entry: Entry[Value], now: float) -> Value:
         if now - entry.fetched > OUTAGE_SECONDS:
-            raise DatabaseError("PostgreSQL has been away for too long to go on with what was known")
+            raise DatabaseError("PostgreSQL has been unavailable for too long to use the remembered value")
         return entry.value
 
     def forget(self, is_changed: Callable[[str, Value], bool]) -> None:
@@ -160,7 +162,7 @@ class RowCache(Generic[Value]):
             self.entries.pop(name, None)
 
     def distrust_all(self) -> None:
-        """Listening has begun anew: ask again for each value before trusting it, unless PostgreSQL is away."""
+        """After a reconnect: fetch each value again before trusting it, unless PostgreSQL is unavailable."""
         with self.lock:
             self.generation += 1
             self.entries = OrderedDict(
@@ -178,12 +180,12 @@ def forget_key(kind: str, name: str) -> None:
         key_cache.forget(lambda _, key: name == str(key.pk if kind == "key" else key.owner_id))
 
 
-# Called with the kind and the name of what changed.
+# Called with the kind ("key", "user", …) and the id of each changed row.
 change_listeners: list[Callable[[str, str], None]] = [forget_key]
 
 
 class Listener(threading.Thread):
-    """Listens for changes as long as the process lives; connects again when the connection is gone."""
+    """Listens for changes as long as the process runs, and reconnects when the connection is lost."""
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         super().__init__(name="key-changes", daemon=True)
@@ -216,7 +218,7 @@ class Listener(threading.Thread):
 
 
 def announce(payload: str) -> None:
-    """Pass on what PostgreSQL said: `key:12`, `user:3`, …"""
+    """Pass a notification of PostgreSQL's to the listeners. `payload`: `key:12`, `user:3`, …"""
     kind, _, name = payload.partition(":")
     for listener in change_listeners:
         listener(kind, name)
@@ -227,7 +229,7 @@ _listener: Listener | None = None
 
 
 def listen() -> None:
-    """Start this process's listener, once; after a fork the child starts its own."""
+    """Start this process's listener once. After a fork, the child process starts its own."""
     global _listener
     if _listener is not None and _listener.pid == os.getpid():
         return

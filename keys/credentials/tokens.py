@@ -1,8 +1,9 @@
-"""The form of an API key: generate, parse, checksum, digest. Pure; knows no database.
+"""The format of an API key: generate, parse, checksum, digest. Pure.
 
 A key is `hk_live_` or `hk_test_`, then 32 base62 characters: 26 random ones (154.8 bits) and the CRC-32 of
-everything before it as 6 base62 characters, so that a typo and a scanner's find can be told without asking
-the portal. What is stored is an HMAC-SHA-256 of the whole key under a pepper that the database does not hold.
+everything before it as 6 base62 characters. The checksum lets anybody tell a typo, or text that only looks like a
+key, without asking the portal. The database stores the HMAC-SHA-256 of the whole key under a pepper that it does
+not contain.
 """
 
 import hashlib
@@ -19,21 +20,21 @@ ENVIRONMENTS = ("live", "test")
 RANDOM_LENGTH = 26
 CHECKSUM_LENGTH = 6
 KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
-# Looks like someone's attempt at a key, whole or not; used where a key must not pass unseen (query strings).
+# Looks like a key, whole or cut short. Used where no key may go unnoticed, such as in query strings.
 KEY_LIKE_PATTERN = re.compile(r"hk_(?:live|test)_[0-9A-Za-z]{8,}")
-ANY_KEY = re.compile(f"(?=({KEY_PATTERN.pattern}))")  # though one begins within another
+ANY_KEY = re.compile(f"(?=({KEY_PATTERN.pattern}))")  # a lookahead, since matches may overlap
 NO_PART_OF_KEY = re.compile(r"[^0-9A-Za-z_]+")
-# What else in a path opens a door: the link of an invitation, and of a forgotten password.
+# Other secrets in paths: the links of invitations and of password resets.
 LINK_PATTERN = re.compile(r"hki_[0-9A-Za-z]{8,}|(?<=password/reset/key/)[^/\s]+")
 
 
 class InvalidToken(ValueError):
-    """The text is not an API key; the message says in words what is wrong with it, and never repeats it."""
+    """The text is not an API key. The message states the mistake and never repeats the text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """A well-formed key. `repr` shows what may be shown: the prefix and the last four characters."""
+    """A well-formed key. Its `repr` shows only the prefix and the last four characters."""
 
     secret: str
     environment: str
@@ -66,12 +67,11 @@ def generate(environment: str = "live") -> Token:
 
 
 def parse(text: str) -> Token:
-    """The key in `text`, or InvalidToken saying why it is none."""
+    """The key that `text` is. Raises InvalidToken with the reason if it is none."""
     match = KEY_PATTERN.fullmatch(text)
     if match is None:
         raise InvalidToken(
-            "this is not a Hokusai API key: one starts with hk_live_ or hk_test_ "
-            "and has 32 letters and digits after it"
+            "this is not a Hokusai API key: a key is hk_live_ or hk_test_, followed by 32 letters and digits"
         )
     if not hmac.compare_digest(checksum(text[:-CHECKSUM_LENGTH]), text[-CHECKSUM_LENGTH:]):
         raise InvalidToken(
@@ -90,8 +90,8 @@ def parse_first(text: str) -> Token:
 def hide(text: str) -> str:
     """`text` with everything that looks like a key replaced: people paste keys into paths and client names.
 
-    A key that shows only after percent-decoding, once or twice, is hidden too; the text is then decoded. Of a text
-    in which a whole key is broken by blanks, control characters or signs, nothing is left.
+    A key that appears only after percent-decoding, once or twice, is hidden too; the text is then returned decoded.
+    If blanks, control characters or punctuation interrupt a whole key, the entire text is replaced.
     """
     if "k" not in text and "%" not in text:  # no pattern can match; most texts of a call end here
         return text
@@ -105,8 +105,8 @@ def hide(text: str) -> str:
 
 
 def holds_broken_key(text: str) -> bool:
-    """Whether a key stands in the text once everything is taken out of it that no key holds. Only the checksum
-    tells one from words."""
+    """Whether the text contains a key once all characters that no key contains are removed. Only the checksum
+    distinguishes such a key from ordinary words."""
     once = unquote(text) if "%" in text else text
     for decoded in {text, once, unquote(once)}:
         for match in ANY_KEY.finditer(NO_PART_OF_KEY.sub("", KEY_PATTERN.sub("", decoded))):
@@ -121,5 +121,6 @@ def digest(token: Token, pepper: str) -> str:
 
 
 def digests(token: Token, peppers: Sequence[str]) -> list[str]:
-    """The digest under each pepper, newest pepper first, for looking up keys made before a rotation."""
+    """The digest under each pepper, newest pepper first: a key issued before a change of peppers is found by an older
+    one."""
     return [digest(token, pepper) for pepper in peppers]

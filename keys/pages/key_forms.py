@@ -51,7 +51,7 @@ class RevokeForm(forms.Form):
     reason = forms.CharField(
         max_length=500,
         required=False,
-        help_text="Kept in the key's history, for those who ask later.",
+        help_text="Stored in the key's history.",
     )
 
     def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`{% load moments %}{{ call.at|moment }} {{ call.at|exactly }} {{ call.at|ago }} {{ call.at|when }}`."""
+"""Times in templates: `{% load moments %}{{ call.at|format_time }}`."""
 
 import datetime
 
@@ -12,23 +12,23 @@ register = template.Library()
 
 
 @register.filter
-def moment(at: datetime.datetime | None) -> str:
+def format_time(at: datetime.datetime | None) -> str:
     return moments.format_time(at)
 
 
 @register.filter
-def exactly(at: datetime.datetime | None) -> str:
+def format_exact_time(at: datetime.datetime | None) -> str:
     return moments.format_exact_time(at)
 
 
 @register.filter
-def ago(at: datetime.datetime | None) -> str:
+def format_relative(at: datetime.datetime | None) -> str:
     return moments.format_relative(at) if at else "never"
 
 
 @register.filter
-def when(at: datetime.datetime | None) -> SafeString | str:
-    """How long ago, and on hover when exactly, for machines too."""
+def time_tag(at: datetime.datetime | None) -> SafeString | str:
+    """The relative time in a `<time>` element, with the exact time on hover and for machines."""
     if at is None:
         return "never"
     stamp = at.isoformat(timespec="seconds")

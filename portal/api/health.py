@@ -8,7 +8,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees
+from keys.api.callers import read_rule
 from keys.models import ApiKey
 from keys.rights.permissions import SEE_HEALTH
 from portal.http import health
@@ -31,7 +31,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class Health(GenericAPIView[ApiKey]):
-    rules = {"GET": sees(SEE_HEALTH, own=False)}
+    rules = {"GET": read_rule(SEE_HEALTH, own=False)}
     serializer_class = HealthSerializer
     filter_backends = ()
     pagination_class = None

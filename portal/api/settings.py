@@ -8,7 +8,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees, user_of
+from keys.api.callers import read_rule, user_of
 from keys.models import User
 from keys.refusals import forbidden
 from portal.pages.settings_page import SOURCES, all_in_force
@@ -29,7 +29,7 @@ class SettingsSerializer(serializers.Serializer[Any]):
 
 
 class Settings(GenericAPIView[User]):
-    rules = {"GET": sees(own=False)}
+    rules = {"GET": read_rule(own=False)}
     serializer_class = SettingsSerializer
     filter_backends = ()
     pagination_class = None

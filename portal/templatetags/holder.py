@@ -1,11 +1,11 @@
-"""`{% load holder %}`: states, scopes, amounts and registrations in words, for the account pages."""
+"""`{% load holder %}`: states, scopes, numbers and registrations in words, for the account pages."""
 
 from django import template
 from django.utils.text import Truncator
 
 from keys.formatting import sizes
+from keys.lists import event_words
 from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
-from keys.lists.event_words import describe_actor, describe_event
 from keys.models import KeyEvent
 from keys.rights.scopes import describe_scopes, find_preset
 from proxy.ledger import history
@@ -47,8 +47,8 @@ def rules_class(state: str) -> str:
 
 @register.filter
 def preset(scopes: list[str]) -> str:
-    found = find_preset(scopes)
-    return found.value.capitalize() if found else "Single scopes"
+    matching = find_preset(scopes)
+    return matching.value.capitalize() if matching else "Single scopes"
 
 
 @register.filter
@@ -57,23 +57,23 @@ def scope_words(scopes: list[str]) -> list[str]:
 
 
 @register.filter
-def happened(event: KeyEvent) -> list[str]:
-    return describe_event(event)
+def describe_event(event: KeyEvent) -> list[str]:
+    return event_words.describe_event(event)
 
 
 @register.filter
 def event_actor(event: KeyEvent) -> str:
-    return describe_actor(event)
+    return event_words.describe_actor(event)
 
 
 @register.filter
-def act(row: Registration) -> str:
-    """What was asked for: "Registered version 3 of vision"."""
+def describe_registration(row: Registration) -> str:
+    """The request in words: "Registered version 3 of vision"."""
     return Truncator(history.describe(row)).chars(300)
 
 
 @register.filter
-def amount(count: int | None) -> str:
+def thousands(count: int | None) -> str:
     """1234567 as "1,234,567"."""
     return "–" if count is None else f"{count:,}"
 

@@ -11,7 +11,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees, within
+from keys.api.callers import read_rule, visible_rows
 from keys.models import User
 from keys.refusals import bad_value
 from keys.rights.permissions import VIEW_CALL
@@ -55,13 +55,13 @@ class CallSerializer(serializers.Serializer[Call]):
 
 
 class Calls(GenericAPIView[Call]):
-    rules = {"GET": sees(VIEW_CALL)}
+    rules = {"GET": read_rule(VIEW_CALL)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filterset_class = CallFilters
 
     def get_queryset(self) -> QuerySet[Call]:
-        return within(self, super().get_queryset(), by_user)
+        return visible_rows(self, super().get_queryset(), by_user)
 
     def page(self, calls: CallQuerySet, size: int, after: str | None) -> list[Call]:
         return calls.page(after=Cursor.parse(after) if after else None, size=size)
@@ -107,7 +107,7 @@ def form_of(request: Request) -> str:
 
 
 class OneCall(GenericAPIView[Call]):
-    rules = {"GET": sees(VIEW_CALL)}
+    rules = {"GET": read_rule(VIEW_CALL)}
     queryset = Call.objects.with_caller()
     serializer_class = CallSerializer
     filter_backends = ()
@@ -115,7 +115,7 @@ class OneCall(GenericAPIView[Call]):
 
     @extend_schema(operation_id="calls_read", summary="The call of a request id", tags=["calls"])
     def get(self, request: Request, request_id: str) -> Response:
-        calls = within(self, self.get_queryset(), by_user)
+        calls = visible_rows(self, self.get_queryset(), by_user)
         if "\0" in request_id or (call := calls.filter(request_id=request_id).first()) is None:
             raise Http404
         return Response(exports.of_call(call))

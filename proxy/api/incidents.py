@@ -9,7 +9,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import does, sees, user_of
+from keys.api.callers import read_rule, user_of, write_rule
 from keys.api.keys import one_of
 from keys.api.lists import refuse_unknown
 from keys.api.serializers import StrictSerializer
@@ -45,7 +45,7 @@ class TouchedSerializer(serializers.Serializer[Any]):
 
 
 class Touched(GenericAPIView[ApiKey]):
-    rules = {"GET": sees(permissions.SEE_KEYS, permissions.VIEW_REGISTRATION, own=False)}
+    rules = {"GET": read_rule(permissions.SEE_KEYS, permissions.VIEW_REGISTRATION, own=False)}
     serializer_class = TouchedSerializer
     filter_backends = ()
     pagination_class = None
@@ -83,7 +83,7 @@ class MarksSerializer(serializers.Serializer[Any]):
 
 
 class Quarantine(GenericAPIView[ApiKey]):
-    rules = {"POST": does(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
+    rules = {"POST": write_rule(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
     serializer_class = QuarantineSerializer
 
     @extend_schema(
@@ -115,7 +115,7 @@ class LiftSerializer(StrictSerializer):
 
 
 class LiftQuarantine(GenericAPIView[Any]):
-    rules = {"POST": does(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
+    rules = {"POST": write_rule(permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION)}
     serializer_class = LiftSerializer
 
     @extend_schema(

@@ -10,7 +10,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import actor_of, does, sees, within
+from keys.api.callers import actor_of, read_rule, visible_rows, write_rule
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.serializers import StrictSerializer
@@ -41,13 +41,13 @@ class OwnerSerializer(serializers.Serializer[Owner]):
 
 
 class Owners(GenericAPIView[Owner]):
-    rules = {"GET": sees(SEE_OWNERS)}
+    rules = {"GET": read_rule(SEE_OWNERS)}
     queryset = Owner.objects.select_related("user")
     serializer_class = OwnerSerializer
     filterset_class = OwnerFilters
 
     def get_queryset(self) -> "QuerySet[Owner]":
-        return within(self, super().get_queryset(), by_user)
+        return visible_rows(self, super().get_queryset(), by_user)
 
     @extend_schema(
         operation_id="owners_list",
@@ -78,7 +78,7 @@ class HandedOverSerializer(serializers.Serializer[Any]):
 
 
 class HandOver(GenericAPIView[User]):
-    rules = {"POST": does(CHANGE_OWNER)}
+    rules = {"POST": write_rule(CHANGE_OWNER)}
     serializer_class = HandOverSerializer
 
     @extend_schema(
@@ -118,7 +118,7 @@ class SharedSerializer(serializers.Serializer[Owner]):
 
 
 class Share(GenericAPIView[Owner]):
-    rules = {"POST": does(CHANGE_OWNER)}
+    rules = {"POST": write_rule(CHANGE_OWNER)}
     serializer_class = ShareSerializer
 
     @extend_schema(

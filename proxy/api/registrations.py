@@ -13,7 +13,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees, within
+from keys.api.callers import read_rule, visible_rows
 from keys.api.lists import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
@@ -70,13 +70,13 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
 
 
 class Registrations(GenericAPIView[Registration]):
-    rules = {"GET": sees(VIEW_REGISTRATION)}
+    rules = {"GET": read_rule(VIEW_REGISTRATION)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filterset_class = RegistrationFilters
 
     def get_queryset(self) -> QuerySet[Registration]:
-        return within(self, super().get_queryset(), by_user)
+        return visible_rows(self, super().get_queryset(), by_user)
 
     def page(self, rows: RegistrationQuerySet, size: int, after: str | None) -> list[Registration]:
         before = number(after) if after is not None else None
@@ -120,7 +120,7 @@ class RegistrationExport(Registrations):
 
 
 class OneRegistration(GenericAPIView[Registration]):
-    rules = {"GET": sees(VIEW_REGISTRATION)}
+    rules = {"GET": read_rule(VIEW_REGISTRATION)}
     queryset = Registration.objects.with_people()
     serializer_class = RegistrationSerializer
     filter_backends = ()
@@ -130,7 +130,7 @@ class OneRegistration(GenericAPIView[Registration]):
         operation_id="registrations_read", summary="The registration of a request id", tags=["registrations"]
     )
     def get(self, request: Request, request_id: str) -> Response:
-        rows = within(self, self.get_queryset(), by_user)
+        rows = visible_rows(self, self.get_queryset(), by_user)
         if "\0" in request_id or (row := rows.filter(request_id=request_id).first()) is None:
             raise Http404
         return Response(exports.of_registration(row, exports.rules([row]).get(row.pk)))
@@ -150,7 +150,7 @@ class LedgerSerializer(serializers.Serializer[Any]):
 
 
 class Ledger(GenericAPIView[Registration]):
-    rules = {"GET": sees(VIEW_REGISTRATION, own=False)}
+    rules = {"GET": read_rule(VIEW_REGISTRATION, own=False)}
     serializer_class = LedgerSerializer
     filter_backends = ()
     pagination_class = None
@@ -179,7 +179,7 @@ class VerificationSerializer(serializers.Serializer[Any]):
 
 
 class Verification(GenericAPIView[Registration]):
-    rules = {"POST": sees(VIEW_REGISTRATION, own=False)}
+    rules = {"POST": read_rule(VIEW_REGISTRATION, own=False)}
     serializer_class = VerifySerializer
 
     @extend_schema(

@@ -8,7 +8,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees, within
+from keys.api.callers import read_rule, visible_rows
 from keys.api.keys import one_of, owned
 from keys.api.serializers import StrictSerializer
 from keys.credentials.addresses import parse_address
@@ -39,7 +39,7 @@ class VerdictSerializer(serializers.Serializer[Any]):
 class Try(GenericAPIView[ApiKey]):
     """Nothing is sent to MLflow and nothing recorded of the call that is tried."""
 
-    rules = {"POST": sees(SEE_KEYS)}
+    rules = {"POST": read_rule(SEE_KEYS)}
     serializer_class = TrySerializer
 
     @extend_schema(
@@ -49,7 +49,7 @@ class Try(GenericAPIView[ApiKey]):
         responses={200: VerdictSerializer},
     )
     def post(self, request: Request, key_id: str) -> Response:
-        key = one_of(within(self, ApiKey.objects.with_owner(), owned), key_id)
+        key = one_of(visible_rows(self, ApiKey.objects.with_owner(), owned), key_id)
         sent = TrySerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         call = sent.validated_data

@@ -10,7 +10,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import sees, within
+from keys.api.callers import read_rule, visible_rows
 from keys.rights.permissions import VIEW_CALL
 from proxy.api.calls import by_user
 from proxy.lists.filters import UsageFilters
@@ -84,7 +84,7 @@ class UsageSerializer(serializers.Serializer[Any]):
 class Usage(GenericAPIView[CallTotal]):
     """From the totals by day and by hour; the hours are kept for some days only."""
 
-    rules = {"GET": sees(VIEW_CALL)}
+    rules = {"GET": read_rule(VIEW_CALL)}
     queryset = CallTotal.objects.all()
     serializer_class = UsageSerializer
     filterset_class = UsageFilters
@@ -105,7 +105,7 @@ class Usage(GenericAPIView[CallTotal]):
         model = Call if MODEL in asked["by"] else CallTotal
         rows = sum_usage(
             **asked,
-            rows=within(self, model.objects.all(), by_user),
+            rows=visible_rows(self, model.objects.all(), by_user),
             narrow=self.filter_queryset,
         )
         bounds = {name: asked[name] for name in ("since", "until")}

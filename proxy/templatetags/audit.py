@@ -1,4 +1,5 @@
-"""How the pages of the log and of the ledger write things: `{% load audit %}{{ call.status|status_colour }}`."""
+"""`{% load audit %}`: statuses, results and registrations in words and colours, for the admin's pages of the usage log
+and the ledger."""
 
 import json
 
@@ -51,14 +52,15 @@ def operation_words(operation: str) -> str:
 
 
 @register.filter
-def story_words(row: Registration) -> str:
+def describe_registration(row: Registration) -> str:
+    """The request in words: "Registered version 3 of vision"."""
     return history.describe(row)
 
 
 @register.filter
-def of(found: dict[int, object], row: Registration) -> object:
-    """What is known of the row, by its id."""
-    return found.get(row.pk)
+def finding_of(findings: dict[int, object], row: Registration) -> object:
+    """The finding about this row, from findings by the row's id."""
+    return findings.get(row.pk)
 
 
 @register.filter
@@ -68,14 +70,15 @@ def as_json(value: object) -> str:
 
 @register.filter
 def milliseconds(duration: float | None) -> str:
-    """As in 340 ms, 12.3 s."""
+    """340.2 as "340 ms", 12300 as "12.3 s"."""
     if duration is None:
         return "-"
     return f"{duration:,.0f} ms" if duration < 10_000 else f"{duration / 1000:,.1f} s"
 
 
 @register.filter
-def amount(count: int) -> str:
+def size(count: int) -> str:
+    """Bytes as "10 GiB"."""
     return sizes.format_size(count)
 
 

@@ -1,4 +1,4 @@
-"""Deliver what waits in the outbox, and look around every ten minutes, until it is stopped."""
+"""Deliver the alerts in the outbox and check all keys every ten minutes, until stopped."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--look", action="store_true", help="look around once, now, and end")
+        parser.add_argument("--look", action="store_true", help="check all keys once and exit")
         parser.add_argument("--json", action="store_true", help="with --look: print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"alerts": new}) if options["json"] else f"{new} new alerts")
             return
         if options["json"]:
-            raise CommandError("--json goes with --look: what waits is delivered without a word")
+            raise CommandError("--json needs --look: the delivery of alerts prints nothing")
         while True:
             try:
                 asyncio.run(work())
@@ -49,7 +49,7 @@ class Command(BaseCommand):
 
 
 async def work() -> None:
-    """Until a signal; raises ConnectorException if PostgreSQL goes away."""
+    """Deliver alerts until a signal arrives. Raises ConnectorException if PostgreSQL becomes unavailable."""
     parameters = connection.get_connection_params()
     for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
         parameters.pop(django_only, None)

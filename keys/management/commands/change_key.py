@@ -1,4 +1,4 @@
-"""Change what an API key may do, its expiry, name or purpose."""
+"""Change the rights, expiry, name or purpose of an API key."""
 
 import json
 from typing import Any
@@ -11,11 +11,15 @@ from keys.formatting import sizes
 from keys.management.one_key import key_of
 from keys.rights.scopes import Preset
 
-SINGULAR = {"scopes": "scope", "networks": "network", "patterns": "pattern"}  # given once for each
+SINGULAR = {
+    "scopes": "scope",
+    "networks": "network",
+    "patterns": "pattern",
+}  # options that are repeated, one value each
 
 
 class Command(BaseCommand):
-    help = "Change an API key. Only what is given is changed, and holds everywhere within a second."
+    help = "Change an API key. Options that are left out change nothing. Takes effect within a second."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
@@ -23,32 +27,44 @@ class Command(BaseCommand):
         parser.add_argument("--purpose")
         parser.add_argument("--preset", choices=[preset.value for preset in Preset])
         parser.add_argument(
-            "--scope", action="append", dest="scopes", metavar="SCOPE", help="these and no others"
+            "--scope", action="append", dest="scopes", metavar="SCOPE", help="only these scopes; repeatable"
         )
         parser.add_argument(
-            "--network", action="append", dest="networks", metavar="CIDR", help="these and no others"
+            "--network", action="append", dest="networks", metavar="CIDR", help="only these; repeatable"
         )
-        parser.add_argument("--anywhere", action="store_true", help="from every network")
+        parser.add_argument("--anywhere", action="store_true", help="allow every network")
         parser.add_argument(
-            "--pattern", action="append", dest="patterns", metavar="GLOB", help="these and no others"
+            "--pattern", action="append", dest="patterns", metavar="GLOB", help="only these; repeatable"
         )
-        parser.add_argument("--any-name", action="store_true", help="models of every name")
+        parser.add_argument("--any-name", action="store_true", help="allow every model name")
         owner = parser.add_mutually_exclusive_group()
-        owner.add_argument("--any-owner", action="store_const", const=True, dest="any_owner")
-        owner.add_argument("--own-only", action="store_const", const=False, dest="any_owner")
+        owner.add_argument(
+            "--any-owner",
+            action="store_const",
+            const=True,
+            dest="any_owner",
+            help="may write objects that belong to others, or to nobody",
+        )
+        owner.add_argument(
+            "--own-only",
+            action="store_const",
+            const=False,
+            dest="any_owner",
+            help="may write only its owner's objects",
+        )
         parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w from now; or never")
-        parser.add_argument("--requests-per-minute", metavar="N", help="or default")
-        parser.add_argument("--monthly-requests", metavar="N", help="or none")
+        parser.add_argument("--requests-per-minute", metavar="N", help="a number, or default")
+        parser.add_argument("--monthly-requests", metavar="N", help="a number, or none")
         parser.add_argument("--monthly-bytes", metavar="SIZE", help="such as 10G, or none")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         key = key_of(options["key_id"])
-        sent = ChangeSerializer(data=asked(options))
+        sent = ChangeSerializer(data=requested_changes(options))
         if not sent.is_valid():
-            raise CommandError(problem(sent.errors))
+            raise CommandError(describe_error(sent.errors))
         if not sent.validated_data:
-            raise CommandError("give what is to be changed; change_key --help lists it")
+            raise CommandError("give at least one option to change; change_key --help lists them")
         try:
             key = actions.change(key=key, **sent.validated_data)
         except actions.ActionError as error:
@@ -59,8 +75,8 @@ class Command(BaseCommand):
         self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} is changed.")
 
 
-def asked(options: dict[str, Any]) -> dict[str, Any]:
-    """The changes as the API takes them."""
+def requested_changes(options: dict[str, Any]) -> dict[str, Any]:
+    """The changes in the API's format."""
     names = ("name", "purpose", "preset", "scopes", "networks", "patterns", "any_owner")
     changes = {name: options[name] for name in names if options[name] is not None}
     if options["anywhere"]:
@@ -77,19 +93,19 @@ def asked(options: dict[str, Any]) -> dict[str, Any]:
         ("monthly_bytes", "none"),
     ):
         if (text := options[name]) is not None:
-            changes[name] = None if text == none else size(text) if name == "monthly_bytes" else text
+            changes[name] = None if text == none else parse_size(text) if name == "monthly_bytes" else text
     return changes
 
 
-def problem(errors: Any) -> str:
-    """The first one, with the option that it is about. A list's errors are by the number of the value, if of one."""
-    name, found = next(iter(errors.items()))
-    if isinstance(found, dict):
-        found = next(iter(found.values()))
-    return f"--{SINGULAR.get(name, name).replace('_', '-')}: {found[0]}"
+def describe_error(errors: Any) -> str:
+    """The first error, with its option. Errors about single values of a list are in a dict by position."""
+    name, messages = next(iter(errors.items()))
+    if isinstance(messages, dict):
+        messages = next(iter(messages.values()))
+    return f"--{SINGULAR.get(name, name).replace('_', '-')}: {messages[0]}"
 
 
-def size(text: str) -> int:
+def parse_size(text: str) -> int:
     try:
         return sizes.parse_size(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Shut a user out and pause all their keys, or let one in again."""
+"""Deactivate a user and pause all their keys, or reactivate a user."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from keys.management.one_user import NAME_OR_ID, user_of
 
 
 class Command(BaseCommand):
-    help = "Shut a user out and pause all their keys; --undo lets one in again, the keys staying paused."
+    help = "Deactivate a user and pause all their keys. --undo reactivates the user; the keys stay paused."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("user", metavar="USER", help=NAME_OR_ID)
-        parser.add_argument("--reason", default="", help="why, for those who read the keys' history")
-        parser.add_argument("--undo", action="store_true", help="let the user in again")
+        parser.add_argument("--reason", default="", help="the reason, stored in the keys' history")
+        parser.add_argument("--undo", action="store_true", help="reactivate the user")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -29,12 +29,12 @@ class Command(BaseCommand):
         except actions.ActionError as error:
             raise CommandError(f"{user.username}: {error}") from None
         if options["json"]:
-            found = {
+            shown = {
                 "user": user.username,
                 "is_active": options["undo"],
                 "paused": [described(key) for key in keys],
             }
-            self.stdout.write(json.dumps(found))
+            self.stdout.write(json.dumps(shown))
             return
         done = "may sign in again; still paused" if options["undo"] else "is deactivated; paused"
         names = ", ".join(f"{key.public_id} “{key.name}”" for key in keys) or "no key"

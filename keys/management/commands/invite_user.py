@@ -1,4 +1,4 @@
-"""Invite a user: print, once, the link with which they set a password."""
+"""Invite a user: print a link with which they set a password. The link is shown only once."""
 
 import json
 from typing import Any
@@ -11,46 +11,46 @@ from keys.management.one_user import find_user, user_of
 
 
 class Command(BaseCommand):
-    help = "Make a link with which a user (made if there is none of that name) sets a password; printed once."
+    help = "Create a link with which a user sets a password, and the user if necessary. Printed only once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--user", required=True, help="name or id (usr_…); made if there is none of that name"
+            "--user", required=True, help="name or id (usr_…); a name that does not exist is created"
         )
         form = parser.add_mutually_exclusive_group()
-        form.add_argument("--email", default="", help="a new user's address; the link is mailed there, too")
-        form.add_argument("--withdraw", action="store_true", help="make none, and end the one that is open")
+        form.add_argument("--email", default="", help="a new user's address; the link is also mailed to it")
+        form.add_argument("--withdraw", action="store_true", help="create no link, and end the open one")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["withdraw"]:
-            self.stdout.write(withdrawn(options))
+            self.stdout.write(withdraw(options))
             return
         user = find_user(options["user"])
         is_new = user is None
         if user and options["email"] and user.email != options["email"]:
             raise CommandError(
-                f"--email: “{user.username}” is there already, with another address or none. Leave --email out, and "
-                "send the link yourself; or correct the address on the user's admin page first"
+                f"--email: “{user.username}” already exists, with another address or none. Leave --email out and "
+                "send the link yourself, or correct the address on the user's admin page first"
             )
         try:
             user = user or invitations.add_user(name=options["user"], email=options["email"])
-            made, secret = invitations.invite(user=user)
+            invitation, secret = invitations.invite(user=user)
         except ActionError as error:
             raise CommandError(str(error)) from None
         link = link_to(secret)
         is_mailed = mail_link(user, link)
         if options["json"]:
             shown = {"user": user.username, "user_id": user.public_id, "link": link, "mailed": is_mailed}
-            self.stdout.write(json.dumps({**shown, "expires_at": made.expires_at.isoformat()}))
+            self.stdout.write(json.dumps({**shown, "expires_at": invitation.expires_at.isoformat()}))
             return
-        self.stdout.write(f"{link}\nWorks once, until {made.expires_at:%Y-%m-%d %H:%M} UTC.")
+        self.stdout.write(f"{link}\nWorks once, until {invitation.expires_at:%Y-%m-%d %H:%M} UTC.")
         if is_new:
-            self.stderr.write(f"There was no user {user.username} before: one was made.")
+            self.stderr.write(f"The user {user.username} did not exist and was created.")
 
 
-def withdrawn(options: dict[str, Any]) -> str:
-    """End the user's open link; what the command prints."""
+def withdraw(options: dict[str, Any]) -> str:
+    """End the user's open link. Returns the command's output."""
     user = user_of(options["user"])
     was_open = invitations.withdraw(user=user)
     if options["json"]:

@@ -1,4 +1,4 @@
-"""Issue an API key and print it, once."""
+"""Issue an API key and print its secret, which is shown only once."""
 
 import datetime
 import json
@@ -19,52 +19,52 @@ from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
 
 class Command(BaseCommand):
-    help = "Issue an API key (and make its user if there is none of that name) and print it once."
+    help = "Issue an API key and print it. It is shown only once. A user that does not exist is created."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--user", required=True, help="name or id (usr_…) of who will own the key")
-        parser.add_argument(
-            "--name", required=True, help="what the key is called, such as 'nightly training'"
-        )
+        parser.add_argument("--user", required=True, help="name or id (usr_…) of the key's owner")
+        parser.add_argument("--name", required=True, help="the key's name, such as 'nightly training'")
         parser.add_argument("--purpose", default="", help="who uses it, where and for what")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
             "--preset",
             choices=[preset.value for preset in Preset],
-            help="what it may do (default: contributor)",
+            help="the key's rights (default: contributor)",
         )
         parser.add_argument(
             "--scope",
             action="append",
             metavar="SCOPE",
-            help=f"one scope, instead of a preset: {', '.join(Scope)}",
+            help=f"a scope, instead of a preset; repeatable: {', '.join(Scope)}",
         )
         parser.add_argument(
-            "--network", action="append", default=[], metavar="CIDR", help="works only from there"
+            "--network", action="append", default=[], metavar="CIDR", help="refuse other networks; repeatable"
         )
         parser.add_argument(
-            "--pattern", action="append", default=[], metavar="GLOB", help="writes only models of such names"
+            "--pattern",
+            action="append",
+            default=[],
+            metavar="GLOB",
+            help="refuse writes to other model names",
         )
         parser.add_argument(
-            "--any-owner", action="store_true", help="may write what belongs to others, or to nobody"
+            "--any-owner", action="store_true", help="may write objects that belong to others, or to nobody"
         )
         parser.add_argument(
             "--requests-per-minute",
             type=int,
             metavar="N",
-            help="calls a minute, artifact transfers apart (default: DEFAULT_REQUESTS_PER_MINUTE)",
+            help="calls per minute; artifact transfers count separately (default: DEFAULT_REQUESTS_PER_MINUTE)",
         )
         parser.add_argument(
-            "--monthly-requests", type=int, metavar="N", help="calls a calendar month (default: no limit)"
+            "--monthly-requests", type=int, metavar="N", help="calls per calendar month (default: no limit)"
         )
         parser.add_argument(
-            "--monthly-bytes", metavar="SIZE", help="bytes a calendar month, such as 500M or 10G (1G is 2^30)"
+            "--monthly-bytes", metavar="SIZE", help="bytes per calendar month, such as 500M or 10G"
         )
+        parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w (default: never)")
         parser.add_argument(
-            "--expires-in", metavar="TIME", help="such as 12h, 90d or 4w; default: it does not"
-        )
-        parser.add_argument(
-            "--canary", action="store_true", help="opens nothing; lay it out, and its use is told"
+            "--canary", action="store_true", help="a decoy: it grants no access, and its use raises an alert"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -72,7 +72,7 @@ class Command(BaseCommand):
         if options["preset"] and options["scope"]:
             raise CommandError("give --preset or --scope, not both")
         try:
-            key, secret, is_new = issued(options)
+            key, secret, is_new = issue(options)
         except actions.ActionError as error:
             raise CommandError(str(error)) from None
         if options["json"]:
@@ -82,19 +82,19 @@ class Command(BaseCommand):
         self.stderr.write(
             f"Key {key.public_id} “{key.name}” of {key.owner.username} "
             f"({(key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC') or 'does not expire'}). "
-            "It is shown only now; keep it where secrets are kept."
-            + (f" There was no user {key.owner.username} before: one was made with it." if is_new else "")
+            "It is shown only now; store it where you keep secrets."
+            + (f" The user {key.owner.username} did not exist and was created." if is_new else "")
         )
 
 
 @transaction.atomic
-def issued(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
-    """The key, its secret, and whether its user was made with it: both are made, or neither."""
-    user, is_new = owner(options["user"])
+def issue(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
+    """The key, its secret, and whether its user was created with it. If one fails, neither is created."""
+    user, is_new = find_or_add_owner(options["user"])
     key, secret = actions.issue(
         owner=user,
-        name=checked_name(options["name"]),
-        purpose=checked_purpose(options["purpose"]),
+        name=validate_name(options["name"]),
+        purpose=validate_purpose(options["purpose"]),
         environment=options["environment"],
         scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
         networks=options["network"],
@@ -102,17 +102,17 @@ def issued(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
         any_owner=options["any_owner"],
         requests_per_minute=options["requests_per_minute"],
         monthly_requests=options["monthly_requests"],
-        monthly_bytes=size(options["monthly_bytes"]),
-        expires_at=expiry(options["expires_in"]),
+        monthly_bytes=parse_size(options["monthly_bytes"]),
+        expires_at=parse_expiry(options["expires_in"]),
         is_canary=options["canary"],
     )
     return key, secret, is_new
 
 
-def owner(text: str) -> tuple[User, bool]:
-    """The user of this name or id, made without a password if there is none of that name, and whether it was."""
+def find_or_add_owner(text: str) -> tuple[User, bool]:
+    """The user of this name or id, and whether they were created. A new user has no password."""
     if not re.fullmatch(r"[\w.@+-]{1,150}", text):
-        raise CommandError("--user: up to 150 letters, digits and @ . + - _ make a user's name")
+        raise CommandError("--user: a user's name has up to 150 letters, digits and @ . + - _")
     user = find_user(text)
     if user is None:
         try:
@@ -120,25 +120,25 @@ def owner(text: str) -> tuple[User, bool]:
         except actions.ActionError as error:
             raise CommandError(f"--user: {error}") from None
     if not user.is_active:
-        raise CommandError(f"--user: the account “{text}” is deactivated; activate it in /admin/ first")
+        raise CommandError(f"--user: the account “{text}” is deactivated; reactivate it in /admin/ first")
     return user, False
 
 
-def checked_name(name: str) -> str:
+def validate_name(name: str) -> str:
     name = name.strip()
     if not 1 <= len(name) <= 100:
         raise CommandError("--name: give the key a name of 1 to 100 characters")
     return name
 
 
-def checked_purpose(purpose: str) -> str:
+def validate_purpose(purpose: str) -> str:
     purpose = purpose.strip()
     if len(purpose) > 500:
         raise CommandError("--purpose: at most 500 characters")
     return purpose
 
 
-def expiry(text: str | None) -> datetime.datetime | None:
+def parse_expiry(text: str | None) -> datetime.datetime | None:
     if text is None:
         return None
     try:
@@ -147,7 +147,7 @@ def expiry(text: str | None) -> datetime.datetime | None:
         raise CommandError(f"--expires-in: {error}") from None
 
 
-def size(text: str | None) -> int | None:
+def parse_size(text: str | None) -> int | None:
     if text is None:
         return None
     try:
@@ -157,5 +157,5 @@ def size(text: str | None) -> int | None:
 
 
 def description(key: ApiKey) -> dict[str, Any]:
-    """A key as the commands print it in JSON, and the API shows it; no secret."""
+    """A key in the API's format, which the commands print as JSON, without its secret."""
     return described(key)

@@ -1,4 +1,5 @@
-"""Print rules that find this portal's keys: for gitleaks, and as a git hook. Made from `keys.credentials.tokens`."""
+"""Print rules that find this portal's keys in files, for gitleaks or as a git hook. Built from
+`keys.credentials.tokens`."""
 
 from typing import Any
 
@@ -37,7 +38,7 @@ def is_key(text):
 
 
 def files():
-    """Name and content of what is to be looked at: the files named, else what is about to be committed."""
+    """Name and content of the files to check: the named ones, otherwise the ones about to be committed."""
     if sys.argv[1:]:
         for name in sys.argv[1:]:
             with open(name, "rb") as file:
@@ -69,7 +70,7 @@ class Command(BaseCommand):
         parser.add_argument("form", choices=["gitleaks", "pre-commit"])
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # gitleaks takes the first group for the secret.
+        # gitleaks reports the first group as the secret.
         pattern = tokens.KEY_PATTERN.pattern.replace("(", "(?:")
         if options["form"] == "gitleaks":
             self.stdout.write(GITLEAKS.format(pattern=pattern), ending="")

@@ -1,4 +1,4 @@
-"""List what happened to API keys."""
+"""List the events of API keys."""
 
 from contextlib import suppress
 from typing import Any
@@ -19,20 +19,20 @@ COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")
 
 
 class Command(BaseCommand):
-    help = "List what was done to keys, newest first: who, when, from where."
+    help = "List the actions on keys, newest first, with actor, time and address."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--key", metavar="KEY_ID", help="only of this key")
+        parser.add_argument("--key", metavar="KEY_ID", help="only events of this key")
         parser.add_argument("--kind", choices=KeyEvent.Kind.values)
-        parser.add_argument("--actor", metavar="USER", help=f"only what this user did: {NAME_OR_ID}")
+        parser.add_argument("--actor", metavar="USER", help=f"only actions of this user: {NAME_OR_ID}")
         add_span(parser)
         add_limit(parser)
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
-        form.add_argument("--csv", action="store_true", help="print comma-separated values, as the page does")
+        form.add_argument("--csv", action="store_true", help="print CSV, as the page exports it")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        events = wanted(options)
+        events = matching_events(options)
         if options["csv"]:
             self.export(events, options["limit"])
             return
@@ -42,16 +42,16 @@ class Command(BaseCommand):
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such events.")
 
     def export(self, events: KeyEventQuerySet, limit: int) -> None:
-        """As it comes, however many there are."""
+        """Write the rows as CSV while they are read, without holding all of them in memory."""
         with suppress(BrokenPipeError):  # | head
             for line in limited(
                 csv_export.lines(EVENT_COLUMNS, events), limit and limit + 1
-            ):  # and the line of names
+            ):  # plus the header line
                 self.stdout.write(line, ending="")
             self.stdout.flush()
 
 
-def wanted(options: dict[str, Any]) -> KeyEventQuerySet:
+def matching_events(options: dict[str, Any]) -> KeyEventQuerySet:
     """Newest first."""
     asked = {
         "key": options["key"] and key_of(options["key"]).public_id,

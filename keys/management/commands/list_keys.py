@@ -1,4 +1,4 @@
-"""List API keys, never their secrets."""
+"""List API keys, without their secrets."""
 
 import datetime
 from typing import Any
@@ -29,40 +29,42 @@ class Command(BaseCommand):
         parser.add_argument(
             "--expiring",
             metavar="TIME",
-            help="only keys that work now and will not after that time, such as 30d",
+            help="only working keys that expire within this time, such as 30d",
         )
         parser.add_argument(
             "--unused",
             metavar="TIME",
             nargs="?",
             const=f"{UNUSED.days}d",
-            help=f"only keys that work and have not been used for so long; without TIME: {UNUSED.days}d",
+            help=f"only working keys not used for this long (default: {UNUSED.days}d)",
         )
-        parser.add_argument("--find", metavar="TEXT", help="only keys whose name, owner, id or ends match")
+        parser.add_argument(
+            "--find", metavar="TEXT", help="only keys whose name, owner, id, start or end matches"
+        )
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
         empty = "No such keys."
         if not any(options[name] for name in FILTERS):
             empty = "No keys yet. Issue one: manage.py issue_key --user NAME --name LABEL"
-        show(self, COLUMNS, map(described, wanted(options)), as_json=options["json"], empty=empty)
+        show(self, COLUMNS, map(described, matching_keys(options)), as_json=options["json"], empty=empty)
 
 
-def wanted(options: dict[str, Any]) -> ApiKeyQuerySet:
+def matching_keys(options: dict[str, Any]) -> ApiKeyQuerySet:
     now = timezone.now()
     asked = {
         "user": options["user"] and user_of(options["user"]).public_id,
         "state": options["state"],
         "environment": options["environment"],
-        "expires_before": options["expiring"] and (now + lasting(options, "expiring")).isoformat(),
-        "unused_since": options["unused"] and (now - lasting(options, "unused")).isoformat(),
+        "expires_before": options["expiring"] and (now + parse_duration(options, "expiring")).isoformat(),
+        "unused_since": options["unused"] and (now - parse_duration(options, "unused")).isoformat(),
         "q": options["find"],
     }
     keys: ApiKeyQuerySet = filter_rows(KeyFilters, ApiKey.objects.with_owner(), asked)
     return keys
 
 
-def lasting(options: dict[str, Any], name: str) -> datetime.timedelta:
+def parse_duration(options: dict[str, Any], name: str) -> datetime.timedelta:
     try:
         return durations.parse_duration(options[name])
     except ValueError as error:

@@ -14,10 +14,12 @@ COLUMNS = ("id", "name", "is_active", "is_staff", "created_at", "last_sign_in_at
 
 
 class Command(BaseCommand):
-    help = "List users: who holds keys, who is staff, who is deactivated."
+    help = "List users, with their state, whether they are staff, and their last sign-in."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--find", metavar="TEXT", help="only users whose name, id or address holds this")
+        parser.add_argument(
+            "--find", metavar="TEXT", help="only users whose name, id or e-mail address contains this"
+        )
         parser.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:

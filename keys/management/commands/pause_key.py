@@ -10,7 +10,7 @@ from keys.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Stop an API key until it is resumed."
+    help = "Pause an API key: calls with it are refused until it is resumed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key(parser)
@@ -20,6 +20,6 @@ class Command(BaseCommand):
         def act(key: ApiKey) -> tuple[ApiKey, str]:
             was_paused = key.paused_at
             key = actions.pause(key=key, reason=options["reason"])
-            return key, "was paused already" if was_paused else "is paused"
+            return key, "was already paused" if was_paused else "is paused"
 
         self.stdout.write(run_key_action(options, act))

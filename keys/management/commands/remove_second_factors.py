@@ -1,4 +1,4 @@
-"""`manage.py remove_second_factors`: for who lost phone and recovery codes, when no superuser can help."""
+"""Remove a user's second factors, for users who lost their phone and recovery codes when no superuser can help."""
 
 import json
 from typing import Any
@@ -10,9 +10,7 @@ from keys.management.one_user import NAME_OR_ID, user_of
 
 
 class Command(BaseCommand):
-    help = (
-        "Remove a user's authenticator app, passkeys and recovery codes: the password alone signs in again."
-    )
+    help = "Remove a user's authenticator app, passkeys and recovery codes: they sign in with the password alone."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help=NAME_OR_ID)

@@ -1,4 +1,4 @@
-"""Let a paused API key work again."""
+"""Resume a paused API key."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from keys.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Let a paused API key work again."
+    help = "Resume a paused API key."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key(parser)

@@ -10,7 +10,7 @@ from keys.models import ApiKey
 
 
 class Command(BaseCommand):
-    help = "Revoke an API key for good."
+    help = "Revoke an API key permanently."
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_key(parser)
@@ -20,6 +20,6 @@ class Command(BaseCommand):
         def act(key: ApiKey) -> tuple[ApiKey, str]:
             was_revoked = key.revoked_at
             key = actions.revoke(key=key, reason=options["reason"])
-            return key, "was revoked already" if was_revoked else "is revoked"
+            return key, "was already revoked" if was_revoked else "is revoked"
 
         self.stdout.write(run_key_action(options, act))

@@ -1,4 +1,4 @@
-"""Give an API key a new secret and print it, once."""
+"""Rotate an API key: print its new secret, which is shown only once."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from keys.management.one_key import key_of
 
 
 class Command(BaseCommand):
-    help = "Give an API key a new secret; the old one works until the overlap has passed."
+    help = "Give an API key a new secret. The old secret works until the overlap has passed."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("key_id", metavar="KEY_ID", help="key_…, as list_keys shows it")
@@ -20,7 +20,7 @@ class Command(BaseCommand):
             "--overlap",
             choices=list(OVERLAPS),
             default="24h",
-            help="how long the old secret still works",
+            help="how long the old secret keeps working (default: 24h)",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 

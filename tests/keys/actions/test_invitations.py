@@ -71,7 +71,7 @@ def test_the_link_works_once(link):
 
     for answer in (late, Client().get(link)):
         assert answer.status_code == 404
-        assert "used already" in answer.content.decode()
+        assert "already been used" in answer.content.decode()
     assert eve().check_password(PASSWORD)
     assert "_auth_user_id" not in second.session
 
@@ -124,7 +124,7 @@ def test_a_key_admins_link_sets_no_password_of_who_has_got_rights_since(keeper, 
     made, secret = invitations.invite(user=invitations.add_user(name="eve"), actor=by(keeper))
     raise_(eve())
 
-    assert "got rights" in Client().get(f"{ACCEPT}{secret}/").content.decode()
+    assert "been given rights" in Client().get(f"{ACCEPT}{secret}/").content.decode()
     with pytest.raises(ActionError, match="only a superuser's link"):
         invitations.accept(invitation=made, password=PASSWORD)
     assert not eve().has_usable_password()
@@ -273,7 +273,7 @@ class TestTheCommand:
 
     def test_says_that_there_was_no_such_user(self, db, capsys):
         call_command("invite_user", "--user", "eve")
-        assert capsys.readouterr().err == "There was no user eve before: one was made.\n"
+        assert capsys.readouterr().err == "The user eve did not exist and was created.\n"
 
         call_command("invite_user", "--user", "eve")
         assert capsys.readouterr().err == ""
@@ -296,7 +296,7 @@ class TestTheCommand:
         assert not User.objects.exists()
 
     def test_gives_no_address_to_who_is_there(self, cast):
-        with pytest.raises(CommandError, match=r"“dora” is there already.*Leave --email out"):
+        with pytest.raises(CommandError, match=r"“dora” already exists.*Leave --email out"):
             call_command("invite_user", "--user", "dora", "--email", "dora@example.com")
         assert not Invitation.objects.exists()
 

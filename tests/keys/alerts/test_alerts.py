@@ -57,7 +57,7 @@ def test_the_command_looks_once_and_says_how_many_are_new(key, capsys):
     call_command("alerts", "--look")
 
     assert capsys.readouterr().out.splitlines() == ['{"alerts": 1}', "0 new alerts"]
-    with pytest.raises(CommandError, match="--json goes with --look"):
+    with pytest.raises(CommandError, match="--json needs --look"):
         call_command("alerts", "--json")
 
 

@@ -43,7 +43,7 @@ FORMS = {
 REFUSED = {
     "nothing": ({}, "no_key", 401, "MLFLOW_TRACKING_TOKEN"),
     "an empty header": ({"HTTP_AUTHORIZATION": " "}, "no_key", 401, "MLFLOW_TRACKING_TOKEN"),
-    "an empty bearer": ({"HTTP_AUTHORIZATION": "Bearer "}, "no_key", 401, "holds no key"),
+    "an empty bearer": ({"HTTP_AUTHORIZATION": "Bearer "}, "no_key", 401, "contains no key"),
     "an empty password": ({"HTTP_AUTHORIZATION": f"Basic {basic('KEY', '')}"}, "no_key", 401, "password"),
     "bad base64": ({"HTTP_AUTHORIZATION": "Basic ***"}, "bad_basic", 401, "base64"),
     "base64 of no text": ({"HTTP_AUTHORIZATION": "Basic //79"}, "bad_basic", 401, "base64"),

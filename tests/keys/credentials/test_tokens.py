@@ -107,7 +107,7 @@ def test_a_broken_key_is_hidden_with_all_that_stands_around_it(gap, secret, plac
 
 @pytest.mark.parametrize(
     "text",
-    ["one starts with hk_live_ or hk_test_ and has 32 letters and digits after it", "/mlflow/hk live", ""],
+    ["a key is hk_live_ or hk_test_, followed by 32 letters and digits", "/mlflow/hk live", ""],
 )
 def test_words_about_keys_stay(text):
     assert tokens.hide(text) == text

@@ -39,7 +39,7 @@ def test_how_long_ago_is_said_in_the_unit_that_people_use(seconds, words):
 
 
 def test_pages_show_how_long_ago_and_on_hover_when():
-    page = Template("{% load moments %}{{ at|when }} {{ none|when }} {{ at|moment }}")
+    page = Template("{% load moments %}{{ at|time_tag }} {{ none|time_tag }} {{ at|format_time }}")
 
     shown = page.render(Context({"at": NOON, "none": None}))
 

@@ -91,7 +91,7 @@ def test_events_that_cannot_be_listed_are_said_so_in_one_line(db, options, probl
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ([], "give what is to be changed"),
+        ([], "give at least one option to change"),
         (["--network", "here"], "--network: “here” is not a network"),
         (["--scope", "registry:read", "--scope", "all"], '--scope: "all" is not a valid choice'),
         (["--pattern", "x" * 257], "--pattern: Ensure this field has no more than 256 characters"),

@@ -39,14 +39,14 @@ def test_issuing_prints_the_key_alone_so_that_a_shell_can_take_it(run):
     key = ApiKey.objects.get()
     assert err == (
         f"Key {key.public_id} “training” of alice (does not expire). "
-        "It is shown only now; keep it where secrets are kept. "
-        "There was no user alice before: one was made with it.\n"
+        "It is shown only now; store it where you keep secrets. "
+        "The user alice did not exist and was created.\n"
     )
     assert secret not in err
 
 
 def test_the_success_line_says_that_the_user_was_made(run):
-    words = "There was no user alice before: one was made with it."
+    words = "The user alice did not exist and was created."
     assert words in run("issue_key", "--user", "alice", "--name", "training")[1]
     assert words not in run("issue_key", "--user", "alice", "--name", "other")[1]
 
@@ -116,8 +116,8 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
         (["--user", "alice", "--name", " "], "--name: give the key a name of 1 to 100 characters"),
         (["--user", "alice", "--name", "x" * 101], "--name: give the key a name of 1 to 100 characters"),
         (["--user", "alice", "--name", "x", "--purpose", "x" * 501], "--purpose: at most 500 characters"),
-        (["--user", "a b", "--name", "x"], "--user: up to 150 letters"),
-        (["--user", "", "--name", "x"], "--user: up to 150 letters"),
+        (["--user", "a b", "--name", "x"], "--user: a user's name has up to 150 letters"),
+        (["--user", "", "--name", "x"], "--user: a user's name has up to 150 letters"),
         (["--user", "usr_0123456789abcdef", "--name", "x"], "--user: A user's name does not begin with usr_"),
         (["--user", "alice", "--name", "x", "--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--user", "alice", "--name", "x", "--expires-in", "0d"], "--expires-in: “0d” is no time"),
@@ -234,7 +234,7 @@ def test_revoking_says_what_was_done_and_what_was_done_already(run):
 
     assert run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice is revoked.\n"
     assert (
-        run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice was revoked already.\n"
+        run("revoke_key", issued["id"])[0] == f"Key {issued['id']} “training” of alice was already revoked.\n"
     )
     assert json.loads(run("revoke_key", issued["id"], "--json")[0])["state"] == "revoked"
 

@@ -26,7 +26,7 @@ def test_they_say_what_was_done_and_what_was_so_already(capsys, key):
     name = f"Key {key.public_id} “training” of dora"
 
     assert said(capsys, "pause_key", key.public_id, "--reason", "odd") == f"{name} is paused.\n"
-    assert said(capsys, "pause_key", key.public_id) == f"{name} was paused already.\n"
+    assert said(capsys, "pause_key", key.public_id) == f"{name} was already paused.\n"
     assert json.loads(said(capsys, "pause_key", key.public_id, "--json"))["state"] == "paused"
     assert said(capsys, "resume_key", key.public_id) == f"{name} is resumed.\n"
     assert said(capsys, "resume_key", key.public_id) == f"{name} was not paused.\n"

@@ -44,7 +44,7 @@ def test_the_ledger_says_what_was_asked_and_what_came_of_it(dora):
 
 
 def test_every_operation_of_the_ledger_has_words(dora):
-    from portal.templatetags.holder import act
+    from portal.templatetags.holder import describe_registration
     from proxy.ledger.history import SENTENCES
     from proxy.ledger.writer import is_recorded
     from proxy.routes.table import OPERATIONS
@@ -55,7 +55,7 @@ def test_every_operation_of_the_ledger_has_words(dora):
 
     assert recorded - set(SENTENCES) == set()
     for operation in recorded:
-        assert "{" not in act(Registration(operation=operation))
+        assert "{" not in describe_registration(Registration(operation=operation))
 
 
 def test_the_ledger_is_read_in_pages_and_filtered(dora):

@@ -30,7 +30,7 @@ def test_a_fault_is_a_problem_too(client, monkeypatch):
         raise RuntimeError("hk_live_secret")
 
     monkeypatch.setattr("keys.api.people.Me.get", fail)
-    monkeypatch.setattr("keys.api.callers.Allowed.has_permission", lambda *arguments: True)
+    monkeypatch.setattr("keys.api.callers.RulePermission.has_permission", lambda *arguments: True)
     client.raise_request_exception = False
     answer = client.get("/api/v1/me")
 
