@@ -126,6 +126,7 @@ def count_call(call: CallInProgress, caller: Caller, target: Target, *, connecti
     call.slot = slots.take(name, owner=owner, is_transfer=is_transfer)
     if hasattr(connection, "wait_for_reader"):  # the portal's own server
         connection.wait_for_reader()
+    call.is_counted = True
     call.counted_call = limits.count_call(caller, is_transfer=is_transfer)
 
 

@@ -41,7 +41,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         except Refusal as refusal:
             call.reason = refusal.reason
             if refusal.caller and limits.may_log_ended_key(refusal.caller):
-                call.caller = refusal.caller
+                call.caller, call.is_counted = refusal.caller, True
             response = refuse(request, refusal)
         except bodies.ClientGone:
             call.reason, status = call.reason or "client_gone", CLIENT_GONE

@@ -55,7 +55,13 @@ def may_log_ended_key(caller: Caller) -> bool:
     return counters.get_counters().hit(f"{caller.key_id}/ended", limit)
 
 
-def may_log_refused_call(caller: Caller) -> bool:
-    """Whether a call over the limit of a minute gets a row in the usage log, or is only counted."""
+def may_log_refused_call(caller: Caller, *, is_counted: bool) -> bool:
+    """Whether a refused call gets a row in the usage log, or is only counted because it is over the limit of a minute.
+
+    `is_counted`: `count_call` refused it. Otherwise it was refused before that, and is counted now.
+    """
     name = caller.key.public_id if caller.key else caller.user.public_id
-    return counters.get_counters().hit(f"{name}/refused", REFUSED_A_MINUTE)
+    counting = counters.get_counters()
+    if not is_counted and counting.hit(minute_name(name, is_transfer=False), minute_limit(caller.key)):
+        return True
+    return counting.hit(f"{name}/refused", REFUSED_A_MINUTE)

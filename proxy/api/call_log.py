@@ -34,6 +34,7 @@ def record_calls(
         )
         response = get_response(request)
         call.caller = getattr(request, "api_caller", None)
+        call.is_counted = hasattr(request, "api_counted_call")
         call.counted_call = getattr(request, "api_counted_call", None)
         call.reason = getattr(request, "api_reason", "")
         if match := request.resolver_match:

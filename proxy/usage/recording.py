@@ -52,6 +52,7 @@ class CallInProgress:
     client_version: str = ""
     caller: Caller | None = None
     slot: Slot | None = None
+    is_counted: bool = False  # against a limit of a minute
     counted_call: CountedCall | None = None
     operation: str = ""
     named_object: ObjectRef | None = None
@@ -91,12 +92,20 @@ class CallInProgress:
         if self.caller is None:
             if before is None and self.status in (400, 401):
                 attempts.add(self.reason, self.address, at=self.at)
-        elif before is None and self.reason == "too_many_calls" and not may_log_refused_call(self.caller):
+        elif before is None and self.is_only_counted(self.caller):
             attempts.add_refused(record)
         elif not (self.is_of_page and self.status < 400):
             append(record if before is None else record.difference_from(before))
         self.count_in_month(record, before)
         self.recorded = record
+
+    def is_only_counted(self, caller: Caller) -> bool:
+        """Whether the portal refused the call and the caller is over its limit of a minute."""
+        is_over_limit = self.reason == "too_many_calls"
+        is_refused_early = self.reason != "" and self.status >= 400 and not self.is_counted
+        return (is_over_limit or is_refused_early) and not may_log_refused_call(
+            caller, is_counted=is_over_limit
+        )
 
     def count_in_month(self, record: CallRecord, before: CallRecord | None) -> None:
         """Count the call and its bytes in its key's month; a call that failed counts as none."""

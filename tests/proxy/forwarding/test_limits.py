@@ -143,6 +143,20 @@ def test_refused_calls_after_the_first_few_of_a_minute_are_only_counted(echo, ec
     assert wait_for(metric, lambda value: value == before + refused) == before + refused
 
 
+@pytest.mark.parametrize("path", ["/api/mlflow/a/../b", "/api/v1/keys"], ids=["bad path", "wrong network"])
+def test_calls_refused_before_they_are_counted_fill_no_log_either(path, echo, echo_portal):
+    network = ["--network", "203.0.113.0/24"] if "v1" in path else []
+    issued = echo_portal.issue("alice", "--requests-per-minute", "10", *network)
+    own = "key_id = (SELECT id FROM keys_apikey WHERE public_id = %s)"
+    replies = [echo_portal.request("GET", path, key=issued["key"]).status for _ in range(60)]
+
+    assert set(replies) <= {400, 403}
+    total = f"SELECT sum(calls)::int FROM proxy_calltotal WHERE {own} AND span = 'day' AND status_class = 4"
+    assert wait_for(lambda: echo_portal.sql(total, issued["id"]) == [(60,)])
+    [(rows,)] = echo_portal.sql(f"SELECT count(*) FROM proxy_call WHERE {own}", issued["id"])
+    assert 15 <= rows <= 35  # a minute may end in between
+
+
 def refusals(exposition: str) -> float:
     """How many calls the metrics count as refused by the limit of a minute."""
     lines = [line for line in exposition.splitlines() if 'refusals_total{reason="too_many_calls"}' in line]
