@@ -169,6 +169,7 @@ SMTP_URL = smtp_url("SMTP_URL")
 ALERT_EMAILS = items("ALERT_EMAILS")
 ALERT_WEBHOOK_URL = http_url("ALERT_WEBHOOK_URL")
 ALERT_WEBHOOK_SECRET = text("ALERT_WEBHOOK_SECRET")
+ALERT_WEBHOOK_ALLOW_PRIVATE = flag("ALERT_WEBHOOK_ALLOW_PRIVATE")
 if ALERT_WEBHOOK_URL and len(ALERT_WEBHOOK_SECRET) < 16:
     raise invalid(
         "ALERT_WEBHOOK_SECRET", "it needs at least 16 characters, so that receivers can trust signatures"

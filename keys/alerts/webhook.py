@@ -8,12 +8,12 @@ import hashlib
 import hmac
 import json
 import time
-import urllib.request
 from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
 
+from keys.alerts import direct_http
 from keys.alerts.wording import describe_alert
 from keys.models import Alert
 
@@ -25,22 +25,24 @@ def has_webhook() -> bool:
 
 
 def post_alert(alert: Alert) -> None:
-    """Raises OSError, for instance HTTPError, if the receiver does not respond with 2xx."""
+    """Raises OSError or HTTPException if the receiver does not respond with 2xx."""
     if alert.posted_at:
         return
     body = json.dumps(alert_content(alert)).encode()
     timestamp = str(int(time.time()))
-    request = urllib.request.Request(  # noqa: S310  the setting is http or https
+    headers = {
+        "Content-Type": "application/json",
+        "X-Hokusai-Timestamp": timestamp,
+        "X-Hokusai-Signature": f"sha256={sign(settings.ALERT_WEBHOOK_SECRET, timestamp, body)}",
+    }
+    direct_http.post(
         settings.ALERT_WEBHOOK_URL,
-        data=body,
-        headers={
-            "Content-Type": "application/json",
-            "X-Hokusai-Timestamp": timestamp,
-            "X-Hokusai-Signature": f"sha256={sign(settings.ALERT_WEBHOOK_SECRET, timestamp, body)}",
-        },
+        body,
+        headers,
+        timeout=TIMEOUT,
+        allow_private=settings.ALERT_WEBHOOK_ALLOW_PRIVATE,
     )
-    with urllib.request.urlopen(request, timeout=TIMEOUT):  # noqa: S310
-        Alert.objects.filter(pk=alert.pk).update(posted_at=timezone.now())
+    Alert.objects.filter(pk=alert.pk).update(posted_at=timezone.now())
 
 
 def alert_content(alert: Alert) -> dict[str, Any]:
