@@ -23,7 +23,7 @@ def change(
     """Change these `RIGHTS` of a key. The event lists only values that differ; without any there is no event."""
     if unknown := set(changes) - set(RIGHTS):
         raise ActionError(f"{', '.join(sorted(unknown))} cannot be changed")
-    key = lock_key(key)
+    key = lock_key(key, actor)
     changes = {name: value for name, value in validate_rights(changes).items() if getattr(key, name) != value}
     if changes:
         scopes = {*key.scopes, *changes.get("scopes", ())}

@@ -1,12 +1,27 @@
-"""Who may issue, change, resume and rotate keys with portal scopes. Such a key acts in the portal with its owner's
-rights, so it is worth as much as the owner's session."""
+"""Who may act on the keys, objects and accounts of superusers, and on keys with portal scopes.
+
+A key with a portal scope acts in the portal with its owner's rights, so it is worth as much as the owner's session."""
 
 from collections.abc import Iterable
 
 from keys.actions.actor import Actor
 from keys.actions.errors import NotAllowed
-from keys.models import ApiKey
+from keys.models import ApiKey, User
 from keys.rights.scopes import PORTAL
+
+
+def check_owner(owner_id: int, actor: Actor) -> None:
+    """Raise NotAllowed unless the actor may act on this user's keys, objects and account: on those of a superuser, only
+    superusers, commands, and the portal itself, which pauses leaked keys."""
+    if not is_owner_allowed(owner_id, actor.user):
+        raise NotAllowed("only a superuser may do this to a superuser, their keys and their objects")
+
+
+def is_owner_allowed(owner_id: int, user: User | None) -> bool:
+    """Whether `user` (None: a command, or the portal) may act on this owner's keys, objects and account."""
+    if user is None or user.is_superuser or user.pk == owner_id:
+        return True
+    return not User.objects.filter(pk=owner_id, is_superuser=True).exists()
 
 
 def check_scopes(scopes: Iterable[str], *, owner_id: int, environment: str, actor: Actor) -> None:

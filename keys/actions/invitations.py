@@ -8,6 +8,7 @@ from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
+from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
 from keys.formatting.base62 import random_base62
@@ -49,10 +50,11 @@ def add_user(*, name: str, email: str = "") -> User:
 @transaction.atomic
 def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     """Create a new link for `user`; returns it with its secret, which is not stored. Older links stop working."""
+    grants.check_owner(user.pk, actor)
     user = User.objects.select_for_update().get(pk=user.pk)
     if not user.is_active:
         raise ActionError("the user is deactivated; reactivate them first")
-    withdraw(user=user)
+    withdraw(user=user, actor=actor)
     secret = PREFIX + random_base62(LENGTH)
     invitation = Invitation.objects.create(
         user=user, digest=digest(secret), created_by=actor.user, expires_at=timezone.now() + LIFETIME
@@ -60,8 +62,9 @@ def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     return invitation, secret
 
 
-def withdraw(*, user: User) -> bool:
+def withdraw(*, user: User, actor: Actor = COMMAND) -> bool:
     """End the user's open link. Returns whether there was one."""
+    grants.check_owner(user.pk, actor)
     open_links = user.invitations.filter(accepted_at=None, withdrawn_at=None)
     return bool(open_links.update(withdrawn_at=timezone.now()))
 

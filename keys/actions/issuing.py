@@ -37,8 +37,10 @@ def issue(
 
     `is_canary`: the key gives no access and is refused like an unknown one; its use raises an alert.
     `requests_per_minute` None means the portal's default; None for a monthly limit means no limit.
-    Raises ActionError for invalid rights, `tokens.InvalidToken` for an unknown environment.
+    Raises NotAllowed for a superuser's key if the actor is none, ActionError for invalid rights, and
+    `tokens.InvalidToken` for an unknown environment.
     """
+    grants.check_owner(owner.pk, actor)
     token = tokens.generate(environment)
     validate_text("name", name)
     validate_text("purpose", purpose)

@@ -31,7 +31,7 @@ def rotate(
     """
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
-    key = lock_key(key)
+    key = lock_key(key, actor)
     grants.check_rotation(key, actor)
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:

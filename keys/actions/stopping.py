@@ -19,7 +19,7 @@ def pause(
     actor: Actor = COMMAND,
 ) -> ApiKey:
     """Stop a key until it is resumed. Pausing a paused key changes nothing."""
-    key = lock_key(key)
+    key = lock_key(key, actor)
     if key.paused_at is None:
         key.paused_at = timezone.now()
         key.save(update_fields=["paused_at"])
@@ -31,7 +31,7 @@ def pause(
 def resume(*, key: ApiKey, actor: Actor = COMMAND) -> ApiKey:
     """Let a paused key work again. Raises ActionError for a key that was found in the open: its secret never works
     again."""
-    key = lock_key(key)
+    key = lock_key(key, actor)
     grants.check_resumption(key, actor)
     if key.paused_at is not None:
         if key.leak:
@@ -53,6 +53,7 @@ def revoke(
     actor: Actor = COMMAND,
 ) -> ApiKey:
     """End a key for good. Revoking a revoked key changes nothing and writes no second event."""
+    grants.check_owner(key.owner_id, actor)
     key = ApiKey.objects.select_for_update().get(pk=key.pk)
     if key.revoked_at is None:
         key.revoked_at, key.revoked_reason = timezone.now(), reason

@@ -116,7 +116,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
         return render_page(
             request, "admin/keys/user/withdraw.html", model=User, title="Withdraw a sign-in link", person=user
         )
-    if not invitations.withdraw(user=user):
+    if not invitations.withdraw(user=user, actor=actor_of(request)):
         return back(request, user, "There is no open link.")
     log(user, "Sign-in link withdrawn.", actor=actor_of(request))
     return back(request, user, "The link is withdrawn. It no longer works.")

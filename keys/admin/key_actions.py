@@ -25,7 +25,7 @@ from keys.formatting.sentences import to_sentence
 from keys.lists.event_words import RIGHTS
 from keys.models import ApiKey
 from keys.pages.frame import actor_of, posted_data, redirect_see_other, render_page
-from keys.pages.keys import can_see_keys, key_or_404, possible_actions
+from keys.pages.keys import can_see_keys, key_to_act_on, possible_actions
 from keys.pages.submission import Submission, submit_form
 from keys.rights import permissions
 
@@ -62,7 +62,7 @@ def issue(request: HttpRequest) -> HttpResponse:
 @permission_required(permissions.KEY_ACTIONS["rotate"], raise_exception=True)
 def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
-    key = key_or_404(pk)
+    key = key_to_act_on(request, pk)
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
@@ -79,7 +79,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def rights(request: HttpRequest, pk: int) -> HttpResponse:
     """Change what a key may do, its expiry, name and purpose."""
-    key = key_or_404(pk)
+    key = key_to_act_on(request, pk)
     if key.revoked_at:
         return back(request, key, f"“{key.name}” was revoked: nothing changes it any more.", messages.INFO)
     form = ChangeForm(posted_data(request), key=key)
@@ -94,7 +94,7 @@ def rights(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop a key for a while."""
-    key = key_or_404(pk)
+    key = key_to_act_on(request, pk)
     if "pause" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} already.", messages.INFO)
     form = PauseForm(posted_data(request))
@@ -106,7 +106,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Let a paused key work again."""
-    key = key_or_404(pk)
+    key = key_to_act_on(request, pk)
     if key.paused_at and key.leak:
         found = f"“{key.name}” was found {key.leak.describe_leak()}. Rotate it, or revoke it."
         return back(request, key, f"Not resumed: {found}", messages.ERROR)
@@ -121,7 +121,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask whether to revoke the key; do it when the form comes back with the key's name."""
-    key = key_or_404(pk)
+    key = key_to_act_on(request, pk)
     if key.revoked_at:
         return back(request, key, f"“{key.name}” was revoked already.", messages.INFO)
     form = RevokeForm(posted_data(request), key=key)

@@ -68,7 +68,7 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
     form, paused = ReactivateForm(posted_data(request)), list[ApiKey]()
     if user.is_active:
         return back(request, user, f"{user.username} is active already.", messages.INFO)
-    if not submit_form(form, lambda: paused.extend(actions.reactivate(user=user))):
+    if not submit_form(form, lambda: paused.extend(actions.reactivate(user=user, actor=actor_of(request)))):
         keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
         return show(request, "reactivate.html", "Reactivate a user", form, user, **context)
@@ -85,12 +85,10 @@ def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
     user = user_of(request, pk)
     if not cast(User, request.user).is_superuser:
         raise PermissionDenied
-    factors = Authenticator.objects.filter(user=user)
     if request.method != "POST":
-        return show(
-            request, "remove_factors.html", "Remove second factors", forms.Form(), user, has=factors.exists()
-        )
-    removed, _ = factors.delete()
+        has = Authenticator.objects.filter(user=user).exists()
+        return show(request, "remove_factors.html", "Remove second factors", forms.Form(), user, has=has)
+    removed = actions.remove_second_factors(user=user, actor=actor_of(request))
     if not removed:
         return back(request, user, f"{user.username} has no second factor.", messages.INFO)
     log(user, "Second factors removed.", actor=actor_of(request))

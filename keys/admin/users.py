@@ -24,6 +24,7 @@ from keys.admin.key_page import chart
 from keys.admin.list_export import export_path
 from keys.lists.columns import USER_COLUMNS, role_of
 from keys.models import ApiKey, User, users_matching
+from keys.pages.frame import actor_of
 from keys.rights import groups, permissions
 
 admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are
@@ -115,7 +116,9 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if {*form.changed_data} & {*RAISING}:
-            invitations.withdraw(user=form.instance)  # made for one with other rights
+            invitations.withdraw(
+                user=form.instance, actor=actor_of(request)
+            )  # made for one with other rights
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -137,6 +140,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
             context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
             has_factors = Authenticator.objects.filter(user=user).exists()
             context["may_remove_factors"] = self.is_superuser(request) and has_factors
+            context["may_act"] = self.is_superuser(request) or not user.is_superuser
             context["may_change"] = self.has_change_permission(request, user)
             context["may_deactivate"] = user != request.user and self.has_change_permission(request, user)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})

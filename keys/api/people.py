@@ -169,7 +169,7 @@ class Withdraw(Invite):
 
         def act() -> Response:
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
-            withdrawn = invitations.withdraw(user=user)
+            withdrawn = invitations.withdraw(user=user, actor=actor_of(request))
             if withdrawn:
                 log(user, "Sign-in link withdrawn.", actor=actor_of(request))
             return Response({"withdrawn": withdrawn})
@@ -224,7 +224,7 @@ class Reactivate(Deactivate):
 
         def act() -> Response:
             serializers.NothingSerializer(data=request.data).is_valid(raise_exception=True)
-            keys = actions.reactivate(user=user)
+            keys = actions.reactivate(user=user, actor=actor_of(request))
             log(user, "Reactivated.", actor=actor_of(request))
             return self.answered(user, keys)
 

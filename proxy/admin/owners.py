@@ -3,20 +3,22 @@
 There is a row for each run and trace, so nothing here counts or sorts all of them.
 """
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from unfold.paginator import InfinitePaginator
 
+from keys.actions.grants import is_owner_allowed
 from keys.admin.columns import badge, timed
 from keys.admin.filters import OnlyItsFilters
 from keys.admin.list_export import export_path
 from keys.formatting import csv_export
 from keys.formatting.moments import format_time
+from keys.models import User
 from keys.rights.permissions import SEE_OWNERS
 from proxy.admin import pages
 from proxy.models import Owner
@@ -124,6 +126,19 @@ class OwnerAdmin(OnlyItsFilters):
         self, request: HttpRequest, obj: Owner | None = None, change: bool = False, **options: Any
     ) -> Any:
         return super().get_form(request, obj, change, help_texts={"name": ""}, **options)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        owner = self.get_object(request, object_id)
+        user = cast(User, request.user)
+        may_act = owner is None or owner.user_id is None or is_owner_allowed(owner.user_id, user)
+        context = {"may_act": may_act, **(extra_context or {})}
+        return cast(HttpResponse, super().change_view(request, object_id, form_url, context))
 
     @admin.display(description="Kind")
     def kind_in_words(self, owner: Owner) -> str:

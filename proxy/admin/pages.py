@@ -8,9 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
+from keys.actions.grants import is_owner_allowed
 from keys.models import ApiKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
+from keys.pages.submission import submit_form
 from keys.rights.permissions import CHANGE_OWNER
 from proxy.admin.forms import HandOverForm, ShareForm, TryForm
 from proxy.answers import ERROR_CODES
@@ -56,20 +58,25 @@ def share(request: HttpRequest) -> HttpResponse:
     """Let anyone create runs in an experiment, or no longer."""
     known = {name: request.GET[name] for name in ShareForm.base_fields if name in request.GET}
     form = ShareForm(posted_data(request), initial=known)
-    if not form.is_bound or not form.is_valid():
+    owners: list[Owner] = []
+
+    def act() -> None:
+        answers = form.cleaned_data
+        owner = owner_actions.mark_shared(
+            environment=answers["environment"],
+            experiment_id=answers["experiment_id"],
+            is_shared=answers["is_shared"] == "yes",
+            actor=actor_of(request),
+        )
+        owners.append(owner)
+
+    if not submit_form(form, act):
         return render_page(
             request, "admin/proxy/share.html", model=Owner, title="Share an experiment", form=form
         )
-    answers, is_shared = form.cleaned_data, form.cleaned_data["is_shared"] == "yes"
-    owner = owner_actions.mark_shared(
-        environment=answers["environment"],
-        experiment_id=answers["experiment_id"],
-        is_shared=is_shared,
-        actor=actor_of(request),
-    )
-    who = "Anyone may create runs in it" if is_shared else "Only its owner may create runs in it"
+    who = "Anyone may create runs in it" if owners[0].is_shared else "Only its owner may create runs in it"
     messages.success(request, f"{who} from now on.")
-    return redirect("admin:proxy_owner_change", owner.pk)
+    return redirect("admin:proxy_owner_change", owners[0].pk)
 
 
 @permission_required(CHANGE_OWNER, raise_exception=True)
@@ -80,6 +87,9 @@ def hand_over(request: HttpRequest) -> HttpResponse:
     if not form.is_bound or not form.is_valid():
         return render_page(request, "admin/proxy/hand_over.html", model=Owner, title=title, form=form)
     giver, taker = form.cleaned_data["giver"], form.cleaned_data["taker"]
+    if not is_owner_allowed(giver.pk, actor_of(request).user):
+        form.add_error("giver", "Only a superuser may hand over what a superuser owns.")
+        return render_page(request, "admin/proxy/hand_over.html", model=Owner, title=title, form=form)
     if not form.cleaned_data["confirmed"]:
         owned = objects_of(giver)
         context = {"giver": giver, "taker": taker, "owned": owned, "total": sum(count for _, count in owned)}

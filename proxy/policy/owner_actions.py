@@ -6,6 +6,7 @@ from django.db import IntegrityError, transaction
 
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.admin_log import log
+from keys.actions.grants import check_owner
 from keys.credentials.caller import Caller
 from keys.models import User
 from proxy.models import Owner
@@ -131,8 +132,11 @@ def delete_owner(caller: Caller, ref: ObjectRef) -> None:
 def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor: Actor = COMMAND) -> Owner:
     """Set whether anyone may create runs in an experiment. An experiment without a known owner gets none by this.
 
-    The admin log records it if a user did it.
+    The admin log records it if a user did it. Raises NotAllowed for a superuser's experiment if the actor is none.
     """
+    known = Owner.objects.of(environment, "experiment", experiment_id).first()
+    if known and known.user_id:
+        check_owner(known.user_id, actor)
     owner, _ = Owner.objects.update_or_create(
         environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
     )
@@ -143,7 +147,8 @@ def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor:
 @transaction.atomic
 def hand_over(*, giver: User, taker: User, actor: Actor = COMMAND) -> int:
     """Make `taker` the owner of all objects of `giver`; returns their number. The tags at MLflow still name the
-    creator."""
+    creator. Raises NotAllowed for the objects of a superuser if the actor is none."""
+    check_owner(giver.pk, actor)
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
     count = Owner.objects.filter(user=giver).update(user=taker)

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from allauth.mfa.models import Authenticator
 from django.core.management.base import BaseCommand, CommandParser
 
+from keys import actions
 from keys.management.one_user import NAME_OR_ID, user_of
 
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = user_of(options["user"])
-        removed, _ = Authenticator.objects.filter(user=user).delete()
+        removed = actions.remove_second_factors(user=user)
         if options["json"]:
             shown = {"user": user.username, "user_id": user.public_id, "removed": removed}
             self.stdout.write(json.dumps(shown))
