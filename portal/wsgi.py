@@ -10,6 +10,7 @@ django.setup(set_prefix=False)
 from keys import limits  # noqa: E402
 from keys.credentials import cache  # noqa: E402  needs Django set up
 from portal.http.requests import PortalHandler  # noqa: E402
+from proxy.ledger import background  # noqa: E402
 from proxy.usage import tracing, writer  # noqa: E402
 
 application = PortalHandler()
@@ -18,3 +19,4 @@ cache.listen()
 limits.start_refreshing()
 writer.start()
 tracing.start()
+background.start()

@@ -205,6 +205,7 @@ def portal(
         **os.environ,
         "DATABASE_URL": POSTGRES.url(database),
         "DATA_DIR": str(folder),
+        "RECONCILE_SECONDS": "0",  # its questions would be among the calls that a test counts
         "MLFLOW_URL": mlflow_url,
         "PORT": str(port),
         "PUBLIC_URL": f"http://127.0.0.1:{port}",

@@ -5,7 +5,7 @@ attribution tags and a matching time; any other change took effect if MLflow has
 """
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,10 +50,25 @@ def reconcile_pending(
     """
     rows = Registration.objects.pending().filter(environment=environment, **where).with_people()
     if not every:
-        rows = rows.filter(at__lt=timezone.now() - datetime.timedelta(seconds=IN_FLIGHT))
+        rows = rows.filter(at__lt=surely_ended())
+    return reconcile_rows(rows.order_by("-id"), registry)
+
+
+def surely_ended() -> datetime.datetime:
+    """The time before which a call must have begun to have ended for certain, at MLflow too."""
+    return timezone.now() - datetime.timedelta(seconds=IN_FLIGHT)
+
+
+def reconcile_rows(
+    rows: Iterable[Registration], registry: Registry, *, only_done_since: datetime.datetime | None = None
+) -> list[Reconciled]:
+    """Complete these rows, newest first. Of rows from `only_done_since` on, only those that took effect: MLflow may
+    still carry out the others."""
     completed = []
-    for row in rows.order_by("-id"):
+    for row in rows:
         result = determine_outcome(row, registry)
+        if only_done_since and row.at >= only_done_since and result.outcome != Outcome.DONE:
+            continue
         if writer.close(row, outcome=result.outcome, reason=RECONCILED, **result.columns):
             completed.append(result)
     completed.reverse()

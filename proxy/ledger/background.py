@@ -1,0 +1,108 @@
+"""Settles pending rows of the ledger soon after their calls have failed, without an operator.
+
+One thread in each process of the portal looks for them; an advisory lock lets one of all processes work at a time. What
+MLflow has carried out is settled within seconds of a 502 or 504. What it has not is settled when the call has ended for
+certain (`reconcile.IN_FLIGHT`), because MLflow may still carry it out until then.
+"""
+
+import datetime
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from keys.database import DATABASE_ERRORS
+from proxy.ledger import reconcile
+from proxy.models import Call, Registration
+from proxy.upstream.registry import RegistryError, registries
+
+logger = logging.getLogger(__name__)
+
+LOCK = 4_816_283_302  # an advisory lock's number: one process at a time
+MAX_ROWS = 20  # of one environment in one pass
+RETRY_SECONDS = 30.0  # after MLflow or PostgreSQL did not respond
+YOUNG = datetime.timedelta(seconds=2)  # a call's row in the usage log follows within that time
+# The usage log has when a call came in, the ledger when it was sent to MLflow: later by the time that it waited.
+WAITED, CLOCK_STEP = datetime.timedelta(minutes=10), datetime.timedelta(minutes=1)
+
+
+class Settler(threading.Thread):
+    def __init__(self, seconds: float) -> None:
+        super().__init__(name="ledger-settler", daemon=True)
+        self.seconds, self.stopping = seconds, threading.Event()
+
+    def run(self) -> None:
+        pause = self.seconds
+        while not self.stopping.wait(pause):
+            pause = self.seconds
+            try:
+                settle()
+            except RegistryError:
+                pause = RETRY_SECONDS
+                logger.warning("ledger_settler_waits", extra={"for": "MLflow"})
+            except DATABASE_ERRORS:
+                pause = RETRY_SECONDS
+                logger.warning("ledger_settler_waits", extra={"for": "PostgreSQL"})
+            except Exception:
+                pause = RETRY_SECONDS
+                logger.exception("ledger_settler_failed")
+            finally:
+                connection.close()
+
+
+@cache
+def start() -> None:
+    """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves pending rows to `manage.py reconcile`."""
+    if settings.RECONCILE_SECONDS:
+        Settler(settings.RECONCILE_SECONDS).start()
+
+
+def settle() -> int:
+    """Settle what can be settled now, and return how many rows that was. Raises RegistryError and database errors."""
+    young = timezone.now() - YOUNG
+    if not Registration.objects.pending().filter(at__lt=young).exists():
+        return 0
+    settled = 0
+    with one_at_a_time() as is_ours:
+        if not is_ours:
+            return 0
+        since = reconcile.surely_ended()
+        for environment, registry in registries().items():
+            rows = Registration.objects.pending().filter(environment=environment, at__lt=young)
+            ended = [
+                row for row in rows.with_people().order_by("id")[: 5 * MAX_ROWS] if has_ended(row, since)
+            ]
+            newest_first = reversed(ended[:MAX_ROWS])
+            results = reconcile.reconcile_rows(newest_first, registry, only_done_since=since)
+            settled += len(results)
+    if settled:
+        logger.info("ledger_settled", extra={"rows": settled})
+    return settled
+
+
+def has_ended(row: Registration, since: datetime.datetime) -> bool:
+    """Whether the row's call has: it is in the usage log, or it began so long ago."""
+    if row.at < since:
+        return True
+    calls = Call.objects.filter(at__gte=row.at - WAITED, at__lt=row.at + CLOCK_STEP)
+    return calls.filter(request_id=row.request_id).exists()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[bool]:
+    """Whether this process may work: no other one does. The lock belongs to the connection, not to a transaction:
+    completing a row commits each time, because the chain of hashes is locked until then."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
+        is_ours = cursor.fetchone() == (True,)
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
