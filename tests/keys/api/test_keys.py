@@ -317,9 +317,10 @@ class TestPortalScopes:
         assert alice.post(f"/keys/{alice.key.public_id}/rotate", {"overlap": "now"}).status_code == 200
         refused(alice.get("/me"), 401, "unknown_key")
 
-    def test_stop_nobody_from_ending_such_a_key(self, alice, bob):
-        assert bob.post(f"/keys/{alice.key.public_id}/pause").status_code == 200
-        assert bob.post(f"/keys/{alice.key.public_id}/revoke").status_code == 200
+    def test_stop_nobody_from_ending_such_a_key(self, cast, bob):
+        other = program(cast["dora"], Scope.PORTAL_ADMIN)
+        assert bob.post(f"/keys/{other.key.public_id}/pause").status_code == 200
+        assert bob.post(f"/keys/{other.key.public_id}/revoke").status_code == 200
 
     def test_are_not_for_test_keys(self, alice, cast):
         with pytest.raises(actions.NotAllowed, match="test key"):
