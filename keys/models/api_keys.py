@@ -1,7 +1,7 @@
 """API keys, and the selections of them that pages, API and commands show."""
 
 import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
@@ -14,9 +14,6 @@ from keys.models.changes import CHANNEL
 from keys.models.public_ids import new_key_id
 from keys.models.users import User
 from keys.rights.scopes import DEFAULT_PRESET, Scope
-
-if TYPE_CHECKING:
-    from keys.models.events import KeyEvent
 
 LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 UNUSED = datetime.timedelta(days=90)  # without use, after which an older key counts as unused
@@ -252,9 +249,9 @@ class ApiKey(models.Model):
         return max(filter(None, (self.last_used_at, self.previous_used_at)), default=None)
 
     @cached_property
-    def leak(self) -> "KeyEvent | None":
-        """The first report that a secret of this key was found in the open, if no rotation has replaced it since. Such
-        a secret never works again. Cached: an action reads the row anew under a lock."""
+    def leak(self) -> Any:
+        """The KeyEvent of the first report that a secret of this key was found in the open, if no rotation has replaced
+        that secret since: it never works again. Cached; an action reads the row anew under a lock."""
         return self.events.leaks().first()
 
     @property

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from keys import actions
 from keys.actions import ActionError
 from keys.models import ApiKey, KeyEvent, User
-from tests.keys.people import USERS, by, key_of, queries, signed_in
+from tests.keys.people import USERS, key_of, queries, signed_in
 
 
 def page(user: User, act: str) -> str:
