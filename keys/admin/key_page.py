@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from keys import limits
 from keys.formatting import sizes
+from keys.lists.colours import EVENT_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, KeyEvent
 from keys.pages.keys import offered_actions
@@ -48,7 +49,7 @@ def event_row(event: KeyEvent) -> dict[str, Any]:
     """An event in words."""
     return {
         "what": event.get_kind_display(),
-        "kind": event.kind,
+        "colour": EVENT_COLOURS.get(event.kind, ""),
         "at": event.at,
         "who": describe_actor(event),
         "address": event.address,
