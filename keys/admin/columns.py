@@ -34,7 +34,7 @@ def badge(
 
 
 def timed(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
-    """How long ago, or until, and the time itself with its zone on hover."""
+    """The time relative to now, with the exact time and its zone on hover."""
     return time_tag(at) if at else otherwise
 
 
@@ -58,7 +58,7 @@ def lines(texts: list[str]) -> SafeString:
 
 
 def codes(texts: list[str], *, otherwise: str) -> str:
-    """Each text on a line of its own, as code; what holds if there is none."""
+    """Each text on a line of its own, as code; `otherwise` if there is none."""
     return format_html_join("", '<code class="line">{}</code>', ((text,) for text in texts)) or otherwise
 
 
@@ -68,9 +68,9 @@ def scopes_title(scopes: list[str]) -> str:
         return preset.value.capitalize()
     parts = []
     for act, verb in ACTS.items():
-        things = [thing for thing in AREA_LABELS if f"{thing}:{act}" in scopes]
-        if things:
-            parts.append(f"{verb.lower()} {', '.join(things)}")
+        areas = [area for area in AREA_LABELS if f"{area}:{act}" in scopes]
+        if areas:
+            parts.append(f"{verb.lower()} {', '.join(areas)}")
     text = "; ".join(parts)
     return text[:1].upper() + text[1:]
 
@@ -98,7 +98,7 @@ class KeyEventInline(ReadOnlyInline):
     fields = readonly_fields = ["when", "what", "details", "who", "address"]
 
     def has_view_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return True  # whoever sees the key sees what happened to it
+        return True  # everyone who may see the key may see its history
 
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[KeyEvent]":
         return cast("models.QuerySet[KeyEvent]", super().get_queryset(request).select_related("actor"))

@@ -1,4 +1,4 @@
-"""What was done to keys, by whom and from where: for reading, by everybody who may see it."""
+"""The admin's read-only lists of actions on keys and on users: what was done, by whom, from where."""
 
 from typing import Any, cast
 
@@ -101,12 +101,12 @@ class KeyEventAdmin(OnlyItsFilters):
     def details(self, event: KeyEvent) -> str:
         return format_html(
             "<div>{}</div>", lines(describe_event(event)) or "-"
-        )  # one thing, on narrow screens
+        )  # one element, for the layout on narrow screens
 
 
 @admin.register(LogEntry)
 class LogEntryAdmin(OnlyItsFilters):
-    """What admins did to users, and to what users own: Django's own log, which the pages write."""
+    """Actions of admins on users and owners: Django's own log, which our pages write to."""
 
     list_display = ["time", "who", "about", "what_it_is", "details"]
     list_display_links = None
@@ -136,7 +136,7 @@ class LogEntryAdmin(OnlyItsFilters):
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
-        """Who may see what was done to keys."""
+        """The same permission as for the events of keys."""
         return request.user.has_perm(VIEW_KEY_EVENT)
 
     def has_module_permission(self, request: HttpRequest) -> bool:

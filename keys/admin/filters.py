@@ -1,4 +1,4 @@
-"""How the admin's lists are filtered, and what is beside the list of keys."""
+"""Filters of the admin's lists."""
 
 import datetime
 from typing import Any
@@ -16,10 +16,10 @@ EXPIRING = {"7": "Within 7 days", "30": "Within 30 days"}
 
 
 class OnlyItsFilters(ModelAdmin):  # type: ignore[misc]
-    """A list that is asked by its own filters alone. Django would let addresses ask by any field, also those that
-    the page does not show, with regular expressions that PostgreSQL then runs."""
+    """A list that accepts only its own filters. Django would accept lookups on any field in the URL, including fields
+    that the page does not show, and regular expressions that PostgreSQL would run."""
 
-    other_lookups: tuple[str, ...] = ()  # by which other pages link here
+    other_lookups: tuple[str, ...] = ()  # used in links from other pages
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         field, _, how = lookup.rpartition("__")
@@ -32,7 +32,7 @@ class OnlyItsFilters(ModelAdmin):  # type: ignore[misc]
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         if any("\0" in value for name, value in request.GET.items() if "__" in name):
-            raise IncorrectLookupParameters  # PostgreSQL would refuse it
+            raise IncorrectLookupParameters  # PostgreSQL rejects NUL
         return super().get_changelist_instance(request)
 
 
@@ -49,7 +49,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class OwnerFilter(TextFilter):  # type: ignore[misc]
-    """By name, typed: there may be thousands of owners."""
+    """Filters by a typed name, because a list could have thousands of owners."""
 
     title = "owner"
     parameter_name = "owner_name"

@@ -1,4 +1,4 @@
-"""What an admin fills in to issue, change, pause, rotate and revoke a key."""
+"""The admin's forms to issue, change, pause, rotate and revoke a key."""
 
 import datetime
 from typing import Any
@@ -31,19 +31,19 @@ EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER,
 SINGLE = "single"
 PRESETS = [
     *((preset.value, preset.label) for preset in Preset),
-    (SINGLE, "Single scopes: exactly what is ticked below"),
+    (SINGLE, "Single scopes: exactly those selected below"),
 ]
 SCOPES = [(f"{thing}:{act}", verb) for thing in AREA_LABELS for act, verb in ACTS.items()]
 SCOPES += [(scope.value, words) for scope, words in PORTAL_SCOPE_LABELS.items()]
 
 
 def validate_right(name: str, value: Any) -> Any:
-    """The right as `keys.actions` would store it, or what it has against it, for that right's field."""
+    """The value that `keys.actions` would store for the right `name`. Raises ValidationError for the form's field."""
     try:
         return actions.validate_rights({name: value})[name]
     except actions.ActionError as error:
         text, own = str(error), f"{name.replace('_', ' ')}: "
-        if text.startswith(own):  # the API's name of the field; here it is called as the form calls it
+        if text.startswith(own):  # replace the API's name of the field by the form's label
             text = f"{RightsForm.base_fields[name].label}: {text.removeprefix(own)}"
         raise forms.ValidationError(to_sentence(text)) from None
 
@@ -68,19 +68,19 @@ class RightsForm(forms.Form):
         max_length=5000,
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, **MACHINE_TEXT}),
-        help_text="One a line, such as 10.1.0.0/16 or 2001:db8::/32. Calls from elsewhere are refused. "
-        "Empty: from anywhere.",
+        help_text="One per line, such as 10.1.0.0/16 or 2001:db8::/32. Calls from other networks are refused. "
+        "Empty: any network.",
     )
     patterns = LinesField(
         label="Model names",
         max_length=20_000,
         required=False,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 2, **MACHINE_TEXT}),
-        help_text="One a line, with * and ?, such as fraud-*. It writes only registered models of such names. "
-        "Empty: any name.",
+        help_text="One per line, with * and ?, such as fraud-*. The key can write only registered models with "
+        "matching names. Empty: any name.",
     )
     any_owner = forms.BooleanField(
-        label="May write what belongs to others, or to nobody",
+        label="May write objects that belong to others, or to nobody",
         required=False,
         widget=UnfoldBooleanWidget,
         help_text="Careful: such a key can change and, with the scopes for it, delete every user's "
@@ -96,20 +96,20 @@ class RightsForm(forms.Form):
         label="Calls a month",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "numeric", **MACHINE_TEXT}),
-        help_text="A calendar month in UTC. Empty: as many as it likes.",
+        help_text="Per calendar month in UTC. Empty: no limit.",
     )
     monthly_bytes = forms.CharField(
         label="Bytes a month",
         max_length=30,
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs=MACHINE_TEXT),
-        help_text="In and out together, such as 500M, 10G or 1.5T. Empty: as many as it likes.",
+        help_text="In and out together, such as 500M, 10G or 1.5T. Empty: no limit.",
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.fields["requests_per_minute"].help_text = (
-            "Artifact transfers are counted apart, with the same limit. "
+            "Artifact transfers are counted separately, with the same limit. "
             f"Empty: the portal's default, {settings.DEFAULT_REQUESTS_PER_MINUTE:,}."
         )
 
@@ -151,7 +151,7 @@ class RightsForm(forms.Form):
         return self.cleaned_data
 
     def scope_rows(self) -> list[tuple[str, list[Any]]]:
-        """The boxes to tick, by what they are about."""
+        """The checkboxes of the scopes, grouped by area."""
         boxes = self["scopes"].subwidgets
         rows = [
             (words[0].upper() + words[1:], boxes[index * len(ACTS) : (index + 1) * len(ACTS)])
@@ -161,18 +161,18 @@ class RightsForm(forms.Form):
 
 
 class IssueForm(RightsForm):
-    """Whose key it is, what for, what it may do and how long."""
+    """A new key's owner, name, purpose, rights and expiry."""
 
     owner = forms.ModelChoiceField(
         queryset=User.objects.none(),
-        empty_label="Choose who will use it",
+        empty_label="Choose the owner of the key",
         widget=ManyChoicesSelect(attrs={"autofocus": True}),
-        help_text="Calls with the key count as this user's; what they create belongs to this user.",
+        help_text="Calls with the key count as this user's. Objects that they create belong to this user.",
     )
     name = forms.CharField(
         max_length=100,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="What you will recognise it by, such as 'nightly training'.",
+        help_text="A name by which you will recognise the key, such as 'nightly training'.",
     )
     purpose = forms.CharField(
         max_length=500,
@@ -186,14 +186,14 @@ class IssueForm(RightsForm):
         choices=EXPIRES_IN,
         initial="90",
         widget=UnfoldAdminSelectWidget,
-        help_text="The key stops working then. A key that never expires works until somebody revokes it.",
+        help_text="The key stops working at that time. A key that never expires works until somebody revokes it.",
     )
     is_canary = forms.BooleanField(
-        label="Canary: lay it out to be found",
+        label="Canary: a decoy that reports its use",
         required=False,
         widget=UnfoldBooleanWidget,
-        help_text="It opens nothing: calls with it are refused as if nobody knew it, and each use is told to those who "
-        "get alerts. Give it an owner who has no other keys, since owners see which of theirs is one.",
+        help_text="It grants no access: calls with it are refused as with an unknown key; each use raises an alert. "
+        "Give it an owner who has no other keys, because owners see which of their keys is a canary.",
     )
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
@@ -207,10 +207,10 @@ class IssueForm(RightsForm):
         environment = self.fields["environment"]
         environment.help_text = "A live key reaches the registry, a test key only the test registry."
         if not settings.MLFLOW_TEST_URL:
-            environment.help_text += " There is no test registry here yet, so test keys are refused."
+            environment.help_text += " No test registry is configured, so test keys are refused."
 
     def rights(self) -> dict[str, Any]:
-        """For `actions.issue`; the time of expiry counted from now, None: never."""
+        """The arguments for `actions.issue`. The expiry counts from now; None: never."""
         names = (
             "owner",
             "name",
@@ -231,8 +231,8 @@ class IssueForm(RightsForm):
 class ChangeForm(RightsForm):
     """A key's rights, name and purpose.
 
-    Each field carries what it was when the page was opened: only what the admin touched is changed, so that a
-    page left open does not undo what a colleague did since.
+    Each field carries its value from when the page was opened. Only fields that the admin edited are changed, so that a
+    page left open does not undo a colleague's later change.
     """
 
     name = forms.CharField(max_length=100, widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}))
@@ -252,7 +252,7 @@ class ChangeForm(RightsForm):
             },
             format="%Y-%m-%dT%H:%M",
         ),
-        help_text="Empty: it does not expire, and works until somebody revokes it.",
+        help_text="Empty: the key never expires and works until somebody revokes it.",
     )
 
     field_order = ["name", "purpose", "expires_at"]
@@ -284,11 +284,11 @@ class ChangeForm(RightsForm):
         return at
 
     def changes(self) -> dict[str, Any]:
-        """What the admin touched, for `actions.change`."""
-        touched = {"scopes" if name == "preset" else name for name in self.changed_data}
-        return {name: self.cleaned_data[name] for name in actions.RIGHTS if name in touched}
+        """The fields that the admin edited, for `actions.change`."""
+        edited = {"scopes" if name == "preset" else name for name in self.changed_data}
+        return {name: self.cleaned_data[name] for name in actions.RIGHTS if name in edited}
 
-    # As they were when the page was opened, in hidden fields; templates cannot pass the argument.
+    # Hidden fields with the values from when the page was opened; templates cannot pass the argument.
 
     def preset_before(self) -> str:
         return self["preset"].as_hidden(only_initial=True)

@@ -21,14 +21,14 @@ from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form
 from keys.rights.permissions import ADD_USER, CHANGE_USER
 
-SESSION_NAME = "invitation"  # its number, not its secret
+SESSION_NAME = "invitation"  # holds the invitation's primary key, not its secret
 
 
 class AddForm(forms.Form):
     name = forms.CharField(
         max_length=150,
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "autocomplete": "off"}),
-        help_text="What they sign in with and are shown as, such as ‘dora’ or ‘nightly-training’.",
+        help_text="The name for sign-in and display, such as ‘dora’ or ‘nightly-training’.",
     )
     email = forms.CharField(
         label="E-mail",
@@ -39,8 +39,8 @@ class AddForm(forms.Form):
     sign_in = forms.ChoiceField(
         label="Sign-in",
         choices=[
-            ("link", "A person: make a link with which they set a password"),
-            ("none", "A machine: it only holds keys and never signs in"),
+            ("link", "A person: create a link with which they set a password"),
+            ("none", "A machine: it only owns keys and never signs in"),
         ],
         initial="link",
         widget=UnfoldAdminRadioSelectWidget,
@@ -54,7 +54,7 @@ class PasswordForm(forms.Form):
         help_text=" ".join(password_validators_help_texts()),
     )
     again = forms.CharField(
-        label="The same again",
+        label="Repeat the password",
         strip=False,
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
@@ -67,7 +67,7 @@ class PasswordForm(forms.Form):
         answers = super().clean() or {}
         password = answers.get("password")
         if password and answers.get("again") and password != answers["again"]:
-            self.add_error("again", "This is not the same password.")
+            self.add_error("again", "The passwords do not match.")
         elif password:
             try:
                 validate_password(password, self.user)
@@ -79,7 +79,7 @@ class PasswordForm(forms.Form):
 @permission_required(ADD_USER, raise_exception=True)
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
-    """Add a user: the form, and in the answer to its POST the link, this once."""
+    """Add a user: the form, and in the response to its POST the link, which is shown only once."""
     form, made = AddForm(posted_data(request)), dict[str, Any]()
 
     def act() -> None:
@@ -97,7 +97,7 @@ def add(request: HttpRequest) -> HttpResponse:
 
 @permission_required(CHANGE_USER, raise_exception=True)
 def invite(request: HttpRequest, pk: int) -> HttpResponse:
-    """A new link for a user who has none, or forgot the password."""
+    """Create a new link for a user who has none or forgot the password."""
     user = user_of(request, pk)
     if not user.is_active:
         return back(request, user, f"{user.username} is deactivated.")
@@ -124,7 +124,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 @sensitive_variables("secret", "link")
 def invited(request: HttpRequest, user: User) -> HttpResponse:
-    """Make the link and show it, this once; mail it too if there is mail and an address."""
+    """Create the link and show it once. Mail it too if mail is configured and the user has an address."""
     made, secret = invitations.invite(user=user, actor=actor_of(request))
     link = link_to(secret)
     log(user, "Sign-in link made.", actor=actor_of(request))
@@ -134,22 +134,22 @@ def invited(request: HttpRequest, user: User) -> HttpResponse:
 
 @sensitive_variables("secret")
 def link(request: HttpRequest, secret: str) -> HttpResponse:
-    """What the link opens. The secret ends here: the session keeps the invitation's number, and the next
-    address has nothing to leak. Opening uses nothing up: mail programs open links, too."""
+    """The page that the link opens. The session stores the invitation's primary key, so that the next URL carries no
+    secret. Opening the link does not use it up, because mail programs open links too."""
     invitation = invitations.find_invitation(secret)
     if reason := invitations.end_reason(invitation):
         answer = refused(request, reason)
     else:
         request.session[SESSION_NAME] = invitation.pk if invitation else None
         answer = redirect("invitation")
-    # Only for this address: a browser posts a form of such a page with `Origin: null`, which CSRF refuses.
+    # Only for this URL: from a page with this policy, browsers post forms with `Origin: null`, which CSRF refuses.
     answer["Referrer-Policy"] = "no-referrer"
     return unstored(answer)
 
 
 @sensitive_post_parameters("password", "again")
 def accept(request: HttpRequest) -> HttpResponse:
-    """Set the password, then sign in as anybody does: a second factor is asked for."""
+    """Set the password, then sign in as usual, with the second factor if there is one."""
     number = request.session.get(SESSION_NAME)
     invitation = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
     reason = invitations.end_reason(invitation)

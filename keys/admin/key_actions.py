@@ -1,7 +1,7 @@
-"""The admin's pages that do something to a key. Each calls one of `keys.actions`.
+"""The admin's pages for actions on a key. Each calls one of `keys.actions`.
 
-Every change is a POST on a page of its own. A secret is in the answer to the POST that made it and nowhere
-else: not in a message, which would keep it in a cookie, and not behind a redirect.
+Every change is a POST on a page of its own. A secret is only in the response to the POST that created it: not in a
+message, which would be stored in a cookie, and not behind a redirect.
 """
 
 from collections.abc import Callable
@@ -39,14 +39,14 @@ def key_page(request: HttpRequest, template: str, **context: Any) -> HttpRespons
 
 
 def back(request: HttpRequest, key: ApiKey, text: str, level: int = messages.SUCCESS) -> HttpResponse:
-    """To the key's page, which then says `text`."""
+    """Redirect to the key's page, which then shows `text`."""
     messages.add_message(request, level, text)
     return redirect("admin:keys_apikey_change", key.pk)
 
 
 @permission_required(permissions.ADD_KEY, raise_exception=True)
 def issue(request: HttpRequest) -> HttpResponse:
-    """Issue a key: the form, and in the answer to its POST the secret, this once."""
+    """Issue a key: the form, and in the response to its POST the secret, which is shown only once."""
     form = IssueForm(
         posted_data(request), initial={"owner": request.GET.get("owner")}
     )  # a user's page links here
@@ -55,13 +55,13 @@ def issue(request: HttpRequest) -> HttpResponse:
         form, lambda: made.run(form, lambda: actions.issue(**form.rights(), actor=actor_of(request)))
     ):
         return key_page(request, "issue.html", title="Issue a key", form=form)
-    title = "Key issued" if made.token else "This key was issued already"
+    title = "Key issued" if made.token else "This key was already issued"
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token)
 
 
 @permission_required(permissions.KEY_ACTIONS["rotate"], raise_exception=True)
 def rotate(request: HttpRequest, pk: int) -> HttpResponse:
-    """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
+    """Rotate a key: the form, and in the response to its POST the new secret, which is shown only once."""
     key = key_to_act_on(request, pk)
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
 
@@ -69,10 +69,10 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
         return actions.rotate(key=key, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
     if "rotate" not in possible_actions(key):
-        return back(request, key, f"“{key.name}” is {key.state}: it gets no new secret.", messages.INFO)
+        return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)
     if not submit_form(form, lambda: made.run(form, act)):
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form)
-    title = "New secret" if made.token else "This key was rotated already"
+    title = "New secret" if made.token else "This key was already rotated"
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token, is_rotated=True)
 
 
@@ -81,7 +81,7 @@ def rights(request: HttpRequest, pk: int) -> HttpResponse:
     """Change what a key may do, its expiry, name and purpose."""
     key = key_to_act_on(request, pk)
     if key.revoked_at:
-        return back(request, key, f"“{key.name}” was revoked: nothing changes it any more.", messages.INFO)
+        return back(request, key, f"“{key.name}” is revoked and can no longer be changed.", messages.INFO)
     form = ChangeForm(posted_data(request), key=key)
     if not submit_form(form, lambda: actions.change(key=key, **form.changes(), actor=actor_of(request))):
         return key_page(request, "rights.html", title="Change rights", key=key, form=form)
@@ -93,10 +93,10 @@ def rights(request: HttpRequest, pk: int) -> HttpResponse:
 
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def pause(request: HttpRequest, pk: int) -> HttpResponse:
-    """Stop a key for a while."""
+    """Pause a key."""
     key = key_to_act_on(request, pk)
     if "pause" not in possible_actions(key):
-        return back(request, key, f"“{key.name}” is {key.state} already.", messages.INFO)
+        return back(request, key, f"“{key.name}” is already {key.state}.", messages.INFO)
     form = PauseForm(posted_data(request))
     if not submit_form(form, lambda: actions.pause(key=key, **form.cleaned_data, actor=actor_of(request))):
         return key_page(request, "pause.html", title="Pause a key", key=key, form=form)
@@ -105,7 +105,7 @@ def pause(request: HttpRequest, pk: int) -> HttpResponse:
 
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def resume(request: HttpRequest, pk: int) -> HttpResponse:
-    """Let a paused key work again."""
+    """Resume a paused key."""
     key = key_to_act_on(request, pk)
     if key.paused_at and key.leak:
         found = f"“{key.name}” was found {key.leak.describe_leak()}. Rotate it, or revoke it."
@@ -120,10 +120,10 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
 
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """Ask whether to revoke the key; do it when the form comes back with the key's name."""
+    """Revoke a key, after a form that asks for the key's name."""
     key = key_to_act_on(request, pk)
     if key.revoked_at:
-        return back(request, key, f"“{key.name}” was revoked already.", messages.INFO)
+        return back(request, key, f"“{key.name}” was already revoked.", messages.INFO)
     form = RevokeForm(posted_data(request), key=key)
 
     def act() -> ApiKey:
@@ -146,9 +146,9 @@ KEY_PAGES: dict[str, Page] = {
 
 @sensitive_post_parameters("q")
 def find(request: HttpRequest) -> HttpResponse:
-    """Where the list's search form is sent. By POST, unlike Django's own: admins paste whole keys here, found
-    in a log or a notebook, and a GET would leave the secret in addresses, browser histories and access logs.
-    Any other text goes on to the list's own search, in its address as ever."""
+    """The target of the list's search form. It takes POST, unlike Django's own: admins paste whole keys from logs or
+    notebooks, and a GET would leave the secret in URLs, browser histories and access logs. Any other text is
+    redirected to the list's own search."""
     if not can_see_keys(request):
         raise PermissionDenied
     if tokens.KEY_LIKE_PATTERN.search(request.POST.get("q", "")):
@@ -160,8 +160,8 @@ def find(request: HttpRequest) -> HttpResponse:
 
 @sensitive_variables("secret", "parameters")
 def to_key_of_secret(request: HttpRequest, parameters: Any) -> HttpResponse:
-    """To the page of the key whose secret, present or previous, is in the search. It is looked up by its
-    digest and not repeated in the answer."""
+    """Redirect to the page of the key whose current or previous secret is in the search. The key is looked up by the
+    secret's digest, and the response does not repeat the secret."""
     try:
         secret = tokens.parse_first(parameters["q"])
     except tokens.InvalidToken as error:
@@ -178,5 +178,5 @@ def to_key_of_secret(request: HttpRequest, parameters: Any) -> HttpResponse:
     if match.is_previous:
         ends_at = format_time(key.previous_ends_at)
         text = f"The secret that you searched for is this key's old one, which ends {ends_at}."
-    messages.info(request, f"{text} If it was found where it should not be, rotate or revoke the key.")
+    messages.info(request, f"{text} If the secret has leaked, rotate or revoke the key.")
     return redirect_see_other(reverse("admin:keys_apikey_change", args=[key.pk]))

@@ -1,6 +1,6 @@
-"""What a key's own page shows beside its fields: its history, its use, its limits.
+"""What a key's page shows besides its fields: its history, its use, its limits.
 
-What passed through belongs to `proxy`; it is read by the key's reverse accessors, for those who may see it.
+Calls and registrations belong to `proxy`; they are read through the key's reverse accessors.
 """
 
 import datetime
@@ -31,7 +31,7 @@ CLASSES = {
 
 
 def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
-    """For the page's template."""
+    """The context of the page's template."""
     context: dict[str, Any] = {"pages": offered_actions(request, key), "bars": bars(key)}
     events = list(key.events.select_related("actor")[: MOST_EVENTS + 1])
     context |= {
@@ -58,7 +58,7 @@ def event_row(event: KeyEvent) -> dict[str, Any]:
 
 
 def chart(totals: Any) -> dict[str, Any]:
-    """Calls a day by class of status, from the totals of a key or a user; for `admin/keys/chart.html`."""
+    """Calls per day by status class, from the totals of a key or a user, for `admin/keys/chart.html`."""
     today = timezone.now().astimezone(datetime.UTC).date()
     days = [today - datetime.timedelta(days=DAYS - 1 - n) for n in range(DAYS)]
     since = datetime.datetime.combine(days[0], datetime.time(), datetime.UTC)

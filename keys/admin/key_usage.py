@@ -1,4 +1,4 @@
-"""Who uses a key, for those who are about to end it, and whether it was used at all."""
+"""Who has used a key recently, shown before it is revoked, and whether it has been used at all."""
 
 import datetime
 from typing import Any
@@ -18,8 +18,8 @@ MOST = 10
 
 
 def of_last_day(key: ApiKey) -> dict[str, Any]:
-    """The last 24 hours and what is left of the hour before: `calls`, from the totals, and from the log, since
-    totals do not tell them, the `callers` (address, client, how often, last) with most of them."""
+    """The use in the last 24 hours, rounded to full hours: `calls` from the totals, and the most frequent `callers`
+    (address, client, number of calls, last call) from the usage log."""
     since = (timezone.now() - DAY).replace(minute=0, second=0, microsecond=0)
     calls = key.calls.between(since, None).order_by()
     callers = calls.values("address", "client").annotate(times=Count("id"), last=Max("at")).order_by("-times")
@@ -29,9 +29,9 @@ def of_last_day(key: ApiKey) -> dict[str, Any]:
 
 @require_safe
 def connection(request: HttpRequest, public_id: str) -> JsonResponse:
-    """Whether the key's present secret was used yet: asked by the page that shows a new one, until it was.
+    """Whether the key's current secret has been used. The page that shows a new secret polls this.
 
-    For the key's owner and for those who may see all keys; to anybody else there is no such key.
+    For the key's owner and for users who may see all keys; others get a 404.
     """
     user: User | AnonymousUser = request.user
     key = ApiKey.objects.filter(public_id=public_id).first()

@@ -1,6 +1,6 @@
 """Admin pages for keys.
 
-Keys are never edited by the generic forms: whatever is done to one has a page of its own in `keys.admin.key_actions`.
+Django's generic forms never edit keys: each action has a page of its own in `keys.admin.key_actions`.
 """
 
 from typing import Any, cast
@@ -67,7 +67,7 @@ class ApiKeyAdmin(OnlyItsFilters):
     def get_form(
         self, request: HttpRequest, obj: ApiKey | None = None, change: bool = False, **options: Any
     ) -> Any:
-        """Without the help for filling it in: it is only read."""
+        """The form without help texts, since the page is read-only."""
         return super().get_form(request, obj, change, help_texts={"name": "", "purpose": ""}, **options)
 
     def get_urls(self) -> list[URLPattern]:
@@ -85,8 +85,8 @@ class ApiKeyAdmin(OnlyItsFilters):
         ]
 
     def list_view(self, request: HttpRequest) -> HttpResponse:
-        """The list. A whole key in the address of its search (`pages.find` sends none there) is taken out of
-        it, before anybody is sent to sign in and back with that address."""
+        """The list. A whole key in the search's URL (`key_actions.find` puts none there) is removed from it before a
+        redirect to the sign-in page could repeat it."""
         if not tokens.KEY_LIKE_PATTERN.search(request.GET.get("q", "")):
             return cast(HttpResponse, self.admin_site.admin_view(self.changelist_view)(request))
         if self.admin_site.has_permission(request) and can_see_keys(request):
@@ -141,22 +141,22 @@ class ApiKeyAdmin(OnlyItsFilters):
     @admin.display(description="Rights")
     def may(self, key: ApiKey) -> str:
         if key.is_canary:
-            return "Canary: opens nothing"
+            return "Canary: grants no access"
         return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
 
     @admin.display(description="Canary")
     def canary(self, key: ApiKey) -> str:
-        return "Yes: it opens nothing, is refused as if nobody knew it, and each use is told"
+        return "Yes: it grants no access, is refused as an unknown key, and each use raises an alert"
 
     @admin.display(description="What it may do")
     def rights(self, key: ApiKey) -> str:
         return lines([f"{scopes_title(key.scopes)}:", *describe_scopes(key.scopes)])
 
-    @admin.display(description="Whose")
+    @admin.display(description="Owners")
     def any_owner_words(self, key: ApiKey) -> str:
         if key.any_owner:
-            return "Any owner: it may also write what belongs to others, or to nobody"
-        return f"It writes only what belongs to {key.owner.username}"
+            return "Any owner: it may also write objects that belong to others, or to nobody"
+        return f"It may write only objects that belong to {key.owner.username}"
 
     @admin.display(description="Networks")
     def from_networks(self, key: ApiKey) -> str:
@@ -181,7 +181,7 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Old secret")
     def old_secret(self, key: ApiKey) -> str:
-        """The secret from before the last rotation: how long it works, and who has not changed over yet."""
+        """The secret from before the last rotation: when it ends, and whether somebody still uses it."""
         assert key.previous_ends_at is not None  # noqa: S101  shown only then
         ends_at = min(key.previous_ends_at, key.revoked_at or key.previous_ends_at)
         verb = "ends" if ends_at > timezone.now() else "ended"

@@ -13,8 +13,8 @@ from keys.formatting.csv_export import Columns, download
 
 
 def export_path(model_admin: "ModelAdmin[Any]", name: str, columns: Columns, *prefetched: str) -> URLPattern:
-    """The address of a list as a file, for those who may see the list. `prefetched`: the to-many relations that its
-    columns read, read once for each page of rows."""
+    """The URL that exports a list as CSV, for users who may see the list. `prefetched`: the to-many relations that its
+    columns read, fetched once per page of rows."""
 
     def export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         if not model_admin.has_view_permission(request):

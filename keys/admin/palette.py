@@ -1,4 +1,4 @@
-"""The command palette: pages, keys, users and calls by what is typed, for those who may see them."""
+"""The command palette: searches the pages, keys, users and calls that the user may see."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from keys.rights import permissions
 
 MOST = 8  # of each sort
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
-DEEDS = {
+ACTION_LABELS = {
     "rights": "Change rights",
     "pause": "Pause",
     "resume": "Resume",
@@ -40,7 +40,7 @@ class Hit:
 @sensitive_post_parameters("text")
 @sensitive_variables("text")
 def palette(request: HttpRequest) -> HttpResponse:
-    """What is found, as a fragment. By POST, because whole keys are pasted here; the answer repeats none."""
+    """The hits as an HTML fragment. By POST, because people paste whole keys here; the response repeats none."""
     text = request.POST.get("text", "").replace("\0", "").strip()
     if tokens.KEY_LIKE_PATTERN.search(text):
         hits = [*of_secret(request, text)]
@@ -56,22 +56,22 @@ def palette(request: HttpRequest) -> HttpResponse:
 
 
 def of_call(request: HttpRequest, text: str) -> Iterator[Hit]:
-    """Where the usage log shows the call of a request id. Nothing is looked up for it here."""
+    """A link to the usage log, filtered by the request id. The call itself is not looked up."""
     if REQUEST_ID.fullmatch(text) and request.user.has_perm(permissions.VIEW_CALL):
         link = f"{reverse('admin:proxy_call_changelist')}?{urlencode({'request_id': text})}"
         yield Hit(title=text, kind="Call, in the usage log", link=link)
 
 
 def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
-    """The sidebar's own entries, and what there is to do."""
+    """The sidebar's entries, and the actions that create or change something."""
     for group in admin.site.each_context(request)["sidebar_navigation"]:
         for item in group["items"]:
             if item["has_permission"] and text in item["title"].lower():
                 yield Hit(title=item["title"], kind="Page", link=str(item["link"]))
-    deeds = {"Issue a key": (permissions.ADD_KEY, "admin:keys_apikey_add")}
-    deeds["Add a user"] = (permissions.ADD_USER, "admin:keys_user_add")
-    deeds["Hand over what a user owns"] = (permissions.CHANGE_OWNER, "admin:proxy_owner_hand_over")
-    for title, (permission, page) in deeds.items():
+    actions = {"Issue a key": (permissions.ADD_KEY, "admin:keys_apikey_add")}
+    actions["Add a user"] = (permissions.ADD_USER, "admin:keys_user_add")
+    actions["Hand over what a user owns"] = (permissions.CHANGE_OWNER, "admin:proxy_owner_hand_over")
+    for title, (permission, page) in actions.items():
         if text in title.lower() and request.user.has_perm(permission):
             yield Hit(title=title, kind="Do", link=reverse(page))
 
@@ -88,7 +88,7 @@ def keys_and_users(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 @sensitive_variables("text", "secret")
 def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
-    """The key whose secret this is, and what this person may do with it."""
+    """The key with this secret, and the actions that the user may perform on it."""
     if not can_see_keys(request):
         return
     try:
@@ -100,7 +100,7 @@ def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
         yield of_key(key)
         for name in offered_actions(request, key):
             link = reverse(f"admin:keys_apikey_{name}", args=[key.pk])
-            yield Hit(title=f"{DEEDS[name]}: {key.name}", kind="Do", link=link)
+            yield Hit(title=f"{ACTION_LABELS[name]}: {key.name}", kind="Do", link=link)
 
 
 def of_key(key: ApiKey) -> Hit:

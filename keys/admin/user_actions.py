@@ -1,4 +1,4 @@
-"""The admin's pages that shut a user out and let one in again."""
+"""The admin's pages that deactivate and reactivate a user."""
 
 from typing import cast
 
@@ -18,7 +18,7 @@ from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form
 from keys.rights.permissions import CHANGE_USER
 
-SHOWN = 20  # keys on a page that lists them
+SHOWN = 20  # keys listed on one page
 
 
 class DeactivateForm(forms.Form):
@@ -35,7 +35,7 @@ class ReactivateForm(forms.Form):
 
 
 def user_of(request: HttpRequest, pk: int) -> User:
-    """The user, if this person may change that one: the admin's own rule for users decides."""
+    """The user, if the signed-in user may change them: the admin's own rule decides. Raises 404 or PermissionDenied."""
     user = get_object_or_404(User, pk=pk)
     if not admin.site.get_model_admin(User).has_change_permission(request, user):
         raise PermissionDenied
@@ -44,11 +44,11 @@ def user_of(request: HttpRequest, pk: int) -> User:
 
 @permission_required(CHANGE_USER, raise_exception=True)
 def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
-    """Shut a user out and pause all their keys, in one go."""
+    """Deactivate a user and pause all their keys, in one transaction."""
     user = user_of(request, pk)
     form, paused = DeactivateForm(posted_data(request)), list[ApiKey]()
     if not user.is_active:
-        return back(request, user, f"{user.username} is deactivated already.", messages.INFO)
+        return back(request, user, f"{user.username} is already deactivated.", messages.INFO)
 
     def act() -> None:
         paused.extend(actions.deactivate(user=user, **form.cleaned_data, actor=actor_of(request)))
@@ -63,11 +63,11 @@ def deactivate(request: HttpRequest, pk: int) -> HttpResponse:
 
 @permission_required(CHANGE_USER, raise_exception=True)
 def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
-    """Let a user in again; the keys stay as they are, and the answer says which."""
+    """Reactivate a user. Their keys stay paused, and the message lists them."""
     user = user_of(request, pk)
     form, paused = ReactivateForm(posted_data(request)), list[ApiKey]()
     if user.is_active:
-        return back(request, user, f"{user.username} is active already.", messages.INFO)
+        return back(request, user, f"{user.username} is already active.", messages.INFO)
     if not submit_form(form, lambda: paused.extend(actions.reactivate(user=user, actor=actor_of(request)))):
         keys = list(user.api_keys.filter(revoked_at=None, paused_at__isnull=False)[: SHOWN + 1])
         context = {"keys": keys[:SHOWN], "has_more": len(keys) > SHOWN}
@@ -80,8 +80,8 @@ def reactivate(request: HttpRequest, pk: int) -> HttpResponse:
 
 @permission_required(CHANGE_USER, raise_exception=True)
 def remove_factors(request: HttpRequest, pk: int) -> HttpResponse:
-    """For who lost phone and recovery codes: without second factors the password alone signs in. Superusers do it,
-    since whoever may remove them and make a sign-in link has the account."""
+    """Remove the second factors of a user who lost their phone and recovery codes; the password alone then suffices.
+    Only superusers may do this, because with it and a sign-in link one can take over the account."""
     user = user_of(request, pk)
     if not cast(User, request.user).is_superuser:
         raise PermissionDenied

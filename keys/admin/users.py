@@ -27,10 +27,10 @@ from keys.models import ApiKey, User, users_matching
 from keys.pages.frame import actor_of
 from keys.rights import groups, permissions
 
-admin.site.unregister(Group)  # there are two, which `keys.rights.groups` keeps as they are
+admin.site.unregister(Group)  # the groups are fixed and defined in `keys.rights.groups`
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
-    admin.site.unregister(_model)  # django-allauth's: people look after their own on the account pages
-RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # what only superusers give
+    admin.site.unregister(_model)  # django-allauth's: users manage their own on the account pages
+RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # only superusers may change these
 
 
 class GroupsField(forms.ModelMultipleChoiceField):
@@ -62,7 +62,7 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
 
 @admin.register(User)
 class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
-    """Users are deactivated, never deleted: their keys and calls stay in the records."""
+    """Users are deactivated, never deleted, so that their keys and calls stay in the records."""
 
     form = UserForm
     change_password_form = AdminPasswordChangeForm
@@ -85,7 +85,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     ]  # deactivating has a page of its own: it pauses keys
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        """Only superusers change those with rights of their own: whoever sets a password there has them."""
+        """Only superusers may change users with rights: setting such a user's password would grant these rights."""
         if not super().has_change_permission(request, obj):
             return False
         return obj is None or self.is_superuser(request) or not obj.has_rights()
@@ -116,9 +116,8 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         if {*form.changed_data} & {*RAISING}:
-            invitations.withdraw(
-                user=form.instance, actor=actor_of(request)
-            )  # made for one with other rights
+            # The link was created before the rights changed.
+            invitations.withdraw(user=form.instance, actor=actor_of(request))
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -167,7 +166,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
                 "form_class": PermissionsField,
                 "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
                 "widget": UnfoldAdminCheckboxSelectMultipleWidget,
-                "help_text": "Beside what the groups allow. Superusers may do everything.",
+                "help_text": "In addition to the groups' permissions. Superusers may do everything.",
             }
         if db_field.name == "groups":
             options |= {
@@ -186,7 +185,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
 
     @admin.display(description="Password")
     def password_is(self, user: User) -> str:
-        """Nothing of how it is stored: that helps nobody but who guesses it."""
+        """Only whether a password is set. Its hash parameters would help only attackers."""
         return "set" if user.has_usable_password() else "not set"
 
     @admin.display(description="Keys", ordering="keys_held")

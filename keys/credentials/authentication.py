@@ -193,7 +193,7 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
 
 def describe_pause(key: ApiKey, paused_at: datetime.datetime) -> str:
     """Why a paused key is refused. Without the reporter's address, because a stranger may have the secret."""
-    paused = f"The API key “{key.name}” is paused since {paused_at:%Y-%m-%d %H:%M} UTC."
+    paused = f"The API key “{key.name}” has been paused since {paused_at:%Y-%m-%d %H:%M} UTC."
     try:
         leak = key.leak
     except DATABASE_ERRORS:

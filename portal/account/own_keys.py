@@ -77,7 +77,7 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
         return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
     if "rotate" not in possible_actions(found):
-        messages.info(request, f"“{found.name}” is {found.state}: it gets no new secret.")
+        messages.info(request, f"“{found.name}” is {found.state} and cannot be rotated.")
         return redirect("account-key", found.public_id)
     if not submit_form(form, lambda: made.run(form, act)):
         return page(request, "rotate.html", key=found, form=form)
@@ -90,7 +90,7 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
     """Ask whether to revoke the key; do it when the form comes back with the key's name."""
     found = own_key(request, public_id)
     if found.revoked_at:
-        messages.info(request, f"“{found.name}” was revoked already.")
+        messages.info(request, f"“{found.name}” was already revoked.")
         return redirect("account-key", found.public_id)
     form = RevokeForm(posted_data(request), key=found)
 

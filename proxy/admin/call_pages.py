@@ -1,5 +1,4 @@
-"""The usage log's pages: find calls, page through them, look at one, take them away. It grows without end, so
-nothing here counts or sorts all of it."""
+"""The usage log's pages: search, page through, view and export calls. No page counts or sorts the whole log."""
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
@@ -23,15 +22,15 @@ may_see = permission_required(permissions.VIEW_CALL, raise_exception=True)
 @may_see
 @require_safe
 def log(request: HttpRequest) -> HttpResponseBase:
-    """What matches the filter, latest first."""
+    """The calls that match the filter, latest first."""
     asked = CallForm(request.GET)
-    found = asked.matching_rows().with_caller()
+    calls = asked.matching_rows().with_caller()
     shown = Pages(
         place=lambda call: str(call.cursor),
-        older=lambda place, size: found.page(
+        older=lambda place, size: calls.page(
             after=Cursor.parse(place) if place else None, size=size, windows=EVERY_DAY
         ),
-        newer=lambda place, size: found.page_before(Cursor.parse(place), size=size),
+        newer=lambda place, size: calls.page_before(Cursor.parse(place), size=size),
     ).slice(request)
     return render_page(
         request,
@@ -48,20 +47,20 @@ def log(request: HttpRequest) -> HttpResponseBase:
 @may_see
 @require_safe
 def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
-    """One call: a page of its own, and with ?part=1 what the log's drawer shows of it."""
-    found = Call.objects.with_caller().filter(pk=int(object_id)).first() if object_id.isdigit() else None
-    if found is None:
+    """One call: its own page, or the fragment for the log's drawer (?part=1)."""
+    matching = Call.objects.with_caller().filter(pk=int(object_id)).first() if object_id.isdigit() else None
+    if matching is None:
         raise Http404
     registration = None
     if request.user.has_perm(permissions.VIEW_REGISTRATION):
-        registration = Registration.objects.filter(request_id=found.request_id).first()
+        registration = Registration.objects.filter(request_id=matching.request_id).first()
     template = "part" if "part" in request.GET else "call"
     return render_page(
         request,
         f"admin/proxy/call/{template}.html",
         model=Call,
         title="A call",
-        call=found,
+        call=matching,
         registration=registration,
     )
 
@@ -69,8 +68,10 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @may_see
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
-    """Everything that matches the filter, as CSV."""
+    """All calls that match the filter, as CSV."""
     asked = CallForm(request.GET)
     if not asked.is_valid():
-        return redirect(f"{reverse('admin:proxy_call_changelist')}?{asked.query}")  # which says what is wrong
+        return redirect(
+            f"{reverse('admin:proxy_call_changelist')}?{asked.query}"
+        )  # that page shows the error
     return exports.download("calls", "csv", exports.CALL_FIELDS, exports.calls(asked.matching_rows()))

@@ -1,4 +1,4 @@
-"""The usage log in the admin. Its pages are our own (`proxy.admin.call_pages`): Django's would count it."""
+"""The usage log in the admin. Its pages are our own (`proxy.admin.call_pages`): Django's would count all rows."""
 
 from django.contrib import admin
 from django.http import HttpRequest
@@ -12,7 +12,7 @@ from proxy.models import Call
 
 @admin.register(Call)
 class CallAdmin(ModelAdmin):  # type: ignore[misc]
-    """Read by those who may; written by nobody, superusers included."""
+    """Read-only, for superusers too."""
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

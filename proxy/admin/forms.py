@@ -1,4 +1,4 @@
-"""What an admin fills in to try a call, to share an experiment and to hand over what a user owns."""
+"""The admin's forms to try a call, share an experiment and hand over a user's objects."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from proxy.request.messages import CANONICAL_INTEGER
 
 
 class TryForm(forms.Form):
-    """A call that is not made."""
+    """A call to simulate; it is not sent to MLflow."""
 
     method = forms.ChoiceField(
         choices=[(method, method) for method in METHODS],
@@ -31,7 +31,7 @@ class TryForm(forms.Form):
         max_length=8000,
         strip=False,
         widget=UnfoldAdminTextInputWidget(attrs=MACHINE_TEXT),
-        help_text="As the client calls it, with or without the portal's address and mount: "
+        help_text="As the client sends it, with or without the portal's address and mount: "
         "/api/2.0/mlflow/runs/create, or /api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=1.",
     )
     body = forms.CharField(
@@ -39,13 +39,13 @@ class TryForm(forms.Form):
         strip=False,
         max_length=1_000_000,
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 6, **MACHINE_TEXT}),
-        help_text="JSON, where the call has a body.",
+        help_text="JSON, if the call has a body.",
     )
     address = forms.GenericIPAddressField(
         label="From the address",
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs=MACHINE_TEXT),
-        help_text="Only matters for a key with networks. Empty: from the first of them.",
+        help_text="Only relevant for a key that is limited to networks. Empty: an address in the first of them.",
     )
 
 
@@ -59,7 +59,7 @@ class ShareForm(forms.Form):
             RegexValidator(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", "An experiment's id is a number.")
         ],
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True, "inputmode": "numeric", **MACHINE_TEXT}),
-        help_text="The number in the experiment's address in MLflow's UI.",
+        help_text="The number in the experiment's URL in MLflow's UI.",
     )
     environment = forms.ChoiceField(choices=ApiKey.Environment.choices, widget=UnfoldAdminSelectWidget)
     is_shared = forms.ChoiceField(
@@ -71,14 +71,14 @@ class ShareForm(forms.Form):
 
 
 class HandOverForm(forms.Form):
-    """From whom and to whom; `confirmed` once the admin has seen how much it is."""
+    """The old and the new owner; `confirmed` after the admin has seen the number of objects."""
 
     giver = forms.ModelChoiceField(
         label="From",
         queryset=User.objects.none(),
-        empty_label="Choose whose objects",
+        empty_label="Choose the current owner",
         widget=ManyChoicesSelect(attrs={"autofocus": True}),
-        help_text="Users who own something; they may be deactivated.",
+        help_text="Users who own objects, including deactivated users.",
     )
     taker = forms.ModelChoiceField(
         label="To",

@@ -1,4 +1,4 @@
-"""The admin's page for a leaked key: what it touched since a time, and a mark on what it registered."""
+"""The admin's incident page for a leaked key: its changes since a time, and the quarantine of its versions."""
 
 import csv
 import dataclasses
@@ -22,7 +22,7 @@ from proxy.ledger import incident
 from proxy.ledger.incident import Change, QuarantineResult
 from proxy.upstream import registry
 
-SHOWN = 500  # of what it touched; the file has all
+SHOWN = 500  # changes on the page; the CSV file has all
 FIELDS = [field.name for field in dataclasses.fields(Change)]
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 INPUT = {"type": "datetime-local", "class": UnfoldAdminTextInputWidget().attrs["class"]}
@@ -33,7 +33,7 @@ class SinceForm(forms.Form):
         label="Since (UTC)",
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
         widget=forms.DateTimeInput(attrs=INPUT, format="%Y-%m-%dT%H:%M"),
-        help_text="From when on the key may have been in other hands.",
+        help_text="The time from which somebody else may have had the key.",
     )
 
 

@@ -1,6 +1,6 @@
-"""Whose what is, for reading; handing over and sharing have pages of their own.
+"""The admin's read-only list of owners. Handing over and sharing have pages of their own.
 
-There is a row for each run and trace, so nothing here counts or sorts all of them.
+There is a row for each run and trace, so no page counts or sorts all of them.
 """
 
 from typing import Any, cast
@@ -27,7 +27,7 @@ from proxy.routes import ui_links
 from proxy.routes.objects import KIND_LABELS
 from proxy.routes.table import OPERATIONS
 
-# Of the list as a file.
+# Columns of the CSV export.
 COLUMNS: csv_export.Columns = {
     "kind": lambda owner: owner.kind,
     "name": lambda owner: owner.name,
@@ -45,7 +45,7 @@ COLUMNS: csv_export.Columns = {
 def kinds() -> list[str]:
     """The kinds of objects that get an owner: what operations create or claim."""
     created = {operation.created.kind for operation in OPERATIONS if operation.created}
-    claimed = {place.kind for operation in OPERATIONS for place in operation.claims}
+    claimed = {field.kind for operation in OPERATIONS for field in operation.claims}
     return sorted((created | claimed | {"experiment", "run", "trace"}) - {"model_version"})
 
 

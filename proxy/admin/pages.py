@@ -1,4 +1,4 @@
-"""The admin's pages beside the lists: try a call, share an experiment, hand over what a user owns."""
+"""The admin's pages to try a call, share an experiment and hand over a user's objects."""
 
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
@@ -23,13 +23,13 @@ from proxy.routes.objects import KIND_LABELS
 
 
 def try_call(request: HttpRequest, pk: int) -> HttpResponse:
-    """Would this call pass with this key? Nothing is sent and nothing recorded; the call may hold names and
-    values, so that it comes by POST and leaves with the answer."""
+    """Simulate a call with this key. Nothing is sent to MLflow or recorded. The form uses POST, because a URL with the
+    call's names and values would end up in logs."""
     if not can_see_keys(request):
         raise PermissionDenied
     key = key_or_404(pk)
     form = TryForm(posted_data(request))
-    verdict = judged(key, form) if form.is_bound and form.is_valid() else None
+    verdict = simulate_call(key, form) if form.is_bound and form.is_valid() else None
     code = ERROR_CODES.get(verdict.status) if verdict else None
     return render_page(
         request,
@@ -42,7 +42,7 @@ def try_call(request: HttpRequest, pk: int) -> HttpResponse:
     )
 
 
-def judged(key: ApiKey, form: TryForm) -> Verdict:
+def simulate_call(key: ApiKey, form: TryForm) -> Verdict:
     call = form.cleaned_data
     return simulate(
         key,
@@ -55,7 +55,7 @@ def judged(key: ApiKey, form: TryForm) -> Verdict:
 
 @permission_required(CHANGE_OWNER, raise_exception=True)
 def share(request: HttpRequest) -> HttpResponse:
-    """Let anyone create runs in an experiment, or no longer."""
+    """Share an experiment, so that anyone may create runs in it, or end the sharing."""
     known = {name: request.GET[name] for name in ShareForm.base_fields if name in request.GET}
     form = ShareForm(posted_data(request), initial=known)
     owners: list[Owner] = []
@@ -81,7 +81,7 @@ def share(request: HttpRequest) -> HttpResponse:
 
 @permission_required(CHANGE_OWNER, raise_exception=True)
 def hand_over(request: HttpRequest) -> HttpResponse:
-    """Make everything that one user owns another's: the form, then how much it is, then it is done."""
+    """Hand over all objects of one user to another: the form, the number of objects to confirm, then the change."""
     title = "Hand over what a user owns"
     form = HandOverForm(posted_data(request), initial={"giver": request.GET.get("giver")})
     if not form.is_bound or not form.is_valid():
@@ -105,7 +105,7 @@ def hand_over(request: HttpRequest) -> HttpResponse:
 
 
 def objects_of(user: User) -> list[tuple[str, int]]:
-    """How many objects of each kind the user owns, in words."""
+    """The kinds of objects that the user owns, each with its number."""
     kinds = Owner.objects.filter(user=user).values_list("kind").annotate(Count("pk")).order_by("kind")
     return [(KIND_LABELS.get(kind, kind), count) for kind, count in kinds]
 

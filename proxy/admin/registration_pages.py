@@ -1,5 +1,5 @@
-"""The ledger's pages: by user, key and model, a model's story, one registration, and all of it to take away.
-It grows without end, so nothing here counts all of it; it is only ever read."""
+"""The ledger's pages: registrations by user, key and model, a model's history, one registration, and exports. No page
+counts the whole ledger. All are read-only."""
 
 import datetime
 
@@ -19,7 +19,7 @@ from proxy.lists.page_filters import RegistrationForm
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
 
-LOOK = 1000  # versions whose tags are looked at for one page
+MAX_CHECKED = 1000  # versions whose tags are checked for one page
 HISTORY = 100  # entries of a model's history on one page
 
 may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=True)
@@ -28,13 +28,13 @@ may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=Tru
 @may_see
 @require_safe
 def ledger(request: HttpRequest) -> HttpResponseBase:
-    """What matches the filter, latest first."""
+    """The registrations that match the filter, latest first."""
     asked = RegistrationForm(request.GET)
-    found = asked.matching_rows().with_people()
+    rows = asked.matching_rows().with_people()
     if asked.is_valid() and asked.cleaned_data["rules"]:
-        shown = with_rules(request, asked, found)
+        shown = with_rules(request, asked, rows)
     else:
-        shown = pages(found).slice(request)
+        shown = pages(rows).slice(request)
     return render_page(
         request,
         "admin/proxy/registration/ledger.html",
@@ -44,37 +44,37 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
         shown=shown,
         rules=exports.rules(shown.rows),
         head=verification.read_chain_state(),
-        whose=whose(asked),
+        whose=subject_of(asked),
     )
 
 
-def pages(found: RegistrationQuerySet) -> Pages[Registration]:
+def pages(rows: RegistrationQuerySet) -> Pages[Registration]:
     return Pages(
         place=lambda row: str(row.pk),
-        older=lambda place, size: found.page(size, before=int(place) if place else None),
-        newer=lambda place, size: found.page_before(int(place), size),
+        older=lambda place, size: rows.page(size, before=int(place) if place else None),
+        newer=lambda place, size: rows.page_before(int(place), size),
     )
 
 
 def with_rules(
-    request: HttpRequest, asked: RegistrationForm, found: RegistrationQuerySet
+    request: HttpRequest, asked: RegistrationForm, matching: RegistrationQuerySet
 ) -> Slice[Registration]:
-    """A page of the versions whose tags are in the wanted state by now. That stands in no column: LOOK versions
-    are looked at, and the next page goes on from there."""
+    """A page of the versions whose tags are now in the requested state. No column holds this state: at most MAX_CHECKED
+    versions are checked, and the next page continues from there."""
     place = request.GET.get("older", "")
-    looked = found.page(LOOK, before=int(place) if place.isdigit() else None)
-    states = exports.rules(looked)
-    rows = [row for row in looked if asked.wants(row, states[row.pk].state if row.pk in states else "")]
+    checked = matching.page(MAX_CHECKED, before=int(place) if place.isdigit() else None)
+    states = exports.rules(checked)
+    rows = [row for row in checked if asked.wants(row, states[row.pk].state if row.pk in states else "")]
     if len(rows) > PER_PAGE:
         rows = rows[:PER_PAGE]
         older = f"older={rows[-1].pk}"
     else:
-        older = f"older={looked[-1].pk}" if len(looked) == LOOK else ""
-    return Slice(rows=rows, older=older, looked_through=len(looked) if older else 0)
+        older = f"older={checked[-1].pk}" if len(checked) == MAX_CHECKED else ""
+    return Slice(rows=rows, older=older, looked_through=len(checked) if older else 0)
 
 
-def whose(asked: RegistrationForm) -> dict[str, object]:
-    """The user, the key or the model that the page is about, if it is about one."""
+def subject_of(asked: RegistrationForm) -> dict[str, object]:
+    """The user, key or model that the filter selects, if any."""
     if not asked.is_valid():
         return {}
     answers = asked.cleaned_data
@@ -89,7 +89,7 @@ def whose(asked: RegistrationForm) -> dict[str, object]:
 @may_see
 @require_safe
 def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
-    """One row: a page of its own, and with ?part=1 what the list's drawer shows of it."""
+    """One registration: its own page, or the fragment for the list's drawer (?part=1)."""
     rows = Registration.objects.with_people()
     row = rows.filter(pk=int(object_id)).first() if object_id.isdigit() else None
     if row is None:
@@ -114,12 +114,12 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @may_see
 @require_safe
 def model(request: HttpRequest) -> HttpResponseBase:
-    """The story of a model: under all its names, through all its lives."""
+    """The history of a model, under all its names and across deletions."""
     name, environment = query_value(request, "name"), query_value(request, "environment", "live")
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
-    told = Registration.objects.of_model(environment, name).with_people()
-    shown = pages(told).slice(request, HISTORY)
+    rows = Registration.objects.of_model(environment, name).with_people()
+    shown = pages(rows).slice(request, HISTORY)
     if not shown.rows:
         raise Http404
     return render_page(
@@ -128,10 +128,10 @@ def model(request: HttpRequest) -> HttpResponseBase:
         model=Registration,
         title="A model",
         name=name,
-        registry=environment,  # `environment` is what unfold calls its badge
+        registry=environment,  # unfold uses the name `environment` for its badge
         shown=shown,
         timeline=history.make_timeline(shown.rows),
-        versions=history.list_versions(told),
+        versions=history.list_versions(rows),
         is_prompt=shown.rows[0].is_prompt,
     )
 
@@ -139,11 +139,11 @@ def model(request: HttpRequest) -> HttpResponseBase:
 @may_see
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
-    """Everything that matches the filter, as CSV or JSON Lines (?form=jsonl)."""
+    """All registrations that match the filter, as CSV or JSON Lines (?form=jsonl)."""
     asked, form = RegistrationForm(request.GET), request.GET.get("form", "csv")
     if not asked.is_valid() or form not in exports.TYPES:
         return redirect(
             f"{reverse('admin:proxy_registration_changelist')}?{asked.query}"
-        )  # says what is wrong
+        )  # that page shows the error
     rows = exports.registrations(asked.matching_rows(), keep=asked.wants)
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, rows)

@@ -12,7 +12,7 @@ from proxy.models import Registration
 
 @admin.register(Registration)
 class RegistrationAdmin(ModelAdmin):  # type: ignore[misc]
-    """Read by those who may; written by nobody, superusers included, and PostgreSQL would refuse it."""
+    """Read-only, for superusers too. PostgreSQL enforces this with triggers."""
 
     def get_urls(self) -> list[URLPattern]:
         wrap = self.admin_site.admin_view

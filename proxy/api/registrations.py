@@ -30,7 +30,7 @@ def by_user(user: User) -> Q:
     return Q(user=user)
 
 
-def wanted(state: str | None) -> exports.Keep | None:
+def keeps_state(state: str | None) -> exports.Keep | None:
     """Which of the versions are in that state; None: it was not asked for."""
     return (lambda row, found: found == state) if state else None
 
@@ -82,10 +82,10 @@ class Registrations(GenericAPIView[Registration]):
         before = number(after) if after is not None else None
         if (keep := self.keep()) is None:
             return rows.page(size, before=before)
-        return [row for row, _ in islice(exports.kept(rows, keep, before=before), size)]
+        return [row for row, _ in islice(exports.with_findings(rows, keep, before=before), size)]
 
     def keep(self) -> exports.Keep | None:
-        return wanted(self.request.query_params.get("rules"))
+        return keeps_state(self.request.query_params.get("rules"))
 
     @extend_schema(
         operation_id="registrations_list",

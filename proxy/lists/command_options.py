@@ -1,4 +1,4 @@
-"""What the commands that list calls, registrations and usage share: the API's own filters, and forms to print."""
+"""Options and output of the commands that list calls, registrations and usage. They use the API's filters."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -13,25 +13,25 @@ from proxy.lists import exports
 
 
 def add(parser: CommandParser, **filters: str) -> None:
-    """The filters by name with their help, and the forms."""
-    for name, words in filters.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", help=words)
+    """Add an option for each filter, given as name=help, and the options of the output."""
+    for name, help_text in filters.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", help=help_text)
     tables.add_span(parser)
     tables.add_limit(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
-    form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
+    form.add_argument("--csv", action="store_true", help="print CSV, all columns")
 
 
-def moments(options: dict[str, Any]) -> dict[str, str]:
-    """`since` and `until` as the filters take them."""
+def span(options: dict[str, Any]) -> dict[str, str]:
+    """`since` and `until` in the filters' format."""
     return {name: at.isoformat() for name, at in tables.span(options).items()}
 
 
 def filter_rows(filters: Any, rows: QuerySet[Any], options: dict[str, Any]) -> Any:
     """The rows that the API lists for the same filters. Raises CommandError."""
     asked = {name: options[name] for name in filters.base_filters if options.get(name)}
-    return command_options.filter_rows(filters, rows, {**asked, **moments(options)})
+    return command_options.filter_rows(filters, rows, {**asked, **span(options)})
 
 
 def show(
@@ -43,7 +43,7 @@ def show(
     columns: tuple[str, ...],
     empty: str,
 ) -> None:
-    """Print the rows in the form that was asked for; CSV as it comes, however many there are."""
+    """Print the rows in the requested format. CSV is written while rows are read, without holding all in memory."""
     rows = tables.limited(rows, options["limit"])
     if not options["csv"]:
         tables.show(command, columns, rows, as_json=options["json"], empty=empty)

@@ -1,7 +1,7 @@
-"""Calls and registrations as CSV and JSON Lines: pages, the API and commands give out the same.
+"""Calls and registrations as CSV and JSON Lines, the same for pages, the API and commands.
 
-Streamed, newest first, in pages by keyset rather than by one cursor on the server: memory stays the same however
-many there are, and a slow reader holds no transaction open, for which the log's next partition would wait.
+Rows are streamed, newest first, in pages by keyset rather than from one cursor on the server: memory stays constant,
+and a slow reader holds no transaction open, which would block the creation of the log's next partition.
 """
 
 import csv
@@ -13,7 +13,7 @@ from django.http import StreamingHttpResponse
 from django.utils import timezone
 
 from keys.formatting.csv_export import Echo, in_pieces
-from keys.formatting.csv_export import cell as cell  # commands have these from here
+from keys.formatting.csv_export import cell as cell  # re-exported for the commands
 from keys.formatting.csv_export import plain as plain
 from keys.models import ApiKey, User
 from proxy.ledger import compliance
@@ -21,11 +21,11 @@ from proxy.models import Registration, RegistrationQuerySet, tag_rules
 from proxy.models.calls import Call, CallQuerySet
 
 CHUNK = 1000  # rows read at a time
-FIRST = 100  # of them at first, so that a download begins at once
+FIRST = 100  # rows in the first read, so that a download starts at once
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 Row = dict[str, Any]
-# Whether a row is wanted, asked with how the tags of its version stand by now ("" if it made none).
+# Whether to include a row, given the current state of its version's tags ("" if it created no version).
 Keep = Callable[[Registration, str], bool]
 
 CALL_FIELDS = [
@@ -83,42 +83,43 @@ REGISTRATION_FIELDS = [
 ]
 
 
-def calls(found: CallQuerySet) -> Iterator[Row]:
-    """Every call of these, latest first."""
+def calls(matching: CallQuerySet) -> Iterator[Row]:
+    """All these calls as rows, latest first."""
     after, size = None, min(FIRST, CHUNK)
-    while page := found.with_caller().page(after=after, size=size):
+    while page := matching.with_caller().page(after=after, size=size):
         yield from map(of_call, page)
         after, size = page[-1].cursor, CHUNK
 
 
-def registrations(found: RegistrationQuerySet, *, keep: Keep | None = None) -> Iterator[Row]:
-    """Every registration of these, latest first; with `keep` those that it says."""
-    for row, finding in kept(found, keep):
+def registrations(matching: RegistrationQuerySet, *, keep: Keep | None = None) -> Iterator[Row]:
+    """All these registrations as rows, latest first; with `keep`, only those that it accepts."""
+    for row, finding in with_findings(matching, keep):
         yield of_registration(row, finding)
 
 
-def kept(
-    found: RegistrationQuerySet, keep: Keep | None, *, before: int | None = None
+def with_findings(
+    matching: RegistrationQuerySet, keep: Keep | None, *, before: int | None = None
 ) -> Iterator[tuple[Registration, tag_rules.Finding | None]]:
-    """The rows, latest first and older than `before`, each with how the tags of its version stand by now."""
+    """The rows that `keep` accepts, latest first and older than `before`, each with the current finding about its
+    version's tags."""
     size = min(FIRST, CHUNK)
-    while page := found.with_people().page(size, before=before):
-        standing = rules(page)
+    while page := matching.with_people().page(size, before=before):
+        findings = rules(page)
         for row in page:
-            finding = standing.get(row.pk)
+            finding = findings.get(row.pk)
             if keep is None or keep(row, finding.state if finding else ""):
                 yield row, finding
         before, size = page[-1].pk, CHUNK
 
 
 def rules(page: Iterable[Registration]) -> dict[int, tag_rules.Finding]:
-    """How the tags stand by now of the versions that these rows made, by the row's id."""
+    """The current findings about the tags of the versions that these rows created, by the row's id."""
     made = [row for row in page if row.tag_rules is not None and row.outcome in Registration.EFFECTIVE]
     return {pk: version.finding for pk, version in compliance.current_versions(made).items()}
 
 
 def people(user: User | None, key: ApiKey | None) -> Row:
-    """Names beside the ids by which MLflow's tags tell users and keys."""
+    """The names of user and key, and their public ids, which MLflow's tags contain."""
     return {
         "user": user.username if user else "",
         "user_id": user.public_id if user else "",
@@ -132,7 +133,7 @@ def of_call(call: Call) -> Row:
 
 
 def of_registration(row: Registration, finding: tag_rules.Finding | None = None) -> Row:
-    """`finding`: how the tags stand, of a row that made a version."""
+    """`finding`: about the version's tags, if the row created a version."""
     known = {
         **people(row.user, row.key),
         "tag_rules": finding.state if finding else "",
@@ -146,7 +147,7 @@ def ordered(row: Call | Registration, fields: list[str], known: Row) -> Row:
 
 
 def csv_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
-    """RFC 4180, with a line of names first."""
+    """CSV (RFC 4180) with a header line."""
     line = csv.writer(Echo(), lineterminator="\r\n")
     yield line.writerow(fields)
     for row in rows:
@@ -154,7 +155,7 @@ def csv_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def json_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
-    """One JSON object a line."""
+    """One JSON object per line."""
     for row in rows:
         yield json.dumps({name: row[name] for name in fields}, ensure_ascii=False) + "\n"
 

@@ -1,7 +1,6 @@
-"""What can be asked of the lists of calls, registrations, owners and totals: one filter set each.
+"""The filter sets of the lists of calls, registrations, owners and totals.
 
-The API and the commands use them as they are, and the pages' forms (`proxy.lists.page_filters`) pass on to them what
-they validated.
+The API and the commands use them directly; the pages' forms (`proxy.lists.page_filters`) pass validated values to them.
 """
 
 from typing import Any
@@ -34,7 +33,7 @@ class UserFilterSet(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class RequestFilterSet(UserFilterSet):
-    """What the log and the ledger have in common."""
+    """The filters that the usage log and the ledger share."""
 
     key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
     request_id = django_filters.CharFilter(field_name="request_id")
@@ -50,7 +49,7 @@ class CallFilters(RequestFilterSet):
         label="The first digit of the status.",
     )
     reason = django_filters.CharFilter(
-        field_name="reason", label="Why the portal refused it: a reason of docs/errors.md."
+        field_name="reason", label="Why the portal refused it: a reason from docs/errors.md."
     )
     refused = django_filters.ChoiceFilter(
         choices=[("true", "Refused")],
@@ -86,7 +85,7 @@ class RegistrationFilters(RequestFilterSet):
     )
 
     def filter_versions(self, rows: RegistrationQuerySet, name: str, value: str) -> RegistrationQuerySet:
-        """The state of the tags is in no column: the list keeps the rows that are in it (`wanted`)."""
+        """Only versions. No column holds the state of the tags: the list checks each row itself (`exports.Keep`)."""
         return rows.versions()
 
 

@@ -1,4 +1,4 @@
-"""What the lists of the log and of the ledger share: pages by keyset, and pasted keys kept out of addresses."""
+"""Paging by keyset for the lists of the usage log and the ledger, and searches that keep pasted keys out of URLs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,24 +22,26 @@ View = Callable[[HttpRequest], HttpResponse]
 
 @dataclass(frozen=True, kw_only=True)
 class Slice(Generic[Row]):
-    """A page of a list, and what leads to the pages beside it, in the query's terms ("": there is none)."""
+    """A page of a list, and the query strings of the next older and newer pages ("": there is none)."""
 
     rows: list[Row]
     older: str = ""
     newer: str = ""
-    looked_through: int = 0  # rows, where the filter had to look at each; 0: PostgreSQL did
+    looked_through: int = 0  # rows that the filter checked one by one; 0: PostgreSQL filtered
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pages(Generic[Row]):
-    """How to page: by a place in the list, never by its number, so that every page costs the same."""
+    """How to page through a list: by a row's position, never by page number, so that every page costs the same."""
 
     place: Callable[[Row], str]
-    older: Callable[[str | None, int], list[Row]]  # so many from the newest on, or older than the place
-    newer: Callable[[str, int], list[Row]]  # the ones just newer than the place, newest first
+    older: Callable[
+        [str | None, int], list[Row]
+    ]  # the newest rows (None), or those just older than the place
+    newer: Callable[[str, int], list[Row]]  # the rows just newer than the place, newest first
 
     def slice(self, request: HttpRequest, size: int = PER_PAGE) -> Slice[Row]:
-        """The page that the address names; the newest one if it names none that is."""
+        """The page that the query string selects; the newest page if it selects none."""
         before, after = request.GET.get("newer", ""), request.GET.get("older", "")
         try:
             if before:
@@ -51,7 +53,7 @@ class Pages(Generic[Row]):
 
     def back(self, place: str, size: int) -> Slice[Row]:
         rows = self.newer(place, size + 1)
-        if len(rows) < size:  # fewer than a page are newer: the first page is what is meant
+        if len(rows) < size:  # less than a page is newer: show the first page
             return self.slice_from(self.older(None, size + 1), size, is_first=True)
         is_first, rows = len(rows) == size, rows[-size:]
         return Slice(
@@ -71,8 +73,8 @@ class Pages(Generic[Row]):
 
 
 def find_in(list_name: str) -> View:
-    """Where a list's filter is sent: by POST, for people paste whole keys into any field. Leads to the list with
-    what was asked in its address, which is good to share, and a key's id in place of its secret."""
+    """The view that receives a list's filter form, by POST because people paste whole keys into any field. It redirects
+    to the list with the filter in its URL, where a key's id replaces its secret."""
 
     @sensitive_post_parameters()
     @require_POST
@@ -80,7 +82,10 @@ def find_in(list_name: str) -> View:
         asked = request.POST.copy()
         if clean := without_secret(asked):
             asked = clean
-            messages.info(request, "That was an API key: shown is what was done with it. It is kept nowhere.")
+            messages.info(
+                request,
+                "You searched for an API key. The list shows its calls or changes. The key was not stored.",
+            )
         query = {name: value for name, value in asked.items() if value and name != "csrfmiddlewaretoken"}
         address = reverse(list_name)
         return redirect_see_other(f"{address}?{urlencode(query)}" if query else address)

@@ -1,4 +1,4 @@
-"""What may be asked of the usage log and of the ledger, as forms whose answers stand in a page's address."""
+"""The filter forms of the usage log and the ledger. Their values are in the page's URL."""
 
 import datetime
 from typing import Any
@@ -31,7 +31,7 @@ LONGEST = 500
 
 
 class OptionalChoice(forms.ChoiceField):
-    """A choice that may be left open."""
+    """An optional choice."""
 
     def __init__(self, choices: list[tuple[str, str]], *, label: str, nothing: str = "Any") -> None:
         super().__init__(choices=[("", nothing), *choices], label=label, required=False)
@@ -80,24 +80,24 @@ class ListForm(forms.Form):
         text = self.cleaned_data["user"]
         if not text:
             return None
-        found = User.objects.filter(**{by(text, "usr_", "username"): text}).first()
-        if found is None:
+        user = User.objects.filter(**{by(text, "usr_", "username"): text}).first()
+        if user is None:
             raise forms.ValidationError(f"There is no user “{tokens.hide(text)}”.")
-        return found
+        return user
 
     def clean_key(self) -> list[ApiKey] | None:
-        """Names are not unique: all keys that have it."""
+        """All keys with this name, because names are not unique, or the key with this id."""
         text = self.cleaned_data["key"]
         if not text:
             return None
-        found = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
-        if not found:
+        keys = list(ApiKey.objects.filter(**{by(text, "key_", "name"): text})[:100])
+        if not keys:
             raise forms.ValidationError(f"There is no key “{tokens.hide(text)}”.")
-        return found
+        return keys
 
     @property
     def bounds(self) -> tuple[datetime.datetime | None, datetime.datetime | None]:
-        """Since and until; of a span and a time the later one counts."""
+        """Since and until. If both a span and a start are given, the later start applies."""
         since, until = self.cleaned_data["since"], self.cleaned_data["until"]
         if span := self.cleaned_data["span"]:
             start = timezone.now() - SPANS[span][1]
@@ -105,8 +105,8 @@ class ListForm(forms.Form):
         return since, until
 
     def narrow(self, filters: Any, rows: Any) -> Any:
-        """The rows that the filter set gives for this form's values. The user and the keys, which people may also name,
-        are looked up already."""
+        """The rows that the filter set selects for this form's values. The form has already looked up the user and the
+        keys, because it accepts names as well."""
         answers = self.cleaned_data
         if answers["user"]:
             rows = rows.filter(user=answers["user"])
@@ -120,18 +120,18 @@ class ListForm(forms.Form):
 
     @property
     def active(self) -> list[tuple[str, str, str]]:
-        """What is asked: label, value in words, and the query without it."""
+        """The active filters: label, value in words, and the query without this filter."""
         answers = {name: self.data[name] for name in self.fields if self.data.get(name)}
         return [
             (
                 str(self.fields[name].label),
-                self.in_words(name, value),
-                urlencode({other: kept for other, kept in answers.items() if other != name}),
+                self.describe_value(name, value),
+                urlencode({other: text for other, text in answers.items() if other != name}),
             )
             for name, value in answers.items()
         ]
 
-    def in_words(self, name: str, value: str) -> str:
+    def describe_value(self, name: str, value: str) -> str:
         field = self.fields[name]
         if isinstance(field, forms.ChoiceField):
             return str(dict(field.choices).get(value, value))  # type: ignore[arg-type]
@@ -141,7 +141,7 @@ class ListForm(forms.Form):
 
     @property
     def query(self) -> str:
-        """What is asked, as a page's address has it: for links to other pages of it and to its export."""
+        """The filter as a query string, for links to other pages of the list and to its export."""
         return urlencode({name: self.data[name] for name in self.fields if self.data.get(name)})
 
 
@@ -179,7 +179,7 @@ class RegistrationForm(ListForm):
         self.fields["operation"].choices = [("", "Any"), *recorded()]  # type: ignore[attr-defined]
 
     def matching_rows(self) -> RegistrationQuerySet:
-        """Without the tags' state, which is not in the rows: `wants`."""
+        """The rows that match, except for the state of the tags, which `wants` checks."""
         if not self.is_valid():
             return Registration.objects.none()
         rows: RegistrationQuerySet = self.narrow(
@@ -188,7 +188,7 @@ class RegistrationForm(ListForm):
         return rows
 
     def wants(self, row: Registration, state: str) -> bool:
-        """Whether a row is asked for whose version's tags are in this state by now."""
+        """Whether the filter includes the row, given the current state of its version's tags."""
         return self.is_valid() and self.cleaned_data["rules"] in ("", state)
 
 
@@ -207,8 +207,8 @@ def names(operations: tuple[Operation, ...]) -> list[str]:
 
 
 def without_secret(asked: QueryDict) -> QueryDict | None:
-    """What was asked with a pasted API key, in whichever field, replaced by that key's id; None if there is
-    none in it. A key that was not issued here is asked for by its visible ends, and not found."""
+    """The query with a pasted API key, in any field, replaced by the key's id; None if it contains no key. For a key
+    that was not issued here, the visible start and end are used, which match nothing."""
     pasted = next(
         (match for text in asked.values() if (match := tokens.KEY_LIKE_PATTERN.search(str(text)))), None
     )

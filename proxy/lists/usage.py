@@ -18,9 +18,9 @@ Narrow = Callable[[Any], Any]
 
 
 def sum_usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow) -> list[dict[str, Any]]:
-    """Sums of `rows`, most calls first. One more than MOST_ROWS means that there are more.
+    """Sums of `rows`, most calls first. If there are more than MOST_ROWS, the result has MOST_ROWS + 1.
 
-    `rows` are calls if they are grouped by model, else totals; `narrow` filters them further.
+    `rows` are calls if grouped by model, otherwise totals; `narrow` filters them further.
     """
     if MODEL in by:
         models = narrow(rows.between(since, until)).top_objects("registered_model", MOST_ROWS + 1)
@@ -36,5 +36,5 @@ def sum_usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narro
 
 
 def rounded(value: Any) -> Any:
-    """Sums of milliseconds without the noise of floats."""
+    """Sums of milliseconds without floating-point noise."""
     return round(value, 3) if isinstance(value, float) else value

@@ -7,7 +7,7 @@ PASSWORD = "a phrase of eve's own"
 
 def fill(visit, password):
     visit.page.get_by_label("Password").fill(password)
-    visit.page.get_by_label("The same again").fill(password)
+    visit.page.get_by_label("Repeat the password").fill(password)
     visit.follow("Set password", role="button")
 
 

@@ -94,7 +94,7 @@ def test_narrow_what_a_key_may_do(visit, web_portal, echo):
     window.follow("Change rights")
     boxes = page.get_by_role("group", name="Experiments, runs, metrics, logged models and datasets")
     assert boxes.is_hidden()
-    page.get_by_label("Single scopes: exactly what is ticked below").check()
+    page.get_by_label("Single scopes: exactly those selected below").check()
     boxes.get_by_label("Read").uncheck()
     page.get_by_label("Networks").fill("127.0.0.0/8\nhere")
     window.follow("Save changes", "button")
@@ -176,7 +176,7 @@ def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, w
         window.follow(name)
         look(name)
         if name == "Change rights":
-            page.get_by_label("Single scopes: exactly what is ticked below").check()
+            page.get_by_label("Single scopes: exactly those selected below").check()
             page.get_by_label("Networks").fill("n" * 200)
             window.follow("Save changes", "button")
             look("Change rights, with errors")

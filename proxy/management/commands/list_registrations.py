@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from proxy.api.registrations import wanted
+from proxy.api.registrations import keeps_state
 from proxy.lists import command_options, exports
 from proxy.lists.filters import RegistrationFilters
 from proxy.models import Registration, tag_rules
@@ -42,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         rows = command_options.filter_rows(RegistrationFilters, Registration.objects.all(), options)
         fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
-        rows = exports.registrations(rows, keep=wanted(options["rules"]))
+        rows = exports.registrations(rows, keep=keeps_state(options["rules"]))
         command_options.show(
             self, rows, options, fields=fields, columns=columns, empty="No such registrations."
         )

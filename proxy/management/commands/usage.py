@@ -24,7 +24,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sent = UsageQuerySerializer(data={"by": options["by"], **command_options.moments(options)})
+        sent = UsageQuerySerializer(data={"by": options["by"], **command_options.span(options)})
         if not sent.is_valid():
             name, errors = next(iter(sent.errors.items()))
             raise CommandError(f"--{name}: {errors[0]}")

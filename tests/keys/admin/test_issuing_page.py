@@ -75,7 +75,7 @@ class TestIssuing:
         assert "A canary grants no access. Put it where only an intruder would look" in page
         assert SECRET.search(page)
         assert "MLFLOW_TRACKING_TOKEN" not in page
-        assert "Canary: opens nothing" in bob.get(KEYS).content.decode()
+        assert "Canary: grants no access" in bob.get(KEYS).content.decode()
         detail = bob.get(f"{KEYS}{key.pk}/change/").content.decode()
         assert "refused as if nobody knew it" in detail
         assert "Canary: yes" in detail
@@ -137,7 +137,7 @@ class TestIssuing:
 
         assert ApiKey.objects.count() == 1
         assert KeyEvent.objects.count() == 1
-        assert "This key was issued already" in page
+        assert "This key was already issued" in page
         assert "The secret cannot be shown again." in page
         assert ApiKey.objects.get().public_id in page
 
@@ -251,7 +251,7 @@ def test_two_clicks_at_the_same_moment_issue_one_key():
 
     assert ApiKey.objects.count() == 1
     assert sum(bool(SECRET.search(page)) for page in pages) == 1
-    assert sum("was issued already" in page for page in pages) == 3
+    assert sum("was already issued" in page for page in pages) == 3
 
 
 class TestRevoking:
@@ -323,7 +323,7 @@ def test_owners_are_offered_escaped_and_the_chosen_one_stays_chosen(cast, bob):
     page = bob.post(ISSUE, filled(bob, odd, name="")).content.decode()
 
     assert f'<option value="{odd.pk}" selected>&lt;b&gt;&amp;</option>' in page
-    assert '<option value="">Choose who will use it</option>' in page
+    assert '<option value="">Choose the owner of the key</option>' in page
     assert ">gone<" not in page
 
 

@@ -22,14 +22,14 @@ def test_it_says_in_words_what_the_key_may_do(bob, key):
     page = bob.get(page_of(key)).content.decode()
     assert "Contributor" in page
     assert "Create and change experiments, runs, metrics" in page
-    assert "It writes only what belongs to dora" in page
+    assert "It may write only objects that belong to dora" in page
     assert "From anywhere" in page
 
     rights = {"networks": ["10.0.0.0/8"], "patterns": ["fraud-*"], "any_owner": True}
     actions.change(key=key, scopes=["traces:delete"], **rights)
     page = bob.get(page_of(key)).content.decode()
     assert "Delete traces and their assessments" in page
-    assert "it may also write what belongs to others" in page
+    assert "it may also write objects that belong to others" in page
     assert '<code class="line">10.0.0.0/8</code>' in page
     assert '<code class="line">fraud-*</code>' in page
 

@@ -159,7 +159,7 @@ def test_a_key_that_has_ended_is_not_rotated(dora):
 
     response = dora.client.post(page_of(dora.key, "rotate"), {"overlap": "now", "form_id": "x"}, follow=True)
 
-    assert "is revoked: it gets no new secret." in text(response)
+    assert "is revoked and cannot be rotated." in text(response)
     assert not SECRET.search(text(response))
 
 
