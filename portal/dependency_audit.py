@@ -1,4 +1,4 @@
-"""`make audit`: pip-audit over the lock file; a plain line and no failure where its service cannot be reached."""
+"""`make audit`: runs pip-audit on the lock file. If its service is unreachable, it prints a line and does not fail."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ SECONDS = 300.0
 
 
 def main() -> int:
-    """0: nothing is known, or it could not be run; 1: something is."""
+    """Exit status 1 if a vulnerability is known; 0 if none is known or pip-audit could not run."""
     try:
         done = subprocess.run(COMMAND, capture_output=True, text=True, timeout=SECONDS)  # noqa: S603
         packages = json.loads(done.stdout)["dependencies"]
@@ -25,11 +25,11 @@ def main() -> int:
 
 
 def verdict(packages: list[dict[str, Any]]) -> int:
-    """A package that the service did not know, or could not be asked about, was not audited."""
+    """Whether the package was audited: not if the service did not know it or could not be reached."""
     audited = [package for package in packages if "vulns" in package]
     if not audited:
         return say(
-            f"pip-audit was not run: its service told of none of the {len(packages)} packages. "
+            f"pip-audit was not run: its service knew none of the {len(packages)} packages. "
             "Run make audit where it can be reached."
         )
     holes = [(package, hole) for package in audited for hole in package["vulns"]]

@@ -1,4 +1,4 @@
-"""What holders fill in on their account pages."""
+"""The forms of the account pages."""
 
 import datetime
 from typing import Any
@@ -16,7 +16,7 @@ DAYS = (7, 30, 90, 180, 365)
 
 
 class IssueForm(forms.Form):
-    """A key for oneself: what a holder may choose is what `keys.actions.self_service` would give."""
+    """Issue a key to oneself. The choices are those that `keys.actions.self_service` allows."""
 
     name = forms.CharField(
         max_length=100,
@@ -49,7 +49,7 @@ class IssueForm(forms.Form):
         field.choices, field.initial = choices, initial
 
     def rights(self) -> dict[str, Any]:
-        """For `self_service.issue`."""
+        """The arguments for `self_service.issue`."""
         answers = self.cleaned_data
         return {
             "name": answers["name"],
@@ -61,7 +61,7 @@ class IssueForm(forms.Form):
 
 
 class LookUpForm(forms.Form):
-    """A request id, as an error showed it."""
+    """A request id from an error message."""
 
     request_id = forms.CharField(
         label="Request id",

@@ -1,4 +1,4 @@
-"""What every account page has in common."""
+"""Functions that all account pages share."""
 
 from typing import Any, cast
 
@@ -10,12 +10,12 @@ from keys.models import User
 
 
 def holder(request: HttpRequest) -> User:
-    """Whose pages these are: `login_required` has seen to it that there is somebody."""
+    """The signed-in user, whose pages these are. Only for views with `login_required`."""
     return cast(User, request.user)
 
 
 def page(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
-    """One of the account pages. Never stored by browsers or proxies: some hold a secret, all are personal."""
+    """Render an account page. Browsers and proxies must not store it: it is personal and may contain a secret."""
     frame = {"public_url": settings.PUBLIC_URL, "self_service": settings.SELF_SERVICE}
     response = render(request, f"account/{template}", {**frame, **context}, status=status)
     response["Cache-Control"] = "no-store"
@@ -23,5 +23,5 @@ def page(request: HttpRequest, template: str, *, status: int = 200, **context: A
 
 
 def number(text: str) -> int | None:
-    """A row's number out of an address, which anybody may have changed."""
+    """A row's number from the query string, which users may have edited."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

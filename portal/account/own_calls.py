@@ -1,4 +1,4 @@
-"""A holder's own calls: the log, and why a call failed, by its request id."""
+"""A key holder's own calls: the usage log, and why a call failed, by its request id."""
 
 import re
 from typing import Any
@@ -30,12 +30,12 @@ OUTCOMES = {
 }
 # What MLflow's own answers mean, where the portal refused nothing.
 OF_MLFLOW = {
-    400: ("MLflow found a mistake in the request.", "Its message says which; the client shows it."),
+    400: ("MLflow found a mistake in the request.", "The client shows MLflow's message, which names it."),
     404: (
         "MLflow does not have what the call asked for: a run, an experiment, a model, a version or a file.",
         "Look at the name or id. Clients also ask so to find out whether something is there yet, and then go on.",
     ),
-    409: ("It is there already, under the same name.", "Choose another name, or use the one that is there."),
+    409: ("An object with this name already exists.", "Choose another name, or use the existing object."),
     499: (
         "The client went away before the answer was there.",
         "Look at its timeout, and whether the program was stopped.",
@@ -44,7 +44,7 @@ OF_MLFLOW = {
 
 
 def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
-    """Their calls by the address's filters, and the filters that count."""
+    """The user's calls that match the filters in the URL, and the active filters."""
     calls, chosen = Call.objects.filter(user=holder(request)), {}
     if (show := request.GET.get("show", "")) in OUTCOMES:
         chosen["show"] = show
@@ -85,7 +85,7 @@ def log(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
-    """What is filtered, as a file."""
+    """The filtered calls as CSV."""
     calls, _ = narrowed(request)
     return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 
@@ -94,7 +94,7 @@ def download(request: HttpRequest, form: str) -> HttpResponseBase:
 @sensitive_post_parameters("request_id")
 @login_required
 def find(request: HttpRequest) -> HttpResponse:
-    """Where a request id is pasted. By POST: people paste keys too, which then stand in no address or log."""
+    """Find a call by a pasted request id. By POST, so that a pasted key does not end up in a URL or log."""
     form = LookUpForm(posted_data(request))
     if not form.is_bound:
         return page(request, "find.html", form=form)
@@ -110,7 +110,7 @@ def find(request: HttpRequest) -> HttpResponse:
 
 @sensitive_variables("pasted", "secret")
 def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
-    """The holder's own key whose secret this is."""
+    """The user's own key with this secret."""
     try:
         secret = tokens.parse_first(pasted)
     except tokens.InvalidToken:
@@ -121,7 +121,7 @@ def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
 
 @login_required
 def call(request: HttpRequest, request_id: str) -> HttpResponse:
-    """What became of one call, and if it failed: why, and what to do."""
+    """One call: its result and, if it failed, the cause and the remedy."""
     found = Call.objects.filter(user=holder(request)).with_caller().with_request_id(request_id)
     if found is None:
         return page(request, "find.html", status=404, form=LookUpForm(), missing=tokens.hide(request_id))
@@ -130,7 +130,7 @@ def call(request: HttpRequest, request_id: str) -> HttpResponse:
 
 
 def explained(call: Call) -> dict[str, Any]:
-    """Why it failed, in words: `happened` and `remedy`, and of a missing scope which one."""
+    """Why the call failed: `happened`, `remedy` and, if a scope was missing, which one."""
     if explanation := explanations().get(call.reason):
         words = {"happened": explanation.happened, "remedy": explanation.remedy, "reason": call.reason}
         return words | ({"missing": missing_scopes(call)} if call.reason == "scope" else {})
@@ -146,7 +146,7 @@ def explained(call: Call) -> dict[str, Any]:
 
 
 def missing_scopes(call: Call) -> list[str]:
-    """In words, what the operation takes and the key does not have by now."""
+    """The scopes that the operation needs and the key does not have now, in words."""
     needed = {
         scope for operation in OPERATIONS if operation.name == call.operation for scope in operation.scopes
     }

@@ -1,4 +1,4 @@
-"""A holder's own keys: list, page, rotate, revoke, and issue where SELF_SERVICE allows it."""
+"""A key holder's own keys: list, view, rotate, revoke and, if SELF_SERVICE allows it, issue."""
 
 import datetime
 
@@ -26,7 +26,7 @@ LATEST = 5  # calls and events on a key's page
 
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
-    """The account page: their keys, and how the last 30 days went."""
+    """The account page: the user's keys and a summary of the last 30 days."""
     user, before = holder(request), number(request.GET.get("before", ""))
     is_all = request.GET.get("show") == "all"
     keys = user.api_keys.order_by("-pk")
@@ -47,7 +47,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 
 def own_key(request: HttpRequest, public_id: str) -> ApiKey:
-    """The key, if it is theirs; else there is none."""
+    """The key, if it belongs to the user; otherwise a 404."""
     return get_object_or_404(ApiKey.objects.with_owner(), public_id=public_id, owner=holder(request))
 
 
@@ -69,7 +69,7 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @login_required
 def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Give a key a new secret: the form, and in the answer to its POST the secret, this once."""
+    """Rotate a key: the form, and in the response to its POST the new secret, which is shown only once."""
     found = own_key(request, public_id)
     form, made = RotateForm(posted_data(request), key=found), Submission(request)
 
@@ -87,7 +87,7 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @login_required
 def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
-    """Ask whether to revoke the key; do it when the form comes back with the key's name."""
+    """Revoke a key, after a form that asks for the key's name."""
     found = own_key(request, public_id)
     if found.revoked_at:
         messages.info(request, f"“{found.name}” was already revoked.")
@@ -107,7 +107,7 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
 
 @login_required
 def issue(request: HttpRequest) -> HttpResponse:
-    """Issue a key to oneself, where the operator allows it: within the limits of `keys.actions.self_service`."""
+    """Issue a key to oneself, if the operator allows it, within the limits of `keys.actions.self_service`."""
     if not self_service.is_offered():
         raise Http404
     user = holder(request)

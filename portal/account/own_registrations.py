@@ -1,4 +1,4 @@
-"""What a holder registered: the ledger's rows, and a model's story."""
+"""A key holder's own registrations: the ledger's rows, and a model's history."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
@@ -9,11 +9,11 @@ from proxy.lists import exports
 from proxy.models import Owner, Registration, RegistrationQuerySet
 
 SIZE = 50
-STORY = 200  # rows of a model's timeline
+HISTORY = 200  # rows of a model's timeline
 
 
 def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]]:
-    """Their rows by the address's filters, and the filters that count."""
+    """The user's rows that match the filters in the URL, and the active filters."""
     rows, chosen = Registration.objects.by_user(holder(request)), {}
     if (outcome := request.GET.get("outcome", "")) in Registration.Outcome.values:
         chosen["outcome"] = outcome
@@ -26,7 +26,7 @@ def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]
 
 @login_required
 def ledger(request: HttpRequest) -> HttpResponse:
-    """Their registrations, latest first."""
+    """The user's registrations, latest first."""
     rows, chosen = narrowed(request)
     before = number(request.GET.get("before", ""))
     found = rows.with_people().page(SIZE, before=before)
@@ -43,15 +43,15 @@ def ledger(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
-    """What is filtered, as a file."""
+    """The filtered registrations as CSV."""
     rows, _ = narrowed(request)
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, exports.registrations(rows))
 
 
 @login_required
 def model(request: HttpRequest) -> HttpResponse:
-    """The story of a registered model. Its owner sees all of it, others' acts without their names; who only
-    wrote to it sees what they did. The model stands in the query: names may hold slashes."""
+    """The history of a registered model. Its owner sees all of it, with other users unnamed; other users see only their
+    own writes. The model's name is in the query string, because names may contain slashes."""
     name = query_value(request, "name")[:500]
     environment = query_value(request, "environment", "live")
     if not name:
@@ -61,7 +61,7 @@ def model(request: HttpRequest) -> HttpResponse:
     is_owner = Owner.objects.of(environment, "registered_model", name).filter(user=user).exists()
     if not is_owner:
         rows = rows.by_user(user)
-    found = rows.page(STORY)
+    found = rows.page(HISTORY)
     if not found:
         raise Http404
     is_prompt = any(row.is_prompt for row in found)
@@ -73,11 +73,11 @@ def model(request: HttpRequest) -> HttpResponse:
         rows=with_rules(found),
         is_owner=is_owner,
         is_prompt=is_prompt,
-        is_cut=len(found) == STORY,
+        is_cut=len(found) == HISTORY,
     )
 
 
 def with_rules(rows: list[Registration]) -> list[tuple[Registration, object]]:
-    """Each row with how Hokusai's rules find the version's tags by now, None where they say nothing."""
+    """Each row with the current finding about its version's tags, or None if the rules do not apply."""
     standing = exports.rules(rows)
     return [(row, standing.get(row.pk)) for row in rows]

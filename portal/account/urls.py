@@ -1,4 +1,4 @@
-"""The account pages' addresses. Keys and calls are named by the ids that their holders know."""
+"""The URLs of the account pages. They contain the public ids of keys and calls."""
 
 from django.urls import path, re_path
 

@@ -1,4 +1,4 @@
-"""How much was called, from the rollups alone: sums, and a chart's columns by status class."""
+"""Usage from the totals alone: sums, and a chart's columns by status class."""
 
 import datetime
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from portal.account.frame import holder, page
 from proxy.models import CallTotal
 from proxy.models.totals import CallTotalQuerySet, percentile
 
-MOST_KEYS = 10  # whose limits and sums the usage page shows: those used most
+MOST_KEYS = 10  # keys on the usage page, most used first
 HOUR, DAY = datetime.timedelta(hours=1), datetime.timedelta(days=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
-    """A stretch of time up to now, in `columns` steps of an hour or a day (UTC)."""
+    """A period up to now, in `columns` steps of an hour or a day (UTC)."""
 
     words: str
     columns: int
@@ -32,8 +32,8 @@ class Period:
         return latest - self.step * (self.columns - 1)
 
     def of(self, totals: CallTotalQuerySet) -> CallTotalQuerySet:
-        found = totals.by_hour() if self.step == HOUR else totals.by_day()
-        return found.between(self.start, None)
+        steps = totals.by_hour() if self.step == HOUR else totals.by_day()
+        return steps.between(self.start, None)
 
 
 PERIODS = {
@@ -55,7 +55,7 @@ class Column:
 
 
 def summary(totals: CallTotalQuerySet) -> dict[str, int | float | None]:
-    """The last 30 days in a few numbers; one query."""
+    """Sums of the last 30 days; one query."""
     sums: dict[str, int | float | None] = {"calls": 0, "client_errors": 0, "server_errors": 0, "bytes": 0}
     for row in PERIODS["30d"].of(totals).grouped("status_class"):
         name = {4: "client_errors", 5: "server_errors"}.get(row["status_class"])
@@ -67,7 +67,7 @@ def summary(totals: CallTotalQuerySet) -> dict[str, int | float | None]:
 
 
 def chart(totals: CallTotalQuerySet, period: Period) -> list[Column]:
-    """One column for each step, those without calls too; none if there were no calls at all. One query."""
+    """One column for each step, including steps without calls; none if there were no calls at all. One query."""
     rows = period.of(totals).grouped("start", "status_class")
     calls = {(row["start"], row["status_class"]): row["calls"] for row in rows}
     columns: list[Column] = []
@@ -90,7 +90,7 @@ def chart(totals: CallTotalQuerySet, period: Period) -> list[Column]:
 
 @dataclass(frozen=True, kw_only=True)
 class Limited:
-    """A key with a monthly limit, and what is used of it this calendar month (UTC)."""
+    """A key with a monthly limit and its use in this calendar month (UTC)."""
 
     key: ApiKey
     requests: limits.LimitUse
@@ -98,7 +98,7 @@ class Limited:
 
 
 def limited(user: User) -> list[Limited]:
-    """Their working keys that have a monthly limit; two queries."""
+    """The user's working keys that have a monthly limit; two queries."""
     keys = user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")
     shown = list(keys[:MOST_KEYS])
     used = limits.read_month_use(shown)

@@ -1,5 +1,5 @@
-"""The admin's first page: how it goes, at a glance. Read from totals, never from the log itself, and only what the
-viewer may see."""
+"""The admin's first page: usage and state at a glance. Reads totals, never the log itself, and shows only what the user
+may see."""
 
 import datetime
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ SOON = datetime.timedelta(days=14)
 
 @dataclass(frozen=True, kw_only=True)
 class Period:
-    """What is looked at: so many steps up to now, the last of which is not over."""
+    """The period shown: a number of steps up to now. The last step is still in progress."""
 
     name: str
     words: str
     step: str
     length: datetime.timedelta
     count: int
-    fresh: int  # seconds for which the busiest keys are not added up anew
+    fresh: int  # seconds for which the busiest keys are cached
 
     def start(self, now: datetime.datetime) -> datetime.datetime:
         begun = now.replace(minute=0, second=0, microsecond=0)
@@ -87,7 +87,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A number, and the same of the period before (None: not known)."""
+    """A number and its value in the previous period (None: unknown)."""
 
     label: str
     value: int
@@ -98,7 +98,7 @@ class Figure:
 
     @property
     def change(self) -> str:
-        """Against the period before, in words."""
+        """The change from the previous period, in words."""
         if self.before is None:
             return self.note
         if not self.before:
@@ -110,7 +110,7 @@ class Figure:
 
 
 def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What Unfold puts into the admin's first page."""
+    """The context of the admin's first page (unfold's DASHBOARD_CALLBACK)."""
     period = PERIODS.get(request.GET.get("period", ""), PERIODS["24h"])
     sees = {
         "calls": any_of(request, *permissions.SEE_TRAFFIC),
@@ -157,7 +157,7 @@ def traffic(
 
 
 def chart(steps: list[Step], period: Period) -> dict[str, Any]:
-    """For portal/dashboard.js; the table below the chart says the same."""
+    """The chart's data for portal/dashboard.js. The table below the chart shows the same numbers."""
     form = "%H:%M" if period.step == "hour" else "%d %b"
     return {
         "labels": [f"{step.at:{form}}" for step in steps],
@@ -182,8 +182,8 @@ def keys(start: datetime.datetime, figures: list[Figure]) -> dict[str, Any]:
 
 
 def busiest(period: Period, start: datetime.datetime) -> list[dict[str, Any]]:
-    """The keys with the most calls, and their part of the most. Those of days are added up anew after
-    `period.fresh` seconds: with 10,000 keys a month is half a million totals."""
+    """The keys with the most calls, each with its share of the maximum. Cached for `period.fresh` seconds if the steps
+    are days: with 10,000 keys, a month is half a million totals."""
     name = f"busiest-{period.name}-{start:%Y%m%d%H}"
     rows = cache.get(name) if period.fresh else None
     if rows is None:
@@ -220,7 +220,7 @@ def registrations(
 
 
 def attempts(start: datetime.datetime) -> list[dict[str, Any]]:
-    """Requests without a valid key, by why they were refused."""
+    """Requests without a valid key, by the reason for the refusal."""
     counted = KeylessAttempt.objects.filter(hour__gte=start).order_by().values("reason", "network")
     rows = counted.annotate(attempts=Sum("count")).order_by("-attempts", "reason", "network")
     return [dict(row) for row in rows[:LINES]]
@@ -229,8 +229,8 @@ def attempts(start: datetime.datetime) -> list[dict[str, Any]]:
 @permission_required(permissions.SEE_HEALTH, raise_exception=True)
 @require_safe
 def wellness(request: HttpRequest) -> HttpResponse:
-    """How MLflow, PostgreSQL and the spool do. Apart from the page, which shall not wait for an MLflow that hangs:
-    `portal.http.health` waits PROBE_TIMEOUT for it at most."""
+    """The state of MLflow, PostgreSQL and the spool. Loaded separately, so that an unresponsive MLflow
+    does not delay the page: `portal.http.health` waits at most PROBE_TIMEOUT."""
     checks = health.checks()
     status = health.verdict(checks, needed=health.NEEDED)
     template = "part" if request.headers.get("HX-Request") else "page"

@@ -1,4 +1,4 @@
-"""The documentation's pages, for everybody: docs/*.md, and the table of operations from the code that decides."""
+"""The public documentation: docs/*.md, and the table of operations that the proxy itself uses."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,35 +21,35 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 def document(request: HttpRequest, slug: str) -> HttpResponse:
-    """A file of docs/ that has a page."""
-    if (found := DOCUMENTS.get(slug)) is None:
+    """The page of a file in docs/."""
+    if (document := DOCUMENTS.get(slug)) is None:
         raise Http404
-    return page(request, "document.html", document=found, body=html(found))
+    return page(request, "document.html", document=document, body=html(document))
 
 
 def operations(request: HttpRequest) -> HttpResponse:
-    """MLflow's routes, the scope that each takes, and those that no key reaches."""
-    wanted, scope = request.GET.get("q", "")[:100].strip(), request.GET.get("scope", "")
-    found = [operation for operation in OPERATIONS if fits(operation, wanted.lower(), scope)]
-    served = [(operation, acts_on(operation)) for operation in found if not operation.refused]
+    """MLflow's routes with the scope that each needs, and the routes that the portal refuses to all keys."""
+    search, scope = request.GET.get("q", "")[:100].strip(), request.GET.get("scope", "")
+    matching = [operation for operation in OPERATIONS if is_match(operation, search.lower(), scope)]
+    served = [(operation, acts_on(operation)) for operation in matching if not operation.refused]
     return page(
         request,
         "operations.html",
         served=served,
-        refused=[operation for operation in found if operation.refused],
+        refused=[operation for operation in matching if operation.refused],
         scopes=list(Scope),
-        wanted=wanted,
+        wanted=search,
         scope=scope,
     )
 
 
-def fits(operation: Operation, wanted: str, scope: str) -> bool:
+def is_match(operation: Operation, search: str, scope: str) -> bool:
     text = f"{operation.name} {operation.method} {operation.path}".lower()
-    return wanted in text and (not scope or scope in operation.scopes)
+    return search in text and (not scope or scope in operation.scopes)
 
 
 def acts_on(operation: Operation) -> str:
-    """What it needs to be one's own, and what it makes: "run run_id; new model_version"."""
+    """The objects that the caller must own, and the object that it creates: "run run_id; new model_version"."""
     acts = [
         *map(format_field, operation.targets),
         *(f"in {format_field(place)}" for place in operation.parents),

@@ -1,4 +1,4 @@
-"""docs/*.md as pages, with this portal's own address in them."""
+"""docs/*.md as pages that contain this portal's own URL."""
 
 import re
 from collections.abc import MutableMapping, Sequence
@@ -14,12 +14,12 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
-HOST = "https://registry.example"  # what the documents write for PUBLIC_URL
+HOST = "https://registry.example"  # stands for PUBLIC_URL in the documents
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A file of docs/ that has a page, the page's name and what it is about in a line."""
+    """A file in docs/ that has a page, with the page's name and a one-line summary."""
 
     slug: str
     file: str
@@ -61,7 +61,7 @@ PLACES["operations.md"] = "/docs/operations/"
 
 
 class Renderer(RendererHTML):
-    """Code with a button to copy it, tables that scroll by themselves, headings with anchors."""
+    """Renders code with a copy button, tables that scroll on their own, and headings with anchors."""
 
     def fence(
         self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
@@ -102,7 +102,7 @@ class Renderer(RendererHTML):
     def td_open(
         self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
     ) -> str:
-        """Cells but a row's first say their column, for where the table becomes a list."""
+        """Cells after the first carry their column's name, for narrow screens, where the table becomes a list."""
         env["column"] += 1
         label = env["columns"][env["column"] - 1]
         return format_html('<td data-label="{}">', label) if env["column"] > 1 else "<td>"
@@ -110,7 +110,7 @@ class Renderer(RendererHTML):
     def tr_open(
         self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
     ) -> str:
-        """A row about one word of code has its name: /docs/errors/#scope."""
+        """A row that starts with one word of code gets an anchor of that name: /docs/errors/#scope."""
         env["column"] = 0
         cell = tokens[index + 2].children or []
         is_word = [token.type for token in cell] == ["code_inline"]
@@ -119,7 +119,7 @@ class Renderer(RendererHTML):
     def link_open(
         self, tokens: Sequence[Token], index: int, options: OptionsDict, env: MutableMapping[str, Any]
     ) -> str:
-        """A link to a document is one to its page, if it has one."""
+        """A link to a document becomes a link to its page, if it has one."""
         file, _, place = str(tokens[index].attrs.get("href", "")).partition("#")
         address = PLACES.get(file, file) + (f"#{place}" if place else "")
         return "<a>" if address.endswith(".md") else f'<a href="{escape(address)}">'
@@ -129,7 +129,7 @@ RENDERER = MarkdownIt("commonmark", {"html": False}, renderer_cls=Renderer).enab
 
 
 def anchor(title: str) -> str:
-    """As GitHub makes it, so that links in the files work on both."""
+    """The anchor that GitHub would generate, so that links in the files work in both places."""
     return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
 
 
@@ -139,7 +139,7 @@ def text(file: str) -> str:
 
 
 def html(document: Document) -> SafeString:
-    """The document without its title, which the page shows, and with this portal's address."""
+    """The document as HTML with this portal's URL, without its title, which the page itself shows."""
     body = text(document.file).partition("\n")[2].replace(HOST, settings.PUBLIC_URL)
     return SafeString(RENDERER.render(body))  # HTML in the text is shown as text
 

@@ -1,5 +1,5 @@
-"""Why a call was refused, in words: read from docs/errors.md, so that the page, the account pages and the
-document cannot differ. A test compares its reasons with those in the code."""
+"""Explanations of refusals, read from docs/errors.md so that the document, its page and the account pages agree. A test
+compares its reasons with those in the code."""
 
 import re
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ HEADING = re.compile(r"^## (?:(?P<status>\d{3}) `(?P<code>[A-Z_]+)`)?")
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
-    """A reason for a refusal: what happened and what to do, as Markdown of one line. `status` is None for what
-    only the log knows."""
+    """A reason for a refusal: what happened and what to do, as one line of Markdown. `status` is None for reasons that
+    appear only in the usage log."""
 
     reason: str
     status: int | None
@@ -24,17 +24,17 @@ class Explanation:
 
 
 def parse(text: str) -> dict[str, Explanation]:
-    """By reason. Raises ValueError for a reason that stands twice."""
-    found: dict[str, Explanation] = {}
+    """The explanations by reason. Raises ValueError if a reason appears twice."""
+    by_reason: dict[str, Explanation] = {}
     status, code = None, ""
     for line in text.splitlines():
         if heading := HEADING.match(line):
             status, code = int(heading["status"] or 0) or None, heading["code"] or ""
         elif row := ROW.match(line):
-            if row["reason"] in found:
+            if row["reason"] in by_reason:
                 raise ValueError(f"{row['reason']} is explained twice")
-            found[row["reason"]] = Explanation(status=status, error_code=code, **row.groupdict())
-    return found
+            by_reason[row["reason"]] = Explanation(status=status, error_code=code, **row.groupdict())
+    return by_reason
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The front page, and the errors that no other view answers."""
+"""The front page, and the error pages for requests that no other view handles."""
 
 import sys
 
@@ -13,12 +13,12 @@ from proxy.answers import ERROR_CODES, refuse
 
 
 def icon(request: HttpRequest) -> HttpResponse:
-    """Where browsers look for one by themselves: on answers that are no pages of ours."""
+    """The URL where browsers look for an icon on responses that are not our pages."""
     return redirect(static("portal/icon.svg"))
 
 
 def home(request: HttpRequest) -> HttpResponse:
-    """What this is and how to connect; who is signed in goes on to the account page."""
+    """What the portal is and how to connect. Signed-in users are redirected to the account page."""
     if request.user.is_authenticated:
         return redirect("account")
     return render(request, "home.html", {"public_url": settings.PUBLIC_URL})
@@ -40,7 +40,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form whose token is not the session's (CSRF_FAILURE_VIEW)."""
+    """The response to a form whose CSRF token does not match the session (CSRF_FAILURE_VIEW)."""
     return error(
         request,
         403,
@@ -71,7 +71,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def too_many_attempts(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """What sign-in answers (django-allauth's `handler429`)."""
+    """The response to too many sign-in attempts (django-allauth's `handler429`)."""
     return error(
         request,
         429,
@@ -81,7 +81,7 @@ def too_many_attempts(request: HttpRequest, exception: Exception | None = None) 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django calls it while the exception is being handled: an absent database is not a fault of the portal's."""
+    """Django calls this while it handles the exception. An unavailable database is a 503, not a fault of the portal."""
     if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
         return refuse(
             request,

@@ -1,5 +1,5 @@
-"""The settings in force, for superusers to read: each of docs/settings.md, its value, and where that comes from.
-Secrets are said to be set or not, and nothing more."""
+"""The settings in effect, for superusers: each setting of docs/settings.md, its value and its source. Of secrets it
+shows only whether they are set."""
 
 import os
 import re
@@ -23,7 +23,12 @@ SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|RE
 CREDENTIALS = re.compile(r"://[^/\s]*@")
 SOURCES = ("set by make run", "environment", "running instance", "default")
 BY_MAKE_RUN, ENVIRONMENT, INSTANCE, DEFAULT = SOURCES  # where a value comes from
-FROM_FILES = ("SECRET_KEY", "KEY_PEPPERS", "DATABASE_URL", "MLFLOW_URL")  # what `make run` keeps in DATA_DIR
+FROM_FILES = (
+    "SECRET_KEY",
+    "KEY_PEPPERS",
+    "DATABASE_URL",
+    "MLFLOW_URL",
+)  # `make run` stores these in DATA_DIR
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +61,7 @@ def one(*, name: str, default: str, meaning: str) -> InForce:
 
 
 def otherwise(name: str) -> Any:
-    """What is in force where a setting that is empty means another's part."""
+    """The value in effect if a setting is empty and its value derives from another setting."""
     if name == "MLFLOW_HOST_HEADER":
         return urlsplit(settings.MLFLOW_URL).netloc
     return environment(None)[0] if name == "ENVIRONMENT_NAME" else getattr(settings, name, "")
@@ -71,7 +76,7 @@ def source(name: str, value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """As it would be written in the environment; a dash for nothing."""
+    """The value in the format of the environment; a dash if it is empty."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""How people sign in, where that differs from django-allauth's own ways.
+"""Sign-in, where it differs from django-allauth's defaults.
 
 Nobody signs up by himself: users are added or invited. An identity of the provider (OIDC) signs in as the user that
 it is linked to; it is linked by its subject, written down before, or at its first visit by an e-mail that the
@@ -79,7 +79,7 @@ class PublicSite:
 
 
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Keeps what second factors are made of encrypted, under the peppers: a dump of the database holds none."""
+    """Encrypts the secrets of second factors under the peppers, so that a database dump does not reveal them."""
 
     error_messages = {**DefaultMFAAdapter.error_messages, "incorrect_code": "The code is wrong, or too old."}
 
@@ -94,7 +94,7 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
 
 def cipher() -> MultiFernet:
-    """Encrypts under the newest pepper, decrypts under each that is still there."""
+    """Encrypts under the newest pepper, decrypts under any configured pepper."""
     keys = [hashlib.sha256(b"second factors:" + pepper.encode()).digest() for pepper in settings.KEY_PEPPERS]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
 
@@ -103,7 +103,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def list_apps(
         self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
     ) -> list[SocialApp]:
-        """The provider of the settings, or none; the table that allauth would ask stays empty."""
+        """The provider from the settings, if any; allauth's table of providers stays empty."""
         if not settings.OIDC_ISSUER or provider not in (None, "openid_connect", PROVIDER_ID):
             return []
         if client_id not in (None, settings.OIDC_CLIENT_ID):
@@ -122,7 +122,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Link a new identity to its user, or refuse it. Raises ImmediateHttpResponse."""
         if sociallogin.state.get("process") != AuthProcess.LOGIN:
-            # Linking to whoever happens to be signed in would let one person's page give away another's account.
+            # Linking to the user who is signed in would let a malicious page connect an attacker's identity to them.
             raise refused(request, "Identities are linked at sign-in or by an admin.")
         claims = sociallogin.account.extra_data
         if not is_of_one_person(claims):
@@ -148,7 +148,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return settings.OIDC_CREATE_USERS
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
-        """A new user has the e-mail address only if it is verified: it would reset a password, or link."""
+        """A new user gets the e-mail address only if it is verified, because it can reset a password or link an
+        identity."""
         email = verified_email(sociallogin.account.extra_data)
         sociallogin.email_addresses = [each for each in sociallogin.email_addresses if each.email == email]
         user: User = super().populate_user(request, sociallogin, {**data, "email": email})
@@ -164,7 +165,7 @@ def refused(request: HttpRequest, reason: str) -> ImmediateHttpResponse:
 
 
 def of_claims(claims: dict[str, Any]) -> dict[str, Any]:
-    """What allauth goes by: the provider's user information, else the id token."""
+    """The claims that allauth uses: the provider's user information, otherwise those of the id token."""
     return claims.get("userinfo") or claims.get("id_token") or {}
 
 
@@ -175,7 +176,7 @@ def is_of_one_person(claims: dict[str, Any]) -> bool:
 
 
 def verified_email(claims: dict[str, Any]) -> str:
-    """The e-mail address if the provider says in so many words that it is verified; else "".
+    """The e-mail address if the provider explicitly says that it is verified; otherwise "".
 
     Nor one beyond ASCII: somebody else's looks the same, to people as to a database.
     """
@@ -187,7 +188,7 @@ def verified_email(claims: dict[str, Any]) -> str:
 
 
 def of_address(email: str) -> list[User]:
-    """The users with this ASCII address. PostgreSQL only narrows them down: to it upper('ı') is 'I'."""
+    """The users with this ASCII address. PostgreSQL preselects them, but its upper('ı') is 'I', so compare again."""
     if not email:
         return []
     candidates = User.objects.filter(email__iexact=email)

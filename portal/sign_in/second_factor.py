@@ -1,4 +1,4 @@
-"""REQUIRE_MFA_FOR_STAFF: staff without a second factor get to nothing but the pages where they set one up."""
+"""REQUIRE_MFA_FOR_STAFF: staff without a second factor can open only the pages where they set one up."""
 
 from collections.abc import Callable
 
@@ -41,8 +41,8 @@ def second_factor(get_response: Answer) -> Answer:
 
 
 def lacks_one(request: HttpRequest) -> bool:
-    """Whether a session of staff without a second factor asks for what it may not have yet. A call by key
-    brings no session and costs nothing here."""
+    """Whether a staff session without a second factor requests a page other than those that set one up. A call with a
+    key has no session and needs no query."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES or request.path_info.startswith(OPEN):
         return False
     user = request.user

@@ -1,4 +1,4 @@
-"""Django's cache, where sign-in counts failed attempts: Redis, and this process's memory while Redis is away."""
+"""Django's cache, in which sign-in counts failed attempts: Redis, or this process's memory while Redis is down."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache
 from redis.exceptions import RedisError
 
-LIMITS = {"MAX_ENTRIES": 100_000}  # so that an attacker's many names do not push out what is counted
+LIMITS = {"MAX_ENTRIES": 100_000}  # so that an attacker's many names do not evict the counts
 
 
 class SharedCache(RedisCache):
-    """Attempts go on being counted without Redis, by each process for itself; nobody is kept from signing in."""
+    """Without Redis, each process counts attempts by itself, and users can still sign in."""
 
     def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)

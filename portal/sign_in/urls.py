@@ -1,5 +1,5 @@
-"""The addresses of signing in: those of django-allauth's that mean something here. Nobody signs up, changes an
-e-mail address, or links an identity by himself."""
+"""The sign-in URLs: the subset of django-allauth's that the portal supports. Users cannot sign up, change their e-mail
+address or link an identity themselves."""
 
 from allauth.account import views
 from allauth.socialaccount import views as provider
@@ -16,7 +16,7 @@ urlpatterns = [
     path("login/<provider_id>/callback/", oidc.callback, name="openid_connect_callback"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
-    path("signup/", views.signup, name="account_signup"),  # answers that it is closed
+    path("signup/", views.signup, name="account_signup"),  # says that sign-up is closed
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("password/change/", views.password_change, name="account_change_password"),
     path("password/set/", views.password_set, name="account_set_password"),

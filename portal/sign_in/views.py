@@ -1,4 +1,4 @@
-"""The admin's own sign-in and sign-out, replaced: they know nothing of second factors and count no attempts."""
+"""Replacements of the admin's own sign-in and sign-out, which know no second factors and count no attempts."""
 
 import logging
 from typing import cast
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @never_cache
 def admin_login(request: HttpRequest) -> HttpResponse:
-    """To the one sign-in page, which checks where it leads afterwards. Never reads a password itself."""
+    """Redirect to the one sign-in page, which validates the next URL. Never reads a password itself."""
     if not request.user.is_authenticated:
         following = request.GET.get("next") or reverse("admin:index")
         return redirect(f"{reverse('account_login')}?{urlencode({'next': following})}")
@@ -33,14 +33,14 @@ def admin_login(request: HttpRequest) -> HttpResponse:
 
 
 def password_reset(request: HttpRequest) -> HttpResponseBase:
-    """By mail, or the advice to ask an admin for a new link where no mail is sent."""
+    """Reset a password by mail; without mail, advise to ask an admin for a new link."""
     if settings.SMTP_URL:
         return cast(HttpResponseBase, password_reset_by_mail(request))
     return render(request, "account/password_reset_by_admin.html")
 
 
 def provider_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
-    """To the provider, whose addresses are asked of itself; a page says so if it does not answer as it should."""
+    """Redirect to the provider, whose endpoints are discovered; an error page if it does not respond correctly."""
     try:
         return cast(HttpResponseBase, to_provider(request, provider_id))
     except (RequestException, LookupError, ValueError) as error:

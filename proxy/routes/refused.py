@@ -30,7 +30,7 @@ REASONS: dict[str, str] = {
         POST   /api/3.0/mlflow/users/permissions/revoke
         GET    /api/3.0/mlflow/users/roles/list
     """,
-    "it asks for MLflow's own users; the portal's are not among them": """
+    "it reads MLflow's own users, which are not the portal's": """
         GET    /api/2.0/mlflow/users/current
         GET    /api/3.0/mlflow/users/current/permissions
     """,
@@ -112,7 +112,7 @@ REASONS: dict[str, str] = {
         POST   /ajax-api/3.0/mlflow/assistant/sessions/{session_id}/tool-result
         POST   /ajax-api/3.0/mlflow/assistant/skills/install
     """,
-    "it writes and destroys data outside of any owner": """
+    "it writes and deletes data that has no owner": """
         POST   /ajax-api/3.0/mlflow/demo/delete
         POST   /ajax-api/3.0/mlflow/demo/generate
     """,
@@ -172,7 +172,7 @@ REASONS: dict[str, str] = {
     "it is part of MLflow's web pages, which are for browsers": """
         GET    /build/{filename:path}
     """,
-    "it reports to others from the server": """
+    "it sends telemetry from the server to third parties": """
         GET    /ajax-api/3.0/mlflow/ui-telemetry
         POST   /ajax-api/3.0/mlflow/ui-telemetry
     """,

@@ -1,4 +1,4 @@
-"""`manage.py link_identity`: say beforehand who an identity of the provider is."""
+"""`manage.py link_identity`: link an identity of the provider to a user before their first sign-in."""
 
 import json
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             with transaction.atomic():
                 SocialAccount.objects.create(user=found, provider=PROVIDER_ID, uid=subject)
         except IntegrityError:
-            raise CommandError("This identity is linked already.") from None
+            raise CommandError("This identity is already linked.") from None
         if options["json"]:
             shown = {"user": found.username, "user_id": found.public_id, "subject": subject}
             self.stdout.write(json.dumps(shown))

@@ -1,4 +1,4 @@
-"""Would a key's call pass, and if not, why? Decided by the proxy's own code; nothing is sent to MLflow."""
+"""Check whether a call with a key would pass, and why not. Uses the proxy's own code; sends nothing to MLflow."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("path", metavar="PATH", help="as MLflow's client sends it, with its query if any")
         parser.add_argument("--body", metavar="FILE", help="the request's body; - for standard input")
         parser.add_argument(
-            "--address", default="", help="where it would come from, for keys bound to networks"
+            "--address", default="", help="the caller's IP address, for keys limited to networks"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 

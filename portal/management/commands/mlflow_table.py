@@ -24,7 +24,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--write", action="store_true", help="write proxy/routes/fields.json and docs/operations.md anew"
+            "--write", action="store_true", help="regenerate proxy/routes/fields.json and docs/operations.md"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -117,7 +117,7 @@ def test_every_reason_is_explained_to_who_looks_it_up(dora, reason):
         (200, "This call succeeded."),
         (400, "MLflow found a mistake in the request."),
         (404, "MLflow does not have what the call asked for"),
-        (409, "It is there already"),
+        (409, "An object with this name already exists"),
         (418, "MLflow itself did not do it."),
         (499, "The client went away"),
         (500, "MLflow failed at it."),
