@@ -1,10 +1,13 @@
+from collections.abc import Iterator
+
 import pytest
+from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from portal.one_machine.mlflow import Mlflow, start_mlflow
 from tests.echo import EchoServer
-from tests.environment import POSTGRES, RUN_DIR, WATCHDOG
-from tests.portals import Portal, portal
+from tests.environment import RUN_DIR, WATCHDOG, postgres_url
+from tests.portals import Portal, create_database, drop_database, migrated_database, portal
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +72,7 @@ def second_key(second_portal) -> dict:
 @pytest.fixture(scope="session")
 def mlflow_server() -> Mlflow:
     """A real MLflow, as `make run` starts it."""
-    server = start_mlflow(RUN_DIR, database_url=POSTGRES.url("mlflow"), watchdog=WATCHDOG)
+    server = start_mlflow(RUN_DIR, database_url=postgres_url(create_database()), watchdog=WATCHDOG)
     try:
         server.wait_until_ready()
         yield server
@@ -82,6 +85,20 @@ def mlflow_portal(mlflow_server) -> Portal:
     """A portal in front of the real MLflow."""
     with portal(mlflow_url=mlflow_server.url) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment, django_db_blocker) -> Iterator[None]:
+    """The tests' own database: pytest-django would migrate one for each process of a run."""
+    with django_db_blocker.unblock():
+        name = create_database(migrated_database())
+        connection.close_pool()
+    connection.settings_dict["NAME"] = name
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+        connection.close_pool()
+    drop_database(name)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,9 +1,15 @@
-"""A pytest plugin, loaded before Django's settings: an embedded PostgreSQL and secrets for this run alone."""
+"""A pytest plugin, loaded before Django's settings: an embedded PostgreSQL and secrets for this run alone.
 
+The first process of a run starts PostgreSQL. With `--numprocesses` its workers inherit the address and the secrets
+by environment variables; each has a folder of its own below the run's.
+"""
+
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,40 +18,52 @@ import pytest
 from pytest_django import DjangoDbBlocker
 from pytest_django.plugin import blocking_manager_key
 
-RUN_DIR = Path(tempfile.mkdtemp(prefix="hokusai-tests-"))
+from portal.one_machine.postgres import Postgres, start_postgres
+from portal.one_machine.supervisor import Watchdog
+from tests.leftovers import keys_left_in
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # "" in the first process of a run
+SHARED_DIR = Path(os.environ["TESTS_DIR"] if WORKER else tempfile.mkdtemp(prefix="hokusai-tests-"))
+RUN_DIR = SHARED_DIR / (WORKER or "first")  # this process's own
+WATCHDOG = Watchdog(label="hokusai-tests")
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-def settings_from_environment() -> None:
+RUN_DIR.mkdir(mode=0o700)
+_postgres: Postgres | None = None
+if not WORKER:
+    _postgres = start_postgres(SHARED_DIR, watchdog=WATCHDOG, settings=FAST | {"max_connections": "500"})
     for name in list(os.environ):
         if name.startswith(("MLFLOW_", "GUNICORN_")):
             del os.environ[name]
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "portal.settings",
-        "DATA_DIR": str(RUN_DIR),
+        "TESTS_DIR": str(SHARED_DIR),
         "SECRET_KEY": secrets.token_urlsafe(50),
         "KEY_PEPPERS": secrets.token_urlsafe(32),
+        "DATABASE_URL": _postgres.url("portal"),
         "MLFLOW_URL": "http://127.0.0.1:9",  # discard; a test that wants an upstream says which
         "NO_PROXY": "127.0.0.1,localhost",
     }
-
-
-settings_from_environment()
-
-from portal.one_machine.postgres import Postgres, start_postgres  # noqa: E402
-from portal.one_machine.supervisor import Watchdog  # noqa: E402
-from tests.leftovers import keys_left_in  # noqa: E402
-
-WATCHDOG = Watchdog(label="hokusai-tests")
-POSTGRES: Postgres = start_postgres(
-    RUN_DIR,
-    watchdog=WATCHDOG,
-    settings={"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"},
-)
-os.environ["DATABASE_URL"] = POSTGRES.url("portal")
-
+os.environ["DATA_DIR"] = str(RUN_DIR)
 
 _keys_left: list[str] = []
+_searched: set[Path] = set()  # the folders of workers that have ended
 _blocker: DjangoDbBlocker
+
+
+def postgres_url(database: str) -> str:
+    """The address of one of the databases of the run's PostgreSQL."""
+    return os.environ["DATABASE_URL"].replace("/portal?", f"/{database}?", 1)
+
+
+def once(name: str, make: Callable[[], str]) -> str:
+    """What `make` returned in the first of the run's processes to ask for `name`."""
+    with (SHARED_DIR / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        result = SHARED_DIR / f"{name}.txt"
+        if not result.exists():
+            result.write_text(make())
+        return result.read_text()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -61,22 +79,25 @@ def database_is_allowed() -> AbstractContextManager[None]:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """The run fails if a key is left in a log, a database or any other file of it."""
-    POSTGRES.stop()  # which writes everything down
-    _keys_left.extend(keys_left_in(RUN_DIR))
-    _keys_left.extend(keys_left_in(session.config._tmp_path_factory.getbasetemp()))
-    if hasattr(session.config, "workeroutput"):  # one of the run's processes, which tells the first
-        session.config.workeroutput["keys_left"] = _keys_left
+    if _postgres is not None:
+        _postgres.stop()  # which writes everything down
+    folders = [RUN_DIR if WORKER else SHARED_DIR, session.config._tmp_path_factory.getbasetemp()]
+    _keys_left.extend(left for folder in folders for left in keys_left_in(folder, besides=_searched))
+    if WORKER:  # the first process hears of it, and looks through what is not searched yet
+        session.config.workeroutput |= {"keys_left": _keys_left, "searched": list(map(str, folders))}
     if _keys_left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_testnodedown(node: Any, error: object) -> None:
-    _keys_left.extend(getattr(node, "workeroutput", {}).get("keys_left", []))
+    output = getattr(node, "workeroutput", {})  # nothing of one that crashed
+    _keys_left.extend(output.get("keys_left", []))
+    _searched.update(map(Path, output.get("searched", [])))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     WATCHDOG.close()
-    shutil.rmtree(RUN_DIR, ignore_errors=True)
+    shutil.rmtree(RUN_DIR if WORKER else SHARED_DIR, ignore_errors=True)
 
 
 REAL_PARTS = {
@@ -89,7 +110,17 @@ REAL_PARTS = {
     "a real MLflow server": {"mlflow_server", "prefixed"},
     "a real browser": {"browser"},
 }
+SERVERS = {"echo_server", "mlflow_server", "switch"}  # of these fixtures, all that start a server use one
 MARKERS = {"postgresql": "real PostgreSQL", "mlflow": "a real MLflow server", "browser": "a real browser"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start a server of their own; for the tests' own PostgreSQL see `postgres_url`."""
+    for item in items:
+        uses_server = SERVERS.intersection(getattr(item, "fixturenames", ()))
+        if uses_server or any(item.get_closest_marker(marker) for marker in MARKERS):
+            item.add_marker("server")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -4,7 +4,7 @@ import base64
 import binascii
 import mmap
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from keys.credentials import tokens
@@ -13,9 +13,14 @@ KEY = re.compile(tokens.KEY_PATTERN.pattern.encode())
 BASIC = re.compile(rb"(?i)basic +([0-9a-z+/]{24,200}={0,2})")
 
 
-def keys_left_in(folder: Path) -> list[str]:
-    """`file: hk_live_ab12…` for each key, told by its checksum, in a file below the folder."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink()]
+def keys_left_in(folder: Path, *, besides: Collection[Path] = ()) -> list[str]:
+    """`file: hk_live_ab12…` for each key, told by its checksum, in a file below the folder; `besides` are folders
+    in it that have been searched."""
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink() and not any(path.is_relative_to(done) for done in besides)
+    ]
     return [f"{path.relative_to(folder)}: {prefix}…" for path in files for prefix in sorted(keys_in(path))]
 
 

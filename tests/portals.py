@@ -8,7 +8,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -17,14 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 from django.core.management import call_command
 from django.db import connections
 
 from portal.one_machine.ports import free_port
-from tests.environment import POSTGRES, RUN_DIR, WATCHDOG, database_is_allowed
+from tests.environment import RUN_DIR, WATCHDOG, database_is_allowed, once, postgres_url
+from tests.fork_server import Forked, ForkServer
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,18 +45,11 @@ class Portal:
     port: int
     database: str
     environment: dict[str, str]
-    process: subprocess.Popen[bytes]
+    process: Forked
     log: Path
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments],
-            env=self.environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = manage(self.environment, *arguments)
         assert not (check and done.returncode), f"{arguments[:1]} failed:\n{done.stderr}"
         return done
 
@@ -68,7 +61,7 @@ class Portal:
         return json.loads(told)
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(POSTGRES.url(self.database)) as connection:
+        with psycopg.connect(postgres_url(self.database)) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -128,8 +121,42 @@ class Portal:
         )
 
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(POSTGRES.url(self.database), row_factory=psycopg.rows.dict_row) as connection:
+        with psycopg.connect(postgres_url(self.database), row_factory=psycopg.rows.dict_row) as connection:
             return connection.execute(statement, values).fetchall()
+
+
+@cache
+def fork_server() -> ForkServer:
+    """This process's own; it ends with the run."""
+    import portal.urls  # noqa: F401  loads what portals need
+
+    server = ForkServer(RUN_DIR / "forks")
+    WATCHDOG.stop_group(server.process.pid, ((signal.SIGTERM, 5.0),))
+    return server
+
+
+def manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`manage.py` with these arguments, in a process of its own."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = fork_server().start(
+            str(ROOT / "manage.py"),
+            *arguments,
+            environment=environment,
+            directory=ROOT,
+            stdout=stdout,
+            stderr=stderr,
+        )
+        try:
+            status = process.wait(60)
+        finally:
+            process.kill()
+        outputs = [read_again(file) for file in (stdout, stderr)]
+    return subprocess.CompletedProcess(arguments, status, *outputs)
+
+
+def read_again(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 def command_on(database: str, *arguments: str) -> str:
@@ -173,18 +200,26 @@ def wait_for(look: Any, good: Any = bool, *, seconds: float = 10.0) -> Any:
 
 def create_database(template: str = "template1") -> str:
     name = f"portal_{secrets.token_hex(4)}"
-    with psycopg.connect(POSTGRES.url("postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
         connection.execute(f'create database "{name}" template "{template}"')
     return name
 
 
+def drop_database(name: str) -> None:
+    with psycopg.connect(postgres_url("postgres"), autocommit=True) as connection:
+        connection.execute(f'drop database "{name}" with (force)')
+
+
 @cache
 def migrated_database() -> str:
-    """Made once in a run; each portal's own is a copy of it."""
+    """Made once in a run; the tests' own and each portal's is a copy of it."""
+    return once("migrated_database", migrate_new_database)
+
+
+def migrate_new_database() -> str:
     name = create_database()
-    environment = {**os.environ, "DATABASE_URL": POSTGRES.url(name)}
-    command = [sys.executable, str(ROOT / "manage.py"), "migrate", "--verbosity", "0"]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=200)
+    done = manage({**os.environ, "DATABASE_URL": postgres_url(name)}, "migrate", "--verbosity", "0")
+    assert not done.returncode, done.stderr
     return name
 
 
@@ -203,7 +238,7 @@ def portal(
     folder = new_folder("portal")
     environment = {
         **os.environ,
-        "DATABASE_URL": POSTGRES.url(database),
+        "DATABASE_URL": postgres_url(database),
         "DATA_DIR": str(folder),
         "RECONCILE_SECONDS": "0",  # its questions would be among the calls that a test counts
         "MLFLOW_URL": mlflow_url,
@@ -223,13 +258,12 @@ def gunicorn(
     """gunicorn on `port`, once it answers `ready` with 200; its output goes to DATA_DIR/portal.log."""
     log = Path(environment["DATA_DIR"]) / "portal.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", *arguments],
-            env=environment,
-            cwd=ROOT,
+        process = fork_server().start(
+            *("-m", "gunicorn", *arguments),
+            environment=environment,
+            directory=ROOT,
             stdout=output,
             stderr=output,
-            start_new_session=True,
         )
     WATCHDOG.stop_group(process.pid, ((signal.SIGTERM, 5.0),))  # should this test run be killed
     running = Portal(f"http://127.0.0.1:{port}", port, database, environment, process, log)

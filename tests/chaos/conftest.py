@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -9,7 +7,7 @@ import pytest
 
 from tests.chaos.callers import RUN, Switch
 from tests.environment import RUN_DIR, WATCHDOG
-from tests.portals import ROOT, Portal, portal
+from tests.portals import Portal, manage, portal
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +16,16 @@ def switch() -> Iterator[Switch]:
     folder.mkdir(mode=0o700)
     server = Switch(folder, WATCHDOG)
     server.start()
+    manage_on(server, "migrate", "--verbosity", "0")
     yield server
     server.stop()
+
+
+def manage_on(switch: Switch, *arguments: str) -> str:
+    """What the command prints."""
+    done = manage({**os.environ, "DATABASE_URL": switch.url}, *arguments)
+    assert not done.returncode, done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -36,19 +42,9 @@ def start_portal(switch, echo) -> Iterator[Callable[..., Portal]]:
 
 
 @pytest.fixture
-def alice(switch, echo) -> str:
+def alice(switch) -> str:
     """The key of someone who owns RUN."""
-    environment = {**os.environ, "DATABASE_URL": switch.url, "MLFLOW_URL": echo.url}
-    manage = [sys.executable, str(ROOT / "manage.py")]
-
-    def run(*arguments: str) -> str:
-        done = subprocess.run(
-            [*manage, *arguments], env=environment, cwd=ROOT, check=True, capture_output=True, timeout=60
-        )
-        return done.stdout.decode()
-
-    run("migrate", "--verbosity", "0")
-    issued = json.loads(run("issue_key", "--user", "alice", "--name", "chaos", "--json"))
+    issued = json.loads(manage_on(switch, "issue_key", "--user", "alice", "--name", "chaos", "--json"))
     [(key_id, user_id)] = switch.rows(
         "select k.id, k.owner_id from keys_apikey k where public_id = %s", issued["id"]
     )

@@ -14,7 +14,7 @@ from keys import actions
 from keys.credentials import authentication, cache, tokens
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
-from tests.environment import POSTGRES
+from tests.environment import postgres_url
 from tests.portals import Portal, portal, wait_for
 
 pytestmark = pytest.mark.postgresql
@@ -299,7 +299,7 @@ class TestTheSecret:
             replies = [reply for secret in secrets for reply in use(running, secret)]
             listing = running.manage("list_keys").stdout + running.manage("list_keys", "--json").stdout
             assert running.calls(at_least=len(secrets))
-            stored = everything_stored(POSTGRES.url(running.database))
+            stored = everything_stored(postgres_url(running.database))
         written = "".join(
             file.read_text(errors="replace") for file in running.log.parent.rglob("*") if file.is_file()
         )
