@@ -1,18 +1,24 @@
 # Everything here needs only Python 3.11 or newer, git and make.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-JOBS ?= 2
+JOBS ?= 3
 
-.PHONY: run test lint audit bench chaos fuzz fairness harm scale pages soak screenshots format lock clean api
+.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak screenshots format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
 
-# JOBS processes share the files of tests, each with a PostgreSQL and an MLflow of its own; then come those that want
-# the machine for themselves, whatever became of the others.
+# Compiled modules are kept, also where the environment says otherwise: every process of a run would compile them again.
+test check: export PYTHONDONTWRITEBYTECODE =
+
+# JOBS processes share the tests, a PostgreSQL and, in one of them, an MLflow. More than there are cores, since many
+# tests wait.
 test: .venv/dev.stamp
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder -m "not alone"; \
-	others=$$?; $(BIN)/python -m pytest -m alone && exit $$others
+	$(BIN)/python -m pytest --numprocesses $(JOBS)
+
+# For the inner loop: lint, and the tests that need no server and no browser. Under two minutes.
+check: lint
+	$(BIN)/python -m pytest --numprocesses 2 -m "not server and not browser"
 
 # mypy reads Django's settings, which want these to be set; nothing is connected to.
 lint: export SECRET_KEY = lint
