@@ -1,6 +1,8 @@
 """A real Chromium against a real portal; it may speak to nothing else."""
 
+import asyncio
 import shutil
+from asyncio import events
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,19 +18,41 @@ PASSWORD = "correct horse battery staple"
 INSECURE_HOST = (
     "portal.test"  # plain http at a name that is not localhost, where browsers have no clipboard API
 )
+# Chromium obeys only the last --disable-features, so this list begins with Playwright's own.
+DISABLED = [
+    *("AvoidUnnecessaryBeforeUnloadCheckSync", "DestroyProfileOnBrowserClose", "HttpsUpgrades"),
+    *(
+        "HttpsFirstBalancedModeAutoEnable",
+        "LensOverlay",
+        "MediaRouter",
+        "PaintHolding",
+        "ThirdPartyStoragePartitioning",
+    ),
+    *("AvoidCorsURLLoaderRestartOnRedirect", "OptimizationHints", "NetworkTimeServiceQuerying", "AimEnabled"),
+    "PreconnectToSearch",
+    # Parts of a window that these tests do not look at, each with a process of its own.
+    *("WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "WebUIOmniboxFullPopup"),
+    # With site isolation each page starts two more processes.
+    *("IsolateOrigins", "site-per-process"),
+]
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-software-rasterizer",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    "--disable-site-isolation-trials",
+    "--renderer-process-limit=1",
+    f"--disable-features={','.join(DISABLED)}",
     f"--host-resolver-rules=MAP {INSECURE_HOST} 127.0.0.1",
 ]
 
 
 AXE = Axe()
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 LIGHTNESS = """() => {
     const drawing = document.createElement("canvas").getContext("2d");
     drawing.fillStyle = getComputedStyle(document.body).backgroundColor;
@@ -48,24 +72,46 @@ def browser_type_launch_args() -> dict[str, Any]:
     return {"executable_path": executable, "args": ARGUMENTS}
 
 
-# The plugin's own of these names last for the whole run. While Playwright runs, though, Django takes this thread for
-# an async one and refuses the database to the tests that come after.
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Any]:
+    """Hide Playwright's event loop between the tests of this folder. It runs in this thread until the end of the run,
+    and Django refuses the database to a thread in which an event loop runs."""
+    show_event_loop()
+    try:
+        return (yield)
+    finally:
+        global _event_loop
+        _event_loop = events._get_running_loop()
+        events._set_running_loop(None)
 
 
-@pytest.fixture(scope="module")
+_event_loop: asyncio.AbstractEventLoop | None = None
+
+
+def show_event_loop() -> None:
+    if _event_loop is not None:
+        events._set_running_loop(_event_loop)
+
+
+# The plugin's own of these names know nothing of the hidden event loop.
+
+
+@pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as running:
         yield running
+        show_event_loop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(playwright: Playwright, browser_type_launch_args: dict[str, Any]) -> Iterator[Browser]:
     browser = playwright.chromium.launch(**browser_type_launch_args)
     yield browser
+    show_event_loop()
     browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser_context_args() -> dict[str, Any]:
     return {}
 
@@ -136,9 +182,13 @@ class Visit:
         storage = self.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
         return f"{self.page.context.cookies()} {storage}"
 
-    def findings(self) -> list[tuple[str, list[Any]]]:
-        """What axe-core calls serious or critical on this page: each rule, and the elements as it has them."""
-        found = AXE.run(self.page).response["violations"]
+    def findings(self, *, colours_only: bool = False) -> list[tuple[str, list[Any]]]:
+        """What axe-core calls serious or critical on this page: each rule, and the elements as it has them.
+
+        `colours_only` is for the second of two themes: all its other rules have the same result in both.
+        """
+        options = {"resultTypes": ["violations"]} | ({"runOnly": COLOUR_RULES} if colours_only else {})
+        found = AXE.run(self.page, options=options).response["violations"]
         return [
             (rule["id"], [node["html"][:200] for node in rule["nodes"]])
             for rule in found

@@ -28,21 +28,23 @@ def told(web_portal):
 def test_every_page_is_accessible_and_fits(visit, web_portal, told, scheme, width):
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
     page, wrong = window.page, []
+
+    def look(name: str) -> None:
+        wrong.extend((name, *found) for found in window.findings(colours_only=scheme == "dark"))
+        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
+            wrong.append((name, "does not fit", []))
+
     window.sign_in()
     for path in PAGES:
         window.goto(path)
         page.wait_for_load_state("networkidle")
         if path in (LOG, LEDGER):
             page.get_by_text("Filter", exact=True).click()
-        wrong += [(path, *found) for found in window.findings()]
-        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
-            wrong.append(f"{path}: does not fit")
+        look(path)
         if path in (LOG, LEDGER):
             page.locator("a[data-drawer]").first.click()
             page.locator("#drawer dl").wait_for()
-            wrong += [(f"{path}, the drawer", *found) for found in window.findings()]
-            if window.scrolls_sideways():
-                wrong.append(f"{path}: the drawer does not fit")
+            look(f"{path}, the drawer")
 
     assert wrong == []
 

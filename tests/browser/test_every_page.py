@@ -263,7 +263,8 @@ def look(window: Visit, address: str, scheme: str) -> list[str]:
     if address not in ALWAYS_LIGHT and window.is_light() is not (scheme == "light"):
         wrong.append("neither light nor dark as it was asked for")
     keep(window, address, scheme, "wide")
-    wrong += [f"{rule} at {where}" for rule, where in window.findings() if (address, rule) not in KNOWN]
+    found = window.findings(colours_only=scheme == "dark")
+    wrong += [f"{rule} at {where}" for rule, where in found if (address, rule) not in KNOWN]
     page.set_viewport_size(NARROW)
     fits = wait_for(
         lambda: not window.scrolls_sideways(), seconds=3
