@@ -76,7 +76,7 @@ def test_pause_and_resume(visit, web_portal, echo):
     page.get_by_text("odd traffic").wait_for()
     refused = answer(web_portal, key, 401)
     assert refused.status == 401
-    assert "is paused since" in refused.json()["message"]
+    assert "has been paused since" in refused.json()["message"]
     assert "Ask your administrator to resume it." in refused.json()["message"]
 
     window.follow("Resume")

@@ -151,7 +151,7 @@ def test_a_made_up_link_is_refused_and_so_is_the_page_without_one(db):
     ("answers", "words"),
     [
         ({"password": "short", "again": "short"}, "too short"),
-        ({"password": PASSWORD, "again": "something else entirely"}, "not the same"),
+        ({"password": PASSWORD, "again": "something else entirely"}, "passwords do not match"),
         ({"password": "password1234", "again": "password1234"}, "too common"),
     ],
 )

@@ -77,7 +77,7 @@ class TestIssuing:
         assert "MLFLOW_TRACKING_TOKEN" not in page
         assert "Canary: grants no access" in bob.get(KEYS).content.decode()
         detail = bob.get(f"{KEYS}{key.pk}/change/").content.decode()
-        assert "refused as if nobody knew it" in detail
+        assert "refused as an unknown key" in detail
         assert "Canary: yes" in detail
 
     def test_makes_no_canary_unless_asked(self, cast, bob):
@@ -86,7 +86,7 @@ class TestIssuing:
         key = ApiKey.objects.get()
         assert not key.is_canary
         assert "anary" not in bob.get(KEYS).content.decode()
-        assert "refused as if nobody knew it" not in bob.get(f"{KEYS}{key.pk}/change/").content.decode()
+        assert "refused as an unknown key" not in bob.get(f"{KEYS}{key.pk}/change/").content.decode()
 
     def test_starts_as_a_contributor_without_limits(self, cast, bob):
         form = bob.get(ISSUE).context["form"]

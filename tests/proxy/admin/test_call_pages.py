@@ -189,7 +189,7 @@ class TestAPastedKey:
         assert (answer.status_code, answer["Location"]) == (303, f"{CALLS}?span=24h&key={key.public_id}")
         page = alice.get(answer["Location"]).content.decode()
         assert secret not in page
-        assert "That was an API key" in page
+        assert "You searched for an API key" in page
 
     @pytest.mark.parametrize("page", ["", "export/", "1/change/"])
     def test_in_an_address_is_taken_out_before_anything_else(self, alice, issued, page):

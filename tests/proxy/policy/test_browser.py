@@ -253,7 +253,7 @@ def test_a_refused_call_is_in_the_log_with_its_reason(carol, echo_portal):
         ("POST", "/ajax-api/2.0/mlflow/gateway-proxy", "gateway"),
         ("POST", "/ajax-api/2.0/mlflow/users/create", "users"),
         ("POST", "/ajax-api/2.0/mlflow/upload-artifact", "log_artifact"),
-        ("POST", "/ajax-api/3.0/mlflow/demo/delete", "destroys"),
+        ("POST", "/ajax-api/3.0/mlflow/demo/delete", "no owner"),
     ],
 )
 def test_what_is_closed_to_keys_is_closed_to_browsers(carol, echo, method, path, word):
