@@ -1,5 +1,4 @@
-"""Calls of the management API are calls: they are in the usage log as any other, under names such as
-`portal.keys.rotate`."""
+"""Records calls of the management API in the usage log, under operation names such as `portal.keys.rotate`."""
 
 from collections.abc import Callable
 
@@ -19,7 +18,7 @@ KINDS = {"key_id": "api_key", "user_id": "user"}
 def record_calls(
     get_response: Callable[[HttpRequest], HttpResponseBase],
 ) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Records what `keys.api.callers` knew the caller of, and counts attempts with a key that is not good."""
+    """Middleware that records calls with a known caller and counts attempts without a valid key."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         if not request.path_info.startswith(PREFIX):

@@ -21,7 +21,7 @@ from proxy.models.calls import Call, CallQuerySet, Cursor
 
 FORMS = [("csv", "CSV"), ("jsonl", "JSON Lines")]
 LEDGER_FORM = OpenApiParameter(
-    "form", str, enum=list(exports.TYPES), default="csv", description="Of the file."
+    "form", str, enum=list(exports.TYPES), default="csv", description="The file's format."
 )
 
 
@@ -30,17 +30,17 @@ def by_user(user: User) -> Q:
 
 
 class CallSerializer(serializers.Serializer[Call]):
-    """A call; the same as in the exports."""
+    """A call, with the same fields as in the exports."""
 
     request_id = serializers.CharField()
     at = serializers.DateTimeField()
     user = serializers.CharField()
     user_id = serializers.CharField()
-    key = serializers.CharField(help_text="Its name; empty: the user's browser.")
+    key = serializers.CharField(help_text="The key's name; empty: a browser session.")
     key_id = serializers.CharField()
     operation = serializers.CharField()
     method = serializers.CharField()
-    path = serializers.CharField(help_text="Without the query.")
+    path = serializers.CharField(help_text="Without the query string.")
     object_kind = serializers.CharField()
     object_name = serializers.CharField()
     status = serializers.IntegerField()
@@ -88,15 +88,15 @@ class CallExport(Calls):
 
     @extend_schema(
         operation_id="calls_export",
-        summary="All calls that the filters leave, as a file",
+        summary="Export the calls that match the filters as a file",
         tags=["calls"],
         parameters=[LEDGER_FORM],
         filters=True,
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form, found = form_of(request), cast(CallQuerySet, self.filter_queryset(self.get_queryset()))
-        return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(found))
+        form, calls = form_of(request), cast(CallQuerySet, self.filter_queryset(self.get_queryset()))
+        return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 
 
 def form_of(request: Request) -> str:
@@ -113,7 +113,7 @@ class OneCall(GenericAPIView[Call]):
     filter_backends = ()
     pagination_class = None
 
-    @extend_schema(operation_id="calls_read", summary="The call of a request id", tags=["calls"])
+    @extend_schema(operation_id="calls_read", summary="Read the call with this request id", tags=["calls"])
     def get(self, request: Request, request_id: str) -> Response:
         calls = visible_rows(self, self.get_queryset(), by_user)
         if "\0" in request_id or (call := calls.filter(request_id=request_id).first()) is None:

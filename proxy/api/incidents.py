@@ -93,7 +93,7 @@ class Quarantine(GenericAPIView[ApiKey]):
         responses={200: MarksSerializer},
     )
     def post(self, request: Request, key_id: str) -> Response:
-        """What is marked stays marked; sending it again marks what is left."""
+        """Versions that are marked stay marked. A repeated request marks the remaining ones."""
         key = one_of(ApiKey.objects.with_owner(), key_id)
         sent = QuarantineSerializer(data=request.data)
         sent.is_valid(raise_exception=True)

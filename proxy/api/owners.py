@@ -74,7 +74,7 @@ class HandOverSerializer(StrictSerializer):
 
 
 class HandedOverSerializer(serializers.Serializer[Any]):
-    objects = serializers.IntegerField(help_text="How many experiments, runs, models, … changed hands.")
+    objects = serializers.IntegerField(help_text="How many experiments, runs, models, … got the new owner.")
 
 
 class HandOver(GenericAPIView[User]):
@@ -83,7 +83,7 @@ class HandOver(GenericAPIView[User]):
 
     @extend_schema(
         operation_id="users_hand_over",
-        summary="Make everything that a user owns another's",
+        summary="Hand over all objects of a user to another",
         tags=["users"],
         parameters=[IDEMPOTENCY],
         responses={200: HandedOverSerializer},
@@ -123,7 +123,7 @@ class Share(GenericAPIView[Owner]):
 
     @extend_schema(
         operation_id="experiments_share",
-        summary="Let anyone create runs in an experiment, or no longer",
+        summary="Share an experiment, or end the sharing",
         tags=["owners"],
         parameters=[IDEMPOTENCY],
         responses={200: SharedSerializer},

@@ -1,4 +1,4 @@
-"""The ledger of registrations over the management API: its rows, its head, and whether it is whole."""
+"""The ledger of registrations over the management API: its rows, its head and its verification."""
 
 import dataclasses
 from itertools import islice
@@ -31,14 +31,16 @@ def by_user(user: User) -> Q:
 
 
 def keeps_state(state: str | None) -> exports.Keep | None:
-    """Which of the versions are in that state; None: it was not asked for."""
-    return (lambda row, found: found == state) if state else None
+    """Whether a version's tags are in this state, as `exports.Keep`; None if there is no such filter."""
+    return (lambda row, current: current == state) if state else None
 
 
 class RegistrationSerializer(serializers.Serializer[Registration]):
-    """A write to the registry; the same as in the exports."""
+    """A write to the registry, with the same fields as in the exports."""
 
-    sequence = serializers.IntegerField(allow_null=True, help_text="Its place in the chain; null: pending.")
+    sequence = serializers.IntegerField(
+        allow_null=True, help_text="The position in the chain; null: pending."
+    )
     request_id = serializers.CharField()
     at = serializers.DateTimeField()
     user = serializers.CharField()
@@ -95,9 +97,9 @@ class Registrations(GenericAPIView[Registration]):
     )
     def get(self, request: Request) -> HttpResponseBase:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
-        standing = exports.rules(page)
+        findings = exports.rules(page)
         return self.get_paginated_response(
-            [exports.of_registration(row, standing.get(row.pk)) for row in page]
+            [exports.of_registration(row, findings.get(row.pk)) for row in page]
         )
 
 
@@ -107,15 +109,15 @@ class RegistrationExport(Registrations):
 
     @extend_schema(
         operation_id="registrations_export",
-        summary="All registrations that the filters leave, as a file",
+        summary="Export the registrations that match the filters as a file",
         tags=["registrations"],
         parameters=[LEDGER_FORM],
         filters=True,
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form, found = form_of(request), self.filter_queryset(self.get_queryset())
-        rows = exports.registrations(cast(RegistrationQuerySet, found), keep=self.keep())
+        form, matching = form_of(request), self.filter_queryset(self.get_queryset())
+        rows = exports.registrations(cast(RegistrationQuerySet, matching), keep=self.keep())
         return exports.download("registrations", form, exports.REGISTRATION_FIELDS, rows)
 
 
@@ -137,11 +139,11 @@ class OneRegistration(GenericAPIView[Registration]):
 
 
 class HeadSerializer(StrictSerializer):
-    """The chain's end at some time: it stands for everything before it."""
+    """The end of the chain at some time. Its hash covers every row before it."""
 
     sequence = serializers.IntegerField(min_value=1, max_value=2**62)
     hash = serializers.RegexField(r"^[0-9a-f]{64}$")
-    at = serializers.CharField(max_length=40, help_text="When it was the end.")
+    at = serializers.CharField(max_length=40, help_text="When this was the head.")
 
 
 class LedgerSerializer(serializers.Serializer[Any]):
@@ -156,7 +158,7 @@ class Ledger(GenericAPIView[Registration]):
     pagination_class = None
 
     @extend_schema(
-        operation_id="ledger_head", summary="The ledger's head: keep it elsewhere", tags=["ledger"]
+        operation_id="ledger_head", summary="The ledger's head, to store elsewhere", tags=["ledger"]
     )
     def get(self, request: Request) -> Response:
         head = verification.read_head()
@@ -166,16 +168,16 @@ class Ledger(GenericAPIView[Registration]):
 
 class VerifySerializer(StrictSerializer):
     heads = HeadSerializer(
-        many=True, required=False, help_text="Heads that were kept: are they in the chain still?"
+        many=True, required=False, help_text="Stored heads, to check that they are still in the chain."
     )
 
 
 class VerificationSerializer(serializers.Serializer[Any]):
     ok = serializers.BooleanField()
-    rows = serializers.IntegerField(help_text="How many are good, from the first on.")
+    rows = serializers.IntegerField(help_text="The number of correct rows, counted from the first.")
     pending = serializers.IntegerField()
     head = HeadSerializer(allow_null=True)
-    problem = serializers.CharField(help_text="The first thing that is wrong; empty: nothing.")
+    problem = serializers.CharField(help_text="The first problem; empty: none.")
 
 
 class Verification(GenericAPIView[Registration]):

@@ -1,4 +1,4 @@
-"""Would a call pass? Over the management API."""
+"""Simulate a call over the management API: would it pass?"""
 
 from typing import Any
 

@@ -31,8 +31,8 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
         required=False,
         default="",
         max_length=60,
-        help_text="What to tell apart, with commas between: key, user, operation, status, day or hour; or model "
-        "alone, which is counted in the log itself, at most 31 days of it.",
+        help_text="The columns to group by, separated by commas: key, user, operation, status, day or hour; or model "
+        "alone, which is counted from the log itself, for at most 31 days.",
     )
 
     def validate_by(self, text: str) -> list[str]:
@@ -77,12 +77,12 @@ class UsageSerializer(serializers.Serializer[Any]):
 
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
-    is_cut = serializers.BooleanField(help_text=f"There were more than {MOST_ROWS} rows: ask for less.")
+    is_cut = serializers.BooleanField(help_text=f"There were more than {MOST_ROWS} rows: narrow the request.")
     results = UsageRowSerializer(many=True)
 
 
 class Usage(GenericAPIView[CallTotal]):
-    """From the totals by day and by hour; the hours are kept for some days only."""
+    """Sums from the totals by day and by hour. Hourly totals exist only for the last days."""
 
     rules = {"GET": read_rule(VIEW_CALL)}
     queryset = CallTotal.objects.all()

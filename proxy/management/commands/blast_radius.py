@@ -1,4 +1,4 @@
-"""What did a key or a user create or change since a time?"""
+"""List what a key or a user created or changed since a time."""
 
 import csv
 import dataclasses
@@ -29,7 +29,7 @@ class Command(BaseCommand):
         whose.add_argument("--user", help=NAME_OR_ID)
         add_since(parser)
         form = parser.add_mutually_exclusive_group()
-        form.add_argument("--csv", action="store_true", help="print comma-separated values, all columns")
+        form.add_argument("--csv", action="store_true", help="print CSV, all columns")
         form.add_argument("--json", action="store_true", help="print a JSON list")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -69,7 +69,7 @@ def add_since(parser: CommandParser, *, required: bool = True) -> None:
 
 
 def time_of_option(text: str) -> datetime.datetime:
-    """The time that `text` names."""
+    """The time of the option --since. Raises CommandError."""
     try:
         return durations.parse_time(text)
     except ValueError as error:

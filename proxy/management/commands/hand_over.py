@@ -1,4 +1,4 @@
-"""Make everything that a user owns another's."""
+"""Hand over all objects of a user to another."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from proxy.policy import owner_actions
 
 
 class Command(BaseCommand):
-    help = "Make every experiment, run, model, … of one user another's. Says how many with --dry-run."
+    help = "Hand over all experiments, runs, models, … of one user to another. --dry-run only counts them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("giver", metavar="FROM", help="name or id (usr_…); may be deactivated")
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         giver, taker = user_of(options["giver"]), user_of(options["taker"])
         if giver == taker:
-            raise CommandError("the giver and the taker are the same user")
+            raise CommandError("FROM and TO are the same user")
         if not taker.is_active:
             raise CommandError(f"the account “{taker.username}” is deactivated")
         if options["dry_run"]:

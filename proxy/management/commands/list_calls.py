@@ -32,11 +32,11 @@ class Command(BaseCommand):
             key="id (key_…), as list_keys shows it",
             operation="such as runs.create",
             status="first digit: 2, 3, 4 or 5",
-            reason="why it was refused, such as scope",
-            refused="true: only what the portal itself refused",
+            reason="the reason for the refusal, such as scope",
+            refused="true: only calls that the portal itself refused",
             object="id or name of a run, experiment, model, …",
-            address="the caller's",
-            request_id="req_…, as the caller's error shows it",
+            address="the caller's IP address",
+            request_id="req_…, from an error message",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -35,8 +35,8 @@ class Command(BaseCommand):
             operation="such as model-versions.create",
             outcome=", ".join(Registration.Outcome.values),
             environment="live or test",
-            rules=f"of versions, how their tags stand by now: {', '.join(tag_rules.STATES)}",
-            request_id="req_…, as the caller's error shows it",
+            rules=f"the current state of a version's tags: {', '.join(tag_rules.STATES)}",
+            request_id="req_…, from an error message",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

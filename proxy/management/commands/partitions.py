@@ -1,4 +1,4 @@
-"""Make the usage log's coming partitions and drop those past retention, as a running portal does each hour."""
+"""Create the usage log's partitions for the coming days and drop expired ones, as a running portal does every hour."""
 
 import datetime
 import json
@@ -12,7 +12,7 @@ from proxy.usage import partitions
 
 
 class Command(BaseCommand):
-    help = "Make the usage log's partitions for the coming days, and drop those past USAGE_RETENTION_DAYS."
+    help = "Create the usage log's partitions for the coming days, and drop those past USAGE_RETENTION_DAYS."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="print one JSON object")

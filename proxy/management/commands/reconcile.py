@@ -1,4 +1,4 @@
-"""Hold the ledger of registrations against MLflow."""
+"""Compare the ledger of registrations with MLflow."""
 
 import json
 import sys
@@ -14,26 +14,26 @@ from proxy.upstream import registry
 
 class Command(BaseCommand):
     help = (
-        "Settle registrations whose answer was never seen, and report models that were made around the portal "
-        "or are gone. Exit status 0 if there was nothing to do or to report, 1 if there was."
+        "Determine the outcome of pending registrations, and report models that were created or deleted without the "
+        "portal. Exit status 0 if there was nothing to do or report, otherwise 1."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--all",
             action="store_true",
-            help="settle pending rows however young; only while no calls are on their way",
+            help="include the newest pending rows; use it only while no calls are in progress",
         )
         parser.add_argument(
             "--import",
             action="store_true",
             dest="imports",
-            help="write what was made around or before the portal into the ledger, owner unknown",
+            help="add objects that were created without the portal to the ledger, owner unknown",
         )
         parser.add_argument(
             "--write-off",
             action="store_true",
-            help="write what was deleted around the portal into the ledger as gone, so that it is not reported again",
+            help="record objects that were deleted without the portal in the ledger, which ends their reports",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -43,14 +43,14 @@ class Command(BaseCommand):
         }
         try:
             for environment, upstream in registry.registries().items():
-                settled = reconcile.reconcile_pending(environment, upstream, every=options["all"])
-                report["settled"] += [shown(found) for found in settled]
+                reconciled = reconcile.reconcile_pending(environment, upstream, every=options["all"])
+                report["settled"] += [outcome_row(row) for row in reconciled]
                 compared = comparison.compare(environment, upstream)
-                gone = [named(found, environment) for found in compared.missing]
+                gone = [object_row(each, environment) for each in compared.missing]
                 if options["write_off"]:
                     comparison.record_deletions(environment, compared.missing)
                 report["written_off" if options["write_off"] else "gone"] += gone
-                around = [named(found, environment) for found in compared.unrecorded]
+                around = [object_row(each, environment) for each in compared.unrecorded]
                 if options["imports"]:
                     comparison.import_unrecorded(environment, compared.unrecorded)
                 report["imported" if options["imports"] else "around"] += around
@@ -59,11 +59,11 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(report))
         else:
-            self.tell(report)
+            self.print_report(report)
         if any(report.values()):
             sys.exit(1)
 
-    def tell(self, report: dict[str, list[dict[str, Any]]]) -> None:
+    def print_report(self, report: dict[str, list[dict[str, Any]]]) -> None:
         if not any(report.values()):
             self.stdout.write("The ledger and MLflow agree.")
         for row in report["settled"]:
@@ -72,10 +72,10 @@ class Command(BaseCommand):
                 f"settled: {row['operation']} of {row['name']} by {who} at {row['at']}: {row['outcome']}"
             )
         for word, comment in (
-            ("around", "MLflow has it, the ledger does not: made around or before the portal"),
-            ("imported", "written into the ledger, owner unknown"),
-            ("gone", "the ledger has it, MLflow does not: deleted or renamed around the portal"),
-            ("written_off", "written into the ledger as gone"),
+            ("around", "in MLflow but not in the ledger: created without the portal"),
+            ("imported", "added to the ledger, owner unknown"),
+            ("gone", "in the ledger but not in MLflow: deleted or renamed without the portal"),
+            ("written_off", "recorded in the ledger as gone"),
         ):
             for row in report[word]:
                 version = f" version {row['version']}" if row["version"] else ""
@@ -84,8 +84,8 @@ class Command(BaseCommand):
                 )
 
 
-def shown(found: Reconciled) -> dict[str, Any]:
-    row = found.row
+def outcome_row(reconciled: Reconciled) -> dict[str, Any]:
+    row = reconciled.row
     return {
         "request_id": row.request_id,
         "at": row.at.isoformat(timespec="seconds"),
@@ -96,14 +96,14 @@ def shown(found: Reconciled) -> dict[str, Any]:
         "user": row.user and row.user.username,
         "key": row.key and row.key.public_id,
         "actor": row.actor,
-        "outcome": str(found.outcome),
+        "outcome": str(reconciled.outcome),
     }
 
 
-def named(found: RegistryObject, environment: str) -> dict[str, Any]:
+def object_row(registry_object: RegistryObject, environment: str) -> dict[str, Any]:
     return {
         "environment": environment,
-        "name": found.name,
-        "version": found.version,
-        "created_ms": found.created_ms,
+        "name": registry_object.name,
+        "version": registry_object.version,
+        "created_ms": registry_object.created_ms,
     }

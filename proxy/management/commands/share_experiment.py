@@ -1,4 +1,4 @@
-"""Let anyone create runs in an experiment, or no longer."""
+"""Share an experiment, or end the sharing."""
 
 import json
 from typing import Any
@@ -11,12 +11,12 @@ from proxy.policy import owner_actions
 
 
 class Command(BaseCommand):
-    help = "Let anyone create runs in an experiment; --undo: only its owner."
+    help = "Share an experiment, so that anyone may create runs in it. --undo: only its owner may."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("experiment_id", metavar="EXPERIMENT_ID", help="the number in its address")
+        parser.add_argument("experiment_id", metavar="EXPERIMENT_ID", help="the number in its URL")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
-        parser.add_argument("--undo", action="store_true", help="no longer")
+        parser.add_argument("--undo", action="store_true", help="end the sharing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Calls and bytes, summed."""
+"""Print sums of calls and bytes."""
 
 from typing import Any
 
@@ -15,10 +15,12 @@ SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
 
 
 class Command(BaseCommand):
-    help = "Sum calls and bytes by key, user, operation, status, day, hour or model. Default: of the last 30 days."
+    help = (
+        "Sum calls and bytes by key, user, operation, status, day, hour or model (default: the last 30 days)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--by", default="user", help="with commas between; default: user")
+        parser.add_argument("--by", default="user", help="separated by commas (default: user)")
         command_options.add(
             parser, user="name or id (usr_…)", key="id (key_…)", operation="such as runs.create"
         )
@@ -31,12 +33,12 @@ class Command(BaseCommand):
         asked = sent.validated_data
         bounds = {**options, "since": None, "until": None}
         model = Call if MODEL in asked["by"] else CallTotal
-        found = sum_usage(
+        sums = sum_usage(
             **asked,
             rows=model.objects.all(),
             narrow=lambda rows: command_options.filter_rows(UsageFilters, rows, bounds),
         )
-        rows = [{name: shown(value) for name, value in row.items()} for row in found]
+        rows = [{name: shown(value) for name, value in row.items()} for row in sums]
         columns = (*(rows[0] if rows else SUMS),)
         command_options.show(
             self, rows, options, fields=list(columns), columns=columns, empty="No calls in that time."
@@ -44,5 +46,5 @@ class Command(BaseCommand):
 
 
 def shown(value: Any) -> Any:
-    """Sums of milliseconds carry the noise of floats."""
+    """A value for output; sums of milliseconds are rounded to drop floating-point noise."""
     return round(value, 1) if isinstance(value, float) else exports.plain(value)

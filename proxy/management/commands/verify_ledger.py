@@ -1,4 +1,4 @@
-"""Is the ledger of registrations as it was written?"""
+"""Verify that nobody changed the ledger of registrations afterwards."""
 
 import json
 import sys
@@ -22,12 +22,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--head",
             action="store_true",
-            help="print the chain's end as one line of JSON, to be kept elsewhere (>> heads.jsonl)",
+            help="print the chain's head as one line of JSON, to store elsewhere (>> heads.jsonl)",
         )
         parser.add_argument(
             "--since-head",
             metavar="FILE",
-            help="also check that the heads in FILE, one a line, are still in the chain; - for standard input",
+            help="also check that the heads in FILE, one per line, are still in the chain; - for standard input",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -35,9 +35,9 @@ class Command(BaseCommand):
         verdict = verification.verify(heads(options["since_head"]))
         pending = Registration.objects.pending().count()
         if options["json"]:
-            found = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
+            summary = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
             head = verdict.head and json.loads(verdict.head.as_json())
-            self.stdout.write(json.dumps({**found, "head": head, "problem": verdict.problem}))
+            self.stdout.write(json.dumps({**summary, "head": head, "problem": verdict.problem}))
         elif verdict.problem:
             self.stderr.write(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")
         elif options["head"]:
@@ -58,11 +58,11 @@ def heads(file: str | None) -> list[Head]:
         return []
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        found = [Head.parse(line) for line in text.splitlines() if line.strip()]
+        parsed = [Head.parse(line) for line in text.splitlines() if line.strip()]
     except OSError as error:
         raise CommandError(f"--since-head: {file} cannot be read: {error.strerror}") from None
     except ValueError:
-        raise CommandError(f"--since-head: {file} does not hold heads as --head prints them") from None
-    if not found:
-        raise CommandError(f"--since-head: {file} holds no head")
-    return found
+        raise CommandError(f"--since-head: {file} does not contain heads as --head prints them") from None
+    if not parsed:
+        raise CommandError(f"--since-head: {file} contains no head")
+    return parsed
