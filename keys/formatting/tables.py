@@ -10,6 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting import durations
+from keys.formatting.invisible import escape, escape_json
 
 
 def whole(text: str) -> int:
@@ -55,7 +56,7 @@ def show(
 ) -> None:
     """Print the rows: as one JSON list, else these columns as a table; `empty` in its place without rows."""
     if as_json:
-        command.stdout.write(json.dumps(list(rows), ensure_ascii=False))
+        command.stdout.write(escape_json(json.dumps(list(rows), ensure_ascii=False)))
         return
     found = [[cell(row[column]) for column in columns] for row in rows]
     for line in lines([list(columns), *found]) if found else [empty]:
@@ -71,11 +72,11 @@ def lines(table: list[list[str]]) -> Iterator[str]:
 
 
 def cell(value: Any) -> str:
-    """A value in a table for people: times to the minute, `-` for none, nothing that moves the cursor."""
+    """A value in a table for people: times to the minute, `-` for none, invisible characters as escapes."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value))
+    text = escape(value)
     is_time = len(text) >= 20 and text[4:5] + text[7:8] + text[10:11] == "--T"
     return text[:16].replace("T", " ") if is_time else text

@@ -1,24 +1,7 @@
 """Names that people must be able to see as they are. Pure."""
 
-import unicodedata
-
+from keys.formatting.invisible import is_invisible
 from keys.refusals import invalid
-
-# Control and format characters, line and paragraph separators, surrogates, private use, unassigned.
-INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn"})
-# Invisible although Unicode counts them as letters, marks or symbols (DerivedCoreProperties.txt,
-# Default_Ignorable_Code_Point; U+2800 is a Braille pattern without dots).
-INVISIBLE_RANGES = (
-    (0x034F, 0x034F),
-    (0x115F, 0x1160),
-    (0x17B4, 0x17B5),
-    (0x180B, 0x180F),
-    (0x2800, 0x2800),
-    (0x3164, 0x3164),
-    (0xFE00, 0xFE0F),
-    (0xFFA0, 0xFFA0),
-    (0xE0100, 0xE01EF),
-)
 
 
 def refuse_invisible(name: str, field: str) -> None:
@@ -33,10 +16,3 @@ def refuse_invisible(name: str, field: str) -> None:
                 f"“{field}” contains an invisible or control character, U+{ord(character):04X}, at position "
                 f"{position}. Nothing was changed. Remove the character.",
             )
-
-
-def is_invisible(character: str) -> bool:
-    code = ord(character)
-    return unicodedata.category(character) in INVISIBLE_CATEGORIES or any(
-        first <= code <= last for first, last in INVISIBLE_RANGES
-    )

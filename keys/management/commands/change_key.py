@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import actions
 from keys.api.serializers import ChangeSerializer, described
 from keys.formatting import sizes
+from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
 from keys.rights.scopes import Preset
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(described(key)))
             return
-        self.stdout.write(f"Key {key.public_id} “{key.name}” of {key.owner.username} is changed.")
+        self.stdout.write(escape(f"Key {key.public_id} “{key.name}” of {key.owner.username} is changed."))
 
 
 def requested_changes(options: dict[str, Any]) -> dict[str, Any]:

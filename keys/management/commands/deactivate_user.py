@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
 from keys.api.serializers import described
+from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
 
 
@@ -38,4 +39,4 @@ class Command(BaseCommand):
             return
         done = "may sign in again; still paused" if options["undo"] else "is deactivated; paused"
         names = ", ".join(f"{key.public_id} “{key.name}”" for key in keys) or "no key"
-        self.stdout.write(f"{user.username} {done}: {names}.")
+        self.stdout.write(escape(f"{user.username} {done}: {names}."))

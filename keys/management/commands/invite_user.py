@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, invitations
 from keys.alerts.invitation_links import link_to, mail_link
+from keys.formatting.invisible import escape
 from keys.management.one_user import find_user, user_of
 
 
@@ -24,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["withdraw"]:
-            self.stdout.write(withdraw(options))
+            self.stdout.write(escape(withdraw(options)))
             return
         user = find_user(options["user"])
         is_new = user is None
@@ -46,7 +47,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"{link}\nWorks once, until {invitation.expires_at:%Y-%m-%d %H:%M} UTC.")
         if is_new:
-            self.stderr.write(f"The user {user.username} did not exist and was created.")
+            self.stderr.write(escape(f"The user {user.username} did not exist and was created."))
 
 
 def withdraw(options: dict[str, Any]) -> str:

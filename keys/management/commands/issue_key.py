@@ -13,6 +13,7 @@ from keys import actions
 from keys.actions import invitations
 from keys.api.serializers import described
 from keys.formatting import durations, sizes
+from keys.formatting.invisible import escape
 from keys.management.one_user import find_user
 from keys.models import ApiKey, User
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
@@ -80,10 +81,12 @@ class Command(BaseCommand):
             return
         self.stdout.write(secret)
         self.stderr.write(
-            f"Key {key.public_id} “{key.name}” of {key.owner.username} "
-            f"({(key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC') or 'does not expire'}). "
-            "It is shown only now; store it where you keep secrets."
-            + (f" The user {key.owner.username} did not exist and was created." if is_new else "")
+            escape(
+                f"Key {key.public_id} “{key.name}” of {key.owner.username} "
+                f"({(key.expires_at and f'expires {key.expires_at:%Y-%m-%d %H:%M} UTC') or 'does not expire'}). "
+                "It is shown only now; store it where you keep secrets."
+                + (f" The user {key.owner.username} did not exist and was created." if is_new else "")
+            )
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
+from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
 
 
@@ -24,4 +25,4 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(shown))
             return
         words = "second factors are removed" if removed else "account has no second factor"
-        self.stdout.write(f"{user.username}'s {words}.")
+        self.stdout.write(escape(f"{user.username}'s {words}."))

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
+from keys.formatting.invisible import escape
 from keys.management.one_key import add_key, run_key_action
 from keys.models import ApiKey
 
@@ -21,4 +22,4 @@ class Command(BaseCommand):
             key = actions.resume(key=key)
             return key, "is resumed" if was_paused else "was not paused"
 
-        self.stdout.write(run_key_action(options, act))
+        self.stdout.write(escape(run_key_action(options, act)))

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
+from keys.formatting.invisible import escape
 from keys.management.one_key import add_key, add_reason, run_key_action
 from keys.models import ApiKey
 
@@ -22,4 +23,4 @@ class Command(BaseCommand):
             key = actions.revoke(key=key, reason=options["reason"])
             return key, "was already revoked" if was_revoked else "is revoked"
 
-        self.stdout.write(run_key_action(options, act))
+        self.stdout.write(escape(run_key_action(options, act)))

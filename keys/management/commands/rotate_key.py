@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
+from keys.formatting.invisible import escape
 from keys.management.commands.issue_key import description
 from keys.management.one_key import key_of
 
@@ -37,6 +38,8 @@ class Command(BaseCommand):
         self.stdout.write(secret)
         until = f"works until {ends:%Y-%m-%d %H:%M} UTC" if ends else "has ended"
         self.stderr.write(
-            f"Key {key.public_id} “{key.name}” of {key.owner.username} has this new secret, shown only now. "
-            f"The old one {until}."
+            escape(
+                f"Key {key.public_id} “{key.name}” of {key.owner.username} has this new secret, shown only now. "
+                f"The old one {until}."
+            )
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape, escape_json
 from portal.doctor.context import Context
 from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
 from portal.doctor.steps import redact, run_steps
@@ -77,9 +78,10 @@ class Command(BaseCommand):
         if options["json"]:
             steps = [asdict(result) for result in results]
             url = redact(context.url, context.key)
-            self.stdout.write(json.dumps({"ok": is_well, "url": url, "steps": steps}, ensure_ascii=False))
+            report = {"ok": is_well, "url": url, "steps": steps}
+            self.stdout.write(escape_json(json.dumps(report, ensure_ascii=False)))
         else:
-            self.stdout.write(f"\n{summary(results)}")
+            self.stdout.write("\n" + escape(summary(results)))
         if not is_well:
             sys.exit(1)
 
@@ -103,7 +105,7 @@ class Command(BaseCommand):
 def wrapped(text: str, *, mark: str = "") -> str:
     """Text in the right column, its first line after `mark`."""
     return textwrap.fill(
-        text,
+        escape(text),
         width=WIDTH,
         initial_indent=INDENT + mark,
         subsequent_indent=INDENT + " " * len(mark),

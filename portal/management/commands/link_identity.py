@@ -7,6 +7,7 @@ from django.core.management import BaseCommand, CommandError
 from django.core.management.base import CommandParser
 from django.db import IntegrityError, transaction
 
+from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
 from portal.sign_in.adapters import PROVIDER_ID
 
@@ -30,4 +31,4 @@ class Command(BaseCommand):
             shown = {"user": found.username, "user_id": found.public_id, "subject": subject}
             self.stdout.write(json.dumps(shown))
             return
-        self.stdout.write(f"{subject} signs in as {found.username}.")
+        self.stdout.write(escape(f"{subject} signs in as {found.username}."))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
 from proxy.policy import simulator
 
@@ -37,7 +38,9 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(verdict.as_dict()))
         else:
-            self.stdout.write(f"{'yes' if verdict.passes else f'no ({verdict.status})'}: {verdict.message}")
+            self.stdout.write(
+                escape(f"{'yes' if verdict.passes else f'no ({verdict.status})'}: {verdict.message}")
+            )
         if not verdict.passes:
             sys.exit(1)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.formatting import durations
+from keys.formatting import durations, tables
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from proxy.ledger import incident
@@ -49,14 +49,7 @@ class Command(BaseCommand):
             self.table(rows)
 
     def table(self, rows: list[dict[str, Any]]) -> None:
-        if not rows:
-            self.stdout.write("Nothing was created or changed.")
-            return
-        lines = [COLUMNS, *([str(row[name]) or "-" for name in COLUMNS] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-            self.stdout.write("  ".join(padded).rstrip())
+        tables.show(self, COLUMNS, rows, as_json=False, empty="Nothing was created or changed.")
 
 
 def add_since(parser: CommandParser, *, required: bool = True) -> None:

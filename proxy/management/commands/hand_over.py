@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from keys.management.one_user import user_of
 from proxy.models import Owner
 from proxy.policy import owner_actions
@@ -33,4 +34,4 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({"objects": count, "done": not options["dry_run"]}))
             return
         verb = "would belong" if options["dry_run"] else "now belong"
-        self.stdout.write(f"{count} objects of {giver.username} {verb} to {taker.username}.")
+        self.stdout.write(escape(f"{count} objects of {giver.username} {verb} to {taker.username}."))

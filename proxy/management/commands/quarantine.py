@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
 from keys.management.one_user import user_of
 from keys.models import ApiKey, User
@@ -50,7 +51,9 @@ class Command(BaseCommand):
         try:
             results = self.lift(options, by) if options["lift"] else self.quarantine(options, by)
         except (registry.RegistryError, Refusal) as error:
-            raise CommandError(f"{error} Run this again later; what is marked stays marked.") from None
+            raise CommandError(
+                f"{escape(error)} Run this again later; what is marked stays marked."
+            ) from None
         if options["json"]:
             self.stdout.write(json.dumps([dataclasses.asdict(result) for result in results]))
         elif not results:
@@ -98,7 +101,7 @@ class Command(BaseCommand):
 
     def print_result(self, mark: QuarantineResult) -> None:
         problem = f": {mark.problem}" if mark.problem else ""
-        self.stdout.write(f"{mark.name} version {mark.version}: {mark.result}{problem}")
+        self.stdout.write(escape(f"{mark.name} version {mark.version}: {mark.result}{problem}"))
 
 
 def registry_of(environment: str) -> registry.Registry:

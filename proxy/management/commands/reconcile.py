@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from proxy.ledger import comparison, reconcile
 from proxy.ledger.comparison import RegistryObject
 from proxy.ledger.reconcile import Reconciled
@@ -55,7 +56,7 @@ class Command(BaseCommand):
                     comparison.import_unrecorded(environment, compared.unrecorded)
                 report["imported" if options["imports"] else "around"] += around
         except registry.RegistryError as error:
-            raise CommandError(f"{error} Nothing is lost; run this again later.") from None
+            raise CommandError(f"{escape(error)} Nothing is lost; run this again later.") from None
         if options["json"]:
             self.stdout.write(json.dumps(report))
         else:
@@ -69,7 +70,9 @@ class Command(BaseCommand):
         for row in report["settled"]:
             who = f"{row['user'] or row['actor']} {row['key'] or ''}".strip()
             self.stdout.write(
-                f"settled: {row['operation']} of {row['name']} by {who} at {row['at']}: {row['outcome']}"
+                escape(
+                    f"settled: {row['operation']} of {row['name']} by {who} at {row['at']}: {row['outcome']}"
+                )
             )
         for word, comment in (
             ("around", "in MLflow but not in the ledger: created without the portal"),
@@ -80,7 +83,9 @@ class Command(BaseCommand):
             for row in report[word]:
                 version = f" version {row['version']}" if row["version"] else ""
                 self.stdout.write(
-                    f"{word.replace('_', ' ')}: {row['name']}{version} ({row['environment']}): {comment}"
+                    escape(
+                        f"{word.replace('_', ' ')}: {row['name']}{version} ({row['environment']}): {comment}"
+                    )
                 )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from keys.models import ApiKey
 from proxy.api.owners import SharedSerializer, ShareSerializer
 from proxy.policy import owner_actions
@@ -29,4 +30,4 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(SharedSerializer(owner).data))
             return
         who = "anyone" if owner.is_shared else "its owner alone"
-        self.stdout.write(f"In the experiment {owner.name} {who} may create runs.")
+        self.stdout.write(escape(f"In the experiment {owner.name} {who} may create runs."))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from proxy.ledger import verification
 from proxy.ledger.verification import Head
 from proxy.models import Registration
@@ -39,7 +40,9 @@ class Command(BaseCommand):
             head = verdict.head and json.loads(verdict.head.as_json())
             self.stdout.write(json.dumps({**summary, "head": head, "problem": verdict.problem}))
         elif verdict.problem:
-            self.stderr.write(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")
+            self.stderr.write(
+                escape(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")
+            )
         elif options["head"]:
             if verdict.head is None:
                 raise CommandError("the ledger is empty; there is no head to export yet")
