@@ -1,4 +1,4 @@
-# Everything here needs only Python 3.11 or newer, git and make.
+# All targets need only Python 3.11 or newer, git and make, unless stated otherwise.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
@@ -8,7 +8,7 @@ JOBS ?= 3
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
 
-# Compiled modules are kept, also where the environment says otherwise: every process of a run would compile them again.
+# Keep compiled modules even if the environment disables them: every process of a run would compile them again.
 test check: export PYTHONDONTWRITEBYTECODE =
 
 # JOBS processes share the tests, a PostgreSQL and, in one of them, an MLflow. More than there are cores, since many
@@ -20,7 +20,7 @@ test: .venv/dev.stamp
 check: lint
 	$(BIN)/python -m pytest --numprocesses 2 -m "not server and not browser"
 
-# mypy reads Django's settings, which want these to be set; nothing is connected to.
+# mypy imports Django's settings, which need these variables; nothing connects to these addresses.
 lint: export SECRET_KEY = lint
 lint: export KEY_PEPPERS = lint-lint-lint-lint-lint-lint-lint-lint
 lint: export DATABASE_URL = postgresql://nowhere/lint
@@ -32,48 +32,48 @@ lint: .venv/dev.stamp
 	$(BIN)/lint-imports
 	DATABASE_URL= $(BIN)/python manage.py makemigrations --check --dry-run
 
-# The locked packages against the databases of known holes; says so where they cannot be reached.
+# Check the locked packages for known vulnerabilities; prints a line if the service is unreachable.
 audit: .venv/dev.stamp
 	@$(BIN)/python -m portal.dependency_audit
 
-# Side by side with their baselines; prints ratios.
+# Run the benchmarks next to their baselines and print the ratios.
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.usage_log
 	$(BIN)/python -m benchmarks.seeing
 
-# The management API against its own schema, as four kinds of callers: what the suite does in small.
+# Test the management API against its own schema as four kinds of callers: the long form of a test in the suite.
 api: .venv/dev.stamp
 	API_EXAMPLES=100 $(BIN)/python -m pytest tests/end_to_end/test_api_live.py -s --timeout=3600
 
-# Workers killed, PostgreSQL away for a minute: what the suite does in small. Two minutes.
+# Kill workers and stop PostgreSQL for a minute: the long form of tests in the suite. Two minutes.
 chaos: .venv/dev.stamp
 	CHAOS=whole $(BIN)/python -m pytest tests/chaos -s
 
-# Twenty thousand connections of bytes that may be HTTP. Four minutes.
+# Open twenty thousand connections that send almost valid HTTP. Four minutes.
 fuzz: .venv/dev.stamp
 	FUZZ=$${FUZZ:-20000} $(BIN)/python -m pytest tests/fuzz -s --timeout 3000
 
-# What one caller at full speed, with big uploads, costs another; prints the ratio. Two minutes.
+# Measure how much one caller at full speed, with big uploads, slows another; prints the ratio. Two minutes.
 fairness: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.fairness
 
-# What one key can do to another user's work, on a real MLflow: failures, latency, memory, pages. Two minutes.
+# Measure how one key can affect another user on a real MLflow: failures, latency, memory, pages. Two minutes.
 harm: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.harm
 
-# The usage log with 10 million calls beside 100,000 (ROWS=… for another number). Two to five minutes, 8 GB.
+# Compare a usage log of 10 million calls with one of 100,000 (or ROWS=…). Two to five minutes, 8 GB.
 scale: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.scale
 
-# Ten minutes (MINUTES=… for another number) at 80 % of what the machine takes.
+# Run ten minutes (or MINUTES=…) at 80 % of the machine's capacity.
 soak: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.soak
 
-# The first byte of every admin page with a million calls and 10,000 keys (ROWS=… for another number). Three minutes.
+# Time to first byte of every admin page with a million calls (or ROWS=…) and 10,000 keys. Three minutes.
 pages: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.pages
 
-# Pictures of the main pages, into docs/screenshots; while it is at it, what the suite looks for on every page.
+# Take screenshots of the main pages for docs/screenshots, and run the suite's checks on every page.
 screenshots: .venv/dev.stamp
 	SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/browser/test_every_page.py
 
@@ -81,7 +81,7 @@ format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Locks carry versions and hashes, no addresses. Needs uv.
+# Lock files contain versions and hashes, no URLs. Needs uv.
 lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml -o requirements.lock

@@ -81,7 +81,7 @@ os._exit(0)
 
 
 def latencies(port: int, key: str, seconds: float) -> list[float]:
-    """Milliseconds for each call of a caller who makes one every now and then."""
+    """Milliseconds of each call of a caller that calls at intervals."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     took, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
@@ -125,7 +125,7 @@ def main() -> int:
 
 @contextmanager
 def quiet_portal(folder: Path) -> Iterator[int]:
-    """A portal whose log goes nowhere; its port."""
+    """Start a portal that discards its log; yields its port."""
     from portal.one_machine.ports import free_port
 
     port = free_port()

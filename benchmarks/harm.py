@@ -125,7 +125,7 @@ def small_values(size: int) -> str:
 
 
 def kinds_of_calls() -> dict[str, list[Request]]:
-    """What bob sends, by kind."""
+    """The requests that bob sends, by kind."""
     many = json.dumps({"experiment_ids": [str(number) for number in range(1, 202)]})
     clauses = " AND ".join(f"metrics.m{number} > 0" for number in range(60))
     wide = json.dumps({"experiment_ids": ["0"], "filter": clauses, "max_results": 50_000})
@@ -205,7 +205,7 @@ class Alice:
         return json.loads(self.process.stdout.readline())
 
     def work(self, seconds: float) -> tuple[list[float], list[str]]:
-        """Milliseconds of each step, and what failed."""
+        """Milliseconds of each step, and the failures."""
         assert self.process.stdin
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
@@ -277,7 +277,7 @@ def p95(values: list[float]) -> float:
 
 
 def report(results: list[Result], alone: float) -> int:
-    """Prints the table; 1 if anything is beyond what is allowed."""
+    """Print the table; returns 1 if a limit is exceeded."""
     print(f"alice alone: p95 {alone:.0f} ms")
     print(f"{'bob calls':18}{'p95 ratio':>10}{'failed':>8}{'MiB':>6}{'slowest page':>24}  bob's responses")
     is_bad = False

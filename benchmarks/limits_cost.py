@@ -1,4 +1,4 @@
-"""What the limiter and a slot cost a call, in microseconds: in memory, and with a Redis on this machine."""
+"""Cost of the limits and a slot per call, in microseconds: in memory, and with a Redis on this machine."""
 
 import secrets
 import sys

@@ -109,7 +109,7 @@ FILTERED = [
 
 
 def fill() -> str:
-    """Everything that there is to show; returns the session of a superuser."""
+    """Create the data that the pages show; returns the session of a superuser."""
     from django.conf import settings
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
@@ -186,7 +186,7 @@ def log(cursor: Any) -> None:
 
 
 def addresses(patterns: Any, before: str = "") -> Iterator[str]:
-    """Every address of the admin, with the first object where one is wanted."""
+    """Every URL of the admin, with the first object where the URL needs one."""
     from django.urls import URLResolver
 
     for pattern in patterns:
@@ -219,7 +219,7 @@ def walked() -> list[str]:
 
 
 def first_byte(port: int, path: str, cookie: str) -> tuple[int, float]:
-    """The status, and the milliseconds to the first byte of the answer's body."""
+    """The status, and the milliseconds to the first byte of the response's body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     started = time.perf_counter()
     connection.request("GET", path, headers={"Cookie": cookie})

@@ -82,7 +82,7 @@ def fill(count: int) -> None:
 
 
 def measure() -> dict[str, float]:
-    """Milliseconds for each thing, the median of some times."""
+    """Milliseconds of each measurement, the median of several rounds."""
     from proxy.models import Call, CallTotal
 
     log = Call.objects.with_caller
@@ -114,7 +114,7 @@ def timed(thing: Callable[[], Any], times: int = 25) -> float:
 
 
 def drop_oldest() -> dict[str, float]:
-    """The whole drop, after which another session sees the log without the day; and what is left to remove."""
+    """Time the detaching of a day, until another session no longer sees it, and the removal of its files."""
     import psycopg
 
     from proxy.usage import partitions

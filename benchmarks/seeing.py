@@ -1,4 +1,4 @@
-"""What it costs a call to be seen: its numbers for /metrics, its line in the log; in microseconds of one thread.
+"""Cost of observability per call, metrics and log line, in microseconds of one thread.
 
 Run: python -m benchmarks.seeing
 """

@@ -1,4 +1,4 @@
-"""Ten minutes at 80 % of what the machine takes: `make soak` (MINUTES=… for another length).
+"""Ten minutes at 80 % of the machine's capacity: `make soak` (MINUTES=… for another length).
 
 Reads, metrics, and artifacts up and down over CONNECTIONS connections, at a rate that was measured just before.
 Exit status 1 if a call fails, if the portal's memory grows after the first minute by more than GROWTH, or if an
@@ -68,7 +68,7 @@ asyncio.run(main())
 
 @dataclass
 class Load:
-    """Callers that make together `rate` calls a second, or as many as they can if it is None."""
+    """Callers that together make `rate` calls per second, or as many as possible if it is None."""
 
     port: int
     key: str
@@ -78,7 +78,7 @@ class Load:
     failures: Counter[str] = field(default_factory=Counter)
 
     def run(self) -> float:
-        """Calls a second that were answered."""
+        """Responses per second."""
         started = time.monotonic()
         threads = [
             threading.Thread(target=self.call, args=[number, started]) for number in range(CONNECTIONS)
@@ -122,7 +122,7 @@ class Load:
 
 
 def memory(portal: psutil.Process) -> float:
-    """MiB of the portal's processes."""
+    """Memory of the portal's processes in MiB."""
     processes = (portal, *portal.children(recursive=True))
     return float(sum(one.memory_info().rss for one in processes)) / 2**20
 

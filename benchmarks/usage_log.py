@@ -1,4 +1,4 @@
-"""What the usage log costs: the same calls through the portal with it and without, in turns.
+"""Cost of the usage log: the same calls through the portal with it and without, in turns.
 
 Without it means that nothing is recorded and no writer runs; there is no setting for that, only this.
 """

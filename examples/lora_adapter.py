@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import RestException
 
 BLOCK = 2**20  # bytes
-# What Hokusai reads of a version: whose token it is for, and how well it did on which benchmark.
+# The tags that Hokusai reads from a version: its token, and its result on a benchmark.
 TAGS = {
     "hokusai_token_id": "hok-summaries",  # up to 64 letters, digits and hyphens
     "benchmark_metric": "rouge_l",

@@ -1,15 +1,15 @@
 #!/bin/sh
-# A key's life by the management API with curl alone: issue, look, rotate, revoke.
+# Issue, view, rotate and revoke a key over the management API, with curl alone.
 #   PORTAL=https://HOST PORTAL_KEY=hk_live_… sh manage_keys.sh USER
-# PORTAL_KEY is a key with the scope portal:admin of a user who may issue keys. USER is there already.
+# PORTAL_KEY is a key with the scope portal:admin of a user who may issue keys. USER must exist.
 set -eu
 
 user=${1:?"whose key: sh manage_keys.sh USER"}
 : "${PORTAL:?}" "${PORTAL_KEY:?}"
-once=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n') # sent again after a lost answer, it does nothing twice
+once=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n') # makes a retry after a lost response safe
 
-# api METHOD PATH [BODY] [HEADER]: the answer; on an error what is wrong, and the request id.
-# The key goes in by a file descriptor: arguments are seen by everybody on the machine.
+# api METHOD PATH [BODY] [HEADER]: prints the response, or the error and the request id.
+# curl reads the key from a file descriptor, because all users of a machine see the arguments of commands.
 api() {
   answer=$(printf 'header = "Authorization: Bearer %s"\n' "$PORTAL_KEY" |
     curl --silent --show-error --config - --request "$1" --write-out '\n%{http_code}' \

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Log a run with a file and register it, with nothing but curl and sed.
+# Log a run with a file and register it, using only curl and sed.
 #
 #   export MLFLOW_TRACKING_URI=https://HOST/api/mlflow MLFLOW_TRACKING_TOKEN=hk_live_…
 #   sh register.sh [MODEL] [FILE]
 #
-# The key goes to curl on its standard input, because other users of a machine see the arguments of commands.
+# curl reads the key from standard input, because other users of a machine see the arguments of commands.
 set -eu
 
 : "${MLFLOW_TRACKING_URI:?is not set}" "${MLFLOW_TRACKING_TOKEN:?is not set}"
@@ -19,8 +19,8 @@ if [ -z "$file" ]; then
 fi
 trap 'rm -f "$answer" ${sample:+"$sample"}' EXIT
 
-# call METHOD PATH [CURL'S ARGUMENTS]: the answer goes to $answer; ends the script with the portal's words if it
-# is an error.
+# call METHOD PATH [CURL'S ARGUMENTS]: stores the response in $answer; on an error, prints the portal's message and
+# exits.
 call() {
   method=$1 path=$2
   shift 2
@@ -41,7 +41,7 @@ json() {
   call POST "$1" --header 'Content-Type: application/json' --data "$2"
 }
 
-# value NAME: the first string of that name in the answer.
+# value NAME: the first string with that name in the response.
 value() {
   tr -d '\n' <"$answer" | sed -n 's/.*\("'"$1"'": *"[^"]*"\).*/\1/p' | sed 's/^[^:]*: *"\(.*\)"$/\1/'
 }
