@@ -128,6 +128,12 @@ def check_liveness(context: Context) -> str:
     reply = context.get(f"{context.to.root}/health/live")
     if not is_live(reply):
         raise Failed(f"/health/live failed: {reply.message}.", "Tell the portal's operator.")
+    checks = context.get(f"{context.to.root}/health").content.get("checks", {})
+    for name, check in checks.items():
+        if check.get("status") == "degraded":
+            context.warnings.append(
+                f"{name}: {check.get('problem', 'degraded')}. Tell the portal's operator."
+            )
     return "the portal is up"
 
 

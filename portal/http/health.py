@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from keys import limits
 from keys.database import DATABASE_ERRORS, discard_dead_connections
 from keys.refusals import Refusal
+from portal.http import disks
 from proxy import draining
 from proxy.upstream import client
 from proxy.usage import recording
@@ -74,11 +75,11 @@ def mlflow() -> Check:
 
 
 def spool() -> Check:
-    """Whether the usage log is written in time."""
+    """Whether the usage log is written in time, and the disks have room for more."""
     started = time.perf_counter()
     state = recording.spool_state()
-    result = check(started, problem=state.problem)
-    if state.problem:
+    result = check(started, problem=state.problem or disks.problem())
+    if "problem" in result:
         result["status"] = "degraded"
     return {**result, "backlog": state.backlog, "oldest_seconds": state.oldest_seconds, "lost": state.lost}
 

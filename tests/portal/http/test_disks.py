@@ -1,0 +1,52 @@
+"""A disk that is nearly full is reported before it is full."""
+
+from collections import namedtuple
+
+import pytest
+
+from portal.http import disks, health
+
+Usage = namedtuple("Usage", "total used free")
+GIB = 1024**3
+
+
+@pytest.fixture
+def disk(monkeypatch, settings, tmp_path):
+    """Sets what the disks have: `disk(total, free)`, in GiB."""
+    settings.DATA_DIR = tmp_path
+    (tmp_path / "spool").mkdir()
+
+    def set_usage(total: float, free: float) -> None:
+        usage = Usage(int(total * GIB), 0, int(free * GIB))
+        monkeypatch.setattr(disks.shutil, "disk_usage", lambda folder: usage)
+
+    return set_usage
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "is_full"), [(100, 50, False), (100, 4, True), (10, 0.9, True), (4, 2, False)]
+)
+def test_less_than_a_gibibyte_or_five_per_cent_is_nearly_full(disk, total, free, is_full):
+    disk(total, free)
+    assert bool(disks.problem()) is is_full
+
+
+def test_health_is_degraded_when_a_disk_is_nearly_full(disk):
+    disk(100, 50)
+    assert health.spool()["status"] == "ok"
+    disk(100, 2)
+    result = health.spool()
+
+    assert result["status"] == "degraded"
+    assert result["problem"] == "The disk of the usage log's spool is nearly full: 2 GiB of 100 GiB are free"
+    assert health.verdict({"spool": result}, needed=health.NEEDED) == "degraded"
+
+
+def test_the_disk_of_the_embedded_mlflow_counts_where_there_is_one(disk, tmp_path, monkeypatch):
+    (tmp_path / "artifacts").mkdir()
+    full, roomy = Usage(100 * GIB, 0, GIB), Usage(100 * GIB, 0, 50 * GIB)
+    monkeypatch.setattr(
+        disks.shutil, "disk_usage", lambda folder: full if folder.name == "artifacts" else roomy
+    )
+
+    assert disks.problem().startswith("The disk of MLflow's artifacts is nearly full")
