@@ -20,6 +20,7 @@ from keys.alerts.queue import queue_state
 from keys.credentials.addresses import client_address
 from keys.database import DATABASE_ERRORS
 from keys.refusals import forbidden
+from portal.http import disks
 from portal.http.metric_files import locked
 from proxy.answers import refuse
 from proxy.models import Registration
@@ -80,6 +81,11 @@ class State:
         yield GaugeMetricFamily("hokusai_spool_calls", "Calls not yet in PostgreSQL.", value=spool.backlog)
         yield GaugeMetricFamily(
             "hokusai_spool_oldest_seconds", "How long the oldest of them waits.", value=spool.oldest_seconds
+        )
+        yield GaugeMetricFamily(
+            "hokusai_disk_nearly_full",
+            "Whether the disk of the spool, or of the embedded MLflow's artifacts, is.",
+            value=int(bool(disks.problem())),
         )
         try:
             pending, alerts = Registration.objects.pending().count(), queue_state()
