@@ -23,7 +23,7 @@ from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, database_required
 from keys.refusals import Refusal, forbidden, unavailable
-from proxy import draining, large_bodies
+from proxy import draining
 from proxy.ledger import writer
 from proxy.models import Registration
 from proxy.policy import browser, owner_actions, permissions, responses, traces
@@ -33,7 +33,7 @@ from proxy.request.bodies import WholeBody
 from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
-from proxy.upstream import fair_queue, in_flight
+from proxy.upstream import fair_queue, in_flight, large_bodies
 from proxy.upstream.client import UpstreamResponse, send
 from proxy.usage import named_objects, tracing
 from proxy.usage.recording import CallInProgress

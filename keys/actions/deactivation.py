@@ -71,4 +71,4 @@ def remove_second_factors(*, user: User, actor: Actor = COMMAND) -> int:
     if actor.user is not None and not actor.user.is_superuser:
         raise NotAllowed("only a superuser may remove second factors")
     removed, _ = Authenticator.objects.filter(user=user).delete()
-    return removed
+    return int(removed)

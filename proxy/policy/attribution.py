@@ -51,7 +51,7 @@ def attribute(match: Match, content: Json, *, user_id: str, key_id: str, user_na
         if field != "key" and not field.startswith("{"):
             content = replace_tags(content, field, new)
     if metadata := METADATA.get(operation.name):
-        content = replace_tags(content, metadata, new | dict.fromkeys(GATEWAY_KEYS))
+        content = replace_tags(content, metadata, {**new, **dict.fromkeys(GATEWAY_KEYS)})
     return content
 
 

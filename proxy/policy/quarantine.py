@@ -173,7 +173,8 @@ def overlap_any(files: Files, used: list[Files]) -> bool:
 def origins(environment: str, source: str) -> Iterator[tuple[str, int | None, Registration | None]]:
     """The versions from which a source is a copy, step by step: name, number and row. A version that is named by alias
     or stage may be any of its model's."""
-    waiting, seen = [source], set()
+    waiting = [source]
+    seen: set[tuple[str, int | None]] = set()
     while waiting and len(seen) < MOST_COPIES:
         reference = parse_version_uri(waiting.pop())
         if reference is None or reference in seen:

@@ -15,8 +15,8 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from keys.refusals import Refusal
-from proxy import large_bodies
 from proxy.routes.limits import MIB, VALUES
+from proxy.upstream import large_bodies
 from tests.echo import Script
 from tests.portals import Portal, Reply
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT
