@@ -73,15 +73,15 @@ REFUSED = {
     ),
     "two of basic": ({"HTTP_AUTHORIZATION": "Basic eDp5,Basic eDp6"}, "two_credentials", 400, "only one"),
     "two api keys": ({"HTTP_X_API_KEY": f"KEY,{UNKNOWN}"}, "two_credentials", 400, "only one"),
-    "a key in the query": ({"QUERY_STRING": "a=1&api_key=KEY"}, "key_in_query", 401, "address"),
+    "a key in the query": ({"QUERY_STRING": "a=1&api_key=KEY"}, "key_in_query", 401, "in the URL"),
     "a key in the query beside a good one": (
         {"QUERY_STRING": "token=KEY", "HTTP_AUTHORIZATION": "Bearer KEY"},
         "key_in_query",
         401,
         "new one issued",
     ),
-    "an encoded key in the query": ({"QUERY_STRING": "x=ENCODED"}, "key_in_query", 401, "address"),
-    "a query that is named like one": ({"QUERY_STRING": "API%5FKEY=x"}, "key_in_query", 401, "address"),
+    "an encoded key in the query": ({"QUERY_STRING": "x=ENCODED"}, "key_in_query", 401, "in the URL"),
+    "a query that is named like one": ({"QUERY_STRING": "API%5FKEY=x"}, "key_in_query", 401, "in the URL"),
 }
 
 
