@@ -46,7 +46,7 @@ def attribute(match: Match, content: Json, *, user_id: str, key_id: str, user_na
         return stamp(match, content, user_id=user_id, key_id=key_id, user_name=user_name)
     operation = match.operation
     kept_name = None if operation.name in BATCHES else user_name
-    new: NewValues = dict.fromkeys(ATTRIBUTION) | {MLFLOW_USER_TAG: kept_name}
+    new: dict[str, str | None] = {**dict.fromkeys(ATTRIBUTION), MLFLOW_USER_TAG: kept_name}
     for field in operation.tags:
         if field != "key" and not field.startswith("{"):
             content = replace_tags(content, field, new)
