@@ -179,6 +179,8 @@ def target(route: str, numbers: dict[str, int]) -> str:
 
 def is_answered(client: Client, method: str, address: str) -> bool:
     response = getattr(client, method)(address)
+    if response.streaming:
+        b"".join(response.streaming_content)  # to its end, so that the export's slot is free again
     if response.status_code in (301, 302, 303):
         return "login" not in response["Location"]
     assert response.status_code in (200, 400, 403, 404, 405), (method, address, response.status_code)
