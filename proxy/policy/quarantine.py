@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from django.db import InterfaceError, OperationalError, connection
+
 from keys.credentials.caller import Caller
 from keys.database import database_required
 from keys.refusals import Refusal, forbidden
 from proxy.models import Registration
+from proxy.policy import name_locks
 from proxy.policy.attribution import QUARANTINE_TAG
 from proxy.request.messages import Json
 from proxy.routes.operations import Match
@@ -64,10 +67,12 @@ def check(caller: Caller, match: Match, content: Json) -> None:
     act = GUARDED.get(match.operation.name)
     if act is None:
         return
-    with database_required(
-        "The portal cannot look up quarantined versions just now. Try again in a few seconds."
-    ):
-        versions = quarantined_versions(caller.environment)
+    message = (
+        "The portal cannot read its ledger just now, and without that nothing changes in the registry: "
+        f"{match.operation.name} was not sent to MLflow. Try again soon."
+    )
+    with database_required(message, reason="ledger_unavailable"):
+        versions = read_marks(caller.environment)
         version = first_concerned(caller.environment, versions, match, content) if versions else None
     if version is not None:
         raise refusal(version, act)
@@ -80,6 +85,18 @@ def refusal(version: QuarantinedVersion, act: str) -> Refusal:
         f"({version.reason[:200]}). Until it is lifted, no key may {act}. Only staff who may change keys can lift it "
         "(manage.py quarantine --lift). Ask your administrator.",
     )
+
+
+def read_marks(environment: str) -> list[QuarantinedVersion]:
+    """The quarantined versions; reads twice, because kept connections are dead after a restart of PostgreSQL. The call
+    holds no lock yet that a new connection would lose."""
+    try:
+        return quarantined_versions(environment)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block or connection.is_usable():
+            raise
+        name_locks.reconnect()
+        return quarantined_versions(environment)
 
 
 def quarantined_versions(environment: str) -> list[QuarantinedVersion]:
