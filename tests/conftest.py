@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
 
+from keys import page_slots
 from portal.one_machine.mlflow import Mlflow, start_mlflow
 from tests.echo import EchoServer
 from tests.environment import RUN_DIR, WATCHDOG, postgres_url
@@ -119,3 +120,11 @@ def _flush_is_allowed():
 def _no_key_is_remembered(monkeypatch):
     """In this process nobody listens for changes, so that each look-up asks PostgreSQL."""
     monkeypatch.setattr("keys.credentials.cache.UNHEARD_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_slot_is_held():
+    """Django's test client leaves a response open that a test does not read to its end; a server never does."""
+    yield
+    for slots in (page_slots.pages, page_slots.exports):
+        slots.held.clear()

@@ -139,7 +139,7 @@ class TestKeysOfThePortalItself:
 
     def test_a_key_admin_issues_none_for_others(self, cast, karl):
         client = signed_in(karl)
-        answers = filled(client, cast["alice"], preset="single", scopes=["portal:admin"])
+        answers = filled(client, cast["dora"], preset="single", scopes=["portal:admin"])
 
         page = client.post(ISSUE, answers).content.decode()
 
@@ -147,7 +147,7 @@ class TestKeysOfThePortalItself:
         assert not ApiKey.objects.exists()
 
     def test_a_key_admin_gets_no_new_secret_of_one(self, cast, karl):
-        key = actions.issue(owner=cast["alice"], name="hers", scopes=["portal:admin"])[0]
+        key = actions.issue(owner=cast["dora"], name="hers", scopes=["portal:admin"])[0]
 
         page = (
             signed_in(karl).post(page_of(key, "rotate"), {"overlap": "now", "form_id": "x"}).content.decode()

@@ -128,7 +128,7 @@ def test_pages_lead_on_and_back(key, auditor):
 
 
 def test_versions_by_their_tags_are_looked_through_a_page_at_a_time(key, auditor, monkeypatch):
-    monkeypatch.setattr(registration_pages, "LOOK", 3)
+    monkeypatch.setattr(registration_pages, "MAX_CHECKED", 3)
     row(key, "model-versions.create", "vision", version="1", tags=COMPLETE)
     for number in range(5):
         row(key, "model-versions.create", "vision", version=str(number + 2))
