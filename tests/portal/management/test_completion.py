@@ -66,4 +66,4 @@ def test_a_server_that_is_told_to_complete_still_needs_its_settings(tmp_path):
         text=True,
         timeout=60,
     )
-    assert "SECRET_KEY: not set" in result.stderr
+    assert "SECRET_KEY: it is not set" in result.stderr
