@@ -3,6 +3,8 @@
 import json
 import re
 import warnings
+from functools import cache
+from types import ModuleType
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -18,12 +20,6 @@ from proxy.request.messages import values
 from proxy.routes import matching, message_types
 from proxy.routes.table import OPERATIONS
 from tests.proxy.request.variants import escaped, escaped_twice
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from mlflow.exceptions import MlflowException
-    from mlflow.server import app as flask_app
-    from mlflow.server import handlers
 
 READ = [
     operation
@@ -47,6 +43,16 @@ TARGETS = st.lists(PIECES, min_size=1, max_size=9).map(lambda parts: "/" + "/".j
 SERVED_TARGETS = st.sampled_from([operation.path for operation in OPERATIONS]).map(
     lambda path: path.replace("{", "").replace(":path}", "").replace("}", "")
 )
+
+
+@cache
+def loaded_mlflow() -> ModuleType:
+    """MLflow's own server. Loaded here: every process of a run loads this file, and only one runs its tests."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.server.handlers
+
+        return mlflow.server
 
 
 def as_wsgi(target: str) -> str:
@@ -75,7 +81,7 @@ def test_a_path_that_passes_arrives_as_it_was_matched(method, target):
 def route_of_mlflow(method: str, path: str) -> str | None:
     """The path of MLflow's own route for this request, written as the table writes it; None if FastAPI's."""
     try:
-        rule, _ = flask_app.url_map.bind("localhost").match(path, method, return_rule=True)
+        rule, _ = loaded_mlflow().app.url_map.bind("localhost").match(path, method, return_rule=True)
     except HTTPException:
         return None
     found = re.sub(r"<path:(\w+)>", r"{\1:path}", rule.rule)
@@ -169,6 +175,7 @@ def good_value(kind: str):
 
 
 def message_class(name: str):
+    loaded_mlflow()  # and with it, the descriptors
     return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(name))
 
 
@@ -193,12 +200,12 @@ def test_a_body_that_passes_names_the_same_objects_to_mlflow(operation):
         if isinstance(content_of_mlflow, str):
             content_of_mlflow = json.loads(content_of_mlflow)
         ParseDict(content_of_mlflow, message_class(message)(), ignore_unknown_fields=True)
-        with flask_app.test_request_context(
+        with loaded_mlflow().app.test_request_context(
             "/x", method=operation.method, data=body, content_type="application/json"
         ):
             try:
-                parsed = handlers._get_request_message(message_class(message)())
-            except MlflowException:
+                parsed = loaded_mlflow().handlers._get_request_message(message_class(message)())
+            except loaded_mlflow().handlers.MlflowException:
                 return  # MLflow refuses it, so nothing is done
         theirs = as_json(parsed)
         fields = [place.field for place in (*operation.targets, *operation.parents, *operation.claims)]
