@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from asyncio import events
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, sync_playwright
 
-from tests.portals import Portal, portal
+from tests.portals import Portal, portal, wait_for
 from tests.sessions import sign_in
 
 PASSWORD = "correct horse battery staple"
@@ -61,6 +61,7 @@ LIGHTNESS = """() => {
     return (red + green + blue) / 3;
 }"""  # from 0 to 255
 WIDTHS = [1280, 390]
+SCHEMES = ["light", "dark"]
 
 
 @pytest.fixture(scope="session")
@@ -74,13 +75,15 @@ def browser_type_launch_args() -> dict[str, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[Any]:
-    """Hide Playwright's event loop between the tests of this folder. It runs in this thread until the end of the run,
-    and Django refuses the database to a thread in which an event loop runs."""
+    """Hide Playwright's event loop from tests without a browser. It runs in this thread until the end of the run, and
+    Django refuses the database to a thread in which an event loop runs."""
+    global _event_loop
+    if "browser" not in getattr(item, "fixturenames", ()):
+        return (yield)
     show_event_loop()
     try:
         return (yield)
     finally:
-        global _event_loop
         _event_loop = events._get_running_loop()
         events._set_running_loop(None)
 
@@ -218,3 +221,40 @@ def visit(new_context, web_portal):
         opened.page.context.close()
     assert [url for opened in visits for url in opened.foreign] == []
     assert [error for opened in visits for error in opened.errors] == []
+
+
+def misfits(window: Visit, scheme: str) -> list[str]:
+    """What is wrong with the open page's width and theme. Charts follow a window's width within a moment."""
+    fits = wait_for(lambda: not window.scrolls_sideways(), seconds=3)
+    right_theme = window.is_light() is (scheme == "light")
+    return ([] if fits else ["scrolls sideways"]) + ([] if right_theme else [f"is not {scheme}"])
+
+
+Look = Callable[[Visit, str], list[Any]]
+Walk = Callable[[Visit, Callable[[str], None]], None]
+
+
+def tour(
+    browser: Browser, portal: Portal, walk: Walk, look: Look = misfits
+) -> dict[tuple[str, int], list[Any]]:
+    """What `look` finds wrong at the steps of `walk`, by theme and width.
+
+    Each theme has one walk: light in a wide window, dark in a narrow one. At each step the window takes the other
+    width as well.
+    """
+    wrong: dict[tuple[str, int], list[Any]] = {(scheme, width): [] for scheme in SCHEMES for width in WIDTHS}
+    for scheme, widths in zip(SCHEMES, (WIDTHS, WIDTHS[::-1]), strict=True):
+        context = browser.new_context(color_scheme=scheme, viewport={"width": widths[0], "height": 900})
+        window = Visit(context.new_page(), portal)
+
+        def look_in_each_width(step: str, scheme=scheme, widths=widths, window=window) -> None:
+            window.page.wait_for_load_state()
+            for width in widths:
+                window.page.set_viewport_size({"width": width, "height": 900})
+                wrong[scheme, width] += [(step, found) for found in look(window, scheme)]
+            window.page.set_viewport_size({"width": widths[0], "height": 900})
+
+        walk(window, look_in_each_width)
+        context.close()
+        assert (window.foreign, window.errors) == ([], [])
+    return wrong

@@ -34,7 +34,7 @@ def press_enter(window) -> None:
 def test_the_keyboard_alone_issues_and_revokes_a_key(visit, web_portal, echo):
     window = visit()
     page, keyboard = window.page, window.page.keyboard
-    window.sign_in()
+    window.let_in("alice")
     window.goto("/admin/keys/apikey/")
 
     tab_to(window, "Issue a key", "link")
@@ -68,7 +68,7 @@ def test_it_says_connected_by_itself_after_the_first_call_and_stops_asking(visit
     page = window.page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/connection/" in request.url else None)
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "to connect")
     line = page.locator("[data-connection]")
     assert line.inner_text() == "Waiting for the first call…"
@@ -95,7 +95,7 @@ def content(page) -> str:
 def test_leaving_with_nothing_copied_is_asked_about(visit):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "not copied")
     asked: list[str] = []
 
@@ -128,7 +128,7 @@ def test_a_key_pasted_into_any_search_finds_its_page_and_stays_out_of_addresses(
     page = window.page
     addresses: list[str] = []
     page.on("request", lambda request: addresses.extend([request.url, request.headers.get("referer", "")]))
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, f"pasted into {path}")
     window.goto(f"/admin/{path}")
 
@@ -147,7 +147,7 @@ def test_the_palette_opens_closes_and_finds_by_keyboard(visit):
     page, keyboard = window.page, window.page.keyboard
     addresses: list[str] = []
     page.on("request", lambda request: addresses.append(request.url))
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "by palette")
     window.goto("/admin/keys/user/")
 
@@ -172,7 +172,7 @@ def test_the_palette_opens_closes_and_finds_by_keyboard(visit):
 
 def test_the_filters_open_by_keyboard(visit):
     window = visit()
-    window.sign_in()
+    window.let_in("alice")
     window.goto("/admin/keys/apikey/")
 
     tab_to(window, "Filters", "button")
@@ -196,7 +196,7 @@ def test_a_new_key_and_the_palette_are_accessible_and_fit(visit, web_portal, ech
             wrong.append((name, "scrolls sideways", []))
         page.set_viewport_size({"width": 1280, "height": 900})
 
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, f"looked at in {scheme}")
     web_portal.request("GET", CALL, key=key)
     page.get_by_text("Connected.").wait_for()

@@ -1,8 +1,11 @@
 """The dashboard, the usage log and the ledger in a browser: readable by everybody, light and dark, wide and narrow."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from tests.browser.conftest import WIDTHS
+from tests.browser.conftest import SCHEMES, WIDTHS, Visit, misfits, tour
 
 pytestmark = pytest.mark.browser
 
@@ -23,18 +26,9 @@ def told(web_portal):
     web_portal.manage("shell", "-c", "from tests.proxy.audit_story import tell; tell()")
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_is_accessible_and_fits(visit, web_portal, told, scheme, width):
-    window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
-    page, wrong = window.page, []
-
-    def look(name: str) -> None:
-        wrong.extend((name, *found) for found in window.findings(colours_only=scheme == "dark"))
-        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
-            wrong.append((name, "does not fit", []))
-
-    window.sign_in()
+def through_every_page(window: Visit, look: Callable[[str], None]) -> None:
+    page = window.page
+    window.let_in("alice")
     for path in PAGES:
         window.goto(path)
         page.wait_for_load_state("networkidle")
@@ -46,13 +40,26 @@ def test_every_page_is_accessible_and_fits(visit, web_portal, told, scheme, widt
             page.locator("#drawer dl").wait_for()
             look(f"{path}, the drawer")
 
-    assert wrong == []
+
+def findings_and_misfits(window: Visit, scheme: str) -> list[Any]:
+    return [*window.findings(colours_only=scheme == "dark"), *misfits(window, scheme)]
+
+
+@pytest.fixture(scope="module")
+def wrong(browser_name, browser, web_portal, told):
+    return tour(browser, web_portal, through_every_page, findings_and_misfits)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_page_is_accessible_and_fits(wrong, scheme, width):
+    assert wrong[scheme, width] == []
 
 
 def test_a_call_is_found_and_read_by_keyboard_alone(visit, web_portal, told):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     window.goto(LOG)
 
     page.get_by_text("Filter", exact=True).focus()
@@ -87,7 +94,7 @@ def test_a_key_pasted_into_the_filter_is_in_no_address_and_no_log(visit, web_por
     page = window.page
     addresses: list[str] = []
     page.on("request", lambda request: addresses.append(request.url))
-    window.sign_in()
+    window.let_in("alice")
     window.goto(LEDGER)
 
     page.get_by_text("Filter", exact=True).click()

@@ -1,10 +1,11 @@
 """An admin issues a key, its holder uses it, the admin revokes it."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import INSECURE_HOST, WIDTHS
+from tests.browser.conftest import INSECURE_HOST, SCHEMES, WIDTHS, Visit, tour
 from tests.portals import wait_for
 
 pytestmark = pytest.mark.browser
@@ -35,7 +36,7 @@ def clipboard(window) -> str:
 def test_a_key_from_its_issue_to_its_end(visit, web_portal, echo):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
 
     key = issue(window, "the holder's laptop")
 
@@ -77,7 +78,7 @@ def test_a_key_from_its_issue_to_its_end(visit, web_portal, echo):
 
 def test_the_secret_is_gone_after_a_reload_and_on_the_way_back(visit, web_portal):
     window = visit()
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "reloaded")
 
     window.page.reload()
@@ -93,7 +94,7 @@ def test_the_secret_is_gone_after_a_reload_and_on_the_way_back(visit, web_portal
 
 def test_a_double_click_issues_one_key_and_shows_it(visit, web_portal):
     window = visit()
-    window.sign_in()
+    window.let_in("alice")
     window.goto("/admin/keys/apikey/add/")
     window.page.get_by_label("Owner").select_option(label="bob")
     window.page.get_by_label("Name", exact=True).fill("clicked twice")
@@ -106,7 +107,7 @@ def test_a_double_click_issues_one_key_and_shows_it(visit, web_portal):
 
 def test_the_copy_button_copies(visit):
     window = visit(permissions=["clipboard-read", "clipboard-write"])
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "copied")
     buttons = window.page.get_by_role("button", name="Copy")
 
@@ -122,7 +123,7 @@ def test_the_copy_button_copies(visit):
 def test_the_copy_button_copies_on_plain_http_too(visit):
     window = visit(host=INSECURE_HOST)
     window.page.context.grant_permissions(["clipboard-read"])
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "copied on plain http")
     assert window.page.evaluate("window.isSecureContext") is False
 
@@ -135,19 +136,8 @@ def test_the_copy_button_copies_on_plain_http_too(visit):
     window.errors.clear()
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_and_follows_light_and_dark(visit, web_portal, echo, scheme, width):
-    web_portal.request("GET", CALL, key=web_portal.issue("bob")["key"])
-    window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
+def through_every_page(window: Visit, look: Callable[[str], None]) -> None:
     page = window.page
-    wrong = []
-
-    def look(name: str) -> None:
-        page.wait_for_load_state()
-        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
-            wrong.append(name)
-
     window.goto("/")
     look("home")
     window.goto("/admin/")
@@ -167,11 +157,22 @@ def test_every_page_fits_and_follows_light_and_dark(visit, web_portal, echo, sch
     page.locator("#result_list tbody a").first.click()
     look("call")
 
-    assert wrong == []
+
+@pytest.fixture(scope="module")
+def wrong(browser_name, browser, web_portal, echo_server):
+    echo_server.reset()
+    web_portal.request("GET", CALL, key=web_portal.issue("bob")["key"])
+    return tour(browser, web_portal, through_every_page)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_page_fits_and_follows_light_and_dark(wrong, scheme, width):
+    assert wrong[scheme, width] == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_error_page_says_what_to_do(visit, scheme, width):
     window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
 

@@ -1,10 +1,11 @@
 """What an admin does to a key between its issue and its end, and what its holder notices."""
 
 import re
+from collections.abc import Callable
 
 import pytest
 
-from tests.browser.conftest import WIDTHS
+from tests.browser.conftest import SCHEMES, WIDTHS, Visit, tour
 from tests.browser.test_issue_key import CALL, clipboard, issue
 from tests.portals import wait_for
 
@@ -28,7 +29,7 @@ def open_key(window, name: str) -> str:
 def test_rotate_and_copy_the_new_secret(visit, web_portal, echo):
     window = visit(permissions=["clipboard-read", "clipboard-write"])
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     old = open_key(window, "to rotate")
 
     window.follow("Rotate")
@@ -64,7 +65,7 @@ def test_rotate_and_copy_the_new_secret(visit, web_portal, echo):
 def test_pause_and_resume(visit, web_portal, echo):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     key = open_key(window, "to pause")
     assert web_portal.request("GET", CALL, key=key).status == 200
 
@@ -88,7 +89,7 @@ def test_pause_and_resume(visit, web_portal, echo):
 def test_narrow_what_a_key_may_do(visit, web_portal, echo):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     key = open_key(window, "to narrow")
 
     window.follow("Change rights")
@@ -112,7 +113,7 @@ def test_narrow_what_a_key_may_do(visit, web_portal, echo):
 def test_try_a_call(visit, web_portal, echo):
     window = visit()
     page = window.page
-    window.sign_in()
+    window.let_in("alice")
     open_key(window, "to try")
     window.follow("Try a call")
 
@@ -135,7 +136,7 @@ def test_a_pasted_key_finds_its_page_and_stays_out_of_addresses(visit, web_porta
     page = window.page
     addresses: list[str] = []
     page.on("request", lambda request: addresses.extend([request.url, request.headers.get("referer", "")]))
-    window.sign_in()
+    window.let_in("alice")
     key = issue(window, "to find")
     window.goto("/admin/keys/apikey/")
 
@@ -156,19 +157,9 @@ def test_a_pasted_key_finds_its_page_and_stays_out_of_addresses(visit, web_porta
     assert page.locator("#result_list tbody tr").count() >= 1
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, width):
-    window = visit(color_scheme=scheme, viewport={"width": width, "height": 900})
+def through_every_step(window: Visit, look: Callable[[str], None]) -> None:
     page = window.page
-    wrong = []
-
-    def look(name: str) -> None:
-        page.wait_for_load_state()
-        if window.scrolls_sideways() or window.is_light() is not (scheme == "light"):
-            wrong.append(name)
-
-    window.sign_in()
+    window.let_in("alice")
     open_key(window, "y" * 100)
     key = page.url
     for name in ("Change rights", "Pause", "Rotate", "Try a call"):
@@ -204,7 +195,16 @@ def test_every_step_fits_and_follows_light_and_dark(visit, web_portal, scheme, w
     window.goto("/admin/proxy/owner/hand-over/")
     look("hand over")
 
-    assert wrong == []
+
+@pytest.fixture(scope="module")
+def wrong(browser_name, browser, web_portal):
+    return tour(browser, web_portal, through_every_step)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_every_step_fits_and_follows_light_and_dark(wrong, scheme, width):
+    assert wrong[scheme, width] == []
 
 
 def test_hand_over_what_a_user_owns(visit, web_portal):
