@@ -43,8 +43,6 @@ if not WORKER:
         "DATABASE_URL": _postgres.url("portal"),
         "MLFLOW_URL": "http://127.0.0.1:9",  # discard; a test that wants an upstream says which
         "NO_PROXY": "127.0.0.1,localhost",
-        # Playwright's event loop runs in the thread of all tests of a process; Django would refuse them the database.
-        "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
     }
 os.environ["DATA_DIR"] = str(RUN_DIR)
 

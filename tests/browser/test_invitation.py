@@ -6,7 +6,7 @@ PASSWORD = "a phrase of eve's own"
 
 
 def fill(visit, password):
-    visit.page.get_by_label("Password").fill(password)
+    visit.page.get_by_label("Password", exact=True).fill(password)
     visit.page.get_by_label("Repeat the password").fill(password)
     visit.follow("Set password", role="button")
 
@@ -27,7 +27,7 @@ def test_an_invited_user_sets_a_password_and_lands_on_the_account_page(visit, we
     again = visit()
     again.goto("/account/login/")
     again.page.get_by_label("Username").fill("eve")
-    again.page.get_by_label("Password").fill(PASSWORD)
+    again.page.get_by_label("Password", exact=True).fill(PASSWORD)
     again.follow("Sign in", role="button")
     assert again.page.url == f"{again.origin}/account/"
 

@@ -5,6 +5,7 @@ from collections import namedtuple
 import pytest
 
 from portal.http import disks, health
+from proxy.usage import recording
 
 Usage = namedtuple("Usage", "total used free")
 GIB = 1024**3
@@ -31,7 +32,10 @@ def test_less_than_a_gibibyte_or_five_per_cent_is_nearly_full(disk, total, free,
     assert bool(disks.problem()) is is_full
 
 
-def test_health_is_degraded_when_a_disk_is_nearly_full(disk):
+def test_health_is_degraded_when_a_disk_is_nearly_full(disk, monkeypatch):
+    monkeypatch.setattr(
+        recording, "losses", recording.Losses()
+    )  # other tests of this process may have lost calls
     disk(100, 50)
     assert health.spool()["status"] == "ok"
     disk(100, 2)

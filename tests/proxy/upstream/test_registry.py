@@ -6,11 +6,19 @@ from proxy.upstream.registry import Registry, RegistryError
 from tests.echo import Script
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"registered_model": "m"}', b"<html>", b"[]"])
-def test_an_answer_that_lacks_what_was_asked_for_is_a_problem_of_mlflows_and_told_so(echo, body):
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"{}", "has no “registered_model”"),
+        (b'{"registered_model": "m"}', "has no “registered_model”"),
+        (b"<html>", "is not JSON"),
+        (b"[]", "is not JSON"),
+    ],
+)
+def test_an_answer_that_lacks_what_was_asked_for_is_a_problem_of_mlflows_and_told_so(echo, body, problem):
     echo.script = Script(headers=[("Content-Type", "application/json")], body=body)
 
-    with pytest.raises(RegistryError, match=r"^MLflow responded to GET .*\.$"):
+    with pytest.raises(RegistryError, match=rf"^MLflow's response to GET /api/2\.0/\S+ {problem}\.$"):
         Registry(echo.url).model("m")
 
 
