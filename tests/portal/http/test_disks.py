@@ -32,7 +32,7 @@ def test_less_than_a_gibibyte_or_five_per_cent_is_nearly_full(disk, total, free,
     assert bool(disks.problem()) is is_full
 
 
-def test_health_is_degraded_when_a_disk_is_nearly_full(disk, monkeypatch):
+def test_health_is_degraded_when_a_disk_is_nearly_full(disk, monkeypatch, settings):
     monkeypatch.setattr(
         recording, "losses", recording.Losses()
     )  # other tests of this process may have lost calls
