@@ -4,10 +4,11 @@ The pages, the API and the commands only call these. PostgreSQL announces each c
 every process within a second.
 """
 
+from keys.actions.accounts import deactivate as deactivate
+from keys.actions.accounts import reactivate as reactivate
+from keys.actions.accounts import remove_second_factors as remove_second_factors
+from keys.actions.accounts import set_role as set_role
 from keys.actions.changing import change as change
-from keys.actions.deactivation import deactivate as deactivate
-from keys.actions.deactivation import reactivate as reactivate
-from keys.actions.deactivation import remove_second_factors as remove_second_factors
 from keys.actions.errors import ActionError as ActionError
 from keys.actions.errors import NotAllowed as NotAllowed
 from keys.actions.history import record_event as record_event

@@ -10,7 +10,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 
-from keys.models import ApiKey, ApiKeyQuerySet
+from keys.models import ApiKey, ApiKeyQuerySet, User, users_in_role
+from keys.rights.roles import Role
 
 EXPIRING = {"7": "Within 7 days", "30": "Within 30 days"}
 
@@ -81,3 +82,15 @@ class UnusedFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: ApiKeyQuerySet) -> QuerySet[ApiKey]:  # type: ignore[override]
         return queryset.unused() if self.value() == "90" else queryset
+
+
+class RoleFilter(admin.SimpleListFilter):
+    title = "role"
+    parameter_name = "role"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(role.value, role.label.capitalize()) for role in Role]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        chosen = self.value()
+        return queryset.filter(users_in_role(Role(chosen))) if chosen in set(Role) else queryset

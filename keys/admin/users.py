@@ -14,29 +14,31 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminEmailInputWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminEmailInputWidget,
+    UnfoldAdminRadioSelectWidget,
+)
 
-from keys.actions import invitations
+from keys import actions
+from keys.actions import ActionError
+from keys.actions.accounts import check_superuser_remains, find_permissions
 from keys.admin import invitation_pages, user_actions
 from keys.admin.columns import ApiKeyInline, badge, timed
-from keys.admin.filters import OnlyItsFilters
+from keys.admin.filters import OnlyItsFilters, RoleFilter
 from keys.admin.key_page import chart
 from keys.admin.list_export import export_path
-from keys.lists.columns import USER_COLUMNS, role_of
+from keys.formatting.sentences import to_sentence
+from keys.lists.columns import USER_COLUMNS
 from keys.models import ApiKey, User, users_matching
 from keys.pages.frame import actor_of
-from keys.rights import groups, permissions
+from keys.rights import permissions
+from keys.rights.roles import Role
 
-admin.site.unregister(Group)  # the groups are fixed and defined in `keys.rights.groups`
+admin.site.unregister(Group)  # fixed, and defined in `keys.rights.groups`; a user's role chooses one
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
     admin.site.unregister(_model)  # django-allauth's: users manage their own on the account pages
-RAISING = ["is_staff", "is_superuser", "groups", "user_permissions"]  # only superusers may change these
-
-
-class GroupsField(forms.ModelMultipleChoiceField):
-    def label_from_instance(self, obj: models.Model) -> str:
-        name = cast(Group, obj).name
-        return f"{name}: {groups.GROUP_LABELS[name]}"
+RAISING = ["role", "user_permissions"]  # only superusers may change these
 
 
 class PermissionsField(forms.ModelMultipleChoiceField):
@@ -53,11 +55,37 @@ class UserForm(UserChangeForm):  # type: ignore[misc]
         "verified this address is this user's.",
     )
 
+    role = forms.ChoiceField(
+        choices=[(role.value, f"{role.label.capitalize()}: {role.description}") for role in Role],
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if "role" in self.fields:  # the form of a superuser
+            self.fields["role"].initial = self.instance.role.value
+
     def clean_email(self) -> str:
         email = str(self.cleaned_data["email"])
         if email and User.objects.filter(email__iexact=email).exclude(pk=self.instance.pk).exists():
             raise forms.ValidationError("Another user has this e-mail address.")
         return email
+
+    def clean(self) -> dict[str, Any]:
+        """Without single permissions where the role does not take them: they had no effect before."""
+        answers = super().clean() or {}
+        if "role" not in answers or "user_permissions" not in answers:
+            return answers
+        role = Role(answers["role"])
+        if not role.takes_permissions:
+            answers["user_permissions"] = Permission.objects.none()
+        try:
+            if role is not Role.SUPERUSER:
+                check_superuser_remains(self.instance)
+            find_permissions(role, {permission.codename for permission in answers["user_permissions"]})
+        except ActionError as error:
+            self.add_error("role", to_sentence(error))
+        return answers
 
 
 @admin.register(User)
@@ -67,7 +95,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     form = UserForm
     change_password_form = AdminPasswordChangeForm
     list_display = ["username", "public_id", "address", "account", "role", "key_count", "last_sign_in"]
-    list_filter = ["is_active", "is_staff", "is_superuser", "groups"]
+    list_filter = ["is_active", RoleFilter]
     list_per_page = 50
     list_before_template = "admin/list_before.html"
     search_fields = ["username", "public_id", "email"]
@@ -96,7 +124,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     def get_queryset(self, request: HttpRequest) -> "models.QuerySet[User]":
         keys = ApiKey.objects.filter(owner=models.OuterRef("pk"), revoked_at=None).order_by()
         count = keys.values("owner").annotate(count=models.Count("pk")).values("count")
-        users = cast("models.QuerySet[User]", super().get_queryset(request))
+        users = User.objects.with_roles().order_by(*self.ordering)
         return users.annotate(keys_held=Coalesce(models.Subquery(count), 0))
 
     def get_search_results(
@@ -114,10 +142,17 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
         return [export, *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        if {*form.changed_data} & {*RAISING}:
-            # The link was created before the rights changed.
-            invitations.withdraw(user=form.instance, actor=actor_of(request))
+        """The page lists keys, but saves none. The action saves the role, with an entry of its own in the history."""
+        answers = form.cleaned_data
+        if "role" not in answers:
+            return
+        names = [permission.codename for permission in answers["user_permissions"]]
+        role = Role(answers["role"])
+        actions.set_role(user=form.instance, role=role, permissions=names, actor=actor_of(request))
+        form.changed_data = [name for name in form.changed_data if name not in RAISING]
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        return super().log_change(request, obj, message) if message else None
 
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -136,6 +171,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
         if user and request.user.has_perm(permissions.VIEW_CALL):
             context["chart"] = chart(user.call_totals)
         if user:
+            context["role_faults"] = user.role_faults() if self.has_change_permission(request, user) else ()
             context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
             has_factors = Authenticator.objects.filter(user=user).exists()
             context["may_remove_factors"] = self.is_superuser(request) and has_factors
@@ -166,14 +202,8 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
                 "form_class": PermissionsField,
                 "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
                 "widget": UnfoldAdminCheckboxSelectMultipleWidget,
-                "help_text": "In addition to the groups' permissions. Superusers may do everything.",
-            }
-        if db_field.name == "groups":
-            options |= {
-                "form_class": GroupsField,
-                "queryset": Group.objects.filter(name__in=groups.GROUPS).order_by("name"),
-                "widget": UnfoldAdminCheckboxSelectMultipleWidget,
-                "help_text": "What a staff member may do in these pages.",
+                "help_text": "For the role custom, and in addition to what auditors and key admins may do. Key holders "
+                "and superusers have none: saving removes them.",
             }
         return super().formfield_for_manytomany(db_field, request, **options)
 
@@ -196,9 +226,12 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
     def address(self, user: User) -> str:
         return user.email
 
-    @badge(description="Role", colours={"superuser": "primary", "staff": "info"})
+    @badge(
+        description="Role",
+        colours={"superuser": "primary", "key admin": "info", "auditor": "info", "custom": "info"},
+    )
     def role(self, user: User) -> str:
-        return role_of(user)
+        return user.role.label
 
     @admin.display(description="Last sign-in", ordering="last_login")
     def last_sign_in(self, user: User) -> str:

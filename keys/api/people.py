@@ -53,7 +53,7 @@ def oneself(user: User) -> Q:
 
 class Users(GenericAPIView[User]):
     rules = {"GET": read_rule(permissions.SEE_USERS), "POST": write_rule(permissions.ADD_USER)}
-    queryset = User.objects.all()
+    queryset = User.objects.with_roles()
     serializer_class = serializers.UserSerializer
     filterset_class = UserFilters
 

@@ -11,6 +11,7 @@ from keys import actions
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting import durations
 from keys.models import ApiKey, KeyEvent, User
+from keys.rights.roles import Role
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
 SCOPES = serializers.ListField(child=serializers.ChoiceField(choices=[scope.value for scope in Scope]))
@@ -275,6 +276,7 @@ class UserSerializer(serializers.Serializer[User]):
     id = serializers.CharField(source="public_id")
     name = serializers.CharField(source="username")
     email = serializers.CharField()
+    role = serializers.ChoiceField(choices=[role.value for role in Role])
     is_active = serializers.BooleanField()
     is_staff = serializers.BooleanField()
     is_superuser = serializers.BooleanField()

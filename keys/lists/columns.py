@@ -4,7 +4,6 @@ from django.contrib.admin.models import LogEntry
 
 from keys.formatting.csv_export import Columns
 from keys.lists.event_words import describe_event
-from keys.models import User
 
 # `key`: masked, as everywhere.
 KEY_COLUMNS: Columns = {
@@ -53,7 +52,7 @@ USER_COLUMNS: Columns = {
     "id": lambda user: user.public_id,
     "email": lambda user: user.email,
     "account": lambda user: "active" if user.is_active else "deactivated",
-    "role": lambda user: role_of(user),
+    "role": lambda user: user.role.label,
     "groups": lambda user: "; ".join(sorted(group.name for group in user.groups.all())),
     "permissions": lambda user: " ".join(sorted(each.codename for each in user.user_permissions.all())),
     "keys": lambda user: user.keys_held,
@@ -65,9 +64,3 @@ USER_COLUMNS: Columns = {
 def describe_entry(entry: LogEntry) -> str:
     """What an entry of the admin log says was done."""
     return str(entry.get_change_message() or entry.get_action_flag_display())
-
-
-def role_of(user: User) -> str:
-    if user.is_superuser:
-        return "superuser"
-    return "staff" if user.is_staff else "key holder"

@@ -10,8 +10,17 @@ import django_filters
 from django.db.models import QuerySet
 
 from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
-from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent, KeyEventQuerySet, User, users_matching
+from keys.models import (
+    ApiKey,
+    ApiKeyQuerySet,
+    KeyEvent,
+    KeyEventQuerySet,
+    User,
+    users_in_role,
+    users_matching,
+)
 from keys.rights.groups import GROUPS
+from keys.rights.roles import Role
 
 
 class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
@@ -56,6 +65,7 @@ class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
     q = django_filters.CharFilter(method="filter_text", label="Part of the name, id or e-mail address.")
+    role = django_filters.ChoiceFilter(choices=[(role, role) for role in Role], method="filter_role")
     is_active = TrueOrFalseFilter()
     is_staff = TrueOrFalseFilter()
     is_superuser = TrueOrFalseFilter()
@@ -67,6 +77,9 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
     def filter_text(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
         return users.filter(users_matching(value))
+
+    def filter_role(self, users: "QuerySet[User]", name: str, value: str) -> "QuerySet[User]":
+        return users.filter(users_in_role(Role(value)))
 
 
 class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]

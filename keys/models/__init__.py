@@ -16,4 +16,5 @@ from keys.models.public_ids import new_key_id as new_key_id
 from keys.models.public_ids import new_user_id as new_user_id
 from keys.models.users import User as User
 from keys.models.users import UserManager as UserManager
+from keys.models.users import users_in_role as users_in_role
 from keys.models.users import users_matching as users_matching

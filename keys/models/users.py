@@ -3,14 +3,17 @@
 from typing import ClassVar
 
 import pgtrigger
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, Group
 from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.contrib.postgres.expressions import ArraySubquery
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q
 
 from keys.models.changes import CHANNEL
 from keys.models.public_ids import new_user_id
+from keys.rights.groups import AUDITORS, KEY_ADMINS
+from keys.rights.roles import Role, find_faults, role_from
 
 
 def users_matching(text: str) -> Q:
@@ -21,10 +24,28 @@ def users_matching(text: str) -> Q:
     return condition
 
 
+def users_in_role(role: Role) -> Q:
+    """Users whose `role` this is."""
+    if not role.is_staff:
+        return Q(is_superuser=False, is_staff=False)
+    if role is Role.SUPERUSER:
+        return Q(is_superuser=True)
+    staff = Q(is_superuser=False, is_staff=True)
+    if role is Role.KEY_ADMIN:
+        return staff & Q(groups__name=KEY_ADMINS)
+    others = staff & ~Q(groups__name=KEY_ADMINS)
+    return others & (Q(groups__name=AUDITORS) if role is Role.AUDITOR else ~Q(groups__name=AUDITORS))
+
+
 class UserManager(DjangoUserManager["User"]):
     def named(self, text: str) -> "User":
         """The user of this id (`usr_…`), or of this name. Raises User.DoesNotExist."""
         return self.filter(public_id=text).first() or self.get(username=text)
+
+    def with_roles(self) -> "models.QuerySet[User]":
+        """Users that know their `role` without another query each."""
+        groups = Group.objects.filter(user=OuterRef("pk")).order_by("name").values("name")
+        return self.annotate(group_names=ArraySubquery(groups))
 
 
 class User(AbstractUser):
@@ -52,6 +73,26 @@ class User(AbstractUser):
             raise ValidationError(
                 {"username": "A user's name does not begin with usr_: that is how ids begin."}
             )
+
+    @property
+    def role(self) -> Role:
+        return role_from(
+            is_staff=self.is_staff, is_superuser=self.is_superuser, groups=self.names_of_groups()
+        )
+
+    def role_faults(self) -> list[str]:
+        """What of the account does not fit its role: `keys.actions.set_role` mends it."""
+        return find_faults(
+            is_staff=self.is_staff,
+            is_superuser=self.is_superuser,
+            groups=self.names_of_groups(),
+            permissions=set(self.user_permissions.values_list("codename", flat=True)),
+        )
+
+    def names_of_groups(self) -> set[str]:
+        if "group_names" in self.__dict__:  # by `with_roles`
+            return set(self.__dict__["group_names"])
+        return {group.name for group in self.groups.all()}
 
     def has_rights(self) -> bool:
         """Whether the user is more than a holder of keys."""

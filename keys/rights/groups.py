@@ -22,10 +22,6 @@ GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     AUDITORS: VIEWS,
     KEY_ADMINS: {app: (*names, *CHANGES[app]) for app, names in VIEWS.items()},
 }
-GROUP_LABELS = {
-    AUDITORS: "sees and exports everything, changes nothing",
-    KEY_ADMINS: "sees everything; issues, changes and ends keys, adds and deactivates users, hands over",
-}
 
 
 def create_groups(sender: AppConfig, using: str, apps: Any = installed, **options: Any) -> None:

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import admin_log, keys, people
+from keys.api import admin_log, keys, people, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
@@ -34,6 +34,7 @@ ADDRESSES: dict[str, Any] = {
     "users/<str:user_id>/withdraw-invitation": people.Withdraw,
     "users/<str:user_id>/deactivate": people.Deactivate,
     "users/<str:user_id>/reactivate": people.Reactivate,
+    "users/<str:user_id>/role": roles.SetRole,
     "users/<str:user_id>/hand-over": owners.HandOver,
     "owners": owners.Owners,
     "experiments/share": owners.Share,

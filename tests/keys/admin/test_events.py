@@ -5,13 +5,11 @@ import io
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
 
 from keys import actions
 from keys.formatting.csv_export import CHUNK
 from keys.models import KeyEvent, User
-from keys.rights.groups import AUDITORS
 from tests.keys.people import USERS, by, key_of, queries, signed_in
 
 ACTIVITY = "/admin/keys/keyevent/"
@@ -124,15 +122,14 @@ class TestOfUsers:
     def test_it_says_what_admins_did_to_users(self, cast, alice, bob):
         bob.post(f"{USERS}{cast['dora'].pk}/deactivate/", {"reason": "left"})
         none = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
-        auditors = Group.objects.get(name=AUDITORS)
-        staff = {"username": "charlie", "is_staff": "on", "groups": [auditors.pk]}
+        staff = {"username": "charlie", "role": "auditor"}
         alice.post(f"{USERS}{cast['charlie'].pk}/change/", {**staff, **none})
 
         page = alice.get(OF_USERS).content.decode()
 
         assert "Users and owners |" in page
         assert "Deactivated; no key of theirs was working. From 127.0.0.1." in page
-        assert "Changed Groups." in page
+        assert "Role: custom → auditor. Mended: " in page
         listed = alice.get(OF_USERS, {"who": "bo"}).context["cl"].result_list
         assert [entry.object_repr for entry in listed] == ["dora"]
 

@@ -117,7 +117,7 @@ class TestNobodyEdits:
         key = key_of(cast["dora"])
         crafted = {
             "username": "dora",
-            "is_active": "on",
+            "role": "holder",
             "api_keys-TOTAL_FORMS": "1",
             "api_keys-INITIAL_FORMS": "1",
             "api_keys-0-id": key.pk,

@@ -18,7 +18,13 @@ from tests.keys.people import (
 
 class TestUsers:
     def test_staff_cannot_raise_themselves(self, cast, bob):
-        crafted = {"username": "bob", "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+        crafted = {
+            "username": "bob",
+            "is_active": "on",
+            "is_staff": "on",
+            "is_superuser": "on",
+            "role": "superuser",
+        }
 
         assert bob.post(f"{USERS}{cast['bob'].pk}/change/", crafted).status_code == 403
         assert not User.objects.get(username="bob").is_superuser
@@ -29,6 +35,7 @@ class TestUsers:
             "is_active": "on",
             "is_staff": "on",
             "is_superuser": "on",
+            "role": "superuser",
             "user_permissions": [Permission.objects.get(codename="add_apikey").pk],
             "api_keys-TOTAL_FORMS": "0",
             "api_keys-INITIAL_FORMS": "0",
@@ -49,8 +56,7 @@ class TestUsers:
         permission = Permission.objects.get(codename="view_call")
         answers = {
             "username": "charlie",
-            "is_active": "on",
-            "is_staff": "on",
+            "role": "custom",
             "user_permissions": [permission.pk],
             "api_keys-TOTAL_FORMS": "0",
             "api_keys-INITIAL_FORMS": "0",
@@ -94,7 +100,7 @@ def test_an_e_mail_address_is_shown_changed_and_told(cast, alice):
     dora, none = cast["dora"], {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
     page = f"{USERS}{dora.pk}/change/"
 
-    alice.post(page, {"username": "dora", "email": "dora@example.org", **none})
+    alice.post(page, {"username": "dora", "email": "dora@example.org", "role": "holder", **none})
 
     assert User.objects.get(pk=dora.pk).email == "dora@example.org"
     assert "dora@example.org" in alice.get(page).content.decode()

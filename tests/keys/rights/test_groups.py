@@ -8,8 +8,9 @@ from django.urls import reverse
 
 from keys import actions
 from keys.models import ApiKey, User
-from keys.rights.groups import AUDITORS, GROUP_LABELS, GROUPS, KEY_ADMINS
+from keys.rights.groups import AUDITORS, GROUPS, KEY_ADMINS
 from keys.rights.permissions import DESCRIPTIONS
+from keys.rights.roles import Role
 from tests.keys.people import ISSUE, USERS, filled, page_of, signed_in
 
 
@@ -71,6 +72,7 @@ def raised(**changes) -> dict:
         "is_active": "on",
         "is_staff": "on",
         "is_superuser": "on",
+        "role": "superuser",
         "groups": [group.pk for group in Group.objects.all()],
         "user_permissions": [permission.pk for permission in Permission.objects.all()],
         "api_keys-TOTAL_FORMS": "0",
@@ -111,13 +113,13 @@ def test_a_key_admin_sets_no_password_of_those_who_have_rights(cast, karl, name)
 
 def test_a_superuser_puts_staff_into_a_group(cast, alice):
     auditors = Group.objects.get(name=AUDITORS)
-    answers = {"username": "charlie", "is_active": "on", "is_staff": "on", "groups": [auditors.pk]}
+    answers = {"username": "charlie", "role": "auditor"}
     none = {"api_keys-TOTAL_FORMS": "0", "api_keys-INITIAL_FORMS": "0"}
 
     page = alice.get(f"{USERS}{cast['charlie'].pk}/change/").content.decode()
     alice.post(f"{USERS}{cast['charlie'].pk}/change/", {**answers, **none})
 
-    assert all(f"{name}: {words}" in page for name, words in GROUP_LABELS.items())
+    assert all(f"{role.label.capitalize()}: {role.description}" in page for role in Role)
     assert list(cast["charlie"].groups.all()) == [auditors]
 
 

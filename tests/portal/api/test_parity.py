@@ -86,9 +86,9 @@ CAPABILITIES = {
         because="Links and alerts go there: a person who is signed in, and is named for it (docs/staff.md).",
     ),
     "give a user rights in the portal": Can(
-        web="admin:keys_user_change.is_staff admin:keys_user_change.is_superuser "
-        "admin:keys_user_change.groups admin:keys_user_change.user_permissions",
-        because="A superuser who is signed in, and is named for it: no key, no script (docs/staff.md).",
+        web="admin:keys_user_change.role admin:keys_user_change.user_permissions",
+        api="users_role",
+        command="set_role",
     ),
     "set a user's password": Can(
         web="admin:auth_user_password_change",
