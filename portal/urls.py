@@ -4,10 +4,10 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from keys.admin import invitation_pages, key_usage, palette
+from keys.admin import invitation_pages, key_usage
 from keys.api import leak_reports
 from portal.http import health, metrics
-from portal.pages import dashboard, docs, home, settings_page
+from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
 from proxy.admin import incident_pages, pages
 

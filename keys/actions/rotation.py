@@ -50,6 +50,10 @@ def rotate(
         key.paused_at = None
     token = tokens.generate(key.environment)
     keep = overlap != "now"
+    old_ends = {
+        "old_prefix": key.prefix,
+        "old_last4": key.last4,
+    }  # by which people search for the secret later
     key.previous_digest = key.digest if keep else None
     key.previous_prefix, key.previous_last4 = (key.prefix, key.last4) if keep else ("", "")
     key.previous_ends_at = now + OVERLAPS[overlap].length if keep else None
@@ -61,7 +65,7 @@ def rotate(
     for name, value in secret_fields(token).items():
         setattr(key, name, value)
     key.save()
-    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap)
+    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends)
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret

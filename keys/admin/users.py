@@ -142,7 +142,9 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
         return [export, *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """The page lists keys, but saves none. The action saves the role, with an entry of its own in the history."""
+        """The action saves the role and the permissions, with an entry of its own in the history."""
+        for formset in formsets:
+            self.save_formset(request, form, formset, change=change)
         answers = form.cleaned_data
         if "role" not in answers:
             return

@@ -1,12 +1,14 @@
 """API keys, and the selections of them that pages, API and commands show."""
 
 import datetime
+import re
 from typing import Any
 
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 from django.utils.functional import cached_property
 
@@ -17,6 +19,20 @@ from keys.rights.scopes import DEFAULT_PRESET, Scope
 
 LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 UNUSED = datetime.timedelta(days=90)  # without use, after which an older key counts as unused
+
+
+ENDS = re.compile(r"(?:hk_(?:live|test)_)?[0-9A-Za-z]{4}")  # of a secret, as the pages show it
+
+
+def words_of(text: str) -> list[str]:
+    return text.replace("…", " ").replace("...", " ").split()
+
+
+def beginnings(word: str) -> list[str]:
+    """The prefixes of keys whose first four random characters are this word."""
+    if not re.fullmatch("[0-9A-Za-z]{4}", word):
+        return []
+    return [f"hk_{environment}_{word}" for environment in ("live", "test")]
 
 
 def default_scopes() -> list[str]:
@@ -65,17 +81,28 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(revoked_at=None, paused_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
 
     def matching(self, text: str) -> "ApiKeyQuerySet":
-        """Keys whose name, owner, id, beginning or end has all words of `text`; masked keys are found too."""
+        """Keys whose name, owner, id, or whose secret's beginning or end has all words of `text`. Masked keys are
+        found too, the four characters after `hk_live_`, and the ends of secrets that a rotation replaced."""
         found = self
-        for word in text.replace("…", " ").split():
+        for word in words_of(text):
+            ends = Q(prefix__istartswith=word) | Q(last4__iexact=word) | Q(previous_last4__iexact=word)
+            ends |= Q(previous_prefix__iexact=word)
+            for prefix in beginnings(word):
+                ends |= Q(prefix__iexact=prefix) | Q(previous_prefix__iexact=prefix)
+            if ENDS.fullmatch(word):
+                ends |= Q(pk__in=self.with_former_secret(word).values("pk"))
             found = found.filter(
-                Q(name__icontains=word)
-                | Q(owner__username__icontains=word)
-                | Q(public_id=word)
-                | Q(prefix__istartswith=word)
-                | Q(last4__iexact=word)
+                Q(name__icontains=word) | Q(owner__username__icontains=word) | Q(public_id=word) | ends
             )
         return found
+
+    def with_former_secret(self, word: str) -> "ApiKeyQuerySet":
+        """Keys with a rotation that replaced a secret with this beginning, or these last four characters."""
+        rotations = self.model._default_manager.filter(events__kind="rotated").annotate(
+            old_prefix=KeyTextTransform("old_prefix", "events__detail"),
+            old_last4=KeyTextTransform("old_last4", "events__detail"),
+        )
+        return rotations.filter(Q(old_prefix__in=[word, *beginnings(word)]) | Q(old_last4=word)).order_by()
 
     def used_since(self, since: datetime.datetime) -> "ApiKeyQuerySet":
         """Keys either of whose secrets was used since then."""
@@ -242,6 +269,16 @@ class ApiKey(models.Model):
     @property
     def masked(self) -> str:
         return f"{self.prefix}…{self.last4}"
+
+    def matches_old_secret(self, text: str) -> bool:
+        """Whether `text`, by which `matching` found this key, has an end of a former secret and not of the present."""
+        texts = f"{self.name} {self.owner.username} {self.public_id}".lower()
+        ends = {self.prefix.lower(), self.prefix[-4:].lower(), self.last4.lower()}
+        words = [word.lower() for word in words_of(text)]
+        return any(
+            word not in texts and word not in ends and not self.prefix.lower().startswith(word)
+            for word in words
+        )
 
     @property
     def used_at(self) -> datetime.datetime | None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.db.models.fields.json import KeyTextTransform
 
 from keys.models.api_keys import ApiKey
 from keys.models.users import User
@@ -65,7 +66,15 @@ class KeyEvent(models.Model):
     class Meta:
         verbose_name_plural = "activity"
         ordering = ["-at", "-id"]
-        indexes = [models.Index(name="key_event_by_time", fields=["-at", "-id"])]
+        indexes = [
+            models.Index(name="key_event_by_time", fields=["-at", "-id"]),
+            models.Index(
+                KeyTextTransform("old_prefix", "detail"),
+                KeyTextTransform("old_last4", "detail"),
+                name="key_event_old_secret",
+                condition=Q(kind="rotated"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.at:%Y-%m-%d %H:%M} UTC"

@@ -316,7 +316,8 @@ class TestRotating:
         after = ApiKey.objects.get()
         assert tokens.parse(secret).last4 == after.last4
         assert after.digest != before.digest
-        assert (last_event(key).actor, last_event(key).detail) == (cast["bob"], {"overlap": overlap})
+        old = {"old_prefix": before.prefix, "old_last4": before.last4}
+        assert (last_event(key).actor, last_event(key).detail) == (cast["bob"], {"overlap": overlap, **old})
         if overlap == "now":
             assert "No longer works" in page
         else:

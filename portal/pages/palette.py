@@ -1,4 +1,6 @@
-"""The command palette: searches the pages, keys, users and calls that the user may see."""
+"""The command palette: searches the pages, keys, users, models and calls that the user may see.
+
+Each search reads an index, or the small tables of keys and users: none reads the log or the ledger as a whole."""
 
 import re
 from collections.abc import Iterator
@@ -14,9 +16,12 @@ from django.views.decorators.http import require_POST
 
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
+from keys.formatting.moments import format_time
 from keys.models import ApiKey, User, users_matching
 from keys.pages.keys import can_see_keys, offered_actions
 from keys.rights import permissions
+from proxy.models import Owner, Registration
+from proxy.models.calls import Call
 
 MOST = 8  # of each sort
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
@@ -46,20 +51,37 @@ def palette(request: HttpRequest) -> HttpResponse:
         hits = [*of_secret(request, text)]
     else:
         hits = [
-            *of_call(request, text),
+            *of_request(request, text),
             *of_pages(request, text.lower()),
             *(keys_and_users(request, text) if text else ()),
+            *(of_models(request, text) if text else ()),
         ]
     response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
     response["Cache-Control"] = "no-store"
     return response
 
 
-def of_call(request: HttpRequest, text: str) -> Iterator[Hit]:
-    """A link to the usage log, filtered by the request id. The call itself is not looked up."""
-    if REQUEST_ID.fullmatch(text) and request.user.has_perm(permissions.VIEW_CALL):
-        link = f"{reverse('admin:proxy_call_changelist')}?{urlencode({'request_id': text})}"
-        yield Hit(title=text, kind="Call, in the usage log", link=link)
+def of_request(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """The call with this request id, in the usage log; the registration that it made, in the ledger."""
+    if not REQUEST_ID.fullmatch(text):
+        return
+    query = urlencode({"request_id": text})
+    if request.user.has_perm(permissions.VIEW_CALL):
+        call = Call.objects.with_caller().with_request_id(text)
+        kind = describe_call(call) if call else "Not in the usage log: search there"
+        yield Hit(title=text, kind=kind, link=f"{reverse('admin:proxy_call_changelist')}?{query}")
+    if request.user.has_perm(permissions.VIEW_REGISTRATION):
+        for row in Registration.objects.filter(request_id=text):
+            link = reverse("admin:proxy_registration_change", args=[row.pk])
+            yield Hit(
+                title=row.object_name or text, kind=f"Registration: {row.operation}, {row.outcome}", link=link
+            )
+
+
+def describe_call(call: Call) -> str:
+    """ "Call of dora, 2026-11-23 16:40 UTC: runs.create, 403 scope"."""
+    result = f"{call.status} {call.reason}".rstrip()
+    return f"Call of {call.user.username}, {format_time(call.at)}: {call.operation or call.path}, {result}"
 
 
 def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
@@ -79,11 +101,31 @@ def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
 def keys_and_users(request: HttpRequest, text: str) -> Iterator[Hit]:
     if can_see_keys(request):
         for key in ApiKey.objects.matching(text).with_owner()[:MOST]:
-            yield of_key(key)
+            yield of_key(key, is_old=key.matches_old_secret(text))
     if any(request.user.has_perm(name) for name in permissions.SEE_USERS):
         for user in User.objects.filter(users_matching(text)).order_by("username")[:MOST]:
             kind = "User" if user.is_active else "User, deactivated"
             yield Hit(title=user.username, kind=kind, link=reverse("admin:keys_user_change", args=[user.pk]))
+
+
+def of_models(request: HttpRequest, text: str) -> Iterator[Hit]:
+    """Registered models and prompts: those with an owner by any part of the name, others by the whole name."""
+    if not request.user.has_perm(permissions.VIEW_REGISTRATION):
+        return
+    environments = ApiKey.Environment.values
+    owned = Owner.objects.filter(environment__in=environments, kind="registered_model", is_reserved=False)
+    found = list(
+        owned.filter(name__icontains=text).order_by("name").values_list("environment", "name")[:MOST]
+    )
+    rows = Registration.objects.effective().filter(
+        object_name=text, kind__in=("registered_model", "model_version")
+    )
+    found += (
+        rows.order_by("environment").values_list("environment", "object_name").distinct()[: len(environments)]
+    )
+    for environment, name in dict.fromkeys(found):
+        link = f"{reverse('admin:proxy_registration_model')}?{urlencode({'name': name, 'environment': environment})}"
+        yield Hit(title=name, kind="Model" if environment == "live" else "Model, test registry", link=link)
 
 
 @sensitive_variables("text", "secret")
@@ -97,15 +139,16 @@ def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
         return
     if match := find_key(secret):
         key = match.key
-        yield of_key(key)
+        yield of_key(key, is_old=match.is_previous)
         for name in offered_actions(request, key):
             link = reverse(f"admin:keys_apikey_{name}", args=[key.pk])
             yield Hit(title=f"{ACTION_LABELS[name]}: {key.name}", kind="Do", link=link)
 
 
-def of_key(key: ApiKey) -> Hit:
+def of_key(key: ApiKey, *, is_old: bool) -> Hit:
+    old = "; you searched for an old secret of it, which a rotation replaced" if is_old else ""
     return Hit(
         title=f"{key.name} ({key.masked})",
-        kind=f"Key of {key.owner.username}, {key.state}",
+        kind=f"Key of {key.owner.username}, {key.state}{old}",
         link=reverse("admin:keys_apikey_change", args=[key.pk]),
     )
