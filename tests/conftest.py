@@ -1,8 +1,10 @@
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from keys import page_slots
 from portal.one_machine.mlflow import Mlflow, start_mlflow
@@ -113,6 +115,31 @@ def _flush_is_allowed():
             return ["SET LOCAL session_replication_role = replica", *statements] if statements else []
 
         patch.setattr(DatabaseOperations, "sql_flush", sql_flush)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _static_files_are_looked_for_once():
+    """Each of Django's test clients loads the middleware anew, and WhiteNoise would open each static file again."""
+    files: dict[str, object] = {}
+    plain = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add_files_from_finders(self):
+        if not files:
+            plain(self)
+            files.update(self.files)
+        self.files.update(files)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add_files_from_finders)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _passwords_are_hashed_quickly():
+    """In this process; the portals that tests start hash as they do in production."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
         yield
 
 
