@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from keys.formatting.sizes import parse_size
+
 THIS_MACHINE = "this machine"
 
 
@@ -33,6 +35,14 @@ def number(name: str, default: int, *, least: int = 0, most: int = 2**63) -> int
     if not (value.isascii() and value.isdigit()) or not least <= int(value) <= most:
         raise invalid(name, f"“{value}” is not a whole number from {least} to {most}")
     return int(value)
+
+
+def size(name: str) -> int:
+    """A number of bytes, such as `500G`; 0 if unset."""
+    try:
+        return parse_size(text(name, "0"))
+    except ValueError as error:
+        raise invalid(name, str(error)) from None
 
 
 def items(name: str, default: str = "") -> list[str]:

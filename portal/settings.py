@@ -29,6 +29,7 @@ from portal.environment import (
     number,
     readable_file,
     redis_url,
+    size,
     smtp_url,
     text,
 )
@@ -128,6 +129,7 @@ MAX_ARTIFACT_BODY = number("MAX_ARTIFACT_BODY", 0)  # bytes; 0: unlimited
 
 REDIS_URL = redis_url("REDIS_URL")
 DEFAULT_REQUESTS_PER_MINUTE = number("DEFAULT_REQUESTS_PER_MINUTE", 6000, least=1, most=2**31 - 1)
+DEFAULT_MONTHLY_BYTES = size("DEFAULT_MONTHLY_BYTES")  # 0: unlimited
 # Forwarded calls at a time in each process. The other threads serve pages.
 MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), least=1, most=1000)
 # JSON calls that a process sends to MLflow at once; the others wait in turn, fairly between users.

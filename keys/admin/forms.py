@@ -103,7 +103,6 @@ class RightsForm(forms.Form):
         max_length=30,
         required=False,
         widget=UnfoldAdminTextInputWidget(attrs=MACHINE_TEXT),
-        help_text="In and out together, such as 500M, 10G or 1.5T. Empty: no limit.",
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -111,6 +110,11 @@ class RightsForm(forms.Form):
         self.fields["requests_per_minute"].help_text = (
             "Artifact transfers are counted separately, with the same limit. "
             f"Empty: the portal's default, {settings.DEFAULT_REQUESTS_PER_MINUTE:,}."
+        )
+        default = settings.DEFAULT_MONTHLY_BYTES
+        self.fields["monthly_bytes"].help_text = (
+            "In and out together, such as 500M, 10G or 1.5T. "
+            f"Empty: {f'the default, {sizes.format_size(default)}' if default else 'no limit'}."
         )
 
     def clean_requests_per_minute(self) -> int | None:

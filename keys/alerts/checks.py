@@ -54,7 +54,7 @@ def unused(now: datetime.datetime) -> Iterator[Finding]:
 
 def quotas() -> Iterator[Finding]:
     """At 80 and at 100 per cent of a monthly limit; only the higher one if both are passed at once."""
-    keys = ApiKey.objects.active().exclude(monthly_requests=None, monthly_bytes=None).select_related("owner")
+    keys = monthly.with_limits(ApiKey.objects.active()).select_related("owner")
     by_id = {key.pk: key for key in keys}
     if not by_id:
         return
@@ -62,7 +62,7 @@ def quotas() -> Iterator[Finding]:
     for pk, used in monthly.read_logged_months(by_id).items():
         key = by_id[pk]
         for what, count, limit in zip(
-            ("requests", "bytes"), used, (key.monthly_requests, key.monthly_bytes), strict=True
+            ("requests", "bytes"), used, (key.monthly_requests, monthly.bytes_limit(key)), strict=True
         ):
             if limit and (share := next((share for share in SHARES if count * 100 >= limit * share), None)):
                 detail = {"what": what, "share": share, "limit": limit}

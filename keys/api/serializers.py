@@ -152,7 +152,11 @@ class RightsSerializer(StrictSerializer):
         required=False, allow_null=True, min_value=1, max_value=2**53, help_text="null: no limit."
     )
     monthly_bytes = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, max_value=2**53, help_text="null: no limit."
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=2**53,
+        help_text="null: the portal's default, or no limit.",
     )
     expires_at = serializers.DateTimeField(
         required=False, allow_null=True, help_text="null: it does not expire."

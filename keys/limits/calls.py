@@ -33,11 +33,13 @@ def count_call(caller: Caller, *, is_transfer: bool) -> CountedCall | None:
     name = minute_name(key.public_id if key else caller.user.public_id, is_transfer=is_transfer)
     if not counting.hit(name, limit):
         raise too_many_calls(caller, limit, counting.read_minute(name, limit), is_transfer=is_transfer)
-    if key is None or (key.monthly_requests is None and key.monthly_bytes is None):
+    if key is None:
+        return None
+    highest = {"max_calls": key.monthly_requests, "max_bytes": monthly.bytes_limit(key)}
+    if set(highest.values()) == {None}:
         return None
     month = monthly.month_name(key)
     monthly.mark_active(key, month)
-    highest = {"max_calls": key.monthly_requests, "max_bytes": key.monthly_bytes}
     is_counted = counting.count_in_month(month, **highest)
     if is_counted is None:
         monthly.seed_month(key, month)

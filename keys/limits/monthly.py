@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable
 from functools import cache
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import F, Q, Sum
 from django.utils import timezone
@@ -19,6 +20,7 @@ from keys.database import DATABASE_ERRORS
 from keys.formatting import sizes
 from keys.limits import counters
 from keys.models import ApiKey
+from keys.models.api_keys import ApiKeyQuerySet
 from keys.refusals import Refusal, forbidden
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,16 @@ _active: dict[int, tuple[str, float]] = {}
 
 def month_name(key: ApiKey) -> str:
     return f"{key.public_id}/{month_start():%Y-%m}"
+
+
+def bytes_limit(key: ApiKey) -> int | None:
+    """The bytes that the key may transfer in a month; None for no limit."""
+    return key.monthly_bytes or settings.DEFAULT_MONTHLY_BYTES or None
+
+
+def with_limits(keys: ApiKeyQuerySet) -> ApiKeyQuerySet:
+    """Of these keys, those that have a monthly limit."""
+    return keys if settings.DEFAULT_MONTHLY_BYTES else keys.exclude(monthly_requests=None, monthly_bytes=None)
 
 
 def month_start() -> datetime.datetime:
@@ -49,7 +61,7 @@ def month_used_up(key: ApiKey, calls: int) -> Refusal:
     if key.monthly_requests is not None and calls >= key.monthly_requests:
         what = f"has made the {key.monthly_requests:,} calls that it may make in a month"
         return forbidden("monthly_requests", f"The API key “{key.name}” {what}. {when}")
-    what = f"has transferred the {sizes.format_size(key.monthly_bytes or 0)} that it may transfer in a month"
+    what = f"has transferred the {sizes.format_size(bytes_limit(key) or 0)} that it may transfer in a month"
     return forbidden("monthly_bytes", f"The API key “{key.name}” {what}. {when}")
 
 

@@ -59,6 +59,6 @@ def read_month_use(keys: Collection[ApiKey]) -> dict[int, tuple[LimitUse, LimitU
             calls, byte_count = max(calls, counted[0]), max(byte_count, counted[1])
         uses[key.pk] = (
             LimitUse(used=calls, limit=key.monthly_requests),
-            LimitUse(used=byte_count, limit=key.monthly_bytes),
+            LimitUse(used=byte_count, limit=monthly.bytes_limit(key)),
         )
     return uses

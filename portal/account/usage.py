@@ -99,7 +99,7 @@ class Limited:
 
 def limited(user: User) -> list[Limited]:
     """The user's working keys that have a monthly limit; two queries."""
-    keys = user.api_keys.active().exclude(monthly_requests=None, monthly_bytes=None).order_by("-pk")
+    keys = limits.with_limits(user.api_keys.active()).order_by("-pk")
     shown = list(keys[:MOST_KEYS])
     used = limits.read_month_use(shown)
     return [Limited(key=key, requests=used[key.pk][0], bytes=used[key.pk][1]) for key in shown]

@@ -63,6 +63,7 @@ WRONG = [
     ("REDIS_URL", "http://user:pa55word@redis", "redis://"),
     ("REDIS_URL", "redis://", "redis://"),
     ("DEFAULT_REQUESTS_PER_MINUTE", "0", "from 1"),
+    ("DEFAULT_MONTHLY_BYTES", "plenty", "500M, 10G or 1.5T"),
     ("MAX_IN_FLIGHT", "0", "from 1"),
     ("MAX_IN_FLIGHT_PER_KEY", "many", "whole number"),
     ("USAGE_RETENTION_DAYS", "0", "from 1"),

@@ -56,7 +56,9 @@ class Command(BaseCommand):
         parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w from now; or never")
         parser.add_argument("--requests-per-minute", metavar="N", help="a number, or default")
         parser.add_argument("--monthly-requests", metavar="N", help="a number, or none")
-        parser.add_argument("--monthly-bytes", metavar="SIZE", help="such as 10G, or none")
+        parser.add_argument(
+            "--monthly-bytes", metavar="SIZE", help="such as 10G, or none: DEFAULT_MONTHLY_BYTES"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -61,7 +61,9 @@ class Command(BaseCommand):
             "--monthly-requests", type=int, metavar="N", help="calls per calendar month (default: no limit)"
         )
         parser.add_argument(
-            "--monthly-bytes", metavar="SIZE", help="bytes per calendar month, such as 500M or 10G"
+            "--monthly-bytes",
+            metavar="SIZE",
+            help="bytes per calendar month, such as 500M or 10G (default: DEFAULT_MONTHLY_BYTES)",
         )
         parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w (default: never)")
         parser.add_argument(

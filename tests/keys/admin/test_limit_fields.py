@@ -60,6 +60,11 @@ class TestForms:
         assert form[field].value() == text
         assert not ApiKey.objects.exists()
 
+    def test_the_field_of_monthly_bytes_names_the_default(self, bob, settings):
+        assert "10G or 1.5T. Empty: no limit." in bob.get(ISSUE).content.decode()
+        settings.DEFAULT_MONTHLY_BYTES = 5 * 2**40
+        assert "Empty: the default, 5 TiB." in bob.get(ISSUE).content.decode()
+
     def test_limits_are_changed_and_what_is_left_alone_stays(self, cast, bob):
         key = actions.issue(owner=cast["dora"], name="a key", monthly_bytes=1536, monthly_requests=5)[0]
         form = bob.get(page_of(key, "rights")).context["form"]

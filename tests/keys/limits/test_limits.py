@@ -147,6 +147,19 @@ def test_bytes_of_a_month_are_limited_too(key):
     assert limits.read_key_use(key).month_bytes == limits.LimitUse(used=2**20, limit=2**20)
 
 
+def test_a_key_without_monthly_bytes_of_its_own_has_the_default(key, settings):
+    key = actions.change(key=key, monthly_requests=None)
+    settings.DEFAULT_MONTHLY_BYTES = 2**20
+    caller = Caller.by_key(key)
+    limits.count_call(caller, is_transfer=True).finalise(calls=0, byte_count=2**20)
+
+    assert refused(caller, is_transfer=True).reason == "monthly_bytes"
+    assert limits.read_key_use(key).month_bytes == limits.LimitUse(used=2**20, limit=2**20)
+    assert limits.with_limits(ApiKey.objects.all()).get() == key
+    actions.change(key=key, monthly_bytes=2**21)
+    assert limits.count_call(Caller.by_key(key), is_transfer=True), "a limit of its own comes first"
+
+
 def test_a_call_costs_no_query_once_the_month_is_known(key, django_assert_num_queries):
     caller = Caller.by_key(key)
     with django_assert_num_queries(1):
