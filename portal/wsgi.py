@@ -9,6 +9,7 @@ django.setup(set_prefix=False)
 
 from keys import limits  # noqa: E402
 from keys.credentials import cache  # noqa: E402  needs Django set up
+from portal.http import disks  # noqa: E402
 from portal.http.requests import PortalHandler  # noqa: E402
 from proxy.ledger import background  # noqa: E402
 from proxy.usage import tracing, writer  # noqa: E402
@@ -20,3 +21,4 @@ limits.start_refreshing()
 writer.start()
 tracing.start()
 background.start()
+disks.start()

@@ -19,9 +19,9 @@ def send_mail(alert: Alert) -> None:
         return
     subject, advice = describe_alert(alert)
     key = alert.key
+    about = f"Key: {key.public_id} ({key.masked})\nOwner: {key.owner.username}\n" if key else ""
     body = (
-        f"{subject}.\n\n{advice}\n\n"
-        f"Key: {key.public_id} ({key.masked})\nOwner: {key.owner.username}\n"
+        f"{subject}.\n\n{advice}\n\n{about}"
         f"Noticed: {alert.at:%Y-%m-%d %H:%M} UTC\nRegistry: {settings.PUBLIC_URL}\n"
     )
     EmailMessage(" ".join(subject.split()), body, to=recipients(alert)).send()

@@ -54,8 +54,8 @@ def alert_content(alert: Alert) -> dict[str, Any]:
         "at": alert.at.isoformat(),
         "text": subject,
         "advice": advice,
-        "key": {"id": key.public_id, "name": key.name, "masked": key.masked},
-        "user": {"id": key.owner.public_id, "name": key.owner.username},
+        "key": {"id": key.public_id, "name": key.name, "masked": key.masked} if key else None,
+        "user": {"id": key.owner.public_id, "name": key.owner.username} if key else None,
         "detail": alert.detail,
     }
 

@@ -35,6 +35,10 @@ TEXTS = {
         "It was first used from {network} on {first_used}. If that was not you, have the key paused "
         "and issue another one. If you know all networks that it is used from, limit it to them.{more}",
     ),
+    Alert.Kind.DISK: (
+        "The disk of {disk} on {host} is nearly full: {free} of {total} are free",
+        "Free some space, or enlarge the disk. Once it is full, the usage log loses calls, or MLflow takes no artifacts.",
+    ),
 }
 OLD_SECRET = (
     "had its old secret found in the open",
@@ -48,7 +52,7 @@ MANY_NETWORKS = " It is used from so many networks that there will be no alerts 
 def describe_alert(alert: Alert) -> tuple[str, str]:
     """What happened, as a subject, and advice."""
     what, advice = OLD_SECRET if alert.detail.get("is_old") else TEXTS[Alert.Kind(alert.kind)]
-    expires = alert.key.expires_at
+    expires = alert.key.expires_at if alert.key else None
     derived = {
         "where": f" at {alert.detail['where']}" if alert.detail.get("where") else "",
         "expires": f"{expires:%Y-%m-%d %H:%M}" if expires else "",
@@ -56,4 +60,5 @@ def describe_alert(alert: Alert) -> tuple[str, str]:
         "more": MANY_NETWORKS if alert.detail.get("networks", 0) >= MAX_NETWORKS else "",
     }
     values = {**alert.detail, **derived}
-    return f"The API key “{alert.key.name}” {what.format(**values)}", advice.format(**values)
+    subject = what.format(**values)
+    return f"The API key “{alert.key.name}” {subject}" if alert.key else subject, advice.format(**values)

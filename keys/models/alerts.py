@@ -17,20 +17,30 @@ class Alert(models.Model):
         QUOTA = "quota", "Monthly limit"
         UNUSED = "unused", "Not used"
         NETWORK = "new_network", "New network"
+        DISK = "disk_nearly_full", "Disk nearly full"
 
-    key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, related_name="alerts")
+    key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, null=True, related_name="alerts")
     kind = models.CharField(max_length=20, choices=Kind)
     occasion = models.CharField(max_length=100, help_text="What makes it another time.")
     at = models.DateTimeField(auto_now_add=True)
     detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
     mailed_at = models.DateTimeField(null=True)
     posted_at = models.DateTimeField(null=True, help_text="When the webhook took it.")
+    ended_at = models.DateTimeField(null=True, help_text="When a nearly full disk had room again.")
 
     class Meta:
         ordering = ["-at", "-id"]
         default_permissions = ()  # the key's history shows its events
         constraints = [
             models.UniqueConstraint(name="one_alert_an_occasion", fields=["key", "kind", "occasion"]),
+            models.UniqueConstraint(
+                name="one_open_alert_without_key",
+                fields=["kind", "occasion"],
+                condition=Q(key=None, ended_at=None),
+            ),
+            models.CheckConstraint(
+                name="alert_is_about_key_or_disk", condition=Q(kind="disk_nearly_full") ^ Q(key__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,7 +3,13 @@
 from collections import namedtuple
 
 import pytest
+from django.core import mail
+from django.db import IntegrityError, transaction
+from procrastinate.contrib.django.models import ProcrastinateJob
 
+from keys.alerts.mail import send_mail
+from keys.alerts.webhook import alert_content
+from keys.models import Alert
 from portal.http import disks, health
 from proxy.usage import recording
 
@@ -54,3 +60,49 @@ def test_the_disk_of_the_embedded_mlflow_counts_where_there_is_one(disk, tmp_pat
     )
 
     assert disks.problem().startswith("The disk of MLflow's artifacts is nearly full")
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_a_disk_raises_one_alert_until_it_has_room_again(disk, settings, monkeypatch):
+    settings.SMTP_URL, settings.ALERT_EMAILS = {"EMAIL_HOST": "mail.internal"}, ["ops@example.org"]
+    settings.ALERT_WEBHOOK_URL = "https://alerts.example"
+    monkeypatch.setattr(disks.socket, "gethostname", lambda: "replica-1")
+    disk(100, 4)
+    disks.update_alerts()
+    disk(100, 5.5)  # nearly full no more, but about to be again
+    disks.update_alerts()
+    disk(100, 3)
+    disks.update_alerts()
+    alert = Alert.objects.get()
+
+    assert ProcrastinateJob.objects.count() == 2, "mail and webhook"
+    content = alert_content(alert)
+    assert content["text"] == (
+        "The disk of the usage log's spool on replica-1 is nearly full: 4 GiB of 100 GiB are free"
+    )
+    assert (content["kind"], content["key"], content["user"]) == ("disk_nearly_full", None, None)
+    send_mail(alert)
+    assert (mail.outbox[0].subject, mail.outbox[0].to) == (content["text"], ["ops@example.org"])
+
+    disk(100, 50)
+    disks.update_alerts()
+    alert.refresh_from_db()
+    assert alert.ended_at
+    disk(100, 4)
+    disks.update_alerts()
+    assert Alert.objects.filter(ended_at=None).count() == 1
+    assert Alert.objects.count() == 2
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("disk_nearly_full", "one_open_alert_without_key"), ("unused", "alert_is_about_key_or_disk")],
+)
+def test_postgresql_keeps_the_rules_of_alerts_without_a_key(kind, name):
+    Alert.objects.create(kind="disk_nearly_full", occasion="a disk")
+
+    with pytest.raises(IntegrityError, match=name), transaction.atomic():
+        Alert.objects.create(kind=kind, occasion="a disk")
