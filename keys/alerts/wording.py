@@ -37,7 +37,8 @@ TEXTS = {
     ),
     Alert.Kind.DISK: (
         "The disk of {disk} on {host} is nearly full: {free} of {total} are free",
-        "Free some space, or enlarge the disk. Once it is full, the usage log loses calls, or MLflow takes no artifacts.",
+        "Free some space, or enlarge the disk. When it is full, the usage log loses calls, or MLflow takes no "
+        "artifacts.",
     ),
 }
 OLD_SECRET = (

@@ -9,6 +9,7 @@ from proxy.lists import exports
 from proxy.models import Owner, Registration, RegistrationQuerySet
 
 SIZE = 50
+LOOKALIKES = 20
 HISTORY = 200  # rows of a model's timeline
 
 
@@ -38,6 +39,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
         outcomes=Registration.Outcome.choices,
         older=found[-1].pk if len(found) == SIZE else None,
         before=before,
+        lookalikes=Owner.objects.look_like_models_of(holder(request))[:LOOKALIKES],
     )
 
 
@@ -72,6 +74,7 @@ def model(request: HttpRequest) -> HttpResponse:
         environment=environment,
         rows=with_rules(found),
         is_owner=is_owner,
+        lookalikes=Owner.objects.look_like(environment, name)[:LOOKALIKES] if is_owner else (),
         is_prompt=is_prompt,
         is_cut=len(found) == HISTORY,
     )

@@ -16,10 +16,11 @@ from proxy.ledger import history, verification
 from proxy.lists import exports
 from proxy.lists.listing import PER_PAGE, Pages, Slice
 from proxy.lists.page_filters import RegistrationForm
-from proxy.models import Registration, RegistrationQuerySet
+from proxy.models import Owner, Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
 
 MAX_CHECKED = 1000  # versions whose tags are checked for one page
+MAX_LOOKALIKES = 20
 HISTORY = 100  # entries of a model's history on one page
 
 may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=True)
@@ -133,6 +134,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
         timeline=history.make_timeline(shown.rows),
         versions=history.list_versions(rows),
         is_prompt=shown.rows[0].is_prompt,
+        lookalikes=Owner.objects.look_like(environment, name)[:MAX_LOOKALIKES],
     )
 
 

@@ -1,15 +1,37 @@
 """Owners of MLflow's objects: who created them through the portal, or received them since."""
 
+from typing import Any
+
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
+from keys.formatting import lookalikes
 from keys.models import CHANNEL, ApiKey, User
 
 
 class OwnerQuerySet(models.QuerySet["Owner"]):
     def of(self, environment: str, kind: str, name: str) -> "OwnerQuerySet":
         return self.filter(environment=environment, kind=kind, name=name)
+
+    def registered_models(self) -> "OwnerQuerySet":
+        return self.filter(kind="registered_model", is_reserved=False).exclude(skeleton="")
+
+    def look_like(self, environment: str, name: str) -> "OwnerQuerySet":
+        """Registered models of other owners whose names look like this one."""
+        alike = self.registered_models().filter(
+            environment=environment, skeleton=lookalikes.make_skeleton(name)
+        )
+        owner = Owner.objects.of(environment, "registered_model", name).first()
+        others = alike.exclude(user=owner.user) if owner and owner.user_id else alike
+        return others.exclude(name=name).select_related("user").order_by("created_at")
+
+    def look_like_models_of(self, user: User) -> "OwnerQuerySet":
+        """Registered models of others whose names look like the name of one of this user's."""
+        own = Owner.objects.registered_models().filter(
+            user=user, environment=OuterRef("environment"), skeleton=OuterRef("skeleton")
+        )
+        return self.registered_models().filter(Exists(own)).exclude(user=user).order_by("created_at")
 
     def owned_by_anybody(self, is_owned: bool) -> "OwnerQuerySet":
         """Objects that have an owner, or those that have none."""
@@ -34,6 +56,13 @@ class Owner(models.Model):
         max_length=20, help_text="experiment, run, logged_model, registered_model, trace, …"
     )
     name = models.CharField(max_length=500, help_text="Its id at MLflow; a registered model's name.")
+    skeleton = models.CharField(
+        max_length=lookalikes.LONGEST,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Of a registered model's name: names that look alike have the same.",
+    )
     user = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="objects_owned")
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="objects_created")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -47,6 +76,13 @@ class Owner(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(name="owner_of_one_object", fields=["environment", "kind", "name"]),
+        ]
+        indexes = [
+            models.Index(
+                name="owner_skeleton",
+                fields=["environment", "skeleton"],
+                condition=Q(kind="registered_model"),
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -64,3 +100,13 @@ class Owner(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}"
+
+    def save(self, *arguments: Any, **options: Any) -> None:
+        if self._state.adding and self.kind == "registered_model":
+            self.skeleton = lookalikes.make_skeleton(self.name)
+        super().save(*arguments, **options)
+
+    @property
+    def spelled_name(self) -> str:
+        """With an escape for each character outside of ASCII, by which names that look the same differ."""
+        return self.name.encode("ascii", "backslashreplace").decode()

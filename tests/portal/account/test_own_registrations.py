@@ -145,3 +145,20 @@ def test_a_models_story_leads_to_mlflows_pages_which_show_the_live_registry(dora
     for where in (f"/mlflow/#/runs/{'a' * 32}", "/mlflow/#/models/fraud"):
         assert (f'href="{where}"' in shown) == (environment == "live")
     assert "a" * 32 in shown
+
+
+def test_the_owner_sees_names_of_others_that_look_alike(dora, mallory):
+    for holder, name in ((dora, "churn"), (mallory, "сhurn"), (dora, "Churn"), (mallory, "speech")):
+        own(holder, name)
+        row(holder.key, "registered-models.create", name)
+    Owner.objects.create(
+        environment="live", kind="registered_model", name="chum", user=mallory.user, is_reserved=True
+    )
+
+    for shown in (text(dora.client.get(LEDGER)), text(story(dora, "churn"))):
+        assert r"\u0441hurn" in shown
+        assert "chum" not in shown, "a former name"
+    assert r"churn" in text(mallory.client.get(LEDGER))
+    assert "look like" not in text(story(mallory, "speech"))
+    row(mallory.key, "registered-models.set-tag", "churn")
+    assert "look like" not in text(story(mallory, "churn")), "this model is dora's"

@@ -13,7 +13,7 @@ from keys import actions
 from keys.models import User
 from proxy.admin import registration_pages
 from proxy.lists import exports
-from proxy.models import Registration
+from proxy.models import Owner, Registration
 from tests.keys.people import queries
 from tests.proxy.audit_story import COMPLETE, models
 from tests.proxy.ledger_rows import pending, row
@@ -107,6 +107,18 @@ def test_a_wrong_filter_says_what_is_wrong_and_shows_nothing(key, auditor):
     assert "No rows are shown" in page
     exported = auditor.get(f"{LEDGER}export/", {"user": "nobody"})
     assert (exported.status_code, exported["Location"]) == (302, f"{LEDGER}?user=nobody")
+
+
+def test_a_models_page_names_look_alikes_of_others(key, other, auditor):
+    for one, name in ((key, "vision"), (other, "vіsion"), (key, "Vision")):
+        row(one, "registered-models.create", name)
+        Owner.objects.create(environment="live", kind="registered_model", name=name, user=one.owner)
+
+    page = auditor.get(f"{LEDGER}model/", {"name": "vision"}).content.decode()
+
+    assert r"v\u0456sion" in page
+    assert "of bob, since" in page
+    assert "of alice, since" not in page
 
 
 def test_pages_lead_on_and_back(key, auditor):

@@ -69,9 +69,28 @@ def test_what_unicode_does_not_call_invisible_but_nobody_sees_is_refused_too(cod
             "模型",
             "모델",
         ),
+        *("می\u200cخواهم", "क्\u200dष", "ක්\u200dෂ"),  # joiners that spell words
         *("मॉडल", "แบบจำลอง", "نموذج", "דגם", "ሞዴል", "e\u0301", "ひらがな ガ", "x²", "🙂"),
     ],
 )
 @pytest.mark.parametrize(("method", "path", "field"), NAMING)
 def test_letters_of_every_script_pass(method, path, field, name):
     dangerous_input.check(match_operation(method, path), {field: name}, "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mod\u200cel",
+        "mod\u200del",
+        "\u200cmodel",
+        "model\u200d",
+        "م\u200dم",
+        "می\u200c",
+        "क\u200dष",
+        "मॉ\u200cx",
+    ],
+)
+def test_a_joiner_passes_only_where_a_script_needs_it(name):
+    with pytest.raises(Refusal):
+        refuse_invisible(name, "name")
