@@ -13,7 +13,12 @@ from keys.rights.scopes import PORTAL
 def check_owner(owner_id: int, actor: Actor) -> None:
     """Raise NotAllowed unless the actor may act on this user's keys, objects and account: on those of a superuser, only
     superusers, commands, and the portal itself, which pauses leaked keys."""
-    if not is_owner_allowed(owner_id, actor.user):
+    check_user(owner_id, actor.user)
+
+
+def check_user(owner_id: int, user: User | None) -> None:
+    """The same for an action that knows only its user."""
+    if not is_owner_allowed(owner_id, user):
         raise NotAllowed("only a superuser may do this to a superuser, their keys and their objects")
 
 

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from keys.actions.grants import is_owner_allowed
 from keys.formatting.csv_export import cell
 from keys.models import ApiKey
 from keys.pages.frame import actor_of, render_page
@@ -85,15 +86,20 @@ def shown(
         total=len(touches),
         versions=len(versions),
         still_works=key.state not in STOPPED,
-        may_quarantine=request.user.has_perm(permissions.CHANGE_KEY),
+        may_quarantine=may_quarantine(request, key),
         quarantine_form=quarantine_form or QuarantineForm(initial={"since": since}),
         marks=marks,
     )
 
 
+def may_quarantine(request: HttpRequest, key: ApiKey) -> bool:
+    is_allowed = is_owner_allowed(key.owner_id, actor_of(request).user)
+    return is_allowed and request.user.has_perm(permissions.CHANGE_KEY)
+
+
 def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
     """Mark every version that the key registered since then; the page then shows the result for each."""
-    if not request.user.has_perm(permissions.CHANGE_KEY):
+    if not may_quarantine(request, key):
         raise PermissionDenied
     form = QuarantineForm(request.POST)
     if not form.is_valid():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.db.models import Count, Min, Q
 from django.utils import timezone
 
+from keys.actions.grants import check_user
 from keys.models import ApiKey, User
 from proxy.ledger import compliance, reconcile, writer
 from proxy.models import Owner, Registration
@@ -144,8 +145,10 @@ def quarantine(
     """Set the quarantine tag on every version that a key registered since then, and record this in the ledger.
 
     Pending rows of the key are reconciled first, so that no version is missed; this raises RegistryError if MLflow
-    is unreachable. If one version cannot be marked, the others still are.
+    is unreachable. If one version cannot be marked, the others still are. Raises NotAllowed for a superuser's key if
+    `by` is a user and none.
     """
+    check_user(key.owner_id, by)
     reconcile.reconcile_pending(key.environment, registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
     rows = list(Registration.objects.versions().by_key(key).between(since).order_by("id"))
@@ -181,9 +184,12 @@ def lift(
     """Lift the quarantine of one version, and record who did it and why: remove the tag at MLflow, and let keys change
     and copy the version again.
 
-    Raises RegistryError if MLflow is unreachable. The result is "not marked" for a version without quarantine.
+    Raises RegistryError if MLflow is unreachable, and NotAllowed for a superuser's model or version if `by` is a user
+    and none. The result is "not marked" for a version without quarantine.
     """
     version = writer.normalise_version(version)
+    for owner_id in owners_of_version(environment, name, version):
+        check_user(owner_id, by)
     if not is_quarantined(environment, name, version):
         return QuarantineResult(name=name, version=version, result="not marked")
     current = registry.version(name, version)
@@ -193,6 +199,14 @@ def lift(
         writer.close(entry, outcome=Registration.Outcome.DONE, reason="tag_absent")
         return QuarantineResult(name=name, version=version, result="lifted")
     return finish(entry, *registry.ask("DELETE", DELETE_TAG, body=content), result="lifted")
+
+
+def owners_of_version(environment: str, name: str, version: str) -> set[int]:
+    """Who registered the version, and whose model it is."""
+    rows = Registration.objects.versions().of_model(environment, name).filter(version=version)
+    owners = Owner.objects.of(environment, "registered_model", name)
+    users = {*rows.values_list("user_id", flat=True), *owners.values_list("user_id", flat=True)}
+    return {user_id for user_id in users if user_id is not None}
 
 
 def is_quarantined(environment: str, name: str, version: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.actions import NotAllowed
 from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
 from keys.management.one_user import user_of
@@ -54,6 +55,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{escape(error)} Run this again later; what is marked stays marked."
             ) from None
+        except NotAllowed as error:
+            raise CommandError(f"{error}: {by}") from None
         if options["json"]:
             self.stdout.write(json.dumps([dataclasses.asdict(result) for result in results]))
         elif not results:

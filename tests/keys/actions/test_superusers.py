@@ -1,5 +1,6 @@
 """Only superusers act on the keys, objects and accounts of superusers, by page, API and command alike."""
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -7,16 +8,21 @@ import pytest
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Permission
 from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
 
 from keys import actions
 from keys.actions import invitations
 from keys.alerts import leaks
 from keys.models import ApiKey, User
 from keys.rights.scopes import Scope
+from proxy.ledger import incident
 from proxy.models import Owner
 from proxy.policy import owner_actions
+from proxy.upstream.registry import Registry
 from tests.keys.api.callers import program, refused
 from tests.keys.people import USERS, by, filled, key_of, page_of, signed_in
+from tests.proxy.ledger_rows import row
 
 pytestmark = pytest.mark.postgresql
 
@@ -137,3 +143,42 @@ def test_a_report_pauses_a_superusers_key_too(cast):
     leaks.report(text=secret)
 
     assert ApiKey.objects.get(pk=key.pk).state == ApiKey.State.PAUSED
+
+
+NOWHERE = Registry("http://127.0.0.1:9")  # no test asks it anything
+SINCE = timezone.now() - datetime.timedelta(days=1)
+
+
+@pytest.fixture
+def version(key) -> dict[str, Any]:
+    row(key, "model-versions.create", "churn", version="1")
+    return {"name": "churn", "version": "1", "environment": "live", "reason": "checked"}
+
+
+def test_a_key_admin_neither_quarantines_a_superusers_versions_nor_lifts_it(key, cast, version):
+    with pytest.raises(actions.NotAllowed, match="only a superuser"):
+        incident.quarantine(key=key, since=SINCE, registry=NOWHERE, by=cast["bob"])
+    with pytest.raises(actions.NotAllowed, match="only a superuser"):
+        incident.lift(**version, registry=NOWHERE, by=cast["bob"])
+    for by_whom in (cast["alice"], None):
+        assert incident.lift(**version, registry=NOWHERE, by=by_whom).result == "not marked"
+
+
+def test_a_superusers_model_is_as_protected_as_their_versions(cast, version):
+    row(key_of(cast["dora"]), "model-versions.create", "churn", version="2")
+    Owner.objects.create(environment="live", kind="registered_model", name="churn", user=cast["alice"])
+
+    with pytest.raises(actions.NotAllowed, match="only a superuser"):
+        incident.lift(**{**version, "version": "2"}, registry=NOWHERE, by=cast["bob"])
+
+
+def test_quarantine_by_page_api_and_command_in_another_name_follows_the_same_rule(key, cast, bob, version):
+    cast["bob"].user_permissions.add(*Permission.objects.filter(codename="view_registration"))
+    page, since = f"/admin/incident/{key.pk}/", f"{SINCE:%Y-%m-%dT%H:%M}"
+    assert "Quarantine these versions" not in bob.get(page, {"since": since}).content.decode()
+    assert bob.post(page, {"since": since}).status_code == 403
+    api = program(cast["bob"], Scope.PORTAL_ADMIN)
+    refused(api.post(f"/keys/{key.public_id}/quarantine", {"since": f"{since}Z"}), 403, "not_granted")
+    refused(api.post("/quarantine/lift", version), 403, "not_granted")
+    with pytest.raises(CommandError, match="only a superuser"):
+        call_command("quarantine", "--lift", "churn", "1", "--reason", "checked", "--by", "bob")
