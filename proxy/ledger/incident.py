@@ -172,10 +172,21 @@ def quarantine_version(
             return QuarantineResult(name=name, version=row.version, result="marked before")
         content = {"name": name, "version": row.version, "key": QUARANTINE_TAG, "value": value}
         files = {field: version[field] for field in ("source", "run_id", "model_id") if version.get(field)}
+        if experiment_id := experiment_of(version, registry):
+            files["experiment_id"] = experiment_id
         entry = begin(row.environment, "POST", SET_TAG, content | files, by)
         return finish(entry, *registry.ask("POST", SET_TAG, body=content), result="marked")
     except RegistryError as error:
         return QuarantineResult(name=name, version=row.version, result="failed", problem=str(error))
+
+
+def experiment_of(version: Json, registry: Registry) -> str:
+    """The id of the experiment in which the version's files are; "" if its run and its logged model are gone."""
+    if (run_id := version.get("run_id")) and (run := registry.run(run_id)):
+        return str(run["info"]["experiment_id"])
+    if (model_id := version.get("model_id")) and (model := registry.logged_model(model_id)):
+        return str(model["info"]["experiment_id"])
+    return ""
 
 
 def lift(
@@ -197,6 +208,7 @@ def lift(
     entry = begin(environment, "DELETE", DELETE_TAG, content | {"lift_reason": reason}, by)
     if current is None or QUARANTINE_TAG not in tags(current):  # nothing to remove at MLflow
         writer.close(entry, outcome=Registration.Outcome.DONE, reason="tag_absent")
+        policy.known_marks.drop(environment)
         return QuarantineResult(name=name, version=version, result="lifted")
     return finish(entry, *registry.ask("DELETE", DELETE_TAG, body=content), result="lifted")
 
@@ -225,11 +237,12 @@ def begin(environment: str, method: str, path: str, content: Json, by: User | No
 
 
 def finish(entry: Registration, status: int, answer: Json, *, result: str) -> QuarantineResult:
-    """Complete the row from MLflow's response."""
+    """Complete the row from MLflow's response. PostgreSQL announces the change of the mark to other processes."""
     done = status == 200
     outcome = Registration.Outcome.DONE if done else Registration.Outcome.REFUSED
     problem = "" if done else str(answer.get("message") or f"status {status}")
     writer.close(entry, outcome=outcome, status=status, reason=str(answer.get("error_code", ""))[:80])
+    policy.known_marks.drop(entry.environment)
     return QuarantineResult(
         name=entry.object_name, version=entry.version, result=result if done else "failed", problem=problem
     )

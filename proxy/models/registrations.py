@@ -3,10 +3,11 @@
 import datetime
 from typing import Any
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 
-from keys.models import ApiKey, User
+from keys.models import CHANNEL, ApiKey, User
 from proxy.models import chain
 from proxy.models.tag_rules import Finding, check_tags
 
@@ -183,6 +184,18 @@ class Registration(models.Model):
                 condition=Q(actor="quarantine"),
             ),
             models.Index(name="registration_pending", fields=["id"], condition=Q(outcome="pending")),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="announce_quarantine",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                condition=pgtrigger.Condition("NEW.actor = 'quarantine'"),
+                func=f"""
+                    PERFORM pg_notify('{CHANNEL}', 'quarantine:' || NEW.environment);
+                    RETURN NULL;
+                """,
+            )
         ]
 
     def __str__(self) -> str:

@@ -1,25 +1,29 @@
-"""Enforces quarantine: no caller deletes, copies, aliases or stages a quarantined version, or registers its files.
+"""Enforces quarantine: no caller deletes, copies, aliases or stages a quarantined version, registers its files, or
+deletes or overwrites them.
 
 The ledger says which versions are quarantined: staff set and lift the mark with `proxy.ledger.incident`, which writes a
-row for each. A registry write reads these rows in one indexed query; there are none unless a key has leaked.
+row for each. A registry write reads these rows in one indexed query; there are none unless a key has leaked. Other
+writes use the marks that the process remembers, so that they need no query and pass while PostgreSQL is unavailable.
 """
 
 import datetime
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlparse
 
 from django.db import InterfaceError, OperationalError, connection
 
+from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.database import database_required
 from keys.refusals import Refusal, forbidden
 from proxy.models import Registration
 from proxy.policy import name_locks
 from proxy.policy.attribution import QUARANTINE_TAG
+from proxy.request import artifact_paths
 from proxy.request.messages import Json
 from proxy.routes.operations import Match
 
@@ -33,6 +37,17 @@ GUARDED = {
     "model-versions.create": "copy it or register its files again",
     "logged-models.delete": "delete its files",
 }
+GUARDED_FILES = {
+    "runs.delete": "delete its run",
+    "experiments.delete": "delete the experiment of its files",
+    "artifacts.upload": "overwrite its files",
+    "artifacts.mpu-create": "overwrite its files",
+    "artifacts.mpu-complete": "overwrite its files",
+    "artifacts.presigned-upload-url": "overwrite its files",
+    "artifacts.delete": "delete its files",
+}
+REMEMBERED = frozenset({"run", "logged_model", "experiment", "artifact"})  # writes to these read the marks
+EXPERIMENT = re.compile(r"mlflow-artifacts:/([0-9]+)(?:/|$)")
 OBJECT_ID = re.compile(r"[0-9a-f]{32}")  # of a run, or of a logged model behind m-
 MOST_COPIES = 20  # steps from a copy back to the version that was copied
 MOST_DECODINGS = 10  # as MLflow itself decodes a path
@@ -45,6 +60,7 @@ class Files:
 
     ids: frozenset[str]
     location: str = ""
+    experiment_id: str = ""
 
     def overlap(self, other: "Files") -> bool:
         if self.ids & other.ids:
@@ -60,12 +76,26 @@ class QuarantinedVersion:
     since: datetime.datetime
     reason: str
     files: Files
+    origin_files: tuple[Files, ...] = ()  # of the versions of which it is a copy
+
+
+known_marks: cache.RowCache[tuple[QuarantinedVersion, ...]] = cache.RowCache()
+
+
+def drop_changed(kind: str, name: str) -> None:
+    if kind == "quarantine":
+        known_marks.drop(name)
+
+
+cache.caches.append(known_marks)
+cache.change_listeners.append(drop_changed)
 
 
 def check(caller: Caller, match: Match, content: Json) -> None:
     """Raise Refusal (403) if the call concerns a quarantined version; 503 if PostgreSQL is unavailable."""
     act = GUARDED.get(match.operation.name)
     if act is None:
+        check_files(caller, match, content)
         return
     message = (
         "The portal cannot read its ledger just now, and without that nothing changes in the registry: "
@@ -76,6 +106,51 @@ def check(caller: Caller, match: Match, content: Json) -> None:
         version = first_concerned(caller.environment, versions, match, content) if versions else None
     if version is not None:
         raise refusal(version, act)
+
+
+def check_files(caller: Caller, match: Match, content: Json) -> None:
+    """Raise Refusal (403) for a write outside of the registry that deletes or overwrites a quarantined version's files.
+
+    Every write to runs, models and experiments reads the marks, so that they are in memory when PostgreSQL fails.
+    """
+    operation = match.operation
+    if operation.is_read or not any(field.kind in REMEMBERED for field in operation.targets):
+        return
+    message = "The portal cannot look up quarantined versions just now. Try again in a few seconds."
+    with database_required(message):
+        versions = known_marks.get(
+            caller.environment, lambda: tuple(read_marks_with_origins(caller.environment))
+        )
+    act = GUARDED_FILES.get(operation.name)
+    if act is None or not versions:
+        return
+    used, experiment_id = files_of_write(match, content), deleted_experiment(match, content)
+    for version in versions:
+        for files in (version.files, *version.origin_files):
+            if files.overlap(used) or (experiment_id and files.experiment_id == experiment_id):
+                raise refusal(version, act)
+
+
+def files_of_write(match: Match, content: Json) -> Files:
+    path = match.arguments.get("artifact_path", "")
+    named = (str(content.get(field, "")) for field in ("run_id", "model_id"))
+    return files_of(f"mlflow-artifacts:/{path}" if path else "", *named)
+
+
+def deleted_experiment(match: Match, content: Json) -> str:
+    """The id of the experiment that the call deletes, or in which it deletes a folder above runs or models."""
+    if match.operation.name == "experiments.delete":
+        return str(content.get("experiment_id", ""))
+    if match.operation.name == "artifacts.delete":
+        kind, name = artifact_paths.holder(match.arguments["artifact_path"])
+        return name if kind == "experiment" else ""
+    return ""
+
+
+def read_marks_with_origins(environment: str) -> Iterator[QuarantinedVersion]:
+    for version in read_marks(environment):
+        rows = [row for _, _, row in origins(environment, version.files.location) if row is not None]
+        yield replace(version, origin_files=tuple(files_of_row(row) for row in rows))
 
 
 def refusal(version: QuarantinedVersion, act: str) -> Refusal:
@@ -130,7 +205,9 @@ def files_of_mark(mark: Registration) -> Files:
 
 
 def files_of_row(row: Registration) -> Files:
-    return files_of(row.source, row.run_id, str(row.detail.get("model_id", "")))
+    files = files_of(row.source, row.run_id, str(row.detail.get("model_id", "")))
+    experiment_id = row.detail.get("experiment_id")
+    return replace(files, experiment_id=str(experiment_id)) if experiment_id else files
 
 
 def files_of(source: str, *object_ids: str) -> Files:
@@ -138,7 +215,12 @@ def files_of(source: str, *object_ids: str) -> Files:
     location = decode(source)
     ids = frozenset(OBJECT_ID.findall(" ".join((location, *object_ids)).lower()))
     is_address = ":/" in location  # all prompts have the same placeholder
-    return Files(ids=ids, location=location if is_address else "")
+    experiment = EXPERIMENT.match(location)
+    return Files(
+        ids=ids,
+        location=location if is_address else "",
+        experiment_id=experiment[1] if experiment else "",
+    )
 
 
 def decode(source: str) -> str:

@@ -85,6 +85,9 @@ class Registry:
     def logged_model(self, model_id: str) -> Json | None:
         return self.one("model", f"{API}/logged-models/{paths.encode(model_id)}")
 
+    def run(self, run_id: str) -> Json | None:
+        return self.one("run", f"{API}/runs/get", [("run_id", run_id)])
+
     def models(self) -> Iterator[Json]:
         """Every registered model, prompts included."""
         for condition in ("", PROMPTS):

@@ -353,6 +353,7 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
         assert [(mark["name"], mark["version"], mark["result"]) for mark in found] == [(name, "1", result)]
     assert bob.client.get_model_version(name, "1").tags["hokusai.quarantine"] == "leaked"
     assert "hokusai.quarantine" not in bob.client.get_model_version(f"{name}-bobs", "1").tags
+    run = alice.client.get_model_version(name, "1").run_id
     path = f"/api/v1/keys/{leaked}/touched?since={since}"
     touched = mlflow_portal.request("GET", path, key=admin["key"]).json()["results"]
     assert {(row["operation"], row["outcome"]) for row in touched if row["where"] == "ledger"} == {
@@ -373,9 +374,12 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
         lambda: alice.client.rename_registered_model(name, f"{name}-new"),
         lambda: alice.client.delete_registered_model(name),
         lambda: bob.client.create_model_version(f"{name}-bobs", f"models:/{name}/1"),
+        lambda: alice.client.delete_run(run),
+        lambda: alice.client.log_text(run, "another", "model/MLmodel"),
     ):
-        with pytest.raises(MlflowException, match="is in quarantine since"):
+        with pytest.raises(Exception, match="is in quarantine since"):
             harm()
+    alice.client.log_metric(run, "loss", 1)
 
     def lift(key: dict):
         body = {"name": name, "version": "1", "reason": "checked"}
@@ -392,6 +396,8 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
         name,
     )
     assert detail == {"lift_reason": "checked"}
+    alice.client.log_text(run, "another", "model/MLmodel")
+    alice.client.delete_run(run)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -1,7 +1,9 @@
 """Quarantined versions: no caller deletes, copies, aliases or stages one, or registers its files again."""
 
 import pytest
+from django.db import OperationalError
 
+from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal
 from proxy.policy import quarantine
@@ -17,17 +19,26 @@ def mark(name: str = "bad", version: str = "1", **columns) -> None:
     columns = {"source": f"runs:/{RUN}/model", "run_id": RUN, **columns}
     tags = {"hokusai.quarantine": "key leaked"}
     row(None, "model-versions.set-tag", name, version=version, actor="quarantine", tags=tags, **columns)
+    quarantine.known_marks.drop(columns.get("environment", "live"))  # as PostgreSQL announces it
 
 
 def lift(name: str = "bad", version: str = "1") -> None:
     tags = {"hokusai.quarantine": None}
     row(None, "model-versions.delete-tag", name, version=version, actor="quarantine", tags=tags)
+    quarantine.known_marks.drop("live")
+
+
+@pytest.fixture(autouse=True)
+def no_marks_in_memory():
+    quarantine.known_marks.drop("live")
 
 
 def reason_of(key, call: str, content: dict) -> str:
     method, _, path = call.partition(" ")
     try:
-        quarantine.check(Caller.by_key(key), matching.match_operation(method, f"{API}/{path}"), content)
+        prefix = "/api/2.0" if path.startswith("mlflow-artifacts") else API
+        match = matching.match_operation(method, f"{prefix}/{path}")
+        quarantine.check(Caller.by_key(key), match, content)
     except Refusal as refusal:
         assert refusal.status == 403
         assert "key leaked" in refusal.message
@@ -71,6 +82,26 @@ HARMLESS = {
     "copy another model": (CREATE, {"name": "good", "source": "models:/fine/1"}),
     "rename another model": ("POST registered-models/rename", {"name": "badly", "new_name": "good"}),
     "register a prompt": (CREATE, {"name": "prompt", "source": "prompt-template"}),
+}
+
+
+ARTIFACTS = "mlflow-artifacts/artifacts"
+ON_FILES = {
+    "delete the run": ("POST runs/delete", {"run_id": RUN}),
+    "delete the experiment": ("POST experiments/delete", {"experiment_id": "7"}),
+    "overwrite a file": (f"PUT {ARTIFACTS}/7/{RUN}/artifacts/model/MLmodel", {}),
+    "delete a file": (f"DELETE {ARTIFACTS}/7/{RUN}/artifacts/model/MLmodel", {}),
+    "delete the folder": (f"DELETE {ARTIFACTS}/7/{RUN}", {}),
+    "delete the folder of all models": (f"DELETE {ARTIFACTS}/7/models", {}),
+    "overwrite it in parts": (f"POST mlflow-artifacts/mpu/create/7/{RUN}/artifacts/model/a", {}),
+    "overwrite it at the store": ("POST artifacts/presigned-upload-url", {"run_id": RUN, "path": "model/a"}),
+}
+OTHER_FILES = {
+    "delete another run": ("POST runs/delete", {"run_id": OTHER_RUN}),
+    "delete another experiment": ("POST experiments/delete", {"experiment_id": "8"}),
+    "log to the run": ("POST runs/log-metric", {"run_id": RUN}),
+    "upload to another run": (f"PUT {ARTIFACTS}/7/{OTHER_RUN}/artifacts/model/MLmodel", {}),
+    "delete another model's files": (f"DELETE {ARTIFACTS}/7/models/{MODEL}/artifacts/x", {}),
 }
 
 
@@ -169,3 +200,52 @@ def test_it_costs_one_query_without_quarantine_and_none_for_other_writes(act, ke
         reason_of(key, *HARM[act])
     with django_assert_num_queries(0):
         reason_of(key, *HARMLESS["describe it"])
+
+
+@pytest.mark.parametrize("act", ON_FILES)
+def test_the_files_of_a_quarantined_version_are_neither_deleted_nor_overwritten(act, key, registry):
+    assert reason_of(key, *ON_FILES[act]) == "passes"
+    mark(detail={"experiment_id": "7"})
+    assert reason_of(key, *ON_FILES[act]) == "quarantined"
+    lift()
+    assert reason_of(key, *ON_FILES[act]) == "passes"
+
+
+@pytest.mark.parametrize("act", OTHER_FILES)
+def test_other_files_are_written_and_deleted(act, key, registry):
+    mark(detail={"experiment_id": "7"})
+
+    assert reason_of(key, *OTHER_FILES[act]) == "passes"
+
+
+def test_the_files_of_a_quarantined_copy_are_those_of_its_origin(key, registry):
+    mark("copy", source="models:/bad/1", run_id="")
+
+    assert reason_of(key, *ON_FILES["overwrite a file"]) == "quarantined"
+    assert reason_of(key, *OTHER_FILES["upload to another run"]) == "passes"
+
+
+def test_marks_are_remembered_and_hold_while_postgresql_is_away(
+    key, registry, django_assert_num_queries, monkeypatch
+):
+    mark()
+    with django_assert_num_queries(1):
+        reason_of(key, *OTHER_FILES["log to the run"])
+        assert reason_of(key, *ON_FILES["overwrite a file"]) == "quarantined"
+
+    def fail(environment):
+        raise OperationalError
+
+    monkeypatch.setattr(quarantine, "quarantined_versions", fail)
+    quarantine.known_marks.distrust_all()
+    assert reason_of(key, *ON_FILES["overwrite a file"]) == "quarantined"
+    assert reason_of(key, *OTHER_FILES["upload to another run"]) == "passes"
+
+
+def test_an_announced_change_of_a_mark_is_read_again(key, registry):
+    assert reason_of(key, *ON_FILES["overwrite a file"]) == "passes"
+    tags = {"hokusai.quarantine": "key leaked"}
+    row(None, "model-versions.set-tag", "bad", version="1", actor="quarantine", tags=tags)
+    cache.announce("quarantine:live")
+
+    assert reason_of(key, *ON_FILES["overwrite a file"]) == "quarantined"
