@@ -27,6 +27,7 @@ HELPERS = {
     "text",
     "flag",
     "number",
+    "size",
     "items",
     "choice",
     "http_url",

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0010_disk_alerts'),
+        ('keys', '0011_disk_alerts'),
         ('proxy', '0007_quarantine'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

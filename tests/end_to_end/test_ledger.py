@@ -20,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tests.portals import Portal, portal
+from tests.portals import Portal, portal, wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -403,8 +403,16 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
 @pytest.mark.filterwarnings("ignore")
 def test_a_command_lifts_quarantine_with_a_reason(alice, name, mlflow_portal):
     alice.register(name)
+    run = alice.client.get_model_version(name, "1").run_id
+    alice.client.log_metric(run, "loss", 1)  # the portal now remembers that nothing is in quarantine
     since = ["quarantine", "--key", alice.issued["id"], "--since", "1h"]
     assert "marked" in mlflow_portal.manage(*since).stdout
+    upload = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/MLmodel"
+
+    def overwrite() -> int:
+        return mlflow_portal.request("PUT", upload, key=alice.issued["key"], body=b"another").status
+
+    assert wait_for(overwrite, lambda status: status == 403, seconds=1) == 403, "within a second"
     with pytest.raises(MlflowException, match="quarantine --lift"):
         alice.client.delete_model_version(name, "1")
 

@@ -156,7 +156,7 @@ def test_a_key_without_monthly_bytes_of_its_own_has_the_default(key, settings):
     assert refused(caller, is_transfer=True).reason == "monthly_bytes"
     assert limits.read_key_use(key).month_bytes == limits.LimitUse(used=2**20, limit=2**20)
     assert limits.with_limits(ApiKey.objects.all()).get() == key
-    actions.change(key=key, monthly_bytes=2**21)
+    key = actions.change(key=key, monthly_bytes=2**21)
     assert limits.count_call(Caller.by_key(key), is_transfer=True), "a limit of its own comes first"
 
 

@@ -228,6 +228,7 @@ def test_the_files_of_a_quarantined_copy_are_those_of_its_origin(key, registry):
 def test_marks_are_remembered_and_hold_while_postgresql_is_away(
     key, registry, django_assert_num_queries, monkeypatch
 ):
+    monkeypatch.setattr(cache, "UNHEARD_SECONDS", 1.0)
     mark()
     with django_assert_num_queries(1):
         reason_of(key, *OTHER_FILES["log to the run"])

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0009_replayed_headers'),
+        ('keys', '0010_old_secrets'),
     ]
 
     operations = [
