@@ -83,21 +83,24 @@ def models(first: ApiKey, second: ApiKey) -> None:
 
 def totals(first: ApiKey, second: ApiKey, now: datetime.datetime) -> None:
     hour = now.replace(minute=0, second=0, microsecond=0)
-    for ago in range(24 * 40):
-        start = hour - datetime.timedelta(hours=ago)
-        for status_class, calls in ((2, 40 + ago % 24), (4, ago % 5), (5, ago % 2)):
-            latencies = [0] * 6 + [calls] + [0] * 9
-            HourTotal.objects.update_or_create(
-                start=start,
+    HourTotal.objects.bulk_create(
+        [
+            HourTotal(
+                start=hour - datetime.timedelta(hours=ago),
                 status_class=status_class,
-                defaults={
-                    "calls": calls,
-                    "bytes_in": calls * 10_000,
-                    "bytes_out": calls * 2_000_000,
-                    "duration_ms": calls * 70,
-                    "latencies": latencies,
-                },
+                calls=calls,
+                bytes_in=calls * 10_000,
+                bytes_out=calls * 2_000_000,
+                duration_ms=calls * 70,
+                latencies=[0] * 6 + [calls] + [0] * 9,
             )
+            for ago in range(24 * 40)
+            for status_class, calls in ((2, 40 + ago % 24), (4, ago % 5), (5, ago % 2))
+        ],
+        update_conflicts=True,
+        unique_fields=["start", "status_class"],
+        update_fields=["calls", "bytes_in", "bytes_out", "duration_ms", "latencies"],
+    )
     for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
         for key, calls in ((first, 400), (second, 90)):
             CallTotal.objects.create(

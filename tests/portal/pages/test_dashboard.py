@@ -148,14 +148,29 @@ def test_a_thousand_rows_cost_as_many_queries_as_ten(alice):
     counts, made = [], 0
     start = timezone.now().replace(minute=0, second=0, microsecond=0)
     for rows in (10, 1000):
-        for number in range(made, rows):
-            key = actions.issue(owner=owner, name="a key", expires_at=timezone.now() + DAY)[0]
-            CallTotal.objects.create(
+        numbers = range(made, rows)
+        prefix = actions.issue(owner=owner, name="a key", expires_at=start + 2 * DAY)[0].prefix
+        keys = ApiKey.objects.bulk_create(
+            ApiKey(
+                owner=owner, name="a key", expires_at=start + 2 * DAY, digest=f"{number:064x}", prefix=prefix
+            )
+            for number in numbers
+        )
+        CallTotal.objects.bulk_create(
+            CallTotal(
                 span="hour", start=start, key=key, user=owner, status_class=2, calls=1, latencies=[0] * 16
             )
+            for key in keys
+        )
+        HourTotal.objects.bulk_create(
+            HourTotal(start=start - number * HOUR, status_class=2, calls=1, latencies=[0] * 16)
+            for number in numbers
+        )
+        KeylessAttempt.objects.bulk_create(
+            KeylessAttempt(hour=start, reason="no_key", network=f"n{number}", count=1) for number in numbers
+        )
+        for number, key in zip(numbers, keys, strict=True):
             row(key, "registered-models.create", f"model {number}")
-            hour(number * HOUR)
-            KeylessAttempt.objects.create(hour=start, reason="no_key", network=f"n{number}", count=1)
         made = rows
         alice.get(DASHBOARD)
         with CaptureQueriesContext(connection) as captured:
