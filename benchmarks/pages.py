@@ -211,11 +211,11 @@ def first_object(table: str) -> int:
 def walked() -> list[str]:
     from django.urls import get_resolver
 
-    found = list(dict.fromkeys([*addresses(get_resolver().url_patterns), *FILTERED]))
+    paths = list(dict.fromkeys([*addresses(get_resolver().url_patterns), *FILTERED]))
     newest = {f"/{name}/": first_object(f"proxy_{name}") for name in ("call", "registration", "owner")}
     for part, number in newest.items():
-        found = [path.replace(f"{part}1/", f"{part}{number}/") for path in found]
-    return found
+        paths = [path.replace(f"{part}1/", f"{part}{number}/") for path in paths]
+    return paths
 
 
 def first_byte(port: int, path: str, cookie: str) -> tuple[int, float]:

@@ -43,11 +43,11 @@ def write_adapter(folder: Path, *, megabytes: int) -> None:
 
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of each file, by its name."""
-    found = {}
+    by_name = {}
     for path in sorted(folder.iterdir()):
         with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            by_name[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return by_name
 
 
 def register(name: str, *, megabytes: int, folder: Path) -> None:

@@ -3,6 +3,8 @@ that nobody can occupy every thread.
 
 Counted for each process, because the threads of one process are shared. Pages and API calls wait in a queue for a
 short time, because people open several tabs and programs call in parallel. Exports do not wait: they take long.
+
+Not in `keys.limits`, which needs Django's models: the server reads THREADS before Django has loaded them.
 """
 
 import threading

@@ -46,7 +46,7 @@ def forbidden(reason: str, message: str) -> Refusal:
 
 
 def unavailable(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
-    """503. `retry_after` in seconds; at most 30, or MLflow's client sleeps past its own patience."""
+    """503. `retry_after` in seconds, at most 30: a longer one exceeds the total timeout of MLflow's client."""
     return Refusal(
         status=503,
         error_code="TEMPORARILY_UNAVAILABLE",

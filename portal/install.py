@@ -103,13 +103,13 @@ def canonical(name: str, version: str) -> str:
 def installed_packages() -> set[str]:
     """`name-version` of each package that is installed completely: pip writes INSTALLER last."""
     folders = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
-    found = set()
+    packages = set()
     for installer in itertools.chain.from_iterable(
         folder.glob("*.dist-info/INSTALLER") for folder in folders
     ):
         name, _, version = installer.parent.name.removesuffix(".dist-info").rpartition("-")
-        found.add(canonical(name, version))
-    return found
+        packages.add(canonical(name, version))
+    return packages
 
 
 class Progress:

@@ -153,11 +153,11 @@ def upstream_url(caller: Caller) -> str:
 
 
 def read_body(
-    call: CallInProgress, caller: Caller, operation: Operation, meta: Mapping[str, Any], turns: ExitStack
+    call: CallInProgress, caller: Caller, operation: Operation, meta: Mapping[str, Any], held: ExitStack
 ) -> Body | None:
     """The body: a stream for an artifact; in memory if it must be checked, or MLflow needs its length; None without
-    one. `turns` ends with the call and holds the room of a large body. Raises Refusal (400, 408, 413, 503) and
-    ClientGone."""
+    one. `held` ends with the call and keeps the memory of a large body reserved. Raises Refusal (400, 408, 413, 503)
+    and ClientGone."""
     if operation.is_streamed:
         stream = bodies.request_body(meta, limit=settings.MAX_ARTIFACT_BODY)
         return RecordedBody(stream, call) if stream else None
@@ -168,7 +168,7 @@ def read_body(
         return None
     user = caller.user.public_id
     try:
-        return bodies.read_whole(body, hold=lambda size: turns.enter_context(large_bodies.hold(user, size)))
+        return bodies.read_whole(body, hold=lambda size: held.enter_context(large_bodies.hold(user, size)))
     finally:
         call.bytes_in = body.count
 

@@ -108,8 +108,8 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
     """Resume a paused key."""
     key = key_to_act_on(request, pk)
     if key.paused_at and key.leak:
-        found = f"“{key.name}” was found {key.leak.describe_leak()}. Rotate it, or revoke it."
-        return back(request, key, f"Not resumed: {found}", messages.ERROR)
+        leak = f"“{key.name}” was found {key.leak.describe_leak()}"
+        return back(request, key, f"Not resumed: {leak}. Rotate it, or revoke it.", messages.ERROR)
     if "resume" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is not paused.", messages.INFO)
     form = ResumeForm(posted_data(request))

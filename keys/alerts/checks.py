@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.alerts.notifications import notify
-from keys.limits import monthly
+from keys.limits import month_limits
 from keys.models import Alert, ApiKey, KeyNetwork
 from keys.models.api_keys import UNUSED
 
@@ -54,15 +54,15 @@ def unused(now: datetime.datetime) -> Iterator[Finding]:
 
 def quotas() -> Iterator[Finding]:
     """At 80 and at 100 per cent of a monthly limit; only the higher one if both are passed at once."""
-    keys = monthly.with_limits(ApiKey.objects.active()).select_related("owner")
+    keys = month_limits.with_limits(ApiKey.objects.active()).select_related("owner")
     by_id = {key.pk: key for key in keys}
     if not by_id:
         return
-    month = f"{monthly.month_start():%Y-%m}"
-    for pk, used in monthly.read_logged_months(by_id).items():
+    month = f"{month_limits.month_start():%Y-%m}"
+    for pk, used in month_limits.read_logged_months(by_id).items():
         key = by_id[pk]
         for what, count, limit in zip(
-            ("requests", "bytes"), used, (key.monthly_requests, monthly.bytes_limit(key)), strict=True
+            ("requests", "bytes"), used, (key.monthly_requests, month_limits.bytes_limit(key)), strict=True
         ):
             if limit and (share := next((share for share in SHARES if count * 100 >= limit * share), None)):
                 detail = {"what": what, "share": share, "limit": limit}

@@ -61,14 +61,14 @@ def validation(error: exceptions.ValidationError) -> Refusal:
 
 
 def words(detail: Any) -> str:
-    """The first thing said in a validation error, however deep."""
+    """The first text in a validation error, at any depth."""
     while isinstance(detail, list | dict) and detail:
         detail = next(iter(detail.values())) if isinstance(detail, dict) else detail[0]
     return str(detail)
 
 
 def framework(error: exceptions.APIException) -> Refusal:
-    """Of Django REST framework's own errors, those that the views let happen."""
+    """The refusal for an error of Django REST framework's own."""
     message = words(error.detail)
     match error.status_code:
         case 403:

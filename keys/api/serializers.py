@@ -36,7 +36,7 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             if unknown := set(data) - set(self.fields):
                 raise serializers.ValidationError({str(name)[:100]: ["No such field."] for name in unknown})
-            if wrong := {name: said for name in data if (said := mistyped(self.fields[name], data[name]))}:
+            if wrong := {name: texts for name in data if (texts := mistyped(self.fields[name], data[name]))}:
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
@@ -44,7 +44,7 @@ class StrictSerializer(serializers.Serializer[Any]):
 def mistyped(field: Any, value: Any) -> list[str]:
     """Error texts for a value of the wrong JSON type. null is left to the field."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
-        return next((said for each in value if (said := mistyped(field.child, each))), [])
+        return next((texts for each in value if (texts := mistyped(field.child, each))), [])
     for kind, wanted, words in JSON_TYPES:
         if isinstance(field, kind) and value is not None and type(value) is not wanted:
             return [f"Send {words}."]

@@ -15,25 +15,27 @@ from django.http import StreamingHttpResponse
 
 CHUNK = 1000  # rows read at a time
 
-FORMULA = tuple("=+-@|\uff1d\uff0b\uff0d\uff20")  # with which a spreadsheet begins to compute
-PARTED = re.compile(r"([;|]\s*)(?=[=+@-])")  # where one that takes these for the comma begins a cell
+FORMULA = tuple(
+    "=+-@|\uff1d\uff0b\uff0d\uff20"
+)  # a spreadsheet computes a cell that begins with one of these
+PARTED = re.compile(r"([;|]\s*)(?=[=+@-])")  # where a spreadsheet that splits at ; or | begins a cell
 
-Columns = dict[str, Callable[[Any], Any]]  # by name: of a row, the value
+Columns = dict[str, Callable[[Any], Any]]  # by name: how to read the value from a row
 
 
-def download(name: str, columns: Columns, found: QuerySet[Any]) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(in_pieces(lines(columns, found)), content_type="text/csv; charset=utf-8")
+def download(name: str, columns: Columns, rows: QuerySet[Any]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(in_pieces(lines(columns, rows)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
     response["Cache-Control"] = "no-store"
     return response
 
 
-def lines(columns: Columns, found: QuerySet[Any]) -> Iterator[str]:
+def lines(columns: Columns, rows: QuerySet[Any]) -> Iterator[str]:
     """RFC 4180, with a line of names first."""
     writer: Any = csv.writer(Echo(), lineterminator="\r\n")
     yield writer.writerow(columns)
-    found, before = found.order_by("-pk"), 2**63 - 1
-    while page := list(found.filter(pk__lt=before)[:CHUNK]):
+    rows, before = rows.order_by("-pk"), 2**63 - 1
+    while page := list(rows.filter(pk__lt=before)[:CHUNK]):
         for row in page:
             yield writer.writerow([cell(plain(value(row))) for value in columns.values()])
         before = page[-1].pk
@@ -47,14 +49,14 @@ class Echo:
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it; times in ISO 8601 with their zone, milliseconds without the noise of floats."""
+    """The value as in JSON: times in ISO 8601 with their zone, milliseconds rounded to microseconds."""
     if isinstance(value, float):
         return round(value, 3)
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
 def cell(value: Any) -> str:
-    """A value as a spreadsheet shows it and does not compute it: callers choose names, tags and clients."""
+    """A value as text that no spreadsheet computes as a formula: callers choose names, tags and clients."""
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else ""
     text = PARTED.sub(r"\1'", "" if value is None else str(value))
@@ -62,7 +64,7 @@ def cell(value: Any) -> str:
 
 
 def in_pieces(lines: Iterable[str], *, size: int = 64 * 1024) -> Iterator[bytes]:
-    """A few large pieces in place of many small ones; the first is one line, so that it is there at once."""
+    """Join the lines to large pieces. The first piece is one line, so that the response begins at once."""
     piece: list[str] = []
     length, wanted = 0, 1
     for line in lines:

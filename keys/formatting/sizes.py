@@ -11,7 +11,7 @@ def parse_size(text: str) -> int:
         r"([0-9]{1,15})(?:\.([0-9]{1,3}))?\s*([KMGTP]?)(?:i?B)?", text.strip(), re.IGNORECASE
     )
     if match is None:
-        raise ValueError(f"“{text}” is no amount of bytes; write 500M, 10G or 1.5T (1G is 2^30 bytes)")
+        raise ValueError(f"“{text}” is not a size; write 500M, 10G or 1.5T (1G is 2^30 bytes)")
     whole, part, unit = match[1], match[2] or "", match[3].upper()
     scale: int = 1024 ** UNITS.index(unit)
     return int(whole + part) * scale // int(10 ** len(part))

@@ -37,14 +37,14 @@ def add_span(parser: CommandParser) -> None:
 
 def span(options: dict[str, Any]) -> dict[str, datetime.datetime]:
     """`since` and `until`, those that were given. Raises CommandError."""
-    found = {}
+    times = {}
     for name in ("since", "until"):
         if options[name]:
             try:
-                found[name] = durations.parse_time(options[name])
+                times[name] = durations.parse_time(options[name])
             except ValueError as error:
                 raise CommandError(f"--{name}: {error}") from None
-    return found
+    return times
 
 
 def limited(rows: Iterable[Any], limit: int) -> Iterable[Any]:
@@ -58,8 +58,8 @@ def show(
     if as_json:
         command.stdout.write(escape_json(json.dumps(list(rows), ensure_ascii=False)))
         return
-    found = [[cell(row[column]) for column in columns] for row in rows]
-    for line in lines([list(columns), *found]) if found else [empty]:
+    texts = [[cell(row[column]) for column in columns] for row in rows]
+    for line in lines([list(columns), *texts]) if texts else [empty]:
         command.stdout.write(line)
 
 

@@ -8,8 +8,8 @@ from keys.limits.calls import count_call as count_call
 from keys.limits.calls import may_log_ended_key as may_log_ended_key
 from keys.limits.calls import may_log_refused_call as may_log_refused_call
 from keys.limits.counters import is_redis_responding as is_redis_responding
-from keys.limits.monthly import start_refreshing as start_refreshing
-from keys.limits.monthly import with_limits as with_limits
+from keys.limits.month_limits import start_refreshing as start_refreshing
+from keys.limits.month_limits import with_limits as with_limits
 from keys.limits.usage import KeyUse as KeyUse
 from keys.limits.usage import LimitUse as LimitUse
 from keys.limits.usage import read_key_use as read_key_use

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from keys.credentials.caller import Caller
-from keys.limits import counters, monthly
-from keys.limits.minutes import minute_limit, minute_name, too_many_calls
+from keys.limits import counters, month_limits
+from keys.limits.minute_limits import minute_limit, minute_name, too_many_calls
 
 ENDED_A_MINUTE = 60  # calls in the usage log, for each key that has ended
 REFUSED_A_MINUTE = (
@@ -35,18 +35,18 @@ def count_call(caller: Caller, *, is_transfer: bool) -> CountedCall | None:
         raise too_many_calls(caller, limit, counting.read_minute(name, limit), is_transfer=is_transfer)
     if key is None:
         return None
-    highest = {"max_calls": key.monthly_requests, "max_bytes": monthly.bytes_limit(key)}
+    highest = {"max_calls": key.monthly_requests, "max_bytes": month_limits.bytes_limit(key)}
     if set(highest.values()) == {None}:
         return None
-    month = monthly.month_name(key)
-    monthly.mark_active(key, month)
+    month = month_limits.month_name(key)
+    month_limits.mark_active(key, month)
     is_counted = counting.count_in_month(month, **highest)
     if is_counted is None:
-        monthly.seed_month(key, month)
+        month_limits.seed_month(key, month)
         is_counted = counting.count_in_month(month, **highest)
     if is_counted is False:
         calls, _ = counting.read_month(month) or (0, 0)
-        raise monthly.month_used_up(key, calls)
+        raise month_limits.month_used_up(key, calls)
     return CountedCall(month)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 
 from keys.limits.availability import RedisUnavailable
-from keys.limits.months import Months
-from keys.limits.windows import Reading, Windows
+from keys.limits.memory_counters import MinuteCounters, MonthCounters
+from keys.limits.sliding_minute import SlidingMinute
 
 if TYPE_CHECKING:
     from keys.limits.redis_counters import RedisCounters
@@ -20,8 +20,8 @@ class Counters:
     """The counters of this process, and those that all processes share while Redis responds."""
 
     redis: "RedisCounters | None" = None
-    windows: Windows = field(default_factory=Windows)
-    months: Months = field(default_factory=Months)
+    minutes: MinuteCounters = field(default_factory=MinuteCounters)
+    months: MonthCounters = field(default_factory=MonthCounters)
 
     def hit(self, name: str, limit: int) -> bool:
         if self.redis:
@@ -29,15 +29,15 @@ class Counters:
                 return self.redis.hit(name, limit)
             except RedisUnavailable:
                 pass
-        return self.windows.hit(name, limit)
+        return self.minutes.hit(name, limit)
 
-    def read_minute(self, name: str, limit: int) -> Reading:
+    def read_minute(self, name: str, limit: int) -> SlidingMinute:
         if self.redis:
             try:
                 return self.redis.read_minute(name, limit)
             except RedisUnavailable:
                 pass
-        return self.windows.read(name)
+        return self.minutes.read(name)
 
     def count_in_month(self, name: str, *, max_calls: int | None, max_bytes: int | None) -> bool | None:
         if self.redis:

@@ -1,4 +1,4 @@
-"""The counters of `keys.limits.windows` and `keys.limits.months` in Redis or Valkey, for all processes together.
+"""The counters of `keys.limits.memory_counters` in Redis or Valkey, for all processes together.
 
 Redis must not slow down a call: if it does not respond within TIMEOUT, the call is counted in memory, and Redis is not
 queried again until a thread of its own has reached it with a ping. The only module that imports redis and `limits`.
@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from keys.limits.availability import FALLBACKS, RedisUnavailable
-from keys.limits.windows import Reading
+from keys.limits.sliding_minute import SlidingMinute
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +53,8 @@ Value = TypeVar("Value")
 
 
 class RedisCounters:
-    """The same as Windows and Months, shared by all processes. Every method raises RedisUnavailable while Redis does
-    not respond."""
+    """The same as MinuteCounters and MonthCounters, shared by all processes. Every method raises RedisUnavailable while
+    Redis does not respond."""
 
     def __init__(self, url: str) -> None:
         self.storage = RedisStorage(
@@ -109,12 +109,12 @@ class RedisCounters:
     def hit(self, name: str, limit: int) -> bool:
         return self.query(lambda: self.minutes.hit(RateLimitItemPerMinute(limit), name))
 
-    def read_minute(self, name: str, limit: int) -> Reading:
+    def read_minute(self, name: str, limit: int) -> SlidingMinute:
         item = RateLimitItemPerMinute(limit)
         previous, previous_left, current, current_left = self.query(
             lambda: self.storage.get_sliding_window(item.key_for(name), item.get_expiry())
         )
-        return Reading(
+        return SlidingMinute(
             previous=previous,
             previous_left=previous_left,
             current=current,

@@ -3,8 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from keys.limits import counters, monthly
-from keys.limits.minutes import minute_limit, minute_name
+from keys.limits import counters, month_limits
+from keys.limits.minute_limits import minute_limit, minute_name
 from keys.models import ApiKey
 
 
@@ -51,14 +51,14 @@ def read_key_use(key: ApiKey) -> KeyUse:
 
 def read_month_use(keys: Collection[ApiKey]) -> dict[int, tuple[LimitUse, LimitUse]]:
     """The calls and bytes of the calendar month, by key, as the limits count them: one query."""
-    logged = monthly.read_logged_months(key.pk for key in keys)
+    logged = month_limits.read_logged_months(key.pk for key in keys)
     uses = {}
     for key in keys:
         calls, byte_count = logged.get(key.pk, (0, 0))
-        if counted := counters.get_counters().read_month(monthly.month_name(key)):
+        if counted := counters.get_counters().read_month(month_limits.month_name(key)):
             calls, byte_count = max(calls, counted[0]), max(byte_count, counted[1])
         uses[key.pk] = (
             LimitUse(used=calls, limit=key.monthly_requests),
-            LimitUse(used=byte_count, limit=monthly.bytes_limit(key)),
+            LimitUse(used=byte_count, limit=month_limits.bytes_limit(key)),
         )
     return uses

@@ -83,7 +83,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def matching(self, text: str) -> "ApiKeyQuerySet":
         """Keys whose name, owner, id, or whose secret's beginning or end has all words of `text`. Masked keys are
         found too, the four characters after `hk_live_`, and the ends of secrets that a rotation replaced."""
-        found = self
+        keys = self
         for word in words_of(text):
             ends = Q(prefix__istartswith=word) | Q(last4__iexact=word) | Q(previous_last4__iexact=word)
             ends |= Q(previous_prefix__iexact=word)
@@ -91,10 +91,10 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
                 ends |= Q(prefix__iexact=prefix) | Q(previous_prefix__iexact=prefix)
             if ENDS.fullmatch(word):
                 ends |= Q(pk__in=self.with_former_secret(word).values("pk"))
-            found = found.filter(
+            keys = keys.filter(
                 Q(name__icontains=word) | Q(owner__username__icontains=word) | Q(public_id=word) | ends
             )
-        return found
+        return keys
 
     def with_former_secret(self, word: str) -> "ApiKeyQuerySet":
         """Keys with a rotation that replaced a secret with this beginning, or these last four characters."""

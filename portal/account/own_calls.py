@@ -69,15 +69,15 @@ def log(request: HttpRequest) -> HttpResponse:
         after = Cursor.parse(request.GET["after"]) if "after" in request.GET else None
     except (ValueError, OverflowError):
         after = None
-    found = calls.with_caller().page(after=after, size=SIZE, windows=EVERY_DAY)
+    rows = calls.with_caller().page(after=after, size=SIZE, windows=EVERY_DAY)
     return page(
         request,
         "calls.html",
-        calls=found,
+        calls=rows,
         chosen=chosen,
         outcomes=OUTCOMES,
         keys=holder(request).api_keys.order_by("-pk")[:100],
-        older=str(found[-1].cursor) if len(found) == SIZE else None,
+        older=str(rows[-1].cursor) if len(rows) == SIZE else None,
         after=after,
         form=LookUpForm(),
     )
@@ -101,8 +101,8 @@ def find(request: HttpRequest) -> HttpResponse:
     pasted = form.cleaned_data["request_id"].strip() if form.is_valid() else ""
     if tokens.KEY_LIKE_PATTERN.search(pasted):
         return page(request, "find.html", form=LookUpForm(), pasted_key=key_in(pasted, request) or True)
-    if found := REQUEST_ID.search(pasted.lower()):
-        return redirect("account-call", found[0])
+    if match := REQUEST_ID.search(pasted.lower()):
+        return redirect("account-call", match[0])
     if pasted:
         form.add_error("request_id", "A request id starts with req_ and has 32 characters after it.")
     return page(request, "find.html", form=form)
@@ -122,11 +122,11 @@ def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
 @login_required
 def call(request: HttpRequest, request_id: str) -> HttpResponse:
     """One call: its result and, if it failed, the cause and the remedy."""
-    found = Call.objects.filter(user=holder(request)).with_caller().with_request_id(request_id)
-    if found is None:
+    logged = Call.objects.filter(user=holder(request)).with_caller().with_request_id(request_id)
+    if logged is None:
         return page(request, "find.html", status=404, form=LookUpForm(), missing=tokens.hide(request_id))
     registered = Registration.objects.by_user(holder(request)).filter(request_id=request_id).first()
-    return page(request, "call.html", call=found, registration=registered, **explained(found))
+    return page(request, "call.html", call=logged, registration=registered, **explained(logged))
 
 
 def explained(call: Call) -> dict[str, Any]:

@@ -34,12 +34,12 @@ def overview(request: HttpRequest) -> HttpResponse:
         keys = keys.exclude(revoked_at__isnull=False).exclude(expires_at__lte=timezone.now())
     if before is not None:
         keys = keys.filter(pk__lt=before)
-    found = list(keys[: SIZE + 1])
+    rows = list(keys[: SIZE + 1])
     return page(
         request,
         "overview.html",
-        keys=found[:SIZE],
-        more=found[SIZE - 1].pk if len(found) > SIZE else None,
+        keys=rows[:SIZE],
+        more=rows[SIZE - 1].pk if len(rows) > SIZE else None,
         before=before,
         is_all=is_all,
         summary=usage.summary(CallTotal.objects.filter(user=user)),
@@ -53,16 +53,16 @@ def own_key(request: HttpRequest, public_id: str) -> ApiKey:
 
 @login_required
 def key(request: HttpRequest, public_id: str) -> HttpResponse:
-    found = own_key(request, public_id)
-    calls = Call.objects.filter(user=found.owner, key=found)
+    api_key = own_key(request, public_id)
+    calls = Call.objects.filter(user=api_key.owner, key=api_key)
     return page(
         request,
         "key.html",
-        key=found,
-        pages=possible_actions(found) & {"rotate", "revoke"},
-        used=limits.read_key_use(found),
-        events=found.events.select_related("actor")[:20],
-        chart=usage.chart(CallTotal.objects.filter(user=found.owner, key=found), usage.PERIODS["30d"]),
+        key=api_key,
+        pages=possible_actions(api_key) & {"rotate", "revoke"},
+        used=limits.read_key_use(api_key),
+        events=api_key.events.select_related("actor")[:20],
+        chart=usage.chart(CallTotal.objects.filter(user=api_key.owner, key=api_key), usage.PERIODS["30d"]),
         calls=calls.with_caller().page(size=LATEST),
     )
 
@@ -70,17 +70,17 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
 @login_required
 def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
     """Rotate a key: the form, and in the response to its POST the new secret, which is shown only once."""
-    found = own_key(request, public_id)
-    form, made = RotateForm(posted_data(request), key=found), Submission(request)
+    api_key = own_key(request, public_id)
+    form, made = RotateForm(posted_data(request), key=api_key), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
-        return actions.rotate(key=found, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
+        return actions.rotate(key=api_key, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
 
-    if "rotate" not in possible_actions(found):
-        messages.info(request, f"“{found.name}” is {found.state} and cannot be rotated.")
-        return redirect("account-key", found.public_id)
+    if "rotate" not in possible_actions(api_key):
+        messages.info(request, f"“{api_key.name}” is {api_key.state} and cannot be rotated.")
+        return redirect("account-key", api_key.public_id)
     if not submit_form(form, lambda: made.run(form, act)):
-        return page(request, "rotate.html", key=found, form=form)
+        return page(request, "rotate.html", key=api_key, form=form)
     title = "New secret" if made.token else "This key was rotated already"
     return page(request, "secret.html", title=title, key=made.key, token=made.token, is_rotated=True)
 
@@ -88,21 +88,23 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
 @login_required
 def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
     """Revoke a key, after a form that asks for the key's name."""
-    found = own_key(request, public_id)
-    if found.revoked_at:
-        messages.info(request, f"“{found.name}” was already revoked.")
-        return redirect("account-key", found.public_id)
-    form = RevokeForm(posted_data(request), key=found)
+    api_key = own_key(request, public_id)
+    if api_key.revoked_at:
+        messages.info(request, f"“{api_key.name}” was already revoked.")
+        return redirect("account-key", api_key.public_id)
+    form = RevokeForm(posted_data(request), key=api_key)
 
     def act() -> ApiKey:
-        return actions.revoke(key=found, reason=form.cleaned_data["reason"], actor=actor_of(request))
+        return actions.revoke(key=api_key, reason=form.cleaned_data["reason"], actor=actor_of(request))
 
     if not submit_form(form, act):
         since = timezone.now() - datetime.timedelta(hours=24)
-        recent = CallTotal.objects.filter(user=found.owner, key=found).by_hour().between(since, None).sums()
-        return page(request, "revoke.html", key=found, form=form, recent=recent["calls"])
-    messages.success(request, f"“{found.name}” is revoked. Calls with it are refused from now on.")
-    return redirect("account-key", found.public_id)
+        recent = (
+            CallTotal.objects.filter(user=api_key.owner, key=api_key).by_hour().between(since, None).sums()
+        )
+        return page(request, "revoke.html", key=api_key, form=form, recent=recent["calls"])
+    messages.success(request, f"“{api_key.name}” is revoked. Calls with it are refused from now on.")
+    return redirect("account-key", api_key.public_id)
 
 
 @login_required

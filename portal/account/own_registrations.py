@@ -30,14 +30,14 @@ def ledger(request: HttpRequest) -> HttpResponse:
     """The user's registrations, latest first."""
     rows, chosen = narrowed(request)
     before = number(request.GET.get("before", ""))
-    found = rows.with_people().page(SIZE, before=before)
+    latest = rows.with_people().page(SIZE, before=before)
     return page(
         request,
         "registrations.html",
-        rows=with_rules(found),
+        rows=with_rules(latest),
         chosen=chosen,
         outcomes=Registration.Outcome.choices,
-        older=found[-1].pk if len(found) == SIZE else None,
+        older=latest[-1].pk if len(latest) == SIZE else None,
         before=before,
         lookalikes=Owner.objects.look_like_models_of(holder(request))[:LOOKALIKES],
     )
@@ -63,20 +63,20 @@ def model(request: HttpRequest) -> HttpResponse:
     is_owner = Owner.objects.of(environment, "registered_model", name).filter(user=user).exists()
     if not is_owner:
         rows = rows.by_user(user)
-    found = rows.page(HISTORY)
-    if not found:
+    history = rows.page(HISTORY)
+    if not history:
         raise Http404
-    is_prompt = any(row.is_prompt for row in found)
+    is_prompt = any(row.is_prompt for row in history)
     return page(
         request,
         "model.html",
         name=name,
         environment=environment,
-        rows=with_rules(found),
+        rows=with_rules(history),
         is_owner=is_owner,
         lookalikes=Owner.objects.look_like(environment, name)[:LOOKALIKES] if is_owner else (),
         is_prompt=is_prompt,
-        is_cut=len(found) == HISTORY,
+        is_cut=len(history) == HISTORY,
     )
 
 

@@ -88,8 +88,8 @@ PROBLEM = {
 @functools.cache
 def schema() -> dict[str, Any]:
     """Cached: it is the same for every caller."""
-    found: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
-    return found
+    document: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    return document
 
 
 @extend_schema(exclude=True)

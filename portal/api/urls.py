@@ -75,11 +75,11 @@ def name_of(address: str) -> str:
 
 
 def patterns() -> list[URLPattern]:
-    found = []
+    urls = []
     for address, view in ADDRESSES.items():
         for ending in ("", "/"):
-            found.append(path(f"{address}{ending}", view.as_view(), name=name_of(address)))
-    return [*found, re_path("", nothing)]
+            urls.append(path(f"{address}{ending}", view.as_view(), name=name_of(address)))
+    return [*urls, re_path("", nothing)]
 
 
 urlpatterns = patterns()

@@ -162,10 +162,10 @@ def skew(date: str, before: float, after: float) -> float | None:
 def resolve_host(to: Address) -> list[str]:
     """The addresses of the host. Raises Failed if its name is unknown."""
     try:
-        found = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(to.host, to.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise unknown_name(to) from error
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 def connect(to: Address) -> socket.socket:

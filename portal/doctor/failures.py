@@ -69,12 +69,12 @@ def describe_failure(error: Exception, to: Address, *, names: str = "") -> Faile
 
 def chain(error: BaseException) -> list[BaseException]:
     """The error and what caused it, outermost first."""
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
     following: BaseException | None = error
-    while following is not None and following not in found:
-        found.append(following)
+    while following is not None and following not in errors:
+        errors.append(following)
         following = following.__cause__ or following.__context__
-    return found
+    return errors
 
 
 def no_tls(to: Address, how: str) -> Failed:

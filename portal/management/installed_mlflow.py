@@ -21,32 +21,32 @@ def routes() -> set[tuple[str, str]]:
     from mlflow.server import app as flask_app
     from mlflow.server.fastapi_app import app as fastapi_app
 
-    found = set()
+    pairs = set()
     for rule in flask_app.url_map.iter_rules():
         path = re.sub(r"<(?:path:)(\w+)>", r"{\1:path}", rule.rule)
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
-        found |= {(method, path) for method in rule.methods or () if method not in ("HEAD", "OPTIONS")}
+        pairs |= {(method, path) for method in rule.methods or () if method not in ("HEAD", "OPTIONS")}
     for route in fastapi_routes(fastapi_app.routes):
-        found |= {(method, route.path) for method in route.methods if method not in ("HEAD", "OPTIONS")}
-    return found
+        pairs |= {(method, route.path) for method in route.methods if method not in ("HEAD", "OPTIONS")}
+    return pairs
 
 
 def fastapi_routes(listed: Any) -> list[Any]:
     """The routes of FastAPI's own, those of included routers too (which FastAPI resolves on demand)."""
-    found = []
+    flat = []
     for route in listed:
         if getattr(route, "methods", None):
-            found.append(route)
+            flat.append(route)
         elif hasattr(route, "effective_candidates"):
-            found += fastapi_routes(route.effective_candidates())
-    return found
+            flat += fastapi_routes(route.effective_candidates())
+    return flat
 
 
 def requests() -> dict[str, str]:
     """`METHOD /api/…` -> the full name of the protobuf message that the route's handler parses."""
     from mlflow.protos import databricks_pb2, mlflow_artifacts_pb2, model_registry_pb2, service_pb2
 
-    found = {}
+    messages = {}
     for module in (service_pb2, model_registry_pb2, mlflow_artifacts_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
@@ -55,8 +55,8 @@ def requests() -> dict[str, str]:
                     path = re.sub(r"<path:(\w+)>", r"{\1:path}", path).replace(
                         "{assessment.trace_id}", "{trace_id}"
                     )
-                    found[f"{endpoint.method} {path}"] = method.input_type.full_name
-    return found
+                    messages[f"{endpoint.method} {path}"] = method.input_type.full_name
+    return messages
 
 
 def fields(message_names: set[str]) -> dict[str, dict[str, str]]:
@@ -71,18 +71,18 @@ def fields(message_names: set[str]) -> dict[str, dict[str, str]]:
     from google.protobuf import descriptor_pool  # isort: skip
 
     pool = descriptor_pool.Default()
-    found: dict[str, dict[str, str]] = {}
+    types: dict[str, dict[str, str]] = {}
     waiting: list[Descriptor] = [pool.FindMessageTypeByName(name) for name in sorted(message_names)]
     while waiting:
         message = waiting.pop()
-        if message.full_name in found:
+        if message.full_name in types:
             continue
-        found[message.full_name] = {}
+        types[message.full_name] = {}
         for field in message.fields:
             name, held = field_type(field)
-            found[message.full_name][field.name] = name
+            types[message.full_name][field.name] = name
             waiting += held
-    return found
+    return types
 
 
 def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
@@ -90,7 +90,7 @@ def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
     from google.protobuf import descriptor_pool
 
     pool = descriptor_pool.Default()
-    found = {}
+    by_message = {}
     for name in sorted(message_names):
         groups = [
             [field.name for field in group.fields]
@@ -98,8 +98,8 @@ def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
             if len(group.fields) > 1
         ]
         if groups:
-            found[name] = groups
-    return found
+            by_message[name] = groups
+    return by_message
 
 
 def facts(served: set[str]) -> dict[str, Any]:

@@ -161,12 +161,12 @@ class Runtime:
 
 def _installation() -> Path:
     """Where the wheel's PostgreSQL lies. Found, not imported: importing would run the package's own code."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         raise StartError(
             "the embedded PostgreSQL is not installed: run `make run`, which installs it, or set DATABASE_URL"
         )
-    return Path(found.origin).parent / INSTALLATION
+    return Path(spec.origin).parent / INSTALLATION
 
 
 def _copy_for_all(source: str, target: str) -> str:

@@ -190,12 +190,12 @@ def busiest(period: Period, start: datetime.datetime) -> list[dict[str, Any]]:
         rows = counted(period, start)
         if period.fresh:
             cache.set(name, rows, period.fresh)
-    found = ApiKey.objects.with_owner().in_bulk([key for key, _ in rows])
+    keys = ApiKey.objects.with_owner().in_bulk([key for key, _ in rows])
     most = max((calls for _, calls in rows), default=1) or 1
     return [
-        {"key": found[key], "calls": calls, "share": round(100 * calls / most)}
+        {"key": keys[key], "calls": calls, "share": round(100 * calls / most)}
         for key, calls in rows
-        if key in found
+        if key in keys
     ]
 
 

@@ -60,8 +60,8 @@ class CallQuerySet(models.QuerySet["Call"]):
         now = timezone.now()
         for window in WINDOWS:
             calls = self.filter(at__gte=now - window) if window else self
-            if found := calls.filter(request_id=request_id).first():
-                return found
+            if call := calls.filter(request_id=request_id).first():
+                return call
         return None
 
     def page(
@@ -82,10 +82,10 @@ class CallQuerySet(models.QuerySet["Call"]):
             calls = calls.filter(at__lte=after.at).filter(Q(at__lt=after.at) | Q(id__lt=after.id))
         latest = after.at if after else timezone.now()
         for window in windows:
-            found = list((calls.filter(at__gte=latest - window) if window else calls)[:size])
-            if len(found) == size:
+            rows = list((calls.filter(at__gte=latest - window) if window else calls)[:size])
+            if len(rows) == size:
                 break
-        return found
+        return rows
 
     def page_before(self, before: "Cursor", *, size: int = 50) -> list["Call"]:
         """The `size` calls just after the one at `before` in time, latest first: one page back."""

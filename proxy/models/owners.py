@@ -39,10 +39,10 @@ class OwnerQuerySet(models.QuerySet["Owner"]):
 
     def matching(self, text: str) -> "OwnerQuerySet":
         """Objects whose name or id, or whose owner's name, has all words of `text`."""
-        found = self
+        owners = self
         for word in text.split():
-            found = found.filter(Q(name__icontains=word) | Q(user__username__icontains=word))
-        return found
+            owners = owners.filter(Q(name__icontains=word) | Q(user__username__icontains=word))
+        return owners
 
 
 class Owner(models.Model):

@@ -25,12 +25,12 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
         self, since: datetime.datetime | None = None, until: datetime.datetime | None = None
     ) -> "RegistrationQuerySet":
         """Asked for from `since` on and before `until`."""
-        found = self
+        rows = self
         if since is not None:
-            found = found.filter(at__gte=since)
+            rows = rows.filter(at__gte=since)
         if until is not None:
-            found = found.filter(at__lt=until)
-        return found
+            rows = rows.filter(at__lt=until)
+        return rows
 
     def with_outcome(self, *outcomes: str) -> "RegistrationQuerySet":
         return self.filter(outcome__in=outcomes)
@@ -83,10 +83,10 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
 
     def page(self, size: int, *, before: int | None = None) -> "list[Registration]":
         """The newest rows, or the newest before the row with this id: a page costs the same wherever it is."""
-        found = self.order_by("-id")
+        rows = self.order_by("-id")
         if before is not None:
-            found = found.filter(id__lt=before)
-        return list(found[:size])
+            rows = rows.filter(id__lt=before)
+        return list(rows[:size])
 
 
 class Registration(models.Model):

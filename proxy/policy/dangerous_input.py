@@ -33,8 +33,8 @@ def check(match: Match, content: Json, query: str) -> None:
 
 def refuse_server_tags(keys: Iterable[str]) -> None:
     """Raise Refusal (400) for a tag that makes MLflow's server act with its own rights."""
-    if found := first_refused(keys):
-        key, tag = found
+    if refused := first_refused(keys):
+        key, tag = refused
         raise invalid(
             "server_tag",
             f"The tag {key[:100]} decides for MLflow's server: {tag.effect}. No caller may set or delete it. Leave it "

@@ -153,8 +153,8 @@ class Writer(threading.Thread):
 
     def read_offset(self, segment: Segment) -> int:
         query = "SELECT taken FROM proxy_spoolsegment WHERE name = %s"
-        found: Any = self.connect().execute(query, [segment.name]).fetchone()
-        return found[0] if found else spool.START
+        row: Any = self.connect().execute(query, [segment.name]).fetchone()
+        return row[0] if row else spool.START
 
     def write_piece(self, segment: Segment, piece: Piece) -> None:
         if piece.damaged:

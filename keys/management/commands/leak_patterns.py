@@ -50,15 +50,15 @@ def files():
             yield name, subprocess.run(["git", "show", ":" + name], capture_output=True).stdout
 
 
-found = [
+matches = [
     (name, content[: match.start()].count(b"\\n") + 1)
     for name, content in files()
     for match in KEY.finditer(content)
     if is_key(match[0])
 ]
-for name, line in found:
+for name, line in matches:
     print(f"{{name}}:{{line}}: an API key of a Hokusai Registry", file=sys.stderr)
-sys.exit(bool(found))
+sys.exit(bool(matches))
 '''
 
 

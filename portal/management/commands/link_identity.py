@@ -21,14 +21,14 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *, user: str, subject: str, **options: object) -> None:
-        found = user_of(user)
+        account = user_of(user)
         try:
             with transaction.atomic():
-                SocialAccount.objects.create(user=found, provider=PROVIDER_ID, uid=subject)
+                SocialAccount.objects.create(user=account, provider=PROVIDER_ID, uid=subject)
         except IntegrityError:
             raise CommandError("This identity is already linked.") from None
         if options["json"]:
-            shown = {"user": found.username, "user_id": found.public_id, "subject": subject}
+            shown = {"user": account.username, "user_id": account.public_id, "subject": subject}
             self.stdout.write(json.dumps(shown))
             return
-        self.stdout.write(escape(f"{subject} signs in as {found.username}."))
+        self.stdout.write(escape(f"{subject} signs in as {account.username}."))

@@ -47,7 +47,7 @@ class TestForms:
             ("requests_per_minute", "many", "Enter a whole number"),
             ("requests_per_minute", "9" * 30, "whole number"),
             ("monthly_requests", "0", "Calls a month: a whole number from 1 up"),
-            ("monthly_bytes", "ten", "is no amount of bytes; write 500M, 10G or 1.5T"),
+            ("monthly_bytes", "ten", "is not a size; write 500M, 10G or 1.5T"),
             ("monthly_bytes", "0", "whole number from 1 up"),
             ("monthly_bytes", "999999999999P", "whole number from 1 up"),
         ],

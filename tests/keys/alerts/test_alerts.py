@@ -112,7 +112,9 @@ def test_a_key_that_lies_idle_for_90_days_is_told_of(key):
 @pytest.mark.parametrize(("calls", "share"), [(79, None), (80, 80), (99, 80), (100, 100), (500, 100)])
 def test_a_months_limit_is_told_of_at_80_and_100_per_cent(key, calls, share, monkeypatch):
     aged(key, monthly_requests=100)
-    monkeypatch.setattr("keys.limits.monthly.read_logged_months", lambda ids: dict.fromkeys(ids, (calls, 0)))
+    monkeypatch.setattr(
+        "keys.limits.month_limits.read_logged_months", lambda ids: dict.fromkeys(ids, (calls, 0))
+    )
     alerts.check_keys()
     alerts.check_keys()
 

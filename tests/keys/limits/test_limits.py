@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.credentials.caller import Caller
-from keys.limits import monthly
+from keys.limits import month_limits
 from keys.limits.calls import ENDED_A_MINUTE
 from keys.limits.counters import Counters
 from keys.models import ApiKey, User
@@ -70,7 +70,7 @@ def counters(monkeypatch) -> Counters:
     """This test's alone."""
     fresh = Counters()
     monkeypatch.setattr("keys.limits.counters.get_counters", lambda: fresh)
-    monkeypatch.setattr(monthly, "_active", {})
+    monkeypatch.setattr(month_limits, "_active", {})
     return fresh
 
 
@@ -175,7 +175,7 @@ def test_what_other_processes_counted_is_learned_in_the_background(key, django_a
     total(key, first, 200)
 
     with django_assert_num_queries(1):
-        monthly.refresh()
+        month_limits.refresh()
 
     assert refused(Caller.by_key(key)).reason == "monthly_requests"
     assert limits.read_key_use(other).month_requests.used == 1, "less in the log does not lower the count"
@@ -183,14 +183,14 @@ def test_what_other_processes_counted_is_learned_in_the_background(key, django_a
 
 def test_keys_that_do_not_call_are_not_asked_for(key, monkeypatch, django_assert_num_queries):
     limits.count_call(Caller.by_key(key), is_transfer=False)
-    monkeypatch.setattr(monthly, "FORGET_SECONDS", 0.0)
+    monkeypatch.setattr(month_limits, "FORGET_SECONDS", 0.0)
     with django_assert_num_queries(0):
-        monthly.refresh()
+        month_limits.refresh()
 
 
 def test_without_postgresql_a_known_key_goes_on(key, monkeypatch):
     def away(key_ids):
         raise OperationalError("away")
 
-    monkeypatch.setattr(monthly, "read_logged_months", away)
+    monkeypatch.setattr(month_limits, "read_logged_months", away)
     assert limits.count_call(Caller.by_key(key), is_transfer=False)

@@ -97,7 +97,7 @@ def test_events_that_cannot_be_listed_are_said_so_in_one_line(db, options, probl
         (["--pattern", "x" * 257], "--pattern: Ensure this field has no more than 256 characters"),
         (["--expires-in", "soon"], "--expires-in: “soon” is no time"),
         (["--preset", "full", "--scope", "registry:read"], "not both"),
-        (["--monthly-bytes", "lots"], "--monthly-bytes: “lots” is no amount"),
+        (["--monthly-bytes", "lots"], "--monthly-bytes: “lots” is not a size"),
         (["--name", ""], "--name"),
     ],
 )

@@ -135,7 +135,7 @@ def test_an_expiry_is_given_as_a_time_from_now(run, text, days):
         (["--user", "alice", "--name", "x", "--monthly-requests", "-5"], "monthly requests: a whole number"),
         (
             ["--user", "alice", "--name", "x", "--monthly-bytes", "much"],
-            "--monthly-bytes: “much” is no amount",
+            "--monthly-bytes: “much” is not a size",
         ),
         (["--user", "alice", "--name", "x", "--monthly-bytes", "0"], "monthly bytes: a whole number"),
         (["--user", "alice"], "--name"),

@@ -1,11 +1,12 @@
-"""The limit of calls a minute: its name in the counters, its value, and the refusal above it."""
+"""The limits of calls and artifact transfers a minute: their names in the counters, their value, and the refusal above
+them."""
 
 import math
 
 from django.conf import settings
 
 from keys.credentials.caller import Caller
-from keys.limits.windows import Reading
+from keys.limits.sliding_minute import SlidingMinute
 from keys.models import ApiKey
 from keys.refusals import Refusal
 
@@ -22,8 +23,8 @@ def minute_name(public_id: str, *, is_transfer: bool) -> str:
     return f"{public_id}/{TRANSFERS if is_transfer else CALLS}"
 
 
-def too_many_calls(caller: Caller, limit: int, reading: Reading, *, is_transfer: bool) -> Refusal:
-    wait = min(MAX_RETRY_SECONDS, max(1, math.ceil(reading.free_in(limit))))
+def too_many_calls(caller: Caller, limit: int, used: SlidingMinute, *, is_transfer: bool) -> Refusal:
+    wait = min(MAX_RETRY_SECONDS, max(1, math.ceil(used.free_in(limit))))
     what = TRANSFERS if is_transfer else CALLS
     return Refusal(
         status=429,
