@@ -1,7 +1,7 @@
-"""What the MLflow that is installed serves: its routes and its requests' fields, read from its own code.
+"""The routes of the installed MLflow and the fields of its requests, read from its code.
 
-Only `manage.py mlflow_table` and the tests import this, with MLflow installed; the portal itself works from
-the table (`proxy.routes.served`) and the fields (`proxy/routes/fields.json`) that are kept in the repository.
+Only `manage.py mlflow_table` and the tests import this file, which needs MLflow. The portal itself uses the table
+(`proxy.routes.served`) and the fields (`proxy/routes/fields.json`) in the repository.
 """
 
 import re
@@ -17,7 +17,7 @@ def version() -> str:
 
 
 def routes() -> set[tuple[str, str]]:
-    """(method, path) of every route, parameters as `{name}` or `{name:path}`; without HEAD and OPTIONS."""
+    """(method, path) of every route, with parameters as `{name}` or `{name:path}`; without HEAD and OPTIONS."""
     from mlflow.server import app as flask_app
     from mlflow.server.fastapi_app import app as fastapi_app
 
@@ -32,7 +32,7 @@ def routes() -> set[tuple[str, str]]:
 
 
 def fastapi_routes(listed: Any) -> list[Any]:
-    """The routes of FastAPI's own, those of included routers too (which FastAPI resolves on demand)."""
+    """The routes of FastAPI, including those of its routers, which FastAPI resolves on demand."""
     flat = []
     for route in listed:
         if getattr(route, "methods", None):
@@ -43,7 +43,7 @@ def fastapi_routes(listed: Any) -> list[Any]:
 
 
 def requests() -> dict[str, str]:
-    """`METHOD /api/…` -> the full name of the protobuf message that the route's handler parses."""
+    """By route (`METHOD /api/…`): the full name of the protobuf message that its handler parses."""
     from mlflow.protos import databricks_pb2, mlflow_artifacts_pb2, model_registry_pb2, service_pb2
 
     messages = {}
@@ -60,10 +60,10 @@ def requests() -> dict[str, str]:
 
 
 def fields(message_names: set[str]) -> dict[str, dict[str, str]]:
-    """Message name -> field name -> type, for these messages and all that they hold.
+    """By message name and field name: the field's type, for these messages and all messages in their fields.
 
-    A type is a scalar's name (`string`, `int64`, `double`, `bool`, `enum`), a message's full name, or one of
-    them behind `repeated ` or `map `.
+    A type is a scalar's name (`string`, `int64`, `double`, `bool`, `enum`) or a message's full name, optionally
+    preceded by `repeated ` or `map `.
     """
     from google.protobuf.descriptor import Descriptor
     from mlflow.protos import mlflow_artifacts_pb2, model_registry_pb2, service_pb2  # noqa: F401  registers
@@ -86,7 +86,7 @@ def fields(message_names: set[str]) -> dict[str, dict[str, str]]:
 
 
 def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
-    """Message name -> the groups of its fields of which only one may be set."""
+    """By message name: the groups of fields of which only one may be set."""
     from google.protobuf import descriptor_pool
 
     pool = descriptor_pool.Default()
@@ -103,7 +103,7 @@ def oneofs(message_names: set[str]) -> dict[str, list[list[str]]]:
 
 
 def facts(served: set[str]) -> dict[str, Any]:
-    """What `proxy/routes/fields.json` holds for these routes (`METHOD /api/…`)."""
+    """The content of `proxy/routes/fields.json` for these routes (`METHOD /api/…`)."""
     wanted = {route: message for route, message in sorted(requests().items()) if route in served}
     messages = fields(set(wanted.values()))
     return {
@@ -115,7 +115,7 @@ def facts(served: set[str]) -> dict[str, Any]:
 
 
 def field_type(field: Any) -> tuple[str, list[Any]]:
-    """A field's type as text, and the messages that it holds."""
+    """A field's type as text, and the messages that it contains."""
     kind = field.message_type
     if kind is not None and kind.GetOptions().map_entry:
         value, held = field_type(kind.fields_by_name["value"])
@@ -135,4 +135,4 @@ def field_type(field: Any) -> tuple[str, list[Any]]:
 
 # google.protobuf.descriptor.FieldDescriptor.CPPTYPE_*
 SCALARS = {1: "int32", 2: "int64", 3: "uint32", 4: "uint64", 5: "double", 6: "float", 7: "bool", 9: "string"}
-BYTES = 12  # FieldDescriptor.TYPE_BYTES, of the C++ type of strings
+BYTES = 12  # FieldDescriptor.TYPE_BYTES, whose C++ type is that of strings

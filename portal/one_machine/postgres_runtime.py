@@ -1,7 +1,7 @@
-"""Where the embedded PostgreSQL runs and as whom: its user, its binaries, its socket's folder.
+"""The embedded PostgreSQL's user, binaries and socket folder.
 
-It refuses to run as root. Started by root it runs as an unprivileged user who may reach neither the data nor,
-perhaps, the wheel; then binaries and socket are in a temporary folder, which is removed at the end.
+PostgreSQL refuses to run as root. If root starts the portal, PostgreSQL runs as an unprivileged user, who may have no
+access to the data or to the wheel. Binaries and socket are then in a temporary folder, which is removed at the end.
 """
 
 import contextlib
@@ -22,30 +22,30 @@ INSTALLATION = "pginstall18"
 UNPRIVILEGED_USER = "nobody"
 TEMPORARY_PREFIX = "hokusai-portal-"
 
-# A Unix socket's whole path must fit into 104 bytes on macOS, 108 on Linux; its name takes 15 of them.
+# The path of a Unix socket is limited to 104 bytes on macOS and 108 on Linux, 15 of which are the socket's name.
 LONGEST_SOCKET_FOLDER = 88
 
 
 @dataclass(frozen=True, kw_only=True)
 class Account:
-    """Whom PostgreSQL runs as; None is the current user."""
+    """The user and group as which PostgreSQL runs; None is the current one."""
 
     user: int | None = None
     group: int | None = None
 
     @property
     def extra_groups(self) -> list[int] | None:
-        """An unprivileged user keeps none of root's groups."""
+        """Supplementary groups: an unprivileged user gets none of root's."""
         return None if self.user is None else []
 
     def own(self, folder: Path) -> None:
-        """Give ``folder`` to this account."""
+        """Make this account the owner of `folder`."""
         if self.user is not None and self.group is not None:
             os.chown(folder, self.user, self.group)
 
 
 def account_for(data: Path) -> Account:
-    """For root the owner of ``data`` if that is another user, else nobody; no user is ever added."""
+    """The current user; for root, the owner of `data` if that is another user, else `nobody`. Adds no user."""
     owner = data.stat().st_uid if data.exists() else None
     if os.getuid() != 0:
         if owner not in (None, os.getuid()):
@@ -63,9 +63,9 @@ def account_for(data: Path) -> Account:
 
 @contextlib.contextmanager
 def data_argument(folder: Path, account: Account) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """How to name ``folder`` to a process that may not be allowed to walk to it: by its open descriptor.
+    """A path to `folder` for a process that may have no access to the folders above it: its open descriptor.
 
-    Yields the argument and the descriptors the process must inherit.
+    Yields the path and the descriptors that the process must inherit.
     """
     if account.user is None or not Path("/proc/self/fd").exists():
         yield str(folder), ()
@@ -78,7 +78,7 @@ def data_argument(folder: Path, account: Account) -> Iterator[tuple[str, tuple[i
 
 
 class Runtime:
-    """The folders PostgreSQL needs beside its data: temporary ones where those at hand do not serve."""
+    """The folders that PostgreSQL needs besides its data. Temporary ones replace those that its user cannot access."""
 
     def __init__(self, data_dir: Path, account: Account, watchdog: Watchdog) -> None:
         self._data_dir = data_dir
@@ -96,7 +96,7 @@ class Runtime:
         copy = self._temporary() / PACKAGE / INSTALLATION
         for part in ("bin", "lib", "share"):
             shutil.copytree(wheel / part, copy / part, ignore=_not_needed, copy_function=_copy_for_all)
-        libraries = wheel.parent.parent / f"{PACKAGE}.libs"  # the binaries look for it by relative path
+        libraries = wheel.parent.parent / f"{PACKAGE}.libs"  # the binaries look for it by a relative path
         if libraries.is_dir():
             shutil.copytree(libraries, self._temporary() / libraries.name, copy_function=_copy_for_all)
         for folder, _, _ in os.walk(self._temporary()):
@@ -104,12 +104,12 @@ class Runtime:
         if not self._runs(copy / "bin" / "postgres"):
             raise StartError(
                 f"user {self._account.user} cannot run PostgreSQL from {self._temporary()}: "
-                "set TMPDIR to a folder open to all and not mounted noexec, or set DATABASE_URL"
+                "set TMPDIR to a folder that everybody may read and that is not mounted noexec, or set DATABASE_URL"
             )
         return copy / "bin"
 
     def sockets(self) -> Path:
-        """A folder for the socket, closed to everyone but PostgreSQL's user and root."""
+        """A folder for the socket, accessible only to PostgreSQL's user and root."""
         folder = self._data_dir / "sockets"
         if self._account.user is not None or len(os.fsencode(folder)) > LONGEST_SOCKET_FOLDER:
             folder = self._temporary() / "sockets"
@@ -118,14 +118,14 @@ class Runtime:
         return folder
 
     def remove(self) -> None:
-        """Remove the temporary folder now; the watchdog does if this process cannot."""
+        """Remove the temporary folder. If this process is killed first, the watchdog removes it."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._note.unlink(missing_ok=True)
             self._folder = None
 
     def _runs(self, binary: Path) -> bool:
-        """Whether the account can run ``binary`` where it lies: tried, since modes alone do not tell."""
+        """Whether the account can run `binary`. This runs it, because file modes alone do not show that."""
         try:
             done = subprocess.run(  # noqa: S603
                 [binary, "--version"],
@@ -151,7 +151,7 @@ class Runtime:
         return self._folder
 
     def _remove_leftover(self) -> None:
-        """Remove what a run left behind whose watchdog was killed too."""
+        """Remove the temporary folder of a run whose watchdog was killed too."""
         with contextlib.suppress(OSError):
             leftover = Path(self._note.read_text())
             if leftover.name.startswith(TEMPORARY_PREFIX) and leftover.stat().st_uid == os.getuid():
@@ -160,7 +160,7 @@ class Runtime:
 
 
 def _installation() -> Path:
-    """Where the wheel's PostgreSQL lies. Found, not imported: importing would run the package's own code."""
+    """The folder of the wheel's PostgreSQL. Does not import the package, which would run its start-up code."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise StartError(
@@ -170,14 +170,14 @@ def _installation() -> Path:
 
 
 def _copy_for_all(source: str, target: str) -> str:
-    """Copy one file so that everyone may read it, whatever the umask was when the wheel was installed."""
+    """Copy one file so that everybody may read it, independent of the umask at the wheel's installation."""
     shutil.copyfile(source, target)
     os.chmod(target, 0o755 if os.access(source, os.X_OK) else 0o644)
     return target
 
 
 def _open_to_all(folder: str | Path) -> None:
-    """Let everyone read and enter a folder that this run made; never one that was there before."""
+    """Let everybody read and enter a folder. Only for folders that this run created."""
     os.chmod(folder, 0o755)  # noqa: S103
 
 

@@ -1,9 +1,9 @@
 """Child processes that never outlive their parent, on Linux and macOS.
 
-Every child is the leader of its own session, so that Ctrl-C in a terminal reaches only the parent, which
-then stops the children in an order that loses nothing. Should the parent be killed (``kill -9``), the
-watchdog does the same in its place: it is this very file, run as a program of its own, holding the read end
-of a pipe whose only write end is the parent's. Only the standard library is imported here.
+Every child is the leader of its own session, so that Ctrl-C in a terminal reaches only the parent. The parent then
+stops the children in an order that loses no data. If the parent is killed (SIGKILL), the watchdog stops them in its
+place. The watchdog is this file, run as a separate program. It reads a pipe whose only write end belongs to the parent,
+and so notices the parent's end. This file imports only the standard library.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.05
 KILL_SECONDS = 5.0
 KEPT_LOG_BYTES = 10 * 1024 * 1024
 
-# What to send to a child, and how many seconds to wait after it, before the next; SIGKILL comes last.
+# Signals to send to a child in turn, each with the seconds to wait for its end. SIGKILL comes last.
 StopSteps = tuple[tuple[signal.Signals, float], ...]
 TERMINATE: StopSteps = ((signal.SIGTERM, 10.0),)
 
@@ -32,11 +32,11 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "
 
 
 class StartError(Exception):
-    """Something could not be started. The message is one line: what failed, what to do, where its log is."""
+    """A child could not be started. The message is one line: what failed, what to do, where its log is."""
 
 
 class StopRequested(KeyboardInterrupt):
-    """A stop was asked for, by Ctrl-C or a signal, while something was being waited for."""
+    """Ctrl-C or a signal requested a stop during a wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +54,13 @@ class Child:
         return self.process.poll()
 
     def stop(self) -> None:
-        """Stop the process and whatever it started; returns when all of it is gone."""
+        """Stop the process and all processes that it started. Returns when they have ended."""
         stop_group(self.process.pid, self.steps, reap=self.process.poll)
         self.process.wait()
         self.watchdog.forget_group(self.process.pid)
 
     def last_log_line(self) -> str:
-        """The last line written to the log, for a message; may be empty."""
+        """The last line of the log, for a message; may be empty."""
         with contextlib.suppress(OSError):
             lines = self.log.read_text(errors="replace")[-4000:].strip().splitlines()
             return lines[-1].strip()[:200] if lines else ""
@@ -68,10 +68,10 @@ class Child:
 
 
 class Watchdog:
-    """Stops registered process groups and removes registered paths once this process is gone.
+    """Stops registered process groups and removes registered paths when this process has ended.
 
-    ``keep_open`` are file descriptors the watchdog inherits: a lock held through one of them is free only
-    when the clean-up is over. ``label`` shows in the list of processes, nothing more.
+    The watchdog inherits the file descriptors `keep_open`, so that a lock held through one of them is released only
+    after the clean-up. `label` appears in the list of processes.
     """
 
     def __init__(self, *, label: str = "", keep_open: Sequence[int] = ()) -> None:
@@ -104,32 +104,32 @@ class Watchdog:
         return self._process.pid
 
     def stop_group(self, group: int, steps: StopSteps) -> None:
-        """Have ``group`` stopped at the end; groups are stopped in reverse order of this call."""
+        """Register `group` to be stopped at the end. The group registered last is stopped first."""
         self._tell("group", str(group), *(f"{int(number)}:{seconds}" for number, seconds in steps))
 
     def forget_group(self, group: int) -> None:
-        """``group`` is gone; its number may be another process's by now."""
+        """Unregister `group`, which has ended: the system may reuse its number."""
         self._tell("forget", str(group))
 
     def remove(self, path: Path) -> None:
-        """Have the file or folder ``path`` removed at the end, after the groups are gone."""
+        """Register the file or folder `path` to be removed at the end, after the groups have ended."""
         self._tell("remove", str(path))
 
     def close(self) -> None:
-        """Let the watchdog do what is left to do and wait for its end."""
+        """Start the watchdog's clean-up and wait until it ends."""
         if self._write_end >= 0:
             os.close(self._write_end)
             self._write_end = -1
             self._process.wait()
 
     def _tell(self, *words: str) -> None:
-        # One short write to a pipe is never split. NUL parts the words: a path may hold anything else.
+        # A short write to a pipe is atomic. NUL separates the words, because a path may contain any other byte.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._write_end, "\0".join(words).encode(errors="surrogateescape") + b"\0\n")
 
 
 def minimal_environment() -> dict[str, str]:
-    """What a child needs of this process's environment: no secret, nothing of MLflow's or PostgreSQL's."""
+    """The variables that a child needs, without secrets and without variables of MLflow or PostgreSQL."""
     return {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
 
 
@@ -147,9 +147,9 @@ def start(
     group: int | None = None,
     read_output: bool = False,
 ) -> Child:
-    """Start ``command`` in its own session, what it writes appended to ``log``; StartError if it cannot be.
+    """Start `command` in its own session, with its output appended to `log`. Raises StartError.
 
-    With ``read_output`` its standard output is a pipe instead, ``Child.process.stdout``.
+    With `read_output`, its standard output is a pipe instead: `Child.process.stdout`.
     """
     with open_log(log) as output:
         try:
@@ -175,7 +175,7 @@ def start(
 def wait_until_ready(
     child: Child, is_ready: Callable[[], bool], *, seconds: float, stopping: threading.Event | None = None
 ) -> None:
-    """Return once ``is_ready()``; StartError if the child ends or ``seconds`` pass first."""
+    """Wait until `is_ready()`. Raises StartError if the child ends or `seconds` pass before that."""
     deadline = time.monotonic() + seconds
     stopping = stopping or threading.Event()
     while not is_ready():
@@ -201,7 +201,7 @@ def finish(
     stopping: threading.Event,
     relay: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """Wait for a child's end; returns what it wrote, each line given to ``relay`` as it comes."""
+    """Wait until a child ends, and return its output. Calls `relay` with each line as it arrives."""
     lines: list[str] = []
 
     def read() -> None:
@@ -225,7 +225,7 @@ def finish(
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a log for appending, readable by its owner alone; one that grew large is put aside first."""
+    """Open a log for appending, readable only by its owner. A large log is renamed first."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileNotFoundError):
         if path.stat().st_size > KEPT_LOG_BYTES:
@@ -234,28 +234,28 @@ def open_log(path: Path) -> BinaryIO:
 
 
 def stop_group(group: int, steps: StopSteps, *, reap: Callable[[], int | None] = lambda: None) -> None:
-    """Send each signal of ``steps`` to the leader of ``group`` and wait; kill all that is left in the end.
+    """Send each signal of `steps` to the leader of `group` and wait; finally kill the processes that remain.
 
-    The leader alone is asked as long as it lives: PostgreSQL, MLflow and gunicorn stop their own children in
-    order. What outlives its leader is asked itself. ``reap`` collects the leader's exit status where it is
-    this process's own child; its number may be another process's then.
+    While the leader runs, only the leader gets the signal, because PostgreSQL, MLflow and gunicorn stop their own
+    children in order. Processes that outlive their leader get the signal themselves. `reap` collects the exit status of
+    a leader that is this process's own child; after that, the system may reuse its number.
     """
     for number, seconds in (*steps, (signal.SIGKILL, KILL_SECONDS)):
-        asked_leader = asked_group = False
+        signalled_leader = signalled_group = False
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             has_leader = reap() is None and _send(os.kill, group, 0)
             if not _is_running(group):
                 return
             if has_leader and number != signal.SIGKILL:
-                asked_leader = asked_leader or _send(os.kill, group, number)
+                signalled_leader = signalled_leader or _send(os.kill, group, number)
             else:
-                asked_group = asked_group or _send(os.killpg, group, number)
+                signalled_group = signalled_group or _send(os.killpg, group, number)
             time.sleep(POLL_SECONDS)
 
 
 def _send(kill: Callable[[int, int], None], target: int, number: int) -> bool:
-    """Whether there was anything to signal. macOS answers EPERM for a group of ended processes."""
+    """Send a signal; returns whether a process was there. macOS reports EPERM for a group of ended processes."""
     try:
         kill(target, number)
     except (ProcessLookupError, PermissionError):
@@ -264,8 +264,10 @@ def _send(kill: Callable[[int, int], None], target: int, number: int) -> bool:
 
 
 def _is_running(group: int) -> bool:
-    """Whether any process of ``group`` runs. One that ended but was never collected still counts as a member,
-    and in a container the first process may never collect it: where there is /proc, that is looked at too.
+    """Whether any process of `group` runs.
+
+    The kernel counts a zombie as a member, and in a container no process may ever collect it. Where /proc exists, this
+    function reads the state of each process there.
     """
     if not _send(os.killpg, group, 0):
         return False
@@ -280,7 +282,7 @@ def _is_running(group: int) -> bool:
 
 
 def _watch(pipe: BinaryIO) -> None:
-    """Read what to do until the parent is gone, then do it: groups, the last one first, then paths."""
+    """Read registrations until the parent ends; then stop the groups, the last one first, and remove the paths."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     groups: dict[int, StopSteps] = {}

@@ -1,5 +1,5 @@
-"""Requests that are counted and not stored singly, so that a flood of them costs a few rows: those without a valid key,
-by hour, reason and network, and those over a key's limit of a minute, in the key's totals.
+"""Requests that the portal only counts, so that a flood of them costs a few rows: those without a valid key, by hour,
+reason and network, and those over a key's limit of a minute, in the key's totals.
 
 `proxy.usage.writer` writes the counts to PostgreSQL.
 """
@@ -13,9 +13,8 @@ from keys.credentials.addresses import network_of
 from proxy.usage.batches import Group, Total, add_totals, totals_of
 from proxy.usage.record import CallRecord
 
-MAX_BUCKETS = (
-    2000  # (reason, network) pairs that one process counts separately in an hour; the rest have no network
-)
+# (reason, network) pairs that one process counts separately in an hour; the rest is counted without its network.
+MAX_BUCKETS = 2000
 
 
 @dataclass(frozen=True, order=True)
@@ -34,7 +33,7 @@ class Attempts:
         self.buckets = buckets
         self.lock = threading.Lock()
         self.counts: Counter[AttemptBucket] = Counter()
-        self.totals: dict[Group, Total] = {}  # of calls over a limit
+        self.totals: dict[Group, Total] = {}  # of calls over a limit of a minute
         self.hour = datetime.datetime.min.replace(tzinfo=datetime.UTC)
         self.known: set[AttemptBucket] = set()
 

@@ -57,11 +57,13 @@ class Batch:
     """Records of the spool, prepared for PostgreSQL."""
 
     calls: dict[str, CallRecord] = field(default_factory=dict)  # by request id
-    corrections: list[CallCorrection] = field(default_factory=list)  # of calls that were written before
-    uses: dict[tuple[int, bool], CallRecord] = field(default_factory=dict)  # the last of each key's secrets
+    corrections: list[CallCorrection] = field(default_factory=list)  # of calls in earlier batches
+    uses: dict[tuple[int, bool], CallRecord] = field(
+        default_factory=dict
+    )  # the last use of each secret of a key
     sources: dict[tuple[int, str], datetime.datetime] = field(default_factory=dict)
     unknown_networks: KeyNetworks = field(default_factory=dict)  # of `sources`
-    rejected: list[bytes] = field(default_factory=list)  # not records, or of another version of the portal
+    rejected: list[bytes] = field(default_factory=list)  # invalid, or of another version of the portal
 
     def add(self, record: CallRecord) -> None:
         self.calls[record.request_id] = record
@@ -167,7 +169,7 @@ def write_totals(cursor: "psycopg.Cursor[tuple[object, ...]]", totals: dict[Grou
     ]
     if values:
         cursor.executemany(ADD_TOTAL, values)
-        # These come last: every process adds to the same few rows and waits here for the others.
+        # These come last: all processes add to the same few rows, and wait here for each other.
         cursor.executemany(
             ADD_HOUR,
             [(*hour, *total.values) for hour, total in sorted(hour_totals(totals).items())],

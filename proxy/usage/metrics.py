@@ -7,7 +7,7 @@ from proxy.routes.table import OPERATIONS
 from proxy.usage.record import CallRecord
 
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
-UNMATCHED, PORTAL = "unmatched", "portal"  # refused before MLflow's route was known; the portal's own pages
+UNMATCHED, PORTAL = "unmatched", "portal"  # without an operation of MLflow's; a request to the portal itself
 CLASSES = {
     operation.name: str(operation.scopes[0]) if operation.scopes else "meta" for operation in OPERATIONS
 }
@@ -16,17 +16,25 @@ CALLS = Counter(
     "hokusai_calls", "Calls that have ended, by first scope of their operation.", ["operation", "status"]
 )
 CALL_SECONDS = Histogram(
-    "hokusai_call_seconds", "From a call's arrival to its last byte.", ["operation"], buckets=SECONDS
+    "hokusai_call_seconds",
+    "From the arrival of a call to the last byte of its response.",
+    ["operation"],
+    buckets=SECONDS,
 )
 UPSTREAM_SECONDS = Histogram(
-    "hokusai_upstream_seconds", "MLflow's part: until its answer begins.", ["operation"], buckets=SECONDS
+    "hokusai_upstream_seconds",
+    "From a request to MLflow to the start of its response.",
+    ["operation"],
+    buckets=SECONDS,
 )
 IN_FLIGHT = Gauge(
     "hokusai_requests_in_flight", "Requests of every kind that have not ended.", multiprocess_mode="livesum"
 )
 BYTES_IN = Counter("hokusai_received_bytes", "Bytes of bodies from callers.", ["operation"])
 BYTES_OUT = Counter("hokusai_sent_bytes", "Bytes of bodies to callers.", ["operation"])
-REFUSALS = Counter("hokusai_refusals", "Calls not served or broken off, by reason.", ["reason"])
+REFUSALS = Counter(
+    "hokusai_refusals", "Calls that were refused, failed or were cut off, by reason.", ["reason"]
+)
 KEYLESS = Counter("hokusai_keyless_attempts", "Calls without a valid key, by reason.", ["reason"])
 
 

@@ -17,7 +17,7 @@ MOST_KNOWN = 20_000  # (key, network) pairs that one process remembers
 Sources = Mapping[tuple[int, str], datetime.datetime]  # (key, address): the first call from there
 KeyNetworks = dict[tuple[int, str], datetime.datetime]  # (key, network): the first call from there
 
-# PostgreSQL decides which network is a key's first: of two processes, one waits here for the other.
+# PostgreSQL decides which network is a key's first: two processes that write at once wait for each other here.
 ADD_FIRST = """
     INSERT INTO keys_keynetwork (key_id, network, at, is_first, is_told)
     SELECT id, %(network)s, %(at)s, true, false FROM keys_apikey WHERE id = %(key)s
@@ -32,8 +32,8 @@ ADD = """
 
 
 class KnownNetworks:
-    """The networks that this process has written. Bounded: above `limit` pairs it forgets all of them, and
-    PostgreSQL is asked again."""
+    """The networks that this process has written. Bounded: above `limit` pairs it forgets all of them and writes
+    them to PostgreSQL again."""
 
     def __init__(self, *, limit: int = MOST_KNOWN) -> None:
         self.limit = limit

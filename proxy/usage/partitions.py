@@ -1,8 +1,8 @@
 """The usage log's partitions: one for each day (UTC), created in advance and dropped after the retention time.
 
-A call whose day has no partition (because a clock has moved) goes to the default one. A day is created as a table and
-then attached; it is dropped by detaching it, after which its files are removed. Neither waits long for the log's
-readers, nor do they wait for it, however large the day is.
+A call whose day has no partition (because a clock has moved) goes to the default one. A partition is created as a table
+and then attached. To drop one, the portal detaches it and then removes its files. Neither step waits long for readers
+of the log or blocks them, whatever the size of the day.
 """
 
 import datetime
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 DAYS_AHEAD = 7
 HOURS_KEPT = datetime.timedelta(days=14)  # of the totals by hour; those by day are kept
-SEGMENTS_KEPT = datetime.timedelta(days=30)  # rows of removed segments, in case one returns from a backup
-LOCK = 4_816_283_301  # an advisory lock's number: one maintainer at a time
+SEGMENTS_KEPT = datetime.timedelta(days=30)  # rows of removed segments, in case a backup restores one
+LOCK = 4_816_283_301  # of the advisory lock: one process maintains partitions at a time
 LOCK_SECONDS = 5  # how long to wait for the log's readers
 PREFIX = "proxy_call_"
 DEFAULT = "proxy_call_default"
@@ -44,8 +44,8 @@ def days(connection: Connection) -> set[datetime.date]:
 def maintain(connection: Connection, *, today: datetime.date, keep_days: int) -> tuple[int, int]:
     """Create the coming days' partitions and drop those past retention; returns how many of each.
 
-    Each is a transaction of its own: after psycopg.Error (for example because of a long read of the log), the earlier
-    ones are done, and the rest follows next time.
+    Each change is a transaction of its own. Raises psycopg.Error (for example because of a long read of the log): the
+    changes before it are committed, and the next run makes the rest.
     """
     made = dropped = 0
     wanted = [today + datetime.timedelta(days=ahead) for ahead in range(-1, DAYS_AHEAD + 1)]
@@ -62,7 +62,7 @@ def maintain(connection: Connection, *, today: datetime.date, keep_days: int) ->
 
 
 def step(connection: Connection, day: datetime.date, change: Change) -> bool:
-    """Make one change of the partitions in a transaction of its own, unless it is done already."""
+    """Create or drop one partition in a transaction of its own, unless it is done already. Returns whether it did."""
     with connection.transaction():
         connection.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")
         connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
@@ -97,13 +97,15 @@ def make(connection: Connection, day: datetime.date) -> None:
 def drop(connection: Connection, day: datetime.date) -> None:
     """Detach a day from the log, which takes the same time for any size. `remove_dropped` frees its disk space."""
     name, dropped = sql.Identifier(name_of(day)), sql.Identifier(f"{DROPPED}{day:%Y%m%d}")
-    connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(dropped))  # the day was here before
+    connection.execute(
+        sql.SQL("DROP TABLE IF EXISTS {}").format(dropped)
+    )  # a partition of the same day was dropped before
     connection.execute(sql.SQL("ALTER TABLE proxy_call DETACH PARTITION {}").format(name))
     connection.execute(sql.SQL("ALTER TABLE {} RENAME TO {}").format(name, dropped))
 
 
 def remove_dropped(connection: Connection) -> int:
-    """Remove the detached days, for which no reader waits; returns how many."""
+    """Remove the files of the detached days, which no reader uses; returns how many."""
     rows = connection.execute(
         "SELECT relname FROM pg_class WHERE relkind = 'r' AND starts_with(relname, %s)", [DROPPED]
     ).fetchall()
@@ -113,7 +115,7 @@ def remove_dropped(connection: Connection) -> int:
 
 
 def delete_expired(connection: Connection, oldest: datetime.date) -> None:
-    """Delete the other rows that are kept only for a time."""
+    """Delete rows past their retention from the default partition and from the other tables."""
     connection.execute(
         sql.SQL("DELETE FROM {} WHERE at < %s").format(sql.Identifier(DEFAULT)), [midnight(oldest)]
     )
@@ -125,7 +127,7 @@ def delete_expired(connection: Connection, oldest: datetime.date) -> None:
 
 
 def make_for(connection: Connection, wanted: Iterable[datetime.date], *, today: datetime.date) -> None:
-    """Create partitions for late calls, of a portal that had no PostgreSQL for days."""
+    """Create partitions for late calls, which a portal without PostgreSQL has kept for days."""
     for day in sorted(wanted):
         if abs((day - today).days) <= DAYS_AHEAD:
             step(connection, day, make)

@@ -1,10 +1,10 @@
 """The record of a call, as the spool keeps it and the writer copies it to PostgreSQL. Pure.
 
-A spooled record is a JSON list. A call is `["call", request_id, at, …]` with the other fields of `CallRecord` in their
-order here; a correction is `["correction", request_id, at, …]` with those of `CallCorrection`. `at` is in seconds since
-1970. Spool files outlive upgrades: a new field goes to the end and needs a default.
+A spooled record is a JSON list. A call is `["call", request_id, at, …]`, followed by the other fields of `CallRecord`
+in their order. A correction is `["correction", request_id, at, …]`, followed by those of `CallCorrection`. `at` is in
+seconds since 1970. Spool files outlive upgrades: add a new field at the end, with a default.
 
-The classes are named tuples and not frozen dataclasses, because those take 1.5 µs longer to make, on every request.
+The classes are named tuples and not frozen dataclasses, which take longer to create, on every request.
 """
 
 import datetime
@@ -80,7 +80,7 @@ COLUMNS = CallRecord._fields[:-1]  # of proxy_call
 
 
 def decode(content: bytes) -> CallRecord | CallCorrection:
-    """Raises ValueError if `content` is not a record, or is one of another version of the portal."""
+    """The record. Raises ValueError if `content` is none, or is of another version of the portal."""
     try:
         kind, request_id, seconds, *values = json.loads(content)
         at = from_timestamp(seconds)

@@ -1,4 +1,4 @@
-"""Calls in progress, and how each gets into the spool before its response ends."""
+"""Calls in progress. Each is written to the spool before its response ends."""
 
 import datetime
 import logging
@@ -27,9 +27,7 @@ STOPPED = "portal_stopped"
 RECENT_SECONDS = 300.0
 OLD_SECONDS = 10.0  # how long a call may wait in the spool before the portal counts as degraded
 FOLDER = settings.DATA_DIR / "spool"
-LOST = Counter(
-    "hokusai_calls_lost", "Calls that could not be written down, and are missing in the usage log."
-)
+LOST = Counter("hokusai_calls_lost", "Calls that could not be recorded and are missing from the usage log.")
 
 calls = spool.Spool(FOLDER)
 attempts = Attempts()
@@ -56,7 +54,7 @@ class CallInProgress:
     counted_call: CountedCall | None = None
     operation: str = ""
     named_object: ObjectRef | None = None
-    is_of_page: bool = False  # requested by MLflow's pages themselves, whoever reads them
+    is_of_page: bool = False  # for a file of MLflow's pages, such as a script
     status: int = 0
     reason: str = ""
     bytes_in: int = 0
@@ -108,7 +106,7 @@ class CallInProgress:
         )
 
     def count_in_month(self, record: CallRecord, before: CallRecord | None) -> None:
-        """Count the call and its bytes in its key's month; a call that failed counts as none."""
+        """Count the call and its bytes in its key's month. A failed call does not count."""
         if self.counted_call is None:
             return
         is_served = self.status < 400
@@ -161,14 +159,14 @@ class CallInProgress:
 
 
 def stop_running() -> None:
-    """Give every call that is still running the reason that the portal stops."""
+    """Set the reason of every call that is still running: the portal stops."""
     for call in list(running.values()):
         if call.recorded is None:
             call.reason = call.reason or STOPPED
 
 
 def record_stopped() -> None:
-    """Record the calls that got no response before the portal's end, as 503 if there was no status yet."""
+    """Record the calls that had no complete response when the portal stopped, with 503 if they had no status yet."""
     for call in list(running.values()):
         if call.recorded is None:
             call.status = call.status or 503
@@ -192,7 +190,7 @@ def clean(text: str, length: int) -> str:
 
 @dataclass
 class Losses:
-    """Calls that this process could not write down."""
+    """Calls that this process could not record."""
 
     count: int = 0
     last: float = float("-inf")  # on the monotonic clock

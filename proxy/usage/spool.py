@@ -1,10 +1,10 @@
-"""Records on local disk until they are in PostgreSQL. Independent of their content.
+"""Records on local disk until they are in PostgreSQL. The spool does not interpret their content.
 
 Each process appends to a segment of its own: a file of lines, each with a CRC-32 in hexadecimal, a space and the
-record. Nothing waits for the disk: records survive the end of the process, even a kill, but not a power failure. The
-owner holds an flock on its segment; once the lock is free, the owner has ended, and any other process may adopt the
-segment. PostgreSQL stores how much of a segment was written, in the same transaction as the records; the number at
-the segment's start is a copy for those who only count.
+record. A write does not wait for the disk: records survive the end of the process, even SIGKILL, but not a power
+failure. The owner holds an flock on its segment. Once the lock is free, the owner has ended, and any other process may
+adopt the segment. PostgreSQL stores how much of a segment was written, in the same transaction as the records. The
+number at the start of the segment is a copy for readers that only count the backlog.
 """
 
 import errno
@@ -23,13 +23,13 @@ from typing import BinaryIO
 
 HEADER = b"%020d\n"  # the byte up to which the segment is in PostgreSQL
 START = len(HEADER % 0)  # bytes; the offset of the first record
-ROLL_BYTES = 8 * 2**20  # a larger segment is followed by a new one, so that disk space is freed bit by bit
-STALE_SECONDS = 60.0  # an older file of an unfinished creation is removed
+ROLL_BYTES = 8 * 2**20  # above this size a new segment begins, so that disk space is freed in parts
+STALE_SECONDS = 60.0  # age at which the file of an unfinished creation is removed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Some records of a segment and the offset of their end. `damaged`: lines with a wrong checksum."""
+    """Some records of a segment, and the offset of their end. `damaged`: number of lines with a wrong checksum."""
 
     records: list[bytes]
     end: int
@@ -94,7 +94,7 @@ class Segment:
     def read(self, start: int, limit: int) -> Piece:
         """The records from byte `start` on, in about `limit` bytes.
 
-        Bytes after the last line's end are skipped: their process was killed while it wrote them, before the
+        Bytes after the last complete line are skipped: the process was killed while it wrote them, before the
         response of that call ended.
         """
         size = self.size
@@ -181,8 +181,8 @@ class Spool:
     def orphans(self) -> Iterator[Segment]:
         """The segments of processes that have ended, each locked, for the caller to close or remove.
 
-        Those of one process come in their order, because a correction may be in a later segment than its call; none
-        while another process adopts an earlier one.
+        The segments of one process come in order, because a correction may be in a later segment than its call. While
+        another process holds one of them, the later ones are left to it.
         """
         for _, paths in groupby(sorted(self.folder.glob("*.log")), key=writer_of):
             for path in paths:
@@ -202,8 +202,8 @@ def writer_of(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Backlog:
-    """What is not in PostgreSQL yet, of all processes on this machine: the number of records, and the first record of
-    each segment that has any."""
+    """Records of all processes on this machine that are not in PostgreSQL yet: their number, and the first one of each
+    segment."""
 
     count: int
     firsts: list[bytes]

@@ -40,7 +40,7 @@ def is_installed() -> bool:
 
 
 def start() -> None:
-    """Start to send this process's spans; once, after the fork."""
+    """Start sending this process's spans. Called once, after the fork."""
     global _provider, _tracer
     if not is_wanted():
         return
@@ -60,7 +60,7 @@ def start() -> None:
 
 
 def flush() -> None:
-    """Send the remaining spans before the process ends; wait a short time at most, if the collector is unreachable."""
+    """Send the remaining spans before the process ends. Waits at most FLUSH_SECONDS for an unreachable collector."""
     if _provider is not None:
         sender = threading.Thread(target=_provider.force_flush, daemon=True)
         sender.start()
@@ -68,7 +68,7 @@ def flush() -> None:
 
 
 def begin(call: "CallInProgress", meta: Mapping[str, Any]) -> None:
-    """Start the call's span, as a part of the trace that the caller's `traceparent` names."""
+    """Start the call's span, in the trace that the caller's `traceparent` names."""
     if _tracer is None:
         return
     from opentelemetry.trace import SpanKind

@@ -1,4 +1,4 @@
-"""The bodies of a call on their way through: counted for the usage log, and throttled while others call."""
+"""Streamed bodies of requests and responses: counted for the usage log, and throttled while others call."""
 
 from collections.abc import Iterator
 
@@ -25,8 +25,8 @@ class RecordedBody:
 
 
 class RecordedResponse:
-    """A streamed response that counts its bytes and records its call before it yields the last byte, so that this
-    process cannot end between a complete response and its record; or when it is closed early."""
+    """A streamed response that counts its bytes. It records its call before it yields the last byte, so that this
+    process cannot end between a complete response and its record, or when it is closed early."""
 
     def __init__(self, pieces: Iterator[bytes], call: CallInProgress, length: int | None) -> None:
         self.pieces = pieces
@@ -54,8 +54,7 @@ class RecordedResponse:
 
 
 def record_response(response: HttpResponseBase, call: CallInProgress, *, status: int = 0) -> HttpResponseBase:
-    """The response, whose call is in the usage log once its last byte is sent; `status` replaces the response's in
-    the log."""
+    """The response, which records its call when its last byte is sent. `status` replaces the response's in the log."""
     call.status = status or response.status_code
     if isinstance(response, StreamingHttpResponse):
         length = response.headers.get("Content-Length", "")

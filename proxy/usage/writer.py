@@ -1,7 +1,7 @@
 """Writes the spool to PostgreSQL: one thread for each process, batches by COPY, totals in the same transaction.
 
-Each batch is a piece of a spool segment, and its transaction moves the segment's row to the end of the piece.
-Whatever is killed and whether or not a commit succeeds, no call is written twice.
+Each batch is a piece of a spool segment. Its transaction also moves the segment's row to the end of the piece, so that
+no call is written twice, even if a process is killed or the confirmation of a commit is lost.
 """
 
 import atexit
@@ -32,9 +32,7 @@ SCAN_SECONDS = 1.0  # between scans for segments of processes that have ended
 MAINTAIN_SECONDS = 3600.0
 BATCH_BYTES = 512 * 1024  # of the spool; some 1,300 calls
 USE_SECONDS = 60.0
-STOP_SECONDS = (
-    10.0  # that a process waits at its end for its calls to be written; other processes adopt the rest
-)
+STOP_SECONDS = 10.0  # how long a process that ends waits for its calls to be written; others adopt the rest
 TIMEOUTS = {
     "connect_timeout": 3,
     "keepalives_idle": 10,
@@ -59,14 +57,14 @@ ADD_ATTEMPTS = """
     INSERT INTO proxy_keylessattempt AS attempt (hour, reason, network, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (hour, reason, network) DO UPDATE SET count = attempt.count + excluded.count
 """
-# `{1}` checks whether the key was rotated since: a use is written late, and then it was one of the previous secret.
+# `{1}` checks whether the key was rotated after the use, which is written late and was then of the previous secret.
 WRITE_USE = """
     UPDATE keys_apikey SET {0}_at = %(at)s, {0}_address = %(address)s, {0}_client = %(client)s
     WHERE id = %(key)s AND ({0}_at IS NULL OR {0}_at < %(at)s) AND {1}
     EXISTS (SELECT FROM keys_keyevent WHERE key_id = %(key)s AND kind = 'rotated' AND at > %(at)s)
 """
 LAST, PREVIOUS = WRITE_USE.format("last_used", "NOT"), WRITE_USE.format("previous_used", "NOT")
-# Only if the previous secret remained valid for a time.
+# Only if the previous secret stayed valid after the rotation.
 BEFORE_ROTATION = WRITE_USE.format("previous_used", "previous_ends_at IS NOT NULL AND")
 
 
@@ -79,11 +77,11 @@ class Writer(threading.Thread):
         self.pid = os.getpid()
         self.stopping = threading.Event()
         self.connection: Connection | None = None
-        self.is_waiting = False  # for PostgreSQL, most likely
-        self.retry = self.scan = self.maintain = 0.0  # when next, on the monotonic clock
+        self.is_waiting = False  # usually for PostgreSQL
+        self.retry = self.scan = self.maintain = 0.0  # when each is due next, on the monotonic clock
         self.days: set[datetime.date] = set()
-        self.uses: dict[tuple[int, bool], CallRecord] = {}  # to be noted
-        self.uses_written: dict[tuple[int, bool], float] = {}  # when last, on the monotonic clock
+        self.uses: dict[tuple[int, bool], CallRecord] = {}  # not written yet
+        self.uses_written: dict[tuple[int, bool], float] = {}  # on the monotonic clock
         self.networks = networks.KnownNetworks()
         cache.change_listeners.append(self.on_change)
 
@@ -96,7 +94,7 @@ class Writer(threading.Thread):
         self.calls.close()
 
     def run_once(self) -> None:
-        """Do everything that is due. Never raises: what failed is tried again."""
+        """Do everything that is due. Never raises: the next run retries what failed."""
         if self.connection is None and time.monotonic() < self.retry:
             return
         try:
@@ -142,7 +140,7 @@ class Writer(threading.Thread):
         try:
             if segment.written is None:
                 segment.written = self.read_offset(segment)
-            end = segment.size  # later records belong to the next run; otherwise batches would be small
+            end = segment.size  # later records are for the next run, which keeps batches large
             while segment.written < end:
                 piece = segment.read(segment.written, min(BATCH_BYTES, end - segment.written))
                 self.write_piece(segment, piece)
@@ -183,7 +181,7 @@ class Writer(threading.Thread):
             raise SegmentMoved
 
     def write_singly(self, segment: Segment, piece: Piece, batch: Batch) -> list[bytes]:
-        """Write each call separately, so that one that PostgreSQL refuses does not block the others; return the
+        """Write each call separately, so that one which PostgreSQL refuses does not block the others. Returns the
         refused ones."""
         connection, refused = self.connect(), []
         parts = [Batch(unknown_networks=batch.unknown_networks)]
@@ -202,7 +200,7 @@ class Writer(threading.Thread):
         return refused
 
     def reject(self, records: list[bytes]) -> None:
-        """Append the records that PostgreSQL refused to a file, for a person to check."""
+        """Append the records that PostgreSQL refused to a file, for an administrator to check."""
         if not records:
             return
         logger.error("calls_rejected", extra={"count": len(records), "file": "rejected.jsonl"})
@@ -223,8 +221,8 @@ class Writer(threading.Thread):
                 self.uses_written.pop((int(name), is_previous), None)
 
     def write_uses(self, now: float) -> None:
-        """Write the time, address and client of each key's last use: at most once a minute, and the last use of a
-        burst when the minute is over or the process ends."""
+        """Write the time, address and client of each key's last use, at most once a minute. The last use of a burst is
+        written when the minute is over or the process ends."""
         for name, row in list(self.uses.items()):
             if not self.stopping.is_set() and now - self.uses_written.get(name, float("-inf")) < USE_SECONDS:
                 continue
@@ -276,7 +274,7 @@ _writer: Writer | None = None
 
 
 def start() -> None:
-    """Start this process's writer once; after a fork, the child starts its own."""
+    """Start this process's writer, once. After a fork, the child starts its own."""
     global _writer
     with _starting:
         if _writer is None or _writer.pid != os.getpid():
@@ -289,7 +287,7 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Write the rest; what PostgreSQL does not accept in time remains on disk for another process to adopt."""
+    """Write the remaining records. Those that PostgreSQL does not accept in time stay on disk for another process."""
     if _writer is not None and _writer.pid == os.getpid():
         _writer.stopping.set()
         _writer.join(STOP_SECONDS)
