@@ -1,7 +1,7 @@
-"""What one caller at full speed, with big uploads, costs another: the other's p99 beside it and alone, in turns.
+"""The p99 of a quiet caller, alternately alone and beside a noisy caller: `make fairness`.
 
-The noisy caller is a process of its own: some connections that call without a pause, and some that upload files
-without a pause, all with one key. Its 429 and 503 count as answers: that is how it is held.
+The noisy caller is a separate process. Some of its connections call and others upload files, all of them without a
+pause and with one key. Its 429 and 503 count as responses, because the portal uses them to limit a caller.
 """
 
 import http.client
@@ -24,7 +24,7 @@ ALLOWED = 2.0
 ROUNDS, SECONDS, PAUSE = 9, 4.0, 0.01
 CALLERS, UPLOADERS, UPLOAD_BYTES = 4, 8, 64 * 2**20
 UPLOAD = "/api/mlflow/api/2.0/mlflow-artifacts/artifacts/1/" + "a" * 32 + "/artifacts/big"
-# MLflow takes some 12 ms for a call, and uploads as fast as they come.
+# MLflow takes about 12 ms for a call, and accepts uploads at any speed.
 UPSTREAM = """
 import asyncio, re, sys
 BODY = b'{"experiment": {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}}'
@@ -67,7 +67,7 @@ def work(method, path, has_body):
             answer.read()
             counts[f"{method} {answer.status}"] += 1
             if answer.status in (429, 503):
-                time.sleep(0.05)  # any client waits longer
+                time.sleep(0.05)  # real clients wait longer
         except OSError:
             connection = None
 for _ in range(int(callers)):
@@ -81,7 +81,7 @@ os._exit(0)
 
 
 def latencies(port: int, key: str, seconds: float) -> list[float]:
-    """Milliseconds of each call of a caller that calls at intervals."""
+    """Milliseconds of each call of the quiet caller, which calls at intervals."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     took, end = [], time.monotonic() + seconds
     while time.monotonic() < end:

@@ -1,9 +1,10 @@
-"""What one key can do to another user: `make harm`, two minutes (SECONDS=… of each measurement for another length).
+"""The effect of one user at full speed on another: `make harm`, two minutes (SECONDS=… sets each measurement's length).
 
-Alice works with the stock MLflow client on a real MLflow. Bob, with ordinary keys, calls as hard as they let him, over
-CONNECTIONS connections: one kind of call after the other, then all together. Exit status 1 if one of alice's calls
-fails, if her p95 is more than ALLOWED times that alone, if a worker's memory passes MEMORY, or if a page of the portal
-takes more than PAGE_SECONDS. Bob's inputs are harmless: ordinary calls, and bodies just beyond the portal's limits.
+Alice works with the stock MLflow client and a real MLflow. Bob calls as fast as his ordinary keys allow, over
+CONNECTIONS connections: one kind of call after the other, then all together. The exit status is 1 if one of alice's
+calls fails, if her p95 is more than ALLOWED times her p95 without bob, if a worker uses more memory than MEMORY, or if
+a page of the portal takes more than PAGE_SECONDS. Bob's inputs are harmless: ordinary calls, and bodies just beyond the
+portal's limits.
 """
 
 import http.client
@@ -29,7 +30,7 @@ from benchmarks.usage_log import ROOT
 
 SECONDS = float(os.environ.get("SECONDS", 5))
 CONNECTIONS = 10
-ALLOWED = 2.0  # times alice's p95 alone
+ALLOWED = 2.0  # times alice's p95 without bob
 MEMORY = 512 * 2**20  # bytes of the portal's worker
 PAGE_SECONDS = 1.0
 BOBS_SCOPES = (
@@ -116,7 +117,7 @@ os._exit(0)
 """
 
 API = "/api/mlflow/api/2.0/mlflow"
-Request = tuple[str, str, int, str]  # method, path, size to which the body is filled up with blanks, body
+Request = tuple[str, str, int, str]  # method, path, size to which spaces extend the body, body
 
 
 def small_values(size: int) -> str:
@@ -226,7 +227,7 @@ def bob_calls(port: int, key: str, requests: list[Request], statuses: dict[str, 
     process.stdin.write(json.dumps(requests) + "\n")
     process.stdin.flush()
     try:
-        time.sleep(0.5)  # until he is at full speed
+        time.sleep(0.5)  # until bob is at full speed
         yield
     finally:
         process.stdin.close()

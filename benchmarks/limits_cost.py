@@ -42,7 +42,7 @@ def main() -> int:
     print(f"  a slot {cost:7.1f} µs a call")
     server = RedisServer()
     try:
-        redis = RedisCounters(server.url)  # itself: Counters would go on in memory if Redis were lost
+        redis = RedisCounters(server.url)  # not Counters, which would count in memory if Redis were lost
         print(f"  Redis   {microseconds(lambda n: redis.hit(names[n % 100], 10**9), 2000):7.1f} µs a call")
     finally:
         server.kill()

@@ -1,8 +1,7 @@
-"""How long every page of the admin takes to its first byte, with a million calls and 10,000 keys: `make pages`.
+"""The time to the first byte of every admin page, with a million calls and 10,000 keys: `make pages`.
 
-ROWS sets another number of calls. A portal as it is run (gunicorn, PostgreSQL), one reader. Every address of the
-admin that answers a GET is walked, the lists also filtered, downloads to their first byte. Exit status 1 if the
-median of any is over ALLOWED.
+ROWS sets another number of calls. One reader opens every URL of the admin that responds to GET, lists also with
+filters, on a portal with gunicorn and PostgreSQL. The exit status is 1 if the median of a URL exceeds ALLOWED.
 """
 
 import http.client
@@ -27,7 +26,7 @@ DAYS = 30
 ALLOWED = 300  # milliseconds
 TIMES = 7
 
-# Six of ten calls are those of twenty keys; the others are spread over all. One of twenty is refused.
+# Twenty keys make six of ten calls, all keys make the others. One of twenty calls is refused.
 CALLS_OF_A_DAY = """
 INSERT INTO proxy_call (request_id, at, key_id, user_id, operation, method, path, object_kind, object_name, status,
                         reason, bytes_in, bytes_out, duration_ms, upstream_ms, address, client, client_version)
@@ -243,7 +242,7 @@ def measure(port: int, cookie: str, paths: list[str]) -> int:
             if status >= 500:
                 print(f"| `{path}` | answered {status} | |")
                 slow += 1
-            continue  # redirects, and what is only sent to
+            continue  # redirects, and URLs that accept only POST
         taken = [first_byte(port, path, cookie)[1] for _ in range(TIMES)]
         median = statistics.median(taken)
         seen, slow = seen + 1, slow + (median > ALLOWED)

@@ -1,8 +1,8 @@
-"""Does the usage log's size matter? 10 million calls over 90 days beside 100,000: `make scale`.
+"""The effect of the usage log's size: 10 million calls over 90 days compared with 100,000: `make scale`.
 
-ROWS sets another number. Both logs are on one PostgreSQL, and what is timed takes turns between them: the
-median of some times in each of ROUNDS rounds, and of the rounds the best, since the machine may have other things
-to do. Exit status 1 if the large log takes more than 1.5 times as long in anything.
+ROWS sets another number. Both logs are in one PostgreSQL, and each measurement alternates between them. It takes the
+median of each of ROUNDS rounds and then the best round, because the machine may run other processes. The exit status is
+1 if anything takes more than 1.5 times as long with the large log.
 """
 
 import datetime
@@ -23,10 +23,10 @@ SMALL, LARGE = 100_000, int(os.environ.get("ROWS", 10_000_000))
 DAYS = 90
 ALLOWED = 1.5
 ROUNDS = 5
-FILES = "removing its files after that"  # the file system's work, by the byte; none waits for it: not judged
+FILES = "removing its files after that"  # its time depends on the size, but nobody waits for it: no limit
 
-# Six of ten calls are one key's; the rest is spread over 20. One of twenty fails. Even the small log has every
-# combination on every day, so that both have as many totals.
+# One key makes six of ten calls, 20 keys make the others. One of twenty calls fails. Even the small log has every
+# combination on every day, so that both logs have the same number of totals.
 CALLS = """
 INSERT INTO {table} (request_id, at, key_id, user_id, operation, method, path, object_kind, object_name, status,
                      reason, bytes_in, bytes_out, duration_ms, upstream_ms, address, client, client_version)

@@ -1,8 +1,8 @@
 """Ten minutes at 80 % of the machine's capacity: `make soak` (MINUTES=… for another length).
 
-Reads, metrics, and artifacts up and down over CONNECTIONS connections, at a rate that was measured just before.
-Exit status 1 if a call fails, if the portal's memory grows after the first minute by more than GROWTH, or if an
-answered call is not in the usage log exactly once.
+Reads, logs metrics, and uploads and downloads artifacts over CONNECTIONS connections. The rate is a share of the rate
+that it measures first. The exit status is 1 if a call fails, if the portal's memory grows by more than GROWTH after the
+first minute, or if a call that got a response is not in the usage log exactly once.
 """
 
 import http.client
@@ -26,7 +26,7 @@ import psutil
 from benchmarks.usage_log import CALL, ROOT, gunicorn, process
 
 MINUTES = float(os.environ.get("MINUTES", 10))
-SHARE = 0.8  # of what the machine takes
+SHARE = 0.8  # of the machine's capacity
 CONNECTIONS = 8
 GROWTH = 0.05  # of the memory at the end of the first minute
 SAMPLE_SECONDS = 2.0
@@ -40,7 +40,7 @@ MIX = [
     ("PUT", ARTIFACT, secrets.token_bytes(256 * 1024)),
     ("GET", ARTIFACT, b""),
 ]
-# Reads a request whole and answers at once: 256 KiB for an artifact, JSON for anything else.
+# Reads the whole request and responds at once: 256 KiB for an artifact, otherwise JSON.
 UPSTREAM = """
 import asyncio, re, sys
 JSON = b'{"experiment": {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}}'
@@ -98,7 +98,7 @@ class Load:
             if self.rate is not None:
                 due = max(
                     due + CONNECTIONS / self.rate, time.monotonic() - 1.0
-                )  # what was missed is not made up
+                )  # skipped calls are not made up for
                 time.sleep(max(0.0, due - time.monotonic()))
             self.answered += self.answer(connection, method, path, body)
         connection.close()
@@ -142,7 +142,7 @@ def logged(database_url: str) -> Counter[str]:
 
 
 def wait_until_logged(database_url: str, port: int, answered: list[str]) -> tuple[int, int]:
-    """How many answered calls are not in the log, and how many are there twice, once the spool is empty."""
+    """Wait until the spool is empty. Returns how many completed calls the log lacks and how many it has twice."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -155,7 +155,7 @@ def wait_until_logged(database_url: str, port: int, answered: list[str]) -> tupl
 
 
 def soak(port: int, portal: psutil.Process, key: str, database_url: str) -> int:
-    Load(port, key, None, 5.0).run()  # whatever is made on first use
+    Load(port, key, None, 5.0).run()  # warm-up
     most = Load(port, key, None, 15.0).run()
     print(
         f"the machine takes {most:.0f} calls a second; {MINUTES:g} minutes at {SHARE:.0%} of it", flush=True

@@ -1,6 +1,6 @@
-"""Cost of the usage log: the same calls through the portal with it and without, in turns.
+"""Cost of the usage log: the same calls, alternately through a portal with the log and one without: `make bench`.
 
-Without it means that nothing is recorded and no writer runs; there is no setting for that, only this.
+Without the log, nothing is recorded and no writer runs. Only this benchmark can turn it off; there is no setting.
 """
 
 import http.client
@@ -23,7 +23,7 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = 0.10  # of the throughput
 CONNECTIONS = 4
-# Two processes of the very same code may differ by 4 %, so each sitting starts both anew.
+# Two processes of the same code may differ by 4 %, so each sitting restarts both.
 SITTINGS, ROUNDS, SECONDS = 6, 8, 1.0
 CALL = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
 WITHOUT = """
@@ -36,7 +36,7 @@ recording.CallInProgress.record = lambda self, **_: None
 from portal.wsgi import application
 """
 APPLICATIONS = {"with": "portal.wsgi:application", "without": "without_usage_log:application"}
-# Answers at once, so that the portal is what is measured.
+# Responds at once, so that the time is the portal's.
 UPSTREAM = """
 import asyncio, sys
 BODY = b'{"experiment": {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}}'
@@ -63,7 +63,7 @@ class Turn(NamedTuple):
 
 @contextmanager
 def process(*command: str, log: Path | None = None, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process, which is ended; what it says goes into `log` if there is one."""
+    """A Python process that is stopped at the end, with its output in `log` if that is given."""
     environment = {**os.environ, **settings}
     with log.open("wb") if log else nullcontext() as out:
         running = subprocess.Popen(
@@ -78,7 +78,7 @@ def process(*command: str, log: Path | None = None, **settings: str) -> Iterator
 
 @contextmanager
 def gunicorn(folder: Path, application: str) -> Iterator[tuple[int, psutil.Process]]:
-    """A portal, whose lines about each call go into a file; its port and process."""
+    """Start a portal that logs each call to a file; yields its port and process."""
     from portal.one_machine.ports import free_port
 
     port = free_port()
@@ -112,7 +112,7 @@ def wait_for_port(port: int, seconds: float = 30) -> None:
 
 
 def load(port: int, key: str, seconds: float) -> int:
-    """How many calls were answered."""
+    """The number of calls that got a response."""
     counts = []
 
     def call() -> None:
@@ -157,7 +157,7 @@ def main() -> int:
         stack.enter_context(process("-c", UPSTREAM, str(upstream)))
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
         issue = [sys.executable, "manage.py", "issue_key", "--user", "alice", "--name", "bench", "--json"]
-        issue += ["--requests-per-minute", "1000000"]  # the log is measured, not the limit
+        issue += ["--requests-per-minute", "1000000"]  # so that the limit does not refuse calls
         key = json.loads(subprocess.run(issue, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)["key"]
         (folder / "without_usage_log.py").write_text(WITHOUT)
         turns: list[Turn] = []

@@ -1,8 +1,8 @@
-"""Large bodies wait in turn, so that the memory of a process stays bounded whatever its callers send.
+"""Queues for large bodies, which bound the memory of a process.
 
-A parsed body takes several times its bytes, and Python parses on one processor anyway: one body is parsed at a time.
-Before that, a body above 256 KiB waits until it may be read, and counts until MLflow has responded: at most 8 bodies,
-of which at most 2 are larger than 4 MiB. Users take turns, see `proxy.upstream.fair_queue`.
+A parsed body takes several times its size in memory, and Python parses on one processor anyway, so a process parses one
+body above 64 KiB at a time. It holds at most 8 bodies between 256 KiB and 4 MiB, and 2 larger ones, from their arrival
+until MLflow has responded. Users take turns, see `proxy.upstream.fair_queue`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -29,12 +29,12 @@ HELD_LARGEST = FairQueue(2, longest_wait=LONGEST_WAIT, refusal=too_many_large_bo
 
 
 def hold(user: str, size: int) -> AbstractContextManager[None]:
-    """Waits until a body of `size` bytes may be in memory. Raises Refusal (503)."""
+    """Wait until a body of `size` bytes may be in memory. Raises Refusal (503)."""
     if size <= LARGE:
         return nullcontext()
     return (HELD_LARGEST if size > LARGEST else HELD).turn(user)
 
 
 def parse(user: str, size: int) -> AbstractContextManager[None]:
-    """Waits until a body of `size` bytes, decompressed, may be parsed. Raises Refusal (503)."""
+    """Wait until a body of `size` bytes, decompressed, may be parsed. Raises Refusal (503)."""
     return PARSED.turn(user) if size > PARSED_ALONE else nullcontext()
