@@ -74,8 +74,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         if caller.key is None:
             browser.check_destination(request, match.operation)
         forwarding.check_environment(caller)
-        with ExitStack() as turns:
-            body = forwarding.read_body(call, caller, match.operation, meta, turns)
+        with ExitStack() as held:
+            body = forwarding.read_body(call, caller, match.operation, meta, held)
             decision = forwarding.decide(call, caller, match, target, body, meta)
             forwarding.claim_ids(caller, decision)
             body = forwarding.body_to_send(decision, body)

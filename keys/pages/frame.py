@@ -1,16 +1,18 @@
 """Requests and responses of pages: the frame of the admin, form data, query values and the actor."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from keys.actions.actor import Actor, Via
 from keys.credentials.addresses import client_address
 from keys.models import ApiKey, User
+
+Row = TypeVar("Row", bound=models.Model)
 
 
 def render_page(
@@ -46,3 +48,17 @@ def posted_data(request: HttpRequest) -> Any:
 def query_value(request: HttpRequest, name: str, default: str = "") -> str:
     """A value of the query string without NUL, which PostgreSQL rejects."""
     return request.GET.get(name, default).replace("\0", "")
+
+
+def row_number(text: str) -> int | None:
+    """A row's number from a URL, which users may have edited; None if it is not a number."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def row_or_404(rows: "models.QuerySet[Row]", text: str) -> Row:
+    """The row with the number in a URL. Raises Http404."""
+    number = row_number(text)
+    row = None if number is None else rows.filter(pk=number).first()
+    if row is None:
+        raise Http404
+    return row

@@ -20,8 +20,3 @@ def page(request: HttpRequest, template: str, *, status: int = 200, **context: A
     response = render(request, f"account/{template}", {**frame, **context}, status=status)
     response["Cache-Control"] = "no-store"
     return response
-
-
-def number(text: str) -> int | None:
-    """A row's number from the query string, which users may have edited."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

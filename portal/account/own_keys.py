@@ -11,13 +11,13 @@ from django.utils import timezone
 from keys import actions, limits
 from keys.actions import self_service
 from keys.models import ApiKey
-from keys.pages.frame import actor_of, posted_data
+from keys.pages.frame import actor_of, posted_data, row_number
 from keys.pages.key_forms import RevokeForm, RotateForm
 from keys.pages.keys import possible_actions
 from keys.pages.submission import Submission, submit_form
 from portal.account import usage
 from portal.account.forms import IssueForm
-from portal.account.frame import holder, number, page
+from portal.account.frame import holder, page
 from proxy.models import Call, CallTotal
 
 SIZE = 25  # keys on a page
@@ -27,7 +27,7 @@ LATEST = 5  # calls and events on a key's page
 @login_required
 def overview(request: HttpRequest) -> HttpResponse:
     """The account page: the user's keys and a summary of the last 30 days."""
-    user, before = holder(request), number(request.GET.get("before", ""))
+    user, before = holder(request), row_number(request.GET.get("before", ""))
     is_all = request.GET.get("show") == "all"
     keys = user.api_keys.order_by("-pk")
     if not is_all:

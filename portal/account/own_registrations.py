@@ -3,8 +3,8 @@
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
-from keys.pages.frame import query_value
-from portal.account.frame import holder, number, page
+from keys.pages.frame import query_value, row_number
+from portal.account.frame import holder, page
 from proxy.lists import exports
 from proxy.models import Owner, Registration, RegistrationQuerySet
 
@@ -29,7 +29,7 @@ def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]
 def ledger(request: HttpRequest) -> HttpResponse:
     """The user's registrations, latest first."""
     rows, chosen = narrowed(request)
-    before = number(request.GET.get("before", ""))
+    before = row_number(request.GET.get("before", ""))
     latest = rows.with_people().page(SIZE, before=before)
     return page(
         request,

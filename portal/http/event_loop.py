@@ -64,6 +64,16 @@ STATUS_OF = {
 }
 
 
+def receive(sock: socket.socket) -> bytes | None:
+    """The bytes that have arrived: empty at the end or loss of the connection, None if nothing has arrived yet."""
+    try:
+        return sock.recv(PIECE)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
+
+
 class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, whose threads serve requests and wait only for large bodies.
 
@@ -110,12 +120,9 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_readable, conn))
 
     def on_readable(self, conn: Connection, sock: socket.socket) -> None:
-        try:
-            piece = sock.recv(PIECE)
-        except (BlockingIOError, InterruptedError):
+        piece = receive(sock)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         if not piece:
             self.drop(conn)
             return
@@ -248,12 +255,9 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_lingering, conn))
 
     def on_lingering(self, conn: Connection, sock: socket.socket) -> None:
-        try:
-            piece = sock.recv(PIECE)
-        except (BlockingIOError, InterruptedError):
+        piece = receive(sock)
+        if piece is None:
             return
-        except OSError:
-            piece = b""
         conn.discarded += len(piece)
         if not piece or conn.discarded > LINGER_BYTES:
             self.drop(conn)

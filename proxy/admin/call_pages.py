@@ -2,12 +2,12 @@
 
 from django.conf import settings
 from django.contrib.auth.decorators import permission_required
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from keys.pages.frame import render_page
+from keys.pages.frame import render_page, row_or_404
 from keys.rights import permissions
 from proxy.lists import exports, page_filters
 from proxy.lists.listing import Pages
@@ -48,9 +48,7 @@ def log(request: HttpRequest) -> HttpResponseBase:
 @require_safe
 def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
     """One call: its own page, or the fragment for the log's drawer (?part=1)."""
-    matching = Call.objects.with_caller().filter(pk=int(object_id)).first() if object_id.isdigit() else None
-    if matching is None:
-        raise Http404
+    matching = row_or_404(Call.objects.with_caller(), object_id)
     registration = None
     if request.user.has_perm(permissions.VIEW_REGISTRATION):
         registration = Registration.objects.filter(request_id=matching.request_id).first()

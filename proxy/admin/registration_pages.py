@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from keys.models import ApiKey
-from keys.pages.frame import query_value, render_page
+from keys.pages.frame import query_value, render_page, row_number, row_or_404
 from keys.rights import permissions
 from proxy.ledger import history, verification
 from proxy.lists import exports
@@ -62,8 +62,7 @@ def with_rules(
 ) -> Slice[Registration]:
     """A page of the versions whose tags are now in the requested state. No column holds this state: at most MAX_CHECKED
     versions are checked, and the next page continues from there."""
-    place = request.GET.get("older", "")
-    checked = matching.page(MAX_CHECKED, before=int(place) if place.isdigit() else None)
+    checked = matching.page(MAX_CHECKED, before=row_number(request.GET.get("older", "")))
     states = exports.rules(checked)
     rows = [row for row in checked if asked.wants(row, states[row.pk].state if row.pk in states else "")]
     if len(rows) > PER_PAGE:
@@ -91,10 +90,7 @@ def subject_of(asked: RegistrationForm) -> dict[str, object]:
 @require_safe
 def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     """One registration: its own page, or the fragment for the list's drawer (?part=1)."""
-    rows = Registration.objects.with_people()
-    row = rows.filter(pk=int(object_id)).first() if object_id.isdigit() else None
-    if row is None:
-        raise Http404
+    row = row_or_404(Registration.objects.with_people(), object_id)
     call = None
     if request.user.has_perm(permissions.VIEW_CALL):
         call = Call.objects.filter(request_id=row.request_id).first()

@@ -89,6 +89,7 @@ def test_a_refusal_is_found_by_the_request_id_of_its_error_and_explained(alice, 
     assert f"/admin/proxy/registration/{registered.pk}/change/" in detail
     assert "/mlflow/#/runs/abc" in detail
     assert "<html" not in alice.get(f"{CALLS}{refused.pk}/change/?part=1").content.decode()
+    assert alice.get(f"{CALLS}²/change/").status_code == 404
 
 
 @pytest.mark.parametrize(

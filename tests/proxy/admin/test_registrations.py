@@ -136,7 +136,9 @@ def test_pages_lead_on_and_back(key, auditor):
     back = auditor.get(f"{LEDGER}?{shown.newer}").context["shown"]
     assert back.rows[0].object_name == "model 69"
     assert auditor.get(f"{LEDGER}?{back.newer}").context["shown"].newer == ""
-    assert auditor.get(f"{LEDGER}?older=nonsense").context["shown"].rows[0].object_name == "model 119"
+    for place in ("nonsense", "²", "9" * 30):
+        assert auditor.get(f"{LEDGER}?older={place}").context["shown"].rows[0].object_name == "model 119"
+        assert auditor.get(f"{LEDGER}?rules=missing&older={place}").status_code == 200
 
 
 def test_versions_by_their_tags_are_looked_through_a_page_at_a_time(key, auditor, monkeypatch):
@@ -201,7 +203,8 @@ def test_a_row_shows_its_tags_as_text_and_how_the_rules_find_them(key, auditor):
         assert version.hash in page
         assert ("<html" in page) is ("part" not in path)
     assert auditor.get(f"{LEDGER}999999/change/").status_code == 404
-    assert auditor.get(f"{LEDGER}x/change/").status_code == 404
+    for number in ("x", "²", "9" * 30):
+        assert auditor.get(f"{LEDGER}{number}/change/").status_code == 404
 
 
 def test_a_model_is_told_through_its_names_and_lives(key, other, auditor):
