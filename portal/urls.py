@@ -27,6 +27,9 @@ urlpatterns = [
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/try/<int:pk>/", admin.site.admin_view(pages.try_call), name="try-call"),
     path("admin/incident/<int:pk>/", admin.site.admin_view(incident_pages.incident_of), name="incident"),
+    path(
+        "admin/quarantine/<int:pk>/lift/", admin.site.admin_view(incident_pages.lift), name="quarantine-lift"
+    ),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", home.gone),  # unfold's, which the palette replaces
     path("admin/login/", views.admin_login),

@@ -1,4 +1,5 @@
-"""The admin's incident page for a leaked key: its changes since a time, and the quarantine of its versions."""
+"""The admin's incident page for a leaked key: its changes and downloads since a time, and the quarantine of its
+versions. Another page lifts the quarantine of one version."""
 
 import csv
 import dataclasses
@@ -7,23 +8,29 @@ import io
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys.actions.grants import is_owner_allowed
 from keys.formatting.csv_export import cell
 from keys.models import ApiKey
-from keys.pages.frame import actor_of, render_page
+from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
 from keys.refusals import Refusal
 from keys.rights import permissions
-from proxy.ledger import incident
+from proxy.ledger import compliance, incident
 from proxy.ledger.incident import Change, QuarantineResult
+from proxy.models import Registration
 from proxy.upstream import registry
 
-SHOWN = 500  # changes on the page; the CSV file has all
+SHOWN = 500  # changes on the page, and as many downloads; the CSV file has all
+NO_TEST_REGISTRY = "This is a test key, and there is no test registry (MLFLOW_TEST_URL)."
 FIELDS = [field.name for field in dataclasses.fields(Change)]
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 INPUT = {"type": "datetime-local", "class": UnfoldAdminTextInputWidget().attrs["class"]}
@@ -45,10 +52,20 @@ class QuarantineForm(SinceForm):
         widget=UnfoldAdminTextInputWidget,
         help_text="The tag's value at MLflow, for all who see the version. Empty: since today's date.",
     )
+    confirmed = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+
+class LiftForm(forms.Form):
+    reason = forms.CharField(
+        label="Why it is lifted",
+        max_length=200,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="For the ledger, which keeps it together with your name.",
+    )
 
 
 def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
-    """What the key created or changed since then: as a table, as a file; and the quarantine of versions."""
+    """What the key created, changed or downloaded since then: as a table, as a file; and the quarantine of versions."""
     if not can_see_keys(request) or not request.user.has_perm(permissions.VIEW_REGISTRATION):
         raise PermissionDenied
     key = key_or_404(pk)
@@ -74,6 +91,8 @@ def shown(
     marks: list[QuarantineResult] | None = None,
 ) -> HttpResponse:
     versions = [touch for touch in touches if touch.operation == "model-versions.create"]
+    downloads = [touch for touch in touches if touch.is_download]
+    changes = [touch for touch in touches if not touch.is_download]
     return render_page(
         request,
         "admin/proxy/incident.html",
@@ -81,9 +100,11 @@ def shown(
         key=key,
         form=form,
         since=since,
-        since_value=f"{since:%Y-%m-%dT%H:%M}" if since else "",
-        touches=touches[-SHOWN:][::-1],
-        total=len(touches),
+        since_value=as_value(since),
+        changes=changes[-SHOWN:][::-1],
+        total=len(changes),
+        downloads=downloads[-SHOWN:][::-1],
+        total_downloads=len(downloads),
         versions=len(versions),
         still_works=key.state not in STOPPED,
         may_quarantine=may_quarantine(request, key),
@@ -92,22 +113,30 @@ def shown(
     )
 
 
+def as_value(since: datetime.datetime | None) -> str:
+    """The time as the form's field has it."""
+    return f"{since:%Y-%m-%dT%H:%M}" if since else ""
+
+
 def may_quarantine(request: HttpRequest, key: ApiKey) -> bool:
     is_allowed = is_owner_allowed(key.owner_id, actor_of(request).user)
     return is_allowed and request.user.has_perm(permissions.CHANGE_KEY)
 
 
 def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
-    """Mark every version that the key registered since then; the page then shows the result for each."""
+    """Mark every version that the key registered since then, after a confirmation that lists them. The report then
+    shows the result for each."""
     if not may_quarantine(request, key):
         raise PermissionDenied
     form = QuarantineForm(request.POST)
     if not form.is_valid():
         return shown(request, key, SinceForm(request.POST), [], None, quarantine_form=form)
     since, marks = form.cleaned_data["since"], None
+    if not form.cleaned_data["confirmed"]:
+        return confirmation(request, key, form)
     upstream = registry.registries().get(key.environment)
     if upstream is None:
-        messages.error(request, "This is a test key, and there is no test registry (MLFLOW_TEST_URL).")
+        messages.error(request, NO_TEST_REGISTRY)
     else:
         try:
             marks = incident.quarantine(
@@ -123,12 +152,88 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
     return shown(request, key, SinceForm(request.POST), touches, since, quarantine_form=form, marks=marks)
 
 
+def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> HttpResponse:
+    """The versions that would be marked, before anything is."""
+    since = form.cleaned_data["since"]
+    versions = [found for found in incident.versions_of(key, since) if not found[1].is_deleted]
+    return render_page(
+        request,
+        "admin/proxy/quarantine_confirm.html",
+        title="Quarantine versions",
+        key=key,
+        form=form,
+        since=since,
+        since_value=as_value(since),
+        versions=versions,
+        pending=Registration.objects.pending().by_key(key).between(since).count(),
+        still_works=key.state not in STOPPED,
+    )
+
+
+@permission_required([permissions.CHANGE_KEY, permissions.VIEW_REGISTRATION], raise_exception=True)
+def lift(request: HttpRequest, pk: int) -> HttpResponse:
+    """Lift the quarantine of the version that this row of the ledger registered, with a reason."""
+    row = get_object_or_404(Registration.objects.versions().with_people(), pk=pk)
+    name = compliance.current_versions([row])[row.pk].name
+    query = urlencode({"environment": row.environment, "name": name})
+    address = f"{reverse('admin:proxy_registration_model')}?{query}"
+    user = actor_of(request).user
+    owners = incident.owners_of_version(row.environment, name, row.version)
+    if not all(is_owner_allowed(owner_id, user) for owner_id in owners):
+        raise PermissionDenied
+    finding = compliance.findings([row]).get(row.pk)
+    if finding is None or not finding.quarantine:
+        messages.info(request, f"Version {row.version} of {name} is not in quarantine.")
+        return redirect(address)
+    form = LiftForm(posted_data(request))
+    if form.is_valid() and lift_version(request, form, row, name):
+        messages.success(
+            request, f"The quarantine of version {row.version} is lifted. Keys may change and copy it again."
+        )
+        return redirect(address)
+    return render_page(
+        request,
+        "admin/proxy/quarantine_lift.html",
+        model=Registration,
+        title="Lift a quarantine",
+        form=form,
+        row=row,
+        name=name,
+        finding=finding,
+        model_address=address,
+    )
+
+
+def lift_version(request: HttpRequest, form: LiftForm, row: Registration, name: str) -> bool:
+    """Returns whether it is lifted; if not, the form says why."""
+    upstream = registry.registries().get(row.environment)
+    if upstream is None:
+        form.add_error(None, NO_TEST_REGISTRY)
+        return False
+    try:
+        result = incident.lift(
+            name=name,
+            version=row.version,
+            environment=row.environment,
+            registry=upstream,
+            reason=form.cleaned_data["reason"],
+            by=actor_of(request).user,
+        )
+    except (registry.RegistryError, Refusal) as error:
+        form.add_error(None, f"{error} Nothing was changed. Try again later.")
+        return False
+    if result.result == "failed":
+        form.add_error(None, f"MLflow refused to remove the tag: {result.problem}")
+    return result.result != "failed"
+
+
 def as_file(key: ApiKey, touches: list[Change]) -> HttpResponse:
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(FIELDS)
     for touch in touches:
-        row = {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds")}
+        last = touch.last.isoformat(timespec="seconds") if touch.last else ""
+        row = {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds"), "last": last}
         writer.writerow([cell(row[name]) for name in FIELDS])
     response = HttpResponse(file.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{key.public_id}.csv"'

@@ -64,7 +64,7 @@ def with_rules(
     versions are checked, and the next page continues from there."""
     checked = matching.page(MAX_CHECKED, before=row_number(request.GET.get("older", "")))
     states = exports.rules(checked)
-    rows = [row for row in checked if asked.wants(row, states[row.pk].state if row.pk in states else "")]
+    rows = [row for row in checked if asked.wants(row, states[row.pk].label if row.pk in states else "")]
     if len(rows) > PER_PAGE:
         rows = rows[:PER_PAGE]
         older = f"older={rows[-1].pk}"
@@ -119,6 +119,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
     shown = pages(rows).slice(request, HISTORY)
     if not shown.rows:
         raise Http404
+    versions = history.list_versions(rows)
     return render_page(
         request,
         "admin/proxy/registration/model.html",
@@ -128,7 +129,8 @@ def model(request: HttpRequest) -> HttpResponseBase:
         registry=environment,  # unfold uses the name `environment` for its badge
         shown=shown,
         timeline=history.make_timeline(shown.rows),
-        versions=history.list_versions(rows),
+        versions=versions,
+        quarantined=[version for version in versions if version.rules and version.rules.quarantine],
         is_prompt=shown.rows[0].is_prompt,
         lookalikes=Owner.objects.look_like(environment, name)[:MAX_LOOKALIKES],
     )

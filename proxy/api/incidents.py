@@ -38,6 +38,10 @@ class TouchSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     address = serializers.CharField()
     request_id = serializers.CharField()
+    last = serializers.DateTimeField(
+        allow_null=True, help_text="The last time, of what the usage log has; null: only once."
+    )
+    bytes = serializers.IntegerField(help_text="Of a download: how many bytes the responses contained.")
 
 
 class TouchedSerializer(serializers.Serializer[Any]):
@@ -52,7 +56,7 @@ class Touched(GenericAPIView[ApiKey]):
 
     @extend_schema(
         operation_id="keys_touched",
-        summary="Everything that a key created or changed since a time, oldest first",
+        summary="Everything that a key created, changed or downloaded since a time, oldest first",
         tags=["incidents"],
         parameters=[SinceSerializer],
         responses={200: TouchedSerializer},

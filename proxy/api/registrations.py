@@ -31,7 +31,7 @@ def by_user(user: User) -> Q:
 
 
 def keeps_state(state: str | None) -> exports.Keep | None:
-    """Whether a version's tags are in this state, as `exports.Keep`; None if there is no such filter."""
+    """Whether a version has this label, as `exports.Keep`; None if there is no such filter."""
     return (lambda row, current: current == state) if state else None
 
 
@@ -61,6 +61,9 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     detail = serializers.DictField()
     tag_rules = serializers.CharField(help_text="complete, missing, malformed; empty: no version was made.")
     tag_problems = serializers.ListField(child=serializers.CharField())
+    quarantine = serializers.CharField(
+        help_text="Since when the version is in quarantine, and why; empty: it is not."
+    )
     address = serializers.CharField(allow_null=True)
     outcome = serializers.ChoiceField(choices=Registration.Outcome.values)
     status = serializers.IntegerField(allow_null=True)

@@ -1,10 +1,12 @@
-"""The tag rules applied to the tags that each version has by now, after the changes in later rows of the ledger."""
+"""How each version stands by now, after the changes in later rows of the ledger: its tags under the tag rules, and its
+quarantine."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from proxy.models import Registration
 from proxy.models.tag_rules import Finding, check_tags
+from proxy.policy.quarantine import QuarantinedVersion, quarantined_versions, version_number
 
 
 @dataclass
@@ -62,6 +64,37 @@ def current_versions(versions: Iterable[Registration]) -> dict[int, CurrentVersi
         if later.operation == "registered-models.rename":
             by_name.setdefault((later.environment, later.new_name), []).extend(older)
     return current
+
+
+def findings(
+    versions: Iterable[Registration], current: dict[int, CurrentVersion] | None = None
+) -> dict[int, Finding]:
+    """How these versions stand by now, by the id of the row that registered each. Prompts are included only if they
+    are in quarantine. Besides the queries of `current_versions`, one for each registry in the rows."""
+    versions = list(versions)
+    current = current or current_versions(versions)
+    marks = read_marks({row.environment for row in versions})
+    found = {}
+    for row in versions:
+        version = current[row.pk]
+        mark = marks.get((row.environment, version.name, version_number(row.version)))
+        finding = Finding(state="") if row.tag_rules is None else version.finding
+        if mark and not version.is_deleted:
+            finding = replace(
+                finding, quarantine=f"in quarantine since {mark.since:%Y-%m-%d} ({mark.reason})"
+            )
+        if finding.label:
+            found[row.pk] = finding
+    return found
+
+
+def read_marks(environments: Iterable[str]) -> dict[tuple[str, str, int | None], QuarantinedVersion]:
+    """The quarantined versions, by registry, model and number."""
+    return {
+        (environment, mark.name, mark.version): mark
+        for environment in environments
+        for mark in quarantined_versions(environment)
+    }
 
 
 def later_rows(versions: list[Registration]) -> list[Registration]:

@@ -96,10 +96,8 @@ def list_versions(rows: RegistrationQuerySet) -> list[Version]:
     """The newest versions (at most MAX_VERSIONS) in a model's rows, the newest first."""
     registered = rows.versions().page(MAX_VERSIONS)
     current = compliance.current_versions(registered)
-    versions = [
-        Version(row=row, current=current[row.pk], rules=current[row.pk].finding if row.tag_rules else None)
-        for row in registered
-    ]
+    findings = compliance.findings(registered, current)
+    versions = [Version(row=row, current=current[row.pk], rules=findings.get(row.pk)) for row in registered]
     newest = {
         version.row.version: version for version in reversed(versions) if not version.current.is_deleted
     }

@@ -1,10 +1,11 @@
-"""After a key has leaked: the list of what it changed, and the quarantine of the versions that it registered."""
+"""After a key has leaked: the list of what it changed and downloaded, and the quarantine of the versions that it
+registered."""
 
 import datetime
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from django.db.models import Count, Min, Q
+from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
 from keys.actions.grants import check_user
@@ -22,12 +23,21 @@ from proxy.upstream.registry import API, Registry, RegistryError, tags
 
 SET_TAG = f"{API}/model-versions/set-tag"
 DELETE_TAG = f"{API}/model-versions/delete-tag"
+DOWNLOADS = frozenset(  # operations whose response is a file, or an address from which to get it
+    {
+        "artifacts.download",
+        "artifacts.presigned",
+        "artifacts.presigned-download-url",
+        "logged-models.get-artifact",
+        "traces.get-artifact",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """An object that a key or a user created or changed. `where`: the source, which is ledger, owners or calls;
-    `times`: how often, from `at` on.
+    """An object that a key or a user created, changed or downloaded. `where`: the source, which is ledger, owners or
+    calls; `times`: how often, from `at` to `last`; `bytes`: how much the responses contained, for a download.
 
     The fields are those of the API and of the CSV file.
     """
@@ -45,14 +55,20 @@ class Change:
     key: str = ""
     address: str = ""
     request_id: str = ""
+    last: datetime.datetime | None = None
+    bytes: int = 0
+
+    @property
+    def is_download(self) -> bool:
+        return self.operation in DOWNLOADS
 
 
 def blast_radius(
     *, since: datetime.datetime, key: ApiKey | None = None, user: User | None = None
 ) -> list[Change]:
-    """Everything that a key, or all keys of a user, created or changed since then, oldest first."""
+    """Everything that a key, or all keys of a user, created, changed or downloaded since then, oldest first."""
     by = Q(key=key) if key else Q(user=user)
-    changes = [*registry_changes(by, since), *created_objects(by, since), *logged_writes(by, since)]
+    changes = [*registry_changes(by, since), *created_objects(by, since), *logged_calls(by, since)]
     return sorted(changes, key=lambda change: change.at)
 
 
@@ -80,7 +96,9 @@ def registry_changes(by: Q, since: datetime.datetime) -> Iterator[Change]:
 def created_objects(by: Q, since: datetime.datetime) -> Iterator[Change]:
     """Created runs, experiments, traces and other objects outside the registry, from the table of owners."""
     rows = Owner.objects.filter(by, created_at__gte=since).exclude(kind__in=writer.KINDS.values())
+    origins = creating_calls(by, since)
     for owner in rows.select_related("user", "key").order_by("created_at").iterator():
+        address, request_id = origins.get((owner.kind, owner.name), ("", ""))
         yield Change(
             at=owner.created_at,
             where="owners",
@@ -90,16 +108,27 @@ def created_objects(by: Q, since: datetime.datetime) -> Iterator[Change]:
             outcome="done",
             user=owner.user.username if owner.user else "",
             key=owner.key.public_id if owner.key else "",
+            address=address,
+            request_id=request_id,
         )
 
 
-def logged_writes(by: Q, since: datetime.datetime) -> Iterator[Change]:
-    """Other writes, one for each object and operation, from the usage log as far back as it is kept."""
-    writes = [operation.name for operation in OPERATIONS if is_other_write(operation)]
+def creating_calls(by: Q, since: datetime.datetime) -> dict[tuple[str, str], tuple[str, str]]:
+    """The caller's address and the request id of the call that created each object, if the usage log has the call."""
+    creating = [operation.name for operation in OPERATIONS if operation.created]
+    calls = Call.objects.filter(by, at__gte=since, status__lt=400, operation__in=creating)
+    rows = calls.values_list("object_kind", "object_name", "address", "request_id").order_by("at")
+    return {(kind, name): (address or "", request_id) for kind, name, address, request_id in rows.iterator()}
+
+
+def logged_calls(by: Q, since: datetime.datetime) -> Iterator[Change]:
+    """Other writes, and downloads: one for each object, operation and address, from the usage log as far back as it is
+    kept."""
+    names = [*DOWNLOADS, *(operation.name for operation in OPERATIONS if is_other_write(operation))]
     calls = (
-        Call.objects.filter(by, at__gte=since, status__lt=400, operation__in=writes)
-        .values("operation", "object_kind", "object_name", "key__public_id", "user__username")
-        .annotate(first=Min("at"), times=Count("id"))
+        Call.objects.filter(by, at__gte=since, status__lt=400, operation__in=names)
+        .values("operation", "object_kind", "object_name", "address", "key__public_id", "user__username")
+        .annotate(first=Min("at"), last=Max("at"), times=Count("id"), bytes=Sum("bytes_out"))
         .order_by("first")
     )
     for call in calls.iterator():
@@ -113,6 +142,9 @@ def logged_writes(by: Q, since: datetime.datetime) -> Iterator[Change]:
             times=call["times"],
             user=call["user__username"],
             key=call["key__public_id"] or "",
+            address=call["address"] or "",
+            last=call["last"],
+            bytes=call["bytes"] if call["operation"] in DOWNLOADS else 0,
         )
 
 
@@ -133,6 +165,15 @@ class QuarantineResult:
     problem: str = ""
 
 
+def versions_of(
+    key: ApiKey, since: datetime.datetime
+) -> list[tuple[Registration, compliance.CurrentVersion]]:
+    """The versions that a key registered since then, the oldest first, with their present names."""
+    rows = list(Registration.objects.versions().by_key(key).between(since).order_by("id"))
+    current = compliance.current_versions(rows)
+    return [(row, current[row.pk]) for row in rows]
+
+
 def quarantine(
     *,
     key: ApiKey,
@@ -151,11 +192,9 @@ def quarantine(
     check_user(key.owner_id, by)
     reconcile.reconcile_pending(key.environment, registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
-    rows = list(Registration.objects.versions().by_key(key).between(since).order_by("id"))
-    current = compliance.current_versions(rows)
     results = []
-    for row in rows:
-        results.append(quarantine_version(row, current[row.pk].name, value, registry, by))
+    for row, current in versions_of(key, since):
+        results.append(quarantine_version(row, current.name, value, registry, by))
         on_result(results[-1])
     return results
 

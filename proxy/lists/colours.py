@@ -9,8 +9,9 @@ OUTCOME_COLOURS = {  # by a registration's outcome
     "unknown": "danger",
     "imported": "info",
 }
-RULES_COLOURS = {  # by the state of a version's tags
+RULES_COLOURS = {  # by the state of a version's tags, or its quarantine
     "complete": "success",
     "missing": "warning",
     "malformed": "danger",
+    "quarantined": "danger",
 }

@@ -25,7 +25,7 @@ FIRST = 100  # rows in the first read, so that a download starts at once
 TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 
 Row = dict[str, Any]
-# Whether to include a row, given the current state of its version's tags ("" if it created no version).
+# Whether to include a row, given the label of its version: the state of its tags, or "quarantined" ("": no version).
 Keep = Callable[[Registration, str], bool]
 
 CALL_FIELDS = [
@@ -80,6 +80,7 @@ REGISTRATION_FIELDS = [
     "created_ms",
     "digest",
     "hash",
+    "quarantine",
 ]
 
 
@@ -107,15 +108,18 @@ def with_findings(
         findings = rules(page)
         for row in page:
             finding = findings.get(row.pk)
-            if keep is None or keep(row, finding.state if finding else ""):
+            if keep is None or keep(row, finding.label if finding else ""):
                 yield row, finding
         before, size = page[-1].pk, CHUNK
 
 
 def rules(page: Iterable[Registration]) -> dict[int, tag_rules.Finding]:
-    """The current findings about the tags of the versions that these rows created, by the row's id."""
-    made = [row for row in page if row.tag_rules is not None and row.outcome in Registration.EFFECTIVE]
-    return {pk: version.finding for pk, version in compliance.current_versions(made).items()}
+    """How the versions that these rows created stand by now, by the row's id."""
+    return compliance.findings(
+        row
+        for row in page
+        if row.operation == "model-versions.create" and row.outcome in Registration.EFFECTIVE
+    )
 
 
 def people(user: User | None, key: ApiKey | None) -> Row:
@@ -138,6 +142,7 @@ def of_registration(row: Registration, finding: tag_rules.Finding | None = None)
         **people(row.user, row.key),
         "tag_rules": finding.state if finding else "",
         "tag_problems": list(finding.problems) if finding else [],
+        "quarantine": finding.quarantine if finding else "",
     }
     return ordered(row, REGISTRATION_FIELDS, known)
 

@@ -79,9 +79,9 @@ class RegistrationFilters(RequestFilterSet):
     )
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     rules = django_filters.ChoiceFilter(
-        choices=[(state, state.capitalize()) for state in tag_rules.STATES],
+        choices=[(state, state.capitalize()) for state in (*tag_rules.STATES, tag_rules.QUARANTINED)],
         method="filter_versions",
-        label="State of the tags of a version, as they are now.",
+        label="State of the tags of a version, as they are now, or quarantined.",
     )
 
     def filter_versions(self, rows: RegistrationQuerySet, name: str, value: str) -> RegistrationQuerySet:

@@ -16,7 +16,7 @@ from proxy.ledger.history import describe_operation
 from proxy.lists.filters import STATUS_CLASSES, CallFilters, RegistrationFilters
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.models.calls import Call, CallQuerySet
-from proxy.models.tag_rules import COMPLETE, MALFORMED, MISSING
+from proxy.models.tag_rules import COMPLETE, MALFORMED, MISSING, QUARANTINED
 from proxy.routes.operations import Operation
 from proxy.routes.table import OPERATIONS
 
@@ -166,7 +166,12 @@ class CallForm(ListForm):
 class RegistrationForm(ListForm):
     outcome = OptionalChoice(Registration.Outcome.choices, label="Outcome")
     rules = OptionalChoice(
-        [(COMPLETE, "Complete"), (MISSING, "Missing"), (MALFORMED, "Malformed")],
+        [
+            (COMPLETE, "Complete"),
+            (MISSING, "Missing"),
+            (MALFORMED, "Malformed"),
+            (QUARANTINED, "In quarantine"),
+        ],
         label="Tags of the version",
     )
     model = Text("Model", "Its name; a logged model's id")
@@ -188,7 +193,7 @@ class RegistrationForm(ListForm):
         return rows
 
     def wants(self, row: Registration, state: str) -> bool:
-        """Whether the filter includes the row, given the current state of its version's tags."""
+        """Whether the filter includes the row, given its version's label."""
         return self.is_valid() and self.cleaned_data["rules"] in ("", state)
 
 

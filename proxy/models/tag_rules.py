@@ -1,4 +1,7 @@
-"""Hokusai's tag rules on a model's version: complete, missing or malformed, and why. They never block."""
+"""Hokusai's tag rules on a model's version: complete, missing or malformed, and why. They never block.
+
+A version in quarantine is shown as that, whatever its tags.
+"""
 
 import math
 import re
@@ -6,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 STATES = COMPLETE, MISSING, MALFORMED = "complete", "missing", "malformed"
+QUARANTINED = "quarantined"
 TOKEN_ID = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,62}[A-Za-z0-9])?")
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -14,13 +18,23 @@ Tags = Mapping[str, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """How a version's tags stand: `state`, and what is wrong in words (none if complete)."""
+    """The state of a version's tags, and what is wrong with them in words (none if complete).
+
+    `state` is empty for a prompt, to which the rules do not apply. `quarantine` says since when the version is in
+    quarantine, and why; empty if it is not.
+    """
 
     state: str
     problems: tuple[str, ...] = ()
+    quarantine: str = ""
 
     def __str__(self) -> str:
-        return "; ".join((self.state, *self.problems))
+        return "; ".join(filter(None, (self.quarantine, self.state, *self.problems)))
+
+    @property
+    def label(self) -> str:
+        """What lists show and filter by: quarantine outweighs the tags."""
+        return QUARANTINED if self.quarantine else self.state
 
 
 def token_id(value: str) -> str:

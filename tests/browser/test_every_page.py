@@ -98,7 +98,10 @@ def places(busy) -> dict[str, str]:
     ended = busy.issue("bob", "--name", "ended")["id"]
     busy.manage("revoke_key", ended)
     invitation = json.loads(busy.manage("invite_user", "--user", "dana", "--json").stdout)
-    [[row, *_]] = busy.sql("select id from proxy_registration where operation = 'model-versions.create'")[:1]
+    busy.manage("quarantine", "--key", issued["id"], "--since", "1h")
+    [[row, *_]] = busy.sql(
+        "select id from proxy_registration where operation = 'model-versions.create' order by id"
+    )[:1]
     return {
         "key": key_id,
         "key_id": issued["id"],
@@ -155,6 +158,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/admin/logentry/": ("/admin/admin/logentry/", "alice"),
     "admin/try/<int:pk>/": ("/admin/try/{key}/", "alice"),
     "admin/incident/<int:pk>/": ("/admin/incident/{key}/", "alice"),
+    "admin/quarantine/<int:pk>/lift/": ("/admin/quarantine/{registration}/lift/", "alice"),
     "admin/proxy/owner/": ("/admin/proxy/owner/", "alice"),
     "admin/proxy/owner/hand-over/": ("/admin/proxy/owner/hand-over/", "alice"),
     "admin/proxy/owner/share/": ("/admin/proxy/owner/share/", "alice"),
@@ -202,12 +206,17 @@ def send_as_it_is(page: Page) -> None:
     page.eval_on_selector("main form", "form => { form.noValidate = true; form.requestSubmit(); }")
 
 
+def ask_to_quarantine(page: Page) -> None:
+    page.get_by_role("button", name="Quarantine these versions").click()
+
+
 # What pages show besides: where, as whom, and what is done there first.
 STATES: dict[str, tuple[str, str, Callable[[Page], None] | None]] = {
     "a wrong password": ("/account/login/", "", wrong_password),
     "a form's errors": ("/account/keys/issue/", "bob", send_as_it_is),
     "a secret": ("/account/keys/issue/", "bob", issue_to_oneself),
     "a message": ("/account/keys/{ended}/revoke/", "bob", None),
+    "a confirmation": ("/admin/incident/{key}/", "alice", ask_to_quarantine),
 }
 
 

@@ -1,4 +1,4 @@
-"""List what a key or a user created or changed since a time."""
+"""List what a key or a user created, changed or downloaded since a time."""
 
 import csv
 import dataclasses
@@ -17,11 +17,23 @@ from proxy.ledger.incident import Change
 from proxy.lists.exports import cell
 
 FIELDS = [field.name for field in dataclasses.fields(Change)]
-COLUMNS = ["at", "operation", "kind", "name", "version", "new_name", "outcome", "times", "key", "address"]
+COLUMNS = [
+    "at",
+    "operation",
+    "kind",
+    "name",
+    "version",
+    "new_name",
+    "outcome",
+    "times",
+    "bytes",
+    "key",
+    "address",
+]
 
 
 class Command(BaseCommand):
-    help = "List everything that a key, or all keys of a user, created or changed since a time."
+    help = "List everything that a key, or all keys of a user, created, changed or downloaded since a time."
 
     def add_arguments(self, parser: CommandParser) -> None:
         whose = parser.add_mutually_exclusive_group(required=True)
@@ -49,7 +61,7 @@ class Command(BaseCommand):
             self.table(rows)
 
     def table(self, rows: list[dict[str, Any]]) -> None:
-        tables.show(self, COLUMNS, rows, as_json=False, empty="Nothing was created or changed.")
+        tables.show(self, COLUMNS, rows, as_json=False, empty="Nothing was created, changed or downloaded.")
 
 
 def add_since(parser: CommandParser, *, required: bool = True) -> None:
@@ -70,4 +82,6 @@ def time_of_option(text: str) -> datetime.datetime:
 
 
 def described(touch: Change) -> dict[str, Any]:
-    return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds")}
+    """The change as a row, with times in ISO 8601."""
+    last = touch.last.isoformat(timespec="seconds") if touch.last else None
+    return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds"), "last": last}

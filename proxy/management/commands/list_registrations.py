@@ -35,7 +35,7 @@ class Command(BaseCommand):
             operation="such as model-versions.create",
             outcome=", ".join(Registration.Outcome.values),
             environment="live or test",
-            rules=f"the current state of a version's tags: {', '.join(tag_rules.STATES)}",
+            rules=f"the current state of a version's tags: {', '.join(tag_rules.STATES)}; or {tag_rules.QUARANTINED}",
             request_id="req_…, from an error message",
         )
 

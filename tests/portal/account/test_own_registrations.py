@@ -104,6 +104,18 @@ def test_a_models_owner_reads_its_whole_story_without_others_names(dora, mallory
     assert "mallory" not in shown
 
 
+def test_a_quarantined_version_is_shown_as_that(dora):
+    own(dora, "dora-model")
+    row(dora.key, "model-versions.create", "dora-model", version="1", tags=TAGS)
+    tags = {"hokusai.quarantine": "key leaked"}
+    row(None, "model-versions.set-tag", "dora-model", version="1", actor="quarantine", tags=tags)
+
+    for shown in (text(dora.client.get(LEDGER)), text(story(dora, "dora-model"))):
+        assert "In quarantine" in shown
+        assert "Tags complete" not in shown
+    assert "(key leaked). No key can delete" in shown
+
+
 def test_who_only_wrote_to_a_model_reads_what_they_did(dora, mallory):
     own(dora, "dora-model")
     row(mallory.key, "model-versions.create", "dora-model", version="1")

@@ -60,11 +60,7 @@ CAPABILITIES = {
     "try a call": Can(web="try-call", api="keys_try", command="may"),
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
     "quarantine versions": Can(web="incident", api="keys_quarantine", command="quarantine"),
-    "lift a quarantine": Can(
-        api="quarantine_lift",
-        command="quarantine --lift",
-        because="Staff lift few, one at a time, and the refusal names the command.",
-    ),
+    "lift a quarantine": Can(web="quarantine-lift", api="quarantine_lift", command="quarantine --lift"),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",

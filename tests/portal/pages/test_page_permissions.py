@@ -62,6 +62,7 @@ ROWS: dict[str, Row] = {
     "admin/search/": Row(NOBODY),  # unfold's, which the palette replaces
     "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
     "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
+    "admin/quarantine/<int:pk>/lift/": Row(KEEPERS, KEEPERS),
     "admin/r/<path:content_type_id>/<path:object_id>/": Row(NOBODY),
     "admin/<app_label>/": Row(VIEWERS, VIEWERS),
     "admin/(?P<url>.*)$": Row(NOBODY),
@@ -154,18 +155,20 @@ def numbers(people) -> dict[str, int]:
     holder = User.objects.get(username="dora")
     key = actions.issue(owner=holder, name="nightly training")[0]
     owner = Owner.objects.create(environment="live", kind="run", name="a run", user=holder)
-    row = Registration.objects.create(
+    write = Registration.objects.create(
         request_id="req_1", at=key.created_at, user=holder, key=key, operation="registered-models.create"
     )
+    version = row(key, "model-versions.create", "fraud", version="1")
     about = ContentType.objects.get_for_model(User)
     entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
         **numbers,
-        "registration": row.pk,
+        "registration": write.pk,
         "try": key.pk,
         "incident": key.pk,
+        "quarantine": version.pk,
         "keyevent": key.events.get().pk,
     }
 

@@ -1,4 +1,4 @@
-"""The page for a leaked key: what it touched since a time, the same as a file, and the quarantine."""
+"""The page for a leaked key: what it touched since a time, the same as a file, the quarantine, and how it is lifted."""
 
 import csv
 import io
@@ -12,9 +12,13 @@ from keys.models import User
 from keys.rights.groups import AUDITORS
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
+from proxy.models import Owner
+from proxy.routes.table import OPERATIONS
 from proxy.upstream import registry
 from tests.keys.people import call, key_of, make_cast, queries, signed_in
-from tests.proxy.ledger_rows import row
+from tests.proxy.ledger_rows import pending, row
+
+COMPLETE_TAGS = {"hokusai_token_id": "abc", "benchmark_metric": "accuracy", "benchmark_value": "0.9"}
 
 
 @pytest.fixture
@@ -103,11 +107,139 @@ def test_quarantine_marks_and_says_what_became_of_each(cast, alice, key, monkeyp
 
     monkeypatch.setattr(incident, "quarantine", quarantine)  # itself tested against MLflow
 
-    text = alice.post(page(key), {"since": since(24), "reason": "leaked"}).content.decode()
+    sent = {"since": since(24), "reason": "leaked", "confirmed": "yes"}
+    text = alice.post(page(key), sent).content.decode()
 
     assert "fraud version 3: marked" in text
     assert (seen["key"], seen["reason"], seen["by"]) == (key, "leaked", cast["alice"])
     assert timezone.now() - seen["since"] < timedelta(hours=25)
+
+
+def test_it_asks_for_confirmation_and_lists_the_versions(alice, key, monkeypatch):
+    monkeypatch.setattr(incident, "quarantine", lambda **options: pytest.fail("not confirmed"))
+    row(key, "model-versions.create", "fraud", version="3")
+    row(key, "model-versions.create", "gone", version="1")
+    row(key, "model-versions.delete", "gone", version="1")
+    pending(key, "model-versions.create", "fraud")
+
+    text = alice.post(page(key), {"since": since(24), "reason": "leaked"}).content.decode()
+
+    assert "1 model version will be in quarantine" in text
+    assert "fraud version 3, registered" in text
+    assert "gone version 1" not in text
+    assert "1 write whose outcome" in text
+    assert '<input type="hidden" name="confirmed" value="yes">' in text
+
+
+def test_downloads_are_listed_with_address_times_and_bytes(alice, key):
+    for number in range(3):
+        call(
+            key,
+            10 + number,
+            operation="artifacts.download",
+            object_kind="run",
+            object_name="r1",
+            address="192.0.2.9",
+            bytes_out=1024,
+        )
+    call(key, 20, operation="artifacts.download", object_kind="run", object_name="r1", address="192.0.2.10")
+    call(key, 21, operation="artifacts.list", object_kind="run", object_name="only listed")
+
+    text = alice.get(page(key)).content.decode()
+    file = alice.get(page(key), {"since": since(24), "format": "csv"}).content.decode()
+
+    downloads = [row for row in csv.DictReader(io.StringIO(file)) if row["operation"] == "artifacts.download"]
+    assert "The files of 2 objects" in text
+    assert "3 KiB, 3 calls" in text
+    assert "only listed" not in text
+    assert {(row["address"], row["times"], row["bytes"]) for row in downloads} == {
+        ("192.0.2.9", "3", "3072"),
+        ("192.0.2.10", "1", downloads[0]["bytes"] if downloads[0]["times"] == "1" else downloads[1]["bytes"]),
+    }
+    assert all(row["at"] <= row["last"] for row in downloads)
+
+
+def test_a_created_run_has_the_address_of_the_call_that_created_it(alice, key):
+    Owner.objects.create(environment="live", kind="run", name="r9", user=key.owner, key=key)
+    call(key, 9, operation="runs.create", object_kind="run", object_name="r9", address="192.0.2.77")
+
+    [created] = [
+        change
+        for change in incident.blast_radius(since=timezone.now() - timedelta(days=1), key=key)
+        if change.where == "owners"
+    ]
+
+    assert (created.name, created.address) == ("r9", "192.0.2.77")
+    assert "192.0.2.77" in alice.get(page(key)).content.decode()
+
+
+def test_every_download_is_an_operation_of_the_table():
+    assert {operation.name for operation in OPERATIONS} >= incident.DOWNLOADS
+
+
+class Lift:
+    """A version in quarantine, and its page to lift it."""
+
+    def __init__(self, key, monkeypatch) -> None:
+        self.row = row(key, "model-versions.create", "fraud", version="3", tags=COMPLETE_TAGS)
+        tags = {"hokusai.quarantine": "key leaked"}
+        row(None, "model-versions.set-tag", "fraud", version="3", actor="quarantine", tags=tags)
+        self.address = f"/admin/quarantine/{self.row.pk}/lift/"
+        self.results = [QuarantineResult(name="fraud", version="3", result="lifted")]
+        self.seen = {}
+        monkeypatch.setattr(incident, "lift", self.lift)  # itself tested against MLflow
+
+    def lift(self, **options):
+        self.seen.update(options)
+        return self.results[0]
+
+
+@pytest.fixture
+def quarantined(key, monkeypatch):
+    return Lift(key, monkeypatch)
+
+
+def test_quarantine_is_lifted_on_a_page_with_a_reason(cast, alice, quarantined):
+    shown = alice.get(quarantined.address).content.decode()
+    without = alice.post(quarantined.address, {"reason": ""})
+    done = alice.post(quarantined.address, {"reason": "checked"})
+
+    assert "key leaked" in shown
+    assert without.context["form"].errors["reason"]
+    assert done.url == "/admin/proxy/registration/model/?environment=live&name=fraud"
+    assert (quarantined.seen["name"], quarantined.seen["version"]) == ("fraud", "3")
+    assert (quarantined.seen["reason"], quarantined.seen["by"]) == ("checked", cast["alice"])
+
+
+def test_mlflows_refusal_to_remove_the_tag_is_said(alice, quarantined):
+    quarantined.results = [QuarantineResult(name="fraud", version="3", result="failed", problem="read-only")]
+
+    text = alice.post(quarantined.address, {"reason": "checked"}).content.decode()
+
+    assert "MLflow refused to remove the tag: read-only" in text
+
+
+def test_a_version_that_is_not_in_quarantine_leads_to_its_model(alice, key, quarantined):
+    other = row(key, "model-versions.create", "fraud", version="4")
+
+    assert alice.get(f"/admin/quarantine/{other.pk}/lift/").url.endswith("name=fraud")
+    assert alice.get("/admin/quarantine/999999/lift/").status_code == 404
+
+
+def test_a_quarantined_version_is_never_shown_as_complete(alice, quarantined):
+    model = alice.get("/admin/proxy/registration/model/?name=fraud").content.decode()
+    ledger = alice.get("/admin/proxy/registration/").content.decode()
+    one = alice.get(f"/admin/proxy/registration/{quarantined.row.pk}/change/").content.decode()
+    filtered = alice.get("/admin/proxy/registration/?rules=quarantined").content.decode()
+
+    for page in (model, ledger, one, filtered):
+        assert "quarantined</span>" in page
+        assert ">complete</span>" not in page
+        assert ">tags complete</span>" not in page
+    for page in (model, one):
+        assert quarantined.address in page
+    assert "Version 3 is" in model
+    assert "No registrations match" in alice.get("/admin/proxy/registration/?rules=complete").content.decode()
 
 
 def test_a_registry_error_is_said(alice, key, monkeypatch):
@@ -116,7 +248,7 @@ def test_a_registry_error_is_said(alice, key, monkeypatch):
 
     monkeypatch.setattr(incident, "quarantine", fails)
 
-    text = alice.post(page(key), {"since": since(24)}).content.decode()
+    text = alice.post(page(key), {"since": since(24), "confirmed": "yes"}).content.decode()
 
     assert "MLflow does not answer. Try again later; what is marked stays marked." in text
 

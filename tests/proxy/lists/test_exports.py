@@ -100,6 +100,27 @@ def test_tag_rules_are_said_as_they_stand_by_now_and_can_be_asked_for(key, small
     assert [(found["version"], found["tag_rules"]) for found in wanted] == [("2", "missing")]
 
 
+def test_quarantine_outweighs_the_tags(key):
+    good = {"hokusai_token_id": "abc", "benchmark_metric": "accuracy", "benchmark_value": "0.9"}
+    for number in ("1", "2"):
+        row(key, "model-versions.create", "vision", version=number, tags=good)
+    row(key, "model-versions.create", "prompt", version="1", is_prompt=True)
+    for name in ("vision", "prompt"):
+        tags = {"hokusai.quarantine": "leaked"}
+        row(None, "model-versions.set-tag", name, version="1", actor="quarantine", tags=tags)
+
+    def found(label: str) -> list[tuple[str, str]]:
+        rows = exports.registrations(Registration.objects.all(), keep=lambda _, state: state == label)
+        return [(row["object_name"], row["version"], row["tag_rules"]) for row in rows]
+
+    assert found("quarantined") == [("prompt", "1", ""), ("vision", "1", "complete")]
+    assert found("complete") == [("vision", "2", "complete")]
+    [quarantined, *_] = exports.registrations(
+        Registration.objects.filter(version="1", operation__endswith="e")
+    )
+    assert quarantined["quarantine"].startswith("in quarantine since ")
+
+
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r", "\n"])
 def test_a_spreadsheet_computes_nothing(key, first):
     row(key, "registered-models.create", f"{first}cmd|' /C calc'!A0", tags={"a": "=1"})
