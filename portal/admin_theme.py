@@ -83,6 +83,7 @@ UNFOLD: dict[str, Any] = {
                     link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
                     link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
                     {"title": "MLflow", "icon": "science", "link": ROOT},
+                    link("Alerts", "notifications", "alerts", may_see("keys.apikey")),
                     link("Activity", "history", "admin:keys_keyevent_changelist", may_see("keys.keyevent")),
                     link(
                         "Settings in force",

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from keys.admin import invitation_pages, key_usage
+from keys.admin import alert_pages, invitation_pages, key_usage
 from keys.api import leak_reports
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
@@ -30,6 +30,9 @@ urlpatterns = [
     path(
         "admin/quarantine/<int:pk>/lift/", admin.site.admin_view(incident_pages.lift), name="quarantine-lift"
     ),
+    path("admin/alerts/", admin.site.admin_view(alert_pages.alerts), name="alerts"),
+    path("admin/alerts/test/", admin.site.admin_view(alert_pages.send_test), name="alerts-test"),
+    path("admin/alerts/<int:pk>/settle/", admin.site.admin_view(alert_pages.settle_one), name="alert-settle"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", home.gone),  # unfold's, which the palette replaces
     path("admin/login/", views.admin_login),

@@ -24,5 +24,6 @@ def send_mail(alert: Alert) -> None:
         f"{subject}.\n\n{advice}\n\n{about}"
         f"Noticed: {alert.at:%Y-%m-%d %H:%M} UTC\nRegistry: {settings.PUBLIC_URL}\n"
     )
-    EmailMessage(" ".join(subject.split()), body, to=recipients(alert)).send()
-    Alert.objects.filter(pk=alert.pk).update(mailed_at=timezone.now())
+    addresses = recipients(alert)
+    EmailMessage(" ".join(subject.split()), body, to=addresses).send()
+    Alert.objects.filter(pk=alert.pk).update(mailed_at=timezone.now(), mailed_to=addresses)

@@ -28,7 +28,13 @@ def post_alert(alert: Alert) -> None:
     """Raises OSError or HTTPException if the receiver does not respond with 2xx."""
     if alert.posted_at:
         return
-    body = json.dumps(alert_content(alert)).encode()
+    post_content(alert_content(alert))
+    Alert.objects.filter(pk=alert.pk).update(posted_at=timezone.now())
+
+
+def post_content(content: dict[str, Any]) -> None:
+    """Raises OSError or HTTPException if the receiver does not respond with 2xx."""
+    body = json.dumps(content).encode()
     timestamp = str(int(time.time()))
     headers = {
         "Content-Type": "application/json",
@@ -42,7 +48,6 @@ def post_alert(alert: Alert) -> None:
         timeout=TIMEOUT,
         allow_private=settings.ALERT_WEBHOOK_ALLOW_PRIVATE,
     )
-    Alert.objects.filter(pk=alert.pk).update(posted_at=timezone.now())
 
 
 def alert_content(alert: Alert) -> dict[str, Any]:

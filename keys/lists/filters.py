@@ -1,4 +1,4 @@
-"""What can be asked of the lists of keys, events, users and the admin log: one filter set each.
+"""What can be asked of the lists of keys, events, alerts, users and the admin log: one filter set each.
 
 The API and the commands use them as they are. The admin's filters have parameters of their own and call the same
 methods of the querysets.
@@ -11,6 +11,8 @@ from django.db.models import QuerySet
 
 from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
 from keys.models import (
+    Alert,
+    AlertQuerySet,
     ApiKey,
     ApiKeyQuerySet,
     KeyEvent,
@@ -61,6 +63,19 @@ class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
 
     def filter_text(self, events: KeyEventQuerySet, name: str, value: str) -> KeyEventQuerySet:
         return events.matching(value)
+
+
+class AlertFilters(django_filters.FilterSet):  # type: ignore[misc]
+    kind = django_filters.ChoiceFilter(choices=Alert.Kind.choices)
+    state = django_filters.ChoiceFilter(
+        choices=[("open", "Open"), ("settled", "Settled")],
+        method="filter_state",
+        label="settled: it no longer applies, or somebody marked it as settled.",
+    )
+    key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+
+    def filter_state(self, alerts: AlertQuerySet, name: str, value: str) -> AlertQuerySet:
+        return alerts.open() if value == "open" else alerts.settled()
 
 
 class UserFilters(django_filters.FilterSet):  # type: ignore[misc]

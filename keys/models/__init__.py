@@ -1,6 +1,7 @@
 """Users, their API keys, the history of each key, and alerts: the rows that keys/ writes."""
 
 from keys.models.alerts import Alert as Alert
+from keys.models.alerts import AlertQuerySet as AlertQuerySet
 from keys.models.alerts import KeyNetwork as KeyNetwork
 from keys.models.api_keys import LIMITS as LIMITS
 from keys.models.api_keys import ApiKey as ApiKey

@@ -1,9 +1,54 @@
 """Alerts, one row for each occasion, so that nobody is alerted twice; and the networks from which keys were used."""
 
+import datetime
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from keys.models.events import KeyEvent
+from keys.models.users import User
+
+FOR_INFORMATION = datetime.timedelta(days=14)  # after which an alert that needs no action counts as settled
+USES = ("last_used_at", "previous_used_at")  # of a key's two secrets
+
+
+class AlertQuerySet(models.QuerySet["Alert"]):
+    def with_people(self) -> "AlertQuerySet":
+        return self.select_related("key__owner", "settled_by")
+
+    def open(self, *, now: datetime.datetime | None = None) -> "AlertQuerySet":
+        """Alerts that still apply, and that nobody has settled. Those of a revoked key no longer apply."""
+        applies = still_applies(now or timezone.now())
+        known = Q()
+        for kind, condition in applies.items():
+            known |= Q(kind=kind) & condition
+        return self.filter(known | ~Q(kind__in=applies), settled_at=None, key__revoked_at=None)
+
+    def settled(self, *, now: datetime.datetime | None = None) -> "AlertQuerySet":
+        return self.exclude(pk__in=Alert.objects.open(now=now).values("pk"))
+
+
+def still_applies(now: datetime.datetime) -> dict[str, Q]:
+    """When an alert of a kind still applies. One of any other kind applies until somebody settles it, or its key is
+    revoked."""
+    month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    same = {"key": OuterRef("key"), "kind": OuterRef("kind")}
+    is_latest = ~Exists(Alert.objects.filter(**same, pk__gt=OuterRef("pk")))
+    rotated = KeyEvent.objects.filter(key=OuterRef("key"), kind=KeyEvent.Kind.ROTATED, at__gte=OuterRef("at"))
+    unused = (Q(**{f"key__{name}": None}) | Q(**{f"key__{name}__lt": F("at")}) for name in USES)
+    is_recent = Q(at__gt=now - FOR_INFORMATION)
+    return {
+        Alert.Kind.LEAKED: Q(detail__is_old=True) | ~Exists(rotated),
+        Alert.Kind.EXPIRING: Q(key__expires_at__gt=now, key__expires_at__lte=now + FOR_INFORMATION)
+        & is_latest,
+        Alert.Kind.EXPIRED: Q(key__expires_at__lte=now) & is_recent,
+        Alert.Kind.QUOTA: Q(at__gte=month) & is_latest,
+        Alert.Kind.UNUSED: next(unused) & next(unused) & is_latest,
+        Alert.Kind.NETWORK: is_recent,
+        Alert.Kind.DISK: Q(ended_at=None),
+    }
 
 
 class Alert(models.Model):
@@ -25,8 +70,17 @@ class Alert(models.Model):
     at = models.DateTimeField(auto_now_add=True)
     detail: "models.JSONField[dict[str, Any], dict[str, Any]]" = models.JSONField(default=dict)
     mailed_at = models.DateTimeField(null=True)
+    mailed_to: "models.JSONField[list[str], list[str]]" = models.JSONField(
+        default=list, help_text="Addresses; empty for alerts of earlier releases."
+    )
     posted_at = models.DateTimeField(null=True, help_text="When the webhook took it.")
     ended_at = models.DateTimeField(null=True, help_text="When a nearly full disk had room again.")
+    settled_at = models.DateTimeField(null=True, help_text="When somebody marked it as settled.")
+    settled_by = models.ForeignKey(
+        User, on_delete=models.PROTECT, null=True, related_name="+", help_text="Empty: a command."
+    )
+
+    objects = AlertQuerySet.as_manager()
 
     class Meta:
         ordering = ["-at", "-id"]
@@ -40,6 +94,9 @@ class Alert(models.Model):
             ),
             models.CheckConstraint(
                 name="alert_is_about_key_or_disk", condition=Q(kind="disk_nearly_full") ^ Q(key__isnull=False)
+            ),
+            models.CheckConstraint(
+                name="alert_settled_at_some_time", condition=Q(settled_by=None) | Q(settled_at__isnull=False)
             ),
         ]
 

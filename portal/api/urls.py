@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import admin_log, keys, people, roles
+from keys.api import admin_log, alerts, keys, people, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
@@ -27,6 +27,9 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/quarantine": incidents.Quarantine,
     "quarantine/lift": incidents.LiftQuarantine,
     "events": keys.Activity,
+    "alerts": alerts.Alerts,
+    "alerts/test": alerts.TestAlert,
+    "alerts/<str:alert_id>/settle": alerts.SettleAlert,
     "admin-log": admin_log.AdminLog,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,

@@ -9,10 +9,12 @@ from django.contrib.auth.decorators import permission_required
 from django.core.cache import cache
 from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from keys.models import ApiKey
+from keys.alerts.wording import describe_alert
+from keys.models import Alert, ApiKey
 from keys.pages.frame import render_page
 from keys.rights import permissions
 from portal.http import health
@@ -174,8 +176,13 @@ def keys(start: datetime.datetime, figures: list[Figure]) -> dict[str, Any]:
     working = ApiKey.objects.active()
     active = working.used_since(start).count()
     figures.append(Figure(label="Active keys", value=active, note=f"of {working.count():,} that work"))
+    alerts = Alert.objects.open()
+    count = alerts.count()
+    figures.append(Figure(label="Open alerts", value=count, note="see all alerts", address=reverse("alerts")))
     return {
         "has_keys": ApiKey.objects.exists(),
+        "alerts": [(alert, describe_alert(alert)[0]) for alert in alerts.with_people()[:LINES]],
+        "open_alerts": count,
         "expiring": ApiKey.objects.expiring(SOON).with_owner().order_by("expires_at")[:LINES],
         "unused": ApiKey.objects.unused().with_owner().order_by("created_at")[:LINES],
     }

@@ -61,9 +61,6 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     detail = serializers.DictField()
     tag_rules = serializers.CharField(help_text="complete, missing, malformed; empty: no version was made.")
     tag_problems = serializers.ListField(child=serializers.CharField())
-    quarantine = serializers.CharField(
-        help_text="Since when the version is in quarantine, and why; empty: it is not."
-    )
     address = serializers.CharField(allow_null=True)
     outcome = serializers.ChoiceField(choices=Registration.Outcome.values)
     status = serializers.IntegerField(allow_null=True)
@@ -72,6 +69,9 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     created_ms = serializers.IntegerField(allow_null=True)
     digest = serializers.CharField()
     hash = serializers.CharField()
+    quarantine = serializers.CharField(
+        help_text="Since when the version is in quarantine, and why; empty: it is not."
+    )
 
 
 class Registrations(GenericAPIView[Registration]):

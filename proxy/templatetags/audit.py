@@ -6,6 +6,7 @@ import json
 from django import template
 
 from keys.formatting import sizes
+from keys.lists.colours import ALERT_COLOURS, DELIVERY_COLOURS
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -39,6 +40,16 @@ def outcome_colour(outcome: str) -> str:
 @register.filter
 def rules_colour(state: str) -> str:
     return RULES_COLOURS.get(state, "warning")
+
+
+@register.filter
+def alert_colour(kind: str) -> str:
+    return ALERT_COLOURS.get(kind, "info")
+
+
+@register.filter
+def delivery_colour(state: str) -> str:
+    return DELIVERY_COLOURS.get(state, "info")
 
 
 @register.filter

@@ -1,8 +1,10 @@
-"""Deliver the alerts in the outbox and check all keys every ten minutes, until stopped."""
+"""Deliver the alerts in the outbox and check all keys every ten minutes, until stopped; or test or settle alerts."""
 
 import asyncio
+import dataclasses
 import json
 import logging
+import sys
 import time
 from typing import Any
 
@@ -14,8 +16,13 @@ from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
 
 from keys import alerts
+from keys.actions.actor import COMMAND
 from keys.alerts.outbox import retry_stalled_jobs
 from keys.alerts.queue import QUEUE
+from keys.alerts.settling import settle
+from keys.alerts.trial import send_test_alert
+from keys.api.alerts import find_alert
+from keys.formatting.invisible import escape
 
 logger = logging.getLogger(__name__)
 
@@ -28,16 +35,33 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--look", action="store_true", help="check all keys once and exit")
-        parser.add_argument("--json", action="store_true", help="with --look: print one JSON object")
+        instead = parser.add_mutually_exclusive_group()
+        instead.add_argument("--look", action="store_true", help="check all keys once and exit")
+        instead.add_argument(
+            "--test", action="store_true", help="send a test alert to ALERT_EMAILS and the webhook, and exit"
+        )
+        instead.add_argument(
+            "--settle", metavar="ALERT_ID", help="mark an alert (alert_…) as settled, and exit"
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="with --look, --test or --settle: print one JSON object"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["test"]:
+            self.send_test(as_json=options["json"])
+            return
+        if options["settle"]:
+            self.settle(options["settle"], as_json=options["json"])
+            return
         if options["look"]:
             new = alerts.check_keys()
             self.stdout.write(json.dumps({"alerts": new}) if options["json"] else f"{new} new alerts")
             return
         if options["json"]:
-            raise CommandError("--json needs --look: the delivery of alerts prints nothing")
+            raise CommandError(
+                "--json needs --look, --test or --settle: the delivery of alerts prints nothing"
+            )
         while True:
             try:
                 asyncio.run(work())
@@ -46,6 +70,28 @@ class Command(BaseCommand):
                 time.sleep(RETRY_SECONDS)
             else:
                 return
+
+    def send_test(self, *, as_json: bool) -> None:
+        """Exit status 1 if a channel that is set up failed, or none is set up."""
+        results = send_test_alert(actor=COMMAND)
+        if as_json:
+            self.stdout.write(json.dumps({"results": [dataclasses.asdict(result) for result in results]}))
+        else:
+            for result in results:
+                self.stdout.write(escape(f"{result.channel}: {result.result}. {result.text}"))
+        found = {result.result for result in results}
+        if "failed" in found or "sent" not in found:
+            sys.exit(1)
+
+    def settle(self, public_id: str, *, as_json: bool) -> None:
+        alert = find_alert(public_id)
+        if alert is None:
+            raise CommandError(f"no such alert: {escape(public_id)}; list_alerts shows their ids")
+        is_first = settle(alert=alert, actor=COMMAND)
+        if as_json:
+            self.stdout.write(json.dumps({"id": f"alert_{alert.pk}", "settled": is_first}))
+        else:
+            self.stdout.write("Settled." if is_first else "Somebody settled it before.")
 
 
 async def work() -> None:

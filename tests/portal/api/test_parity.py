@@ -52,6 +52,9 @@ CAPABILITIES = {
         command="list_events --csv",
         because="Programs read the list, page by page: it has more than the file.",
     ),
+    "see alerts, and who was notified": Can(web="alerts", api="alerts_list", command="list_alerts"),
+    "mark an alert as settled": Can(web="alert-settle", api="alerts_settle", command="alerts --settle"),
+    "send a test alert": Can(web="alerts-test", api="alerts_test", command="alerts --test"),
     "report a key that was found": Can(
         web="report-leak",
         api="api/v1/leaks",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 from django.contrib.auth.models import Permission
 
-from keys.models import ApiKey, User
+from keys.models import Alert, ApiKey, User
 from keys.rights.permissions import DESCRIPTIONS
 from keys.rights.scopes import Scope
 from proxy.models import Owner, Registration
@@ -38,6 +38,7 @@ PAIRS = [
     Both(f"{KEY}history/", "/keys/{key}/events", "issued"),
     Both("/admin/try/{pk}/", "/keys/{key}/try", method="POST"),
     Both("/admin/incident/{pk}/", f"/keys/{{key}}/touched?{SINCE}", "results"),
+    Both("/admin/alerts/", "/alerts", "{key}"),
     Both("/admin/keys/keyevent/", "/events", "{key}"),
     Both("/admin/admin/logentry/", "/admin-log"),
     Both("/admin/keys/apikey/add/", "/keys", method="POST"),
@@ -63,6 +64,7 @@ def cast(db) -> dict[str, User]:
 def doras(cast) -> ApiKey:
     key = key_of(cast["dora"])
     call(key, 1)
+    Alert.objects.create(key=key, kind="canary_used", occasion="once", detail={"address": "192.0.2.1"})
     Owner.objects.create(environment="live", kind="run", name="doras-run", user=cast["dora"])
     row = {"operation": "registered-models.create", "object_name": "doras-model"}
     Registration.objects.create(request_id="req_1", at=key.created_at, user=cast["dora"], key=key, **row)

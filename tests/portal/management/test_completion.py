@@ -25,7 +25,7 @@ OFFERED = [
     ("python manage.py rotate", ["rotate_key"]),
     (
         "python manage.py list_",
-        ["list_calls", "list_events", "list_keys", "list_registrations", "list_users"],
+        ["list_alerts", "list_calls", "list_events", "list_keys", "list_registrations", "list_users"],
     ),
     ("python manage.py rotate_key --over", ["--overlap="]),
     ("python manage.py doctor --w", ["--write"]),

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from keys import actions
-from keys.models import User
+from keys.models import Alert, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
 from proxy.models import Call, Owner, Registration
@@ -62,6 +62,9 @@ ROWS: dict[str, Row] = {
     "admin/search/": Row(NOBODY),  # unfold's, which the palette replaces
     "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
     "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
+    "admin/alerts/": READ,
+    "admin/alerts/test/": Row(NOBODY, KEEPERS),
+    "admin/alerts/<int:pk>/settle/": Row(NOBODY, KEEPERS),
     "admin/quarantine/<int:pk>/lift/": Row(KEEPERS, KEEPERS),
     "admin/r/<path:content_type_id>/<path:object_id>/": Row(NOBODY),
     "admin/<app_label>/": Row(VIEWERS, VIEWERS),
@@ -169,6 +172,7 @@ def numbers(people) -> dict[str, int]:
         "try": key.pk,
         "incident": key.pk,
         "quarantine": version.pk,
+        "alerts": Alert.objects.create(key=key, kind="canary_used", occasion="once").pk,
         "keyevent": key.events.get().pk,
     }
 
