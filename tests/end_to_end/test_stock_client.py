@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("data_scientist.py")
 def run_client(portal: Portal, *, mount: str, key: str, name: str, home: Path) -> dict:
     """The script's result, with nothing of MLflow's set but the two variables."""
     result = subprocess.run(
-        [sys.executable, str(SCRIPT), name],
+        [sys.executable, str(SCRIPT), name, *(["short"] if mount != "/api/mlflow" else [])],
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(home),

@@ -106,15 +106,16 @@ def test_spans_of_ones_own_are_taken_packed_or_not(bob):
 
 
 @pytest.mark.parametrize(
-    "body",
+    "unpacked",  # made by the test: every process of a run loads this file
     [
-        gzip.compress(many_messages(10 * MOST_FIELDS)),
-        gzip.compress(bytes(200 * 2**20)),
-        gzip.compress(export(*[secrets.token_bytes(16) for _ in range(600)])),
+        lambda: many_messages(10 * MOST_FIELDS),
+        lambda: bytes(200 * 2**20),
+        lambda: export(*[secrets.token_bytes(16) for _ in range(600)]),
     ],
     ids=["empty messages", "a bomb", "too many traces"],
 )
-def test_a_small_export_that_unpacks_to_much_is_refused_at_once(body, bob):
+def test_a_small_export_that_unpacks_to_much_is_refused_at_once(unpacked, bob):
+    body = gzip.compress(unpacked())
     started = time.monotonic()
 
     reply = send_spans(bob, body, **{"Content-Encoding": "gzip"})
