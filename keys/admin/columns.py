@@ -15,8 +15,9 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 
 from keys.formatting.moments import format_time
-from keys.lists.colours import STATE_COLOURS
+from keys.lists.colours import SHOWN_STATE_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
+from keys.lists.states import shown_state
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import ACTS, AREA_LABELS, find_preset
 from keys.templatetags.moments import time_tag
@@ -47,9 +48,8 @@ def use(at: datetime.datetime | None, address: str | None, client: str) -> str:
 
 def state_label(key: ApiKey) -> str:
     """The key's state as the lists show it, for pages where unfold shows plain text."""
-    return render_to_string(
-        "unfold/helpers/label.html", {"text": str(key.state), "type": STATE_COLOURS[key.state]}
-    )
+    state = shown_state(key)
+    return render_to_string("unfold/helpers/label.html", {"text": state, "type": SHOWN_STATE_COLOURS[state]})
 
 
 def lines(texts: list[str]) -> SafeString:

@@ -26,8 +26,9 @@ from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, Stat
 from keys.admin.list_export import export_path
 from keys.credentials import tokens
 from keys.formatting.moments import format_time
-from keys.lists.colours import STATE_COLOURS
+from keys.lists.colours import SHOWN_STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS
+from keys.lists.states import shown_state, with_leaks
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.pages.frame import redirect_see_other
 from keys.pages.keys import can_see_keys
@@ -54,6 +55,9 @@ class ApiKeyAdmin(OnlyItsFilters):
     list_before_template = "admin/list_before.html"
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
     search_help_text = "Name, owner, id, key or its ends"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        return with_leaks(cast(ApiKeyQuerySet, super().get_queryset(request)))
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
@@ -130,9 +134,9 @@ class ApiKeyAdmin(OnlyItsFilters):
     def owner_name(self, key: ApiKey) -> str:
         return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
 
-    @badge(description="Status", colours=STATE_COLOURS)
+    @badge(description="Status", colours=SHOWN_STATE_COLOURS)
     def state_badge(self, key: ApiKey) -> str:
-        return key.state
+        return shown_state(key)
 
     @admin.display(description="Status")
     def state(self, key: ApiKey) -> str:

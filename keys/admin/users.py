@@ -29,6 +29,7 @@ from keys.admin.filters import OnlyItsFilters, RoleFilter
 from keys.admin.key_page import chart
 from keys.admin.list_export import export_path
 from keys.formatting.sentences import to_sentence
+from keys.lists.colours import ACCOUNT_COLOURS
 from keys.lists.columns import USER_COLUMNS
 from keys.models import ApiKey, User, users_matching
 from keys.pages.frame import actor_of
@@ -209,9 +210,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
             }
         return super().formfield_for_manytomany(db_field, request, **options)
 
-    @badge(
-        description="Account", ordering="is_active", colours={"active": "success", "deactivated": "danger"}
-    )
+    @badge(description="Account", ordering="is_active", colours=ACCOUNT_COLOURS)
     def account(self, user: User) -> str:
         return "active" if user.is_active else "deactivated"
 
@@ -230,7 +229,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
 
     @badge(
         description="Role",
-        colours={"superuser": "primary", "key admin": "info", "auditor": "info", "custom": "info"},
+        colours={"superuser": "info", "key admin": "info", "auditor": "info", "custom": "info"},
     )
     def role(self, user: User) -> str:
         return user.role.label

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting import durations
+from keys.lists.event_words import describe_actor
 from keys.models import ApiKey, KeyEvent, User
 from keys.rights.roles import Role
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
@@ -262,8 +263,14 @@ class EventSerializer(serializers.Serializer[KeyEvent]):
         default=None,
         help_text="null: the command line, or the report of a leaked key.",
     )
+    by = serializers.SerializerMethodField(
+        help_text="The actor's name, or “command line”, “leak report” or “unknown caller”."
+    )
     address = serializers.CharField(allow_null=True)
     detail = serializers.DictField()
+
+    def get_by(self, event: KeyEvent) -> str:
+        return describe_actor(event)
 
 
 class ActivitySerializer(EventSerializer):

@@ -1,5 +1,12 @@
-"""Which colour a badge has, in unfold's terms (`success`, `info`, `warning`, `danger`). Pure."""
+"""Which colour a badge has, in unfold's terms. Pure. On every page, a colour means the same:
 
+- `success`: it works, or is done
+- `info`: a fact, or something in progress
+- `warning`: it is stopped, incomplete or refused, and somebody can go on with it
+- `danger`: it has ended for good, has failed, or is a security incident
+"""
+
+COLOURS = ("success", "info", "warning", "danger")
 STATE_COLOURS = {  # by a key's state
     "active": "success",
     "rotating": "info",
@@ -7,6 +14,8 @@ STATE_COLOURS = {  # by a key's state
     "expired": "warning",
     "revoked": "danger",
 }
+SHOWN_STATE_COLOURS = {**STATE_COLOURS, "leaked": "danger"}  # of what pages show (`keys.lists.states`)
+ACCOUNT_COLOURS = {"active": "success", "deactivated": "warning"}
 EVENT_COLOURS = {  # by an event's kind
     "issued": "success",
     "changed": "info",

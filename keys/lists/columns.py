@@ -3,7 +3,7 @@
 from django.contrib.admin.models import LogEntry
 
 from keys.formatting.csv_export import Columns
-from keys.lists.event_words import describe_event
+from keys.lists.event_words import describe_actor, describe_event
 
 # `key`: masked, as everywhere.
 KEY_COLUMNS: Columns = {
@@ -36,7 +36,7 @@ EVENT_COLUMNS: Columns = {
     "key_id": lambda event: event.key.public_id,
     "key": lambda event: event.key.name,
     "owner": lambda event: event.key.owner.username,
-    "who": lambda event: event.actor.username if event.actor else "",
+    "who": lambda event: describe_actor(event),
     "address": lambda event: event.address,
     "details": lambda event: "; ".join(describe_event(event)),
 }

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.actions import self_service
+from keys.lists.states import with_leaks
 from keys.models import ApiKey
 from keys.pages.frame import actor_of, posted_data, row_number
 from keys.pages.key_forms import RevokeForm, RotateForm
@@ -34,7 +35,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         keys = keys.exclude(revoked_at__isnull=False).exclude(expires_at__lte=timezone.now())
     if before is not None:
         keys = keys.filter(pk__lt=before)
-    rows = list(keys[: SIZE + 1])
+    rows = list(with_leaks(keys)[: SIZE + 1])
     return page(
         request,
         "overview.html",

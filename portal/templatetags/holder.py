@@ -1,12 +1,15 @@
 """`{% load holder %}`: states, scopes, numbers and registrations in words, for the account pages."""
 
 from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 
 from keys.formatting import sizes
 from keys.lists import event_words
-from keys.lists.colours import EVENT_COLOURS, STATE_COLOURS
-from keys.models import KeyEvent
+from keys.lists.colours import EVENT_COLOURS, SHOWN_STATE_COLOURS
+from keys.lists.states import shown_state
+from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import describe_scopes, find_preset
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
@@ -16,8 +19,10 @@ register = template.Library()
 
 
 @register.filter
-def state_class(state: str) -> str:
-    return STATE_COLOURS.get(state, "")
+def state_badge(key: ApiKey) -> SafeString:
+    """The key's state as a badge."""
+    state = shown_state(key)
+    return format_html('<span class="badge {}">{}</span>', SHOWN_STATE_COLOURS[state], state.capitalize())
 
 
 @register.filter

@@ -1,4 +1,4 @@
-"""The colours of badges, in unfold's terms (`success`, `info`, `warning`, `danger`). Pure."""
+"""The colours of badges, with the meanings of `keys.lists.colours`. Pure."""
 
 STATUS_COLOURS = {1: "info", 2: "success", 3: "info", 4: "warning", 5: "danger"}  # by a status's first digit
 OUTCOME_COLOURS = {  # by a registration's outcome

@@ -15,7 +15,7 @@ from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import KeyEvent, KeyEventQuerySet
 
-COLUMNS = ("at", "kind", "key_id", "key", "user", "actor", "address")
+COLUMNS = ("at", "kind", "key_id", "key", "user", "by", "address")
 
 
 class Command(BaseCommand):
