@@ -23,6 +23,9 @@ PIECE = 64 * 1024  # bytes read or sent at once
 MAX_UNSENT = 4 * 2**20  # bytes of a response of the portal's own that are buffered for its client
 MAX_CHUNK_LINE = 64 * 1024  # bytes of a chunk's size line, or of the trailer section
 TURN_SECONDS = 10.0  # that a longer response waits until it may use a thread
+# A longer response ends if its client does not take this much in this much waiting for it: 32 KiB/s. Otherwise two
+# users who read slowly would hold all slots of exports for hours.
+LONG_SECONDS, LONG_BYTES = 10.0, 320 * 1024
 
 # Longer responses of the portal's own, whose thread waits for the client: exports, which have as many slots.
 long_responses = threading.BoundedSemaphore(MAX_EXPORTS)
@@ -35,6 +38,7 @@ class ClientSocket(socket.socket):
         super().__init__(fileno=fileno)
         self.unsent = bytearray()
         self.waits_for_reader = self.has_turn = False
+        self.waited, self.count = 0.0, 0  # for the reader of a longer response; bytes that it took meanwhile
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(IDLE_SECONDS if flag else 0.0)
@@ -54,7 +58,11 @@ class ClientSocket(socket.socket):
                 return
             self.take_turn()
         while self.unsent:
-            self.send_piece(self.unsent[:PIECE])
+            piece = self.unsent[:PIECE]
+            if self.has_turn:
+                self.send_in_turn(piece)
+            else:
+                self.send_piece(piece)
             del self.unsent[:PIECE]
 
     def send_piece(self, piece: Any) -> None:
@@ -62,6 +70,20 @@ class ClientSocket(socket.socket):
             super().sendall(piece)
         except TimeoutError:  # IDLE_SECONDS for the whole piece: about 1 KiB/s for the pieces that we send
             raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly") from None
+
+    def send_in_turn(self, piece: Any) -> None:
+        timeout, started = self.gettimeout(), time.monotonic()
+        self.settimeout(LONG_SECONDS)
+        try:
+            self.send_piece(piece)
+        finally:
+            self.settimeout(timeout)
+        self.waited += time.monotonic() - started
+        self.count += len(piece)
+        if self.waited > LONG_SECONDS:
+            if self.count < LONG_BYTES:
+                raise ConnectionResetError(errno.ECONNRESET, "the client reads too slowly")
+            self.waited, self.count = 0.0, 0
 
     def take_turn(self) -> None:
         self.has_turn = self.has_turn or long_responses.acquire(timeout=TURN_SECONDS)
@@ -84,6 +106,7 @@ class ClientSocket(socket.socket):
         if self.has_turn:
             long_responses.release()
         self.waits_for_reader = self.has_turn = False
+        self.waited, self.count = 0.0, 0
 
 
 class ClientUnreader(SocketUnreader):  # type: ignore[misc]

@@ -1,7 +1,9 @@
 """Exports and pages of one user stop neither health checks nor sign-in, nor other users' exports."""
 
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -60,6 +62,31 @@ def test_exports_that_nobody_reads_stop_nobody_else(running):
     # Bob's connections are closed: his slots are free again.
     again = lambda: running.request("GET", EXPORT, key=bob["key"]).status  # noqa: E731
     assert wait_for(again, lambda status: status == 200) == 200
+
+
+@pytest.mark.postgresql
+def test_slow_readers_of_two_users_do_not_keep_all_slots(echo_server):
+    assert MAX_EXPORTS_EACH <= MAX_EXPORTS // 2
+    with ExitStack() as stack:
+        running = stack.enter_context(
+            portal(mlflow_url=echo_server.url, config="tests.portal.short_timeouts")
+        )
+        bob, charlie, alice = (
+            running.issue(name, "--scope", "portal:read") for name in ("bob", "charlie", "alice")
+        )
+        connections = []
+        for key in (bob, charlie):
+            running.sql(ADD_CALLS, ROWS, key["id"])
+        for key in (bob, charlie):
+            head = f"GET {EXPORT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key['key']}\r\n\r\n"
+            connections += stack.enter_context(not_reading(running, MAX_EXPORTS_EACH, head.encode()))
+
+        def export() -> int:
+            return running.request("GET", EXPORT, key=alice["key"]).status
+
+        for connection in connections:
+            assert connection.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200", "each of them has a slot"
+        assert wait_for(export, lambda status: status == 200) == 200, "their connections are still open"
 
 
 @pytest.fixture

@@ -75,6 +75,32 @@ def test_few_threads_wait_for_the_reader_of_a_long_one(pair, monkeypatch):
     assert sockets.long_responses.acquire(timeout=0)
 
 
+def test_a_long_answer_ends_if_its_reader_takes_little_or_nothing(pair, monkeypatch):
+    near, client = pair
+    monkeypatch.setattr(sockets, "LONG_SECONDS", 0.1)
+    client.setblocking(True)
+    with pytest.raises(ConnectionResetError, match="client reads too slowly"):
+        client.sendall(bytes(sockets.MAX_UNSENT + 10_000_000))
+    client.unsent.clear()
+    monkeypatch.setattr(sockets, "LONG_SECONDS", 0.5)
+    monkeypatch.setattr(sockets, "LONG_BYTES", 2**40)  # so much does this reader not take
+    stopped = threading.Event()
+
+    def read_slowly() -> None:
+        while not stopped.wait(0.005):
+            near.recv(sockets.PIECE)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    try:
+        with pytest.raises(ConnectionResetError, match="client reads too slowly"):
+            client.sendall(bytes(100_000_000))
+    finally:
+        stopped.set()
+        reader.join()
+        client.end_response()
+
+
 def test_a_body_is_read_to_its_length_and_no_further(pair):
     near, client = pair
     client.setblocking(True)
