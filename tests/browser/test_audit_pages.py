@@ -64,7 +64,7 @@ def test_a_call_is_found_and_read_by_keyboard_alone(visit, web_portal, told):
 
     page.get_by_text("Filter", exact=True).focus()
     page.keyboard.press("Enter")
-    page.get_by_label("Request id").focus()
+    page.get_by_label("Request id", exact=True).focus()
     page.keyboard.type(f"req_{7:032x}")
     page.keyboard.press("Enter")
     page.wait_for_url("**?request_id=req_*")
