@@ -81,6 +81,7 @@ UNFOLD: dict[str, Any] = {
                         may_see("proxy.registration"),
                     ),
                     link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
+                    link("Usage", "bar_chart", "usage-report", may_see("proxy.call")),
                     link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
                     {"title": "MLflow", "icon": "science", "link": ROOT},
                     link("Alerts", "notifications", "alerts", may_see("keys.apikey")),

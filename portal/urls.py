@@ -9,7 +9,7 @@ from keys.api import leak_reports
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
-from proxy.admin import incident_pages, pages
+from proxy.admin import incident_pages, pages, usage_pages
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -33,6 +33,9 @@ urlpatterns = [
     path("admin/alerts/", admin.site.admin_view(alert_pages.alerts), name="alerts"),
     path("admin/alerts/test/", admin.site.admin_view(alert_pages.send_test), name="alerts-test"),
     path("admin/alerts/<int:pk>/settle/", admin.site.admin_view(alert_pages.settle_one), name="alert-settle"),
+    path("admin/usage/", admin.site.admin_view(usage_pages.usage), name="usage-report"),
+    path("admin/usage/find/", admin.site.admin_view(usage_pages.find), name="usage-report-find"),
+    path("admin/usage/export/", admin.site.admin_view(usage_pages.export), name="usage-report-export"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", home.gone),  # unfold's, which the palette replaces
     path("admin/login/", views.admin_login),

@@ -26,7 +26,7 @@ Method = TypeVar("Method", bound=Callable[..., str])
 
 
 def badge(
-    *, description: str, colours: dict[str, str], ordering: str | None = None
+    *, description: str, colours: dict[str, str], ordering: str | models.Case | None = None
 ) -> Callable[[Method], Method]:
     """The column's text as a badge; `colours` by text, in unfold's terms (`success`, `danger`, …)."""
     return cast(
@@ -60,6 +60,12 @@ def lines(texts: list[str]) -> SafeString:
 def codes(texts: list[str], *, otherwise: str) -> str:
     """Each text on a line of its own, as code; `otherwise` if there is none."""
     return format_html_join("", '<code class="line">{}</code>', ((text,) for text in texts)) or otherwise
+
+
+def first_few(texts: list[str], most: int = 2) -> list[str]:
+    """The first texts, and how many more there are."""
+    rest = len(texts) - most
+    return [*texts[:most], *([f"and {rest} more"] if rest > 0 else [])]
 
 
 def scopes_title(scopes: list[str]) -> str:

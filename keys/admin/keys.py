@@ -6,7 +6,8 @@ Django's generic forms never edit keys: each action has a page of its own in `ke
 from typing import Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -16,6 +17,7 @@ from keys.admin import key_actions, key_page
 from keys.admin.columns import (
     badge,
     codes,
+    first_few,
     lines,
     scopes_title,
     state_label,
@@ -27,12 +29,20 @@ from keys.admin.list_export import export_path
 from keys.credentials import tokens
 from keys.formatting.moments import format_time
 from keys.lists.colours import SHOWN_STATE_COLOURS
-from keys.lists.columns import KEY_COLUMNS
+from keys.lists.columns import KEY_COLUMNS, limits_of
 from keys.lists.states import shown_state, with_leaks
 from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.pages.frame import redirect_see_other
 from keys.pages.keys import can_see_keys
 from keys.rights.scopes import describe_scopes
+
+BY_STATE = Case(
+    When(revoked_at__isnull=False, then=4),
+    When(expires_at__lte=Now(), then=3),
+    When(paused_at__isnull=False, then=2),
+    When(previous_ends_at__gt=Now(), then=1),
+    default=0,
+)
 
 
 @admin.register(ApiKey)
@@ -43,8 +53,12 @@ class ApiKeyAdmin(OnlyItsFilters):
         "owner_name",
         "state_badge",
         "may",
+        "calls_30_days",
+        "own_limits",
+        "own_networks",
         "last_used_on",
         "expires_on",
+        "created_on",
     ]
     other_lookups = ("owner__id__exact",)  # a user's page
     list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
@@ -57,7 +71,7 @@ class ApiKeyAdmin(OnlyItsFilters):
     search_help_text = "Name, owner, id, key or its ends"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
-        return with_leaks(cast(ApiKeyQuerySet, super().get_queryset(request)))
+        return with_leaks(cast(ApiKeyQuerySet, super().get_queryset(request)).with_calls())
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
@@ -134,7 +148,7 @@ class ApiKeyAdmin(OnlyItsFilters):
     def owner_name(self, key: ApiKey) -> str:
         return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
 
-    @badge(description="Status", colours=SHOWN_STATE_COLOURS)
+    @badge(description="Status", colours=SHOWN_STATE_COLOURS, ordering=BY_STATE)
     def state_badge(self, key: ApiKey) -> str:
         return shown_state(key)
 
@@ -147,6 +161,22 @@ class ApiKeyAdmin(OnlyItsFilters):
         if key.is_canary:
             return "Canary: grants no access"
         return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
+
+    @admin.display(description="Calls (30 days)")
+    def calls_30_days(self, key: ApiKey) -> str:
+        return f"{key.calls_in_month or 0:,}"  # type: ignore[attr-defined]
+
+    @admin.display(description="Limits", ordering="requests_per_minute")
+    def own_limits(self, key: ApiKey) -> str:
+        return lines(limits_of(key)) or "Default"
+
+    @admin.display(description="Networks", ordering="networks")
+    def own_networks(self, key: ApiKey) -> str:
+        return lines(first_few(key.networks)) or "Any"
+
+    @admin.display(description="Created", ordering="created_at")
+    def created_on(self, key: ApiKey) -> str:
+        return timed(key.created_at)
 
     @admin.display(description="Canary")
     def canary(self, key: ApiKey) -> str:

@@ -3,7 +3,9 @@
 from django.contrib.admin.models import LogEntry
 
 from keys.formatting.csv_export import Columns
+from keys.formatting.sizes import format_size
 from keys.lists.event_words import describe_actor, describe_event
+from keys.models import ApiKey
 
 # `key`: masked, as everywhere.
 KEY_COLUMNS: Columns = {
@@ -64,3 +66,13 @@ USER_COLUMNS: Columns = {
 def describe_entry(entry: LogEntry) -> str:
     """What an entry of the admin log says was done."""
     return str(entry.get_change_message() or entry.get_action_flag_display())
+
+
+def limits_of(key: ApiKey) -> list[str]:
+    """The key's own limits: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
+    texts = [
+        (key.requests_per_minute, "{:,} calls/min".format),
+        (key.monthly_requests, "{:,} calls/month".format),
+        (key.monthly_bytes, lambda count: f"{format_size(count)}/month"),
+    ]
+    return [text(limit) for limit, text in texts if limit is not None]

@@ -7,7 +7,7 @@ from typing import Any
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery, Sum
 from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -103,6 +103,18 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             old_last4=KeyTextTransform("old_last4", "events__detail"),
         )
         return rotations.filter(Q(old_prefix__in=[word, *beginnings(word)]) | Q(old_last4=word)).order_by()
+
+    def with_calls(self) -> "ApiKeyQuerySet":
+        """With `calls_in_month`: the calls of the last 30 days (UTC) from the totals, None if there are none. A list
+        asks it of the rows of a page only; a sort by it would ask it of all keys."""
+        today = timezone.now().astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        recent = self.model._default_manager.filter(
+            pk=OuterRef("pk"),
+            call_totals__span="day",
+            call_totals__start__gte=today - datetime.timedelta(days=29),
+        )
+        sums = recent.order_by().values("pk").annotate(calls=Sum("call_totals__calls")).values("calls")
+        return self.annotate(calls_in_month=Subquery(sums))
 
     def used_since(self, since: datetime.datetime) -> "ApiKeyQuerySet":
         """Keys either of whose secrets was used since then."""

@@ -30,7 +30,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The account page: the user's keys and a summary of the last 30 days."""
     user, before = holder(request), row_number(request.GET.get("before", ""))
     is_all = request.GET.get("show") == "all"
-    keys = user.api_keys.order_by("-pk")
+    keys = user.api_keys.with_calls().order_by("-pk")
     if not is_all:
         keys = keys.exclude(revoked_at__isnull=False).exclude(expires_at__lte=timezone.now())
     if before is not None:

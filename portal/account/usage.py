@@ -4,12 +4,16 @@ import datetime
 from dataclasses import dataclass
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
 
 from keys import limits
 from keys.models import ApiKey, User
 from portal.account.frame import holder, page
+from proxy.lists import exports
+from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, csv_rows, make_report
 from proxy.models import CallTotal
 from proxy.models.totals import CallTotalQuerySet, percentile
 
@@ -127,3 +131,22 @@ def usage(request: HttpRequest) -> HttpResponse:
         operations=within.top_operations(MOST_KEYS),
         limited=limited(holder(request)),
     )
+
+
+@login_required
+def report(request: HttpRequest) -> HttpResponse:
+    """Calls and bytes by key and by day or month, as accounting needs them."""
+    form = UsageForm(request.GET, is_own=True)
+    made = make_report(form, CallTotal.objects.filter(user=holder(request)))
+    chosen = form.cleaned_data.get("span", "") if made else ""
+    return page(request, "report.html", filter=form, report=made, presets=PRESETS, chosen=chosen)
+
+
+@login_required
+def download(request: HttpRequest) -> HttpResponseBase:
+    """All rows of the report as CSV."""
+    form = UsageForm(request.GET, is_own=True)
+    if not form.is_valid():
+        return redirect(f"{reverse('account-usage-report')}?{form.query}")  # that page shows the error
+    rows = csv_rows(form, CallTotal.objects.filter(user=holder(request)))
+    return exports.download("usage", "csv", FIELDS, rows)

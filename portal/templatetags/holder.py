@@ -8,6 +8,7 @@ from django.utils.text import Truncator
 from keys.formatting import sizes
 from keys.lists import event_words
 from keys.lists.colours import EVENT_COLOURS, SHOWN_STATE_COLOURS
+from keys.lists.columns import limits_of
 from keys.lists.states import shown_state
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import describe_scopes, find_preset
@@ -54,6 +55,11 @@ def rules_class(state: str) -> str:
 def preset(scopes: list[str]) -> str:
     matching = find_preset(scopes)
     return matching.value.capitalize() if matching else "Single scopes"
+
+
+@register.filter
+def limits(key: ApiKey) -> list[str]:
+    return limits_of(key)
 
 
 @register.filter

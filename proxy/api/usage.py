@@ -14,7 +14,7 @@ from keys.api.callers import read_rule, visible_rows
 from keys.rights.permissions import VIEW_CALL
 from proxy.api.calls import by_user
 from proxy.lists.filters import UsageFilters
-from proxy.lists.usage import GROUPS, MODEL, MOST_ROWS, sum_usage
+from proxy.lists.usage import GROUPS, MODEL, MOST_ROWS, STEPS, sum_usage
 from proxy.models.calls import Call
 from proxy.models.totals import CallTotal
 
@@ -31,16 +31,16 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
         required=False,
         default="",
         max_length=60,
-        help_text="The columns to group by, separated by commas: key, user, operation, status, day or hour; or model "
-        "alone, which is counted from the log itself, for at most 31 days.",
+        help_text="The columns to group by, separated by commas: key, user, operation, status, and day, month or "
+        "hour; or model alone, which is counted from the log itself, for at most 31 days.",
     )
 
     def validate_by(self, text: str) -> list[str]:
         names = [name for name in text.split(",") if name]
         unknown = set(names) - {*GROUPS, MODEL}
-        if unknown or {"day", "hour"} <= set(names) or (MODEL in names and len(names) > 1):
+        if unknown or len(STEPS & set(names)) > 1 or (MODEL in names and len(names) > 1):
             raise serializers.ValidationError(
-                f"Some of {', '.join(GROUPS)}, but day or hour, not both; or model alone."
+                f"Some of {', '.join(GROUPS)}, but only one of day, hour and month; or model alone."
             )
         return names
 

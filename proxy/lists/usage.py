@@ -10,15 +10,19 @@ GROUPS = {  # by parameter: the columns to group by, and their names in the resu
     "status": {"status_class": "status"},
     "day": {"start": "start"},
     "hour": {"start": "start"},
+    "month": {"month": "start"},
 }
+STEPS = {"hour", "day", "month"}  # a sum is by one of these at most
 MODEL = "model"
 MOST_ROWS = 1000
 
 Narrow = Callable[[Any], Any]
 
 
-def sum_usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow) -> list[dict[str, Any]]:
-    """Sums of `rows`, most calls first. If there are more than MOST_ROWS, the result has MOST_ROWS + 1.
+def sum_usage(
+    *, by: list[str], since: Any, until: Any, rows: Any, narrow: Narrow, most: int | None = MOST_ROWS + 1
+) -> list[dict[str, Any]]:
+    """Sums of `rows`, most calls first. If there are more than MOST_ROWS, the result has MOST_ROWS + 1 (`most`).
 
     `rows` are calls if grouped by model, otherwise totals; `narrow` filters them further.
     """
@@ -31,7 +35,7 @@ def sum_usage(*, by: list[str], since: Any, until: Any, rows: Any, narrow: Narro
         sums = totals.sums()
         names = ("calls", "bytes_in", "bytes_out", "duration_ms")
         return [{name: rounded(sums[name]) for name in names}]
-    grouped = totals.grouped(*columns)[: MOST_ROWS + 1]
+    grouped = (totals.with_month() if "month" in by else totals).grouped(*columns)[:most]
     return [{columns.get(name, name): rounded(value) for name, value in row.items()} for row in grouped]
 
 

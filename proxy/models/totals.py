@@ -28,6 +28,10 @@ class CallTotalQuerySet(models.QuerySet["CallTotal"]):
         totals = self.filter(start__gte=since) if since else self
         return totals.filter(start__lt=until) if until else totals
 
+    def with_month(self) -> "CallTotalQuerySet":
+        """With the column `month`: the first day of `start`'s calendar month (UTC)."""
+        return self.annotate(month=Trunc("start", "month", tzinfo=datetime.UTC))
+
     def failed(self) -> "CallTotalQuerySet":
         return self.filter(status_class__gte=4)
 

@@ -43,7 +43,7 @@ ALWAYS_LIGHT = {"api/v1/docs/"}  # Swagger UI's own, seen to stay so
 # Addresses that are no page a person looks at, and those that another test looks at.
 ELSEWHERE = re.compile(
     r"admin$|account$|docs$|api/v1/docs$"  # redirects to the same with a slash
-    r"|.*(/export/|/test/|/settle/|download\\\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
+    r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
     r"|admin/health/|admin/admin/logentry/.+|account/invitation/<"
@@ -153,6 +153,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/calls/<str:request_id>/": ("/account/calls/{request_id}/", "alice"),
     "account/registrations/": ("/account/registrations/", "alice"),
     "account/registrations/model/": ("/account/registrations/model/?name={model}", "alice"),
+    "account/usage/report/": ("/account/usage/report/?each=day", "alice"),
+    "admin/usage/": ("/admin/usage/", "alice"),
     "admin/": ("/admin/", "alice"),
     "admin/settings/": ("/admin/settings/", "alice"),
     "admin/admin/logentry/": ("/admin/admin/logentry/", "alice"),

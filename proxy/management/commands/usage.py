@@ -15,9 +15,7 @@ SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
 
 
 class Command(BaseCommand):
-    help = (
-        "Sum calls and bytes by key, user, operation, status, day, hour or model (default: the last 30 days)."
-    )
+    help = "Sum calls and bytes by key, user, operation, status, day, month, hour or model (default: the last 30 days)."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--by", default="user", help="separated by commas (default: user)")

@@ -1,7 +1,7 @@
 """The admin lists, the search for keys, and that nobody edits what is not to be edited."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey, KeyEvent, User
-from proxy.models import Call
+from proxy.models import Call, CallTotal
+from proxy.models.totals import LATENCIES_MS
 from tests.keys.people import (
     CALLS,
     ISSUE,
@@ -215,3 +216,61 @@ def queries_of(client: Client, path: str, rows: int) -> int:
         key = actions.issue(owner=owner, name="a key", actor=by(owner))[0]
         call(key, rows * 1000 + number)
     return queries(lambda: client.get(path))
+
+
+def total_of(key: ApiKey, calls: int, days: int = 0) -> None:
+    start = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    CallTotal.objects.create(
+        key=key,
+        user=key.owner,
+        span="day",
+        start=start - timedelta(days=days),
+        status_class=2,
+        calls=calls,
+        latencies=[0] * (len(LATENCIES_MS) + 1),
+    )
+
+
+class TestColumns:
+    def test_the_list_shows_calls_limits_networks_and_creation(self, cast, alice):
+        key = key_of(cast["dora"])
+        networks = [f"10.{number}.0.0/16" for number in range(4)]
+        actions.change(key=key, requests_per_minute=600, monthly_bytes=10 * 2**30, networks=networks)
+        for calls, days in ((1200, 0), (34, 29), (777, 30)):
+            total_of(key, calls, days)
+
+        page = alice.get(KEYS).content.decode()
+
+        for text in ("1,234", "600 calls/min", "10 GiB/month", "10.1.0.0/16", "and 2 more", "Created"):
+            assert text in page
+        assert "10.2.0.0/16" not in page
+        dora = signed_in(cast["dora"]).get("/account/").content.decode()
+        for text in ("1,234", "600 calls/min", "10.1.0.0/16", "and 2 more"):
+            assert text in dora
+
+    @pytest.mark.parametrize(
+        "column", ["name", "masked_key", "state_badge", "own_limits", "own_networks", "created_on"]
+    )
+    def test_columns_are_sorted_in_the_database(self, cast, alice, column):
+        for number in range(3):
+            key = key_of(cast["dora"], name=f"key {number}")
+        actions.revoke(key=key)
+        place = alice.get(KEYS).context["cl"].list_display.index(column)
+
+        up = [key.pk for key in alice.get(KEYS, {"o": str(place)}).context["cl"].result_list]
+        down = [key.pk for key in alice.get(KEYS, {"o": f"-{place}"}).context["cl"].result_list]
+
+        assert len(up) == 3
+        if column in ("name", "masked_key", "created_on"):
+            assert up == down[::-1]
+        if column == "state_badge":
+            assert (up[-1], down[0]) == (key.pk, key.pk)
+
+    def test_calls_cost_no_query_of_their_own(self, cast, alice):
+        key = key_of(cast["dora"])
+        few = queries(lambda: alice.get(KEYS))
+        for number in range(20):
+            total_of(key_of(cast["dora"], name=f"key {number}"), number)
+        total_of(key, 1)
+
+        assert queries(lambda: alice.get(KEYS)) == few

@@ -23,6 +23,8 @@ OWNED = {
 LISTS = {
     "account": [],
     "account-usage": [],
+    "account-usage-report": [],
+    "account-usage-download": [],
     "account-calls": [],
     "account-calls-download": ["csv"],
     "account-find": [],

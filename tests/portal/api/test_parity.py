@@ -126,7 +126,14 @@ CAPABILITIES = {
     "export calls": Can(
         web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls --csv"
     ),
-    "see usage": Can(web="admin:index account-usage", api="usage", command="usage"),
+    "see usage": Can(
+        web="admin:index usage-report account-usage account-usage-report", api="usage", command="usage"
+    ),
+    "export usage": Can(
+        web="usage-report-export account-usage-download",
+        command="usage --csv",
+        because="Programs read the sums as JSON, by the same groups.",
+    ),
     "see registrations": Can(
         web="admin:proxy_registration_changelist admin:proxy_registration_change admin:proxy_registration_find "
         "admin:proxy_registration_model admin:proxy_registration_history account-registrations account-model",
@@ -182,7 +189,7 @@ OTHER = """
     home docs docs-operations docs-page
     mlflow api-mlflow metrics health health-live health-ready health-mlflow
     admin:login admin:logout admin:password_change admin:password_change_done admin:autocomplete admin:jsi18n
-    admin:view_on_site admin:app_list admin:search
+    admin:view_on_site admin:app_list admin:search usage-report-find
     admin:proxy_owner_add admin:proxy_registration_add admin:proxy_call_add admin:keys_keyevent_add
     admin:admin_logentry_add
     admin:proxy_owner_delete admin:proxy_registration_delete admin:proxy_call_delete admin:keys_keyevent_delete

@@ -17,6 +17,7 @@ from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
 from proxy.models import Call, Owner, Registration
 from tests.keys.people import call, everything_stored
+from tests.portal.account.test_usage import total
 from tests.proxy.ledger_rows import row
 
 PEOPLE = ("anonymous", "holder", "staff without rights", "auditor", "key admin", "superuser")
@@ -87,6 +88,9 @@ ROWS: dict[str, Row] = {
     "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
     **record("keys/keyevent", **{"export/": LIST}),
     **record("admin/logentry", **{"export/": LIST}),
+    "admin/usage/": READ,
+    "admin/usage/find/": Row(NOBODY, VIEWERS),
+    "admin/usage/export/": READ,
     "admin/health/": READ,
     "admin/settings/": Row(SUPERUSERS),
     **record("proxy/call", **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ}),
@@ -114,6 +118,8 @@ OTHERS: dict[str, Row] = {
     "/account/keys/{key}/revoke/": Row(HOLDER, HOLDER),
     "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
     "/account/usage/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/usage/report/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/usage/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
@@ -164,6 +170,7 @@ def numbers(people) -> dict[str, int]:
     version = row(key, "model-versions.create", "fraud", version="1")
     about = ContentType.objects.get_for_model(User)
     entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
+    total(key)
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
@@ -197,7 +204,7 @@ def is_answered(client: Client, method: str, address: str) -> bool:
 def test_auditors_get_every_export(people, numbers):
     exports = [route for route in ROWS if route.endswith("export/")]
 
-    assert len(exports) == len(set(exports)) == 7
+    assert len(exports) == len(set(exports)) == 8
     for route in exports:
         answer = people["auditor"].get(f"/{route}")
         assert answer["Content-Type"].startswith("text/csv"), route

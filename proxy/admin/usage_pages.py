@@ -1,0 +1,45 @@
+"""The admin's page of usage for accounting, and its export."""
+
+from django.contrib.auth.decorators import permission_required
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from keys.pages.frame import render_page
+from keys.rights.permissions import VIEW_CALL
+from proxy.lists import exports
+from proxy.lists.listing import find_in
+from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, csv_rows, make_report
+from proxy.models import CallTotal
+
+may_see = permission_required(VIEW_CALL, raise_exception=True)
+find = may_see(find_in("usage-report"))
+
+
+@may_see
+@require_safe
+def usage(request: HttpRequest) -> HttpResponseBase:
+    """Calls and bytes by user and key, for a period, with totals and a chart."""
+    form = UsageForm(request.GET)
+    report = make_report(form, CallTotal.objects.all())
+    return render_page(
+        request,
+        "admin/proxy/usage.html",
+        opts=None,
+        title="Usage",
+        filter=form,
+        report=report,
+        presets=PRESETS,
+        chosen=form.cleaned_data.get("span", "") if report else "",
+    )
+
+
+@may_see
+@require_safe
+def export(request: HttpRequest) -> HttpResponseBase:
+    """All rows of the report as CSV."""
+    form = UsageForm(request.GET)
+    if not form.is_valid():
+        return redirect(f"{reverse('usage-report')}?{form.query}")  # that page shows the error
+    return exports.download("usage", "csv", FIELDS, csv_rows(form, CallTotal.objects.all()))
