@@ -27,7 +27,9 @@ class HealthSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok", "degraded", "down"])
     checks = serializers.DictField(child=CheckSerializer())
     active_keys = serializers.IntegerField()
-    pending_registrations = serializers.IntegerField(help_text="manage.py reconcile settles those that stay.")
+    pending_registrations = serializers.IntegerField(
+        help_text="Registry writes whose outcome is not known yet."
+    )
 
 
 class Health(GenericAPIView[ApiKey]):

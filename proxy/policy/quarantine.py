@@ -157,8 +157,8 @@ def refusal(version: QuarantinedVersion, act: str) -> Refusal:
     return forbidden(
         "quarantined",
         f"Version {version.version} of “{version.name[:200]}” is in quarantine since {version.since:%Y-%m-%d} "
-        f"({version.reason[:200]}). Until it is lifted, no key may {act}. Only staff who may change keys can lift it "
-        "(manage.py quarantine --lift). Ask your administrator.",
+        f"({version.reason[:200]}). Until it is lifted, no key may {act}. Only staff who may change keys can lift it. "
+        "Ask your administrator.",
     )
 
 
