@@ -4,6 +4,7 @@
 MLflow's client sends.
 """
 
+import re
 from collections.abc import Mapping
 
 from proxy.routes.operations import Operation
@@ -31,6 +32,8 @@ MORE_ENTRIES: Mapping[tuple[str, str], int] = {
     ("runs.log-batch", "tags"): 100,
     ("artifacts.mpu-complete", "parts"): 10_000,
     ("datasets.delete-records", "dataset_record_ids"): 10_000,
+    # mlflow.search_runs(search_all_experiments=True) names every experiment; more do not fit into SEARCH_BYTES.
+    ("runs.search", "experiment_ids"): 5_000,
 }
 SORT_KEYS = 20
 FILTER_CLAUSES = 50
@@ -65,7 +68,9 @@ def most_values(operation: Operation) -> int:
 
 
 def most_entries(operation: Operation, field: str) -> int:
-    return MORE_ENTRIES.get((operation.name, field), LIST_ENTRIES)
+    """`field` may also be in camelCase."""
+    snake = re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", field)
+    return MORE_ENTRIES.get((operation.name, snake), LIST_ENTRIES)
 
 
 def largest_page(operation: Operation) -> int:

@@ -61,3 +61,14 @@ def test_a_stock_client_does_its_days_work_through_each_mount(mlflow_portal, mlf
     done = {call["operation"] for call in calls if call["status"] == 200}
     assert {"experiments.create", "runs.log-batch", "artifacts.upload", "model-versions.delete"} <= done
     assert [call for call in calls if call["reason"]] == []
+
+
+def test_a_search_over_all_of_5000_experiments_passes(mlflow_portal, monkeypatch):
+    """As `mlflow.search_runs(search_all_experiments=True)` asks: with the id of each in one call."""
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", mlflow_portal.issue("alice")["key"])
+    client = MlflowClient(f"{mlflow_portal.url}/api/mlflow")
+    run = client.create_run("0").info.run_id
+
+    found = client.search_runs([str(number) for number in range(5000)], f"attributes.run_id = '{run}'")
+
+    assert [each.info.run_id for each in found] == [run]

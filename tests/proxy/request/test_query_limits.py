@@ -29,7 +29,7 @@ def refusal(check, *arguments) -> Refusal:
     return refused.value
 
 
-@pytest.mark.parametrize("field", ["experiment_ids", "experimentIds"])
+@pytest.mark.parametrize("field", ["run_ids", "runIds"])
 def test_a_list_has_a_limit_which_the_refusal_states(field):
     check_body(RUNS, {field: ["1"] * limits.LIST_ENTRIES})
 
@@ -38,6 +38,14 @@ def test_a_list_has_a_limit_which_the_refusal_states(field):
     assert refused.reason == "too_many_entries"
     assert "1,001 entries" in refused.message
     assert "takes 1,000" in refused.message
+
+
+@pytest.mark.parametrize("field", ["experiment_ids", "experimentIds"])
+def test_a_search_of_all_experiments_names_more(field):
+    check_body(RUNS, {field: ["1"] * 5_000})
+
+    assert "takes 5,000" in refusal(check_body, RUNS, {field: ["1"] * 5_001}).message
+    assert "takes 1,000" in refusal(check_body, METRICS, {field: ["1"] * 1_001}).message
 
 
 @pytest.mark.parametrize("field", ["order_by", "orderBy"])
