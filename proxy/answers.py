@@ -1,8 +1,13 @@
 """The portal's own error responses: a refusal as MLflow's error JSON, or as a page for a person."""
 
+from contextlib import suppress
+
+from django.conf import settings
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 
+from keys.credentials.tokens import hide
 from keys.formatting.problem_details import PREFIX, problem_response
 from keys.refusals import Refusal
 from proxy.request.headers import is_browser
@@ -43,6 +48,23 @@ def error_page(refusal: Refusal, request_id: str) -> str:
     """Rendered without the request, so that no context processor, session or database can fail again."""
     heading = HEADINGS.get(refusal.status, "This did not work")
     return render_to_string("error.html", {"refusal": refusal, "request_id": request_id, "heading": heading})
+
+
+def sent_address(request: HttpRequest) -> str:
+    """The address to which the request went, without its query."""
+    with suppress(SuspiciousOperation):  # a Host header that names another host
+        return hide(request.build_absolute_uri(request.path))[:500]
+    return hide(request.path)[:500]
+
+
+def name_address(request: HttpRequest, refusal: Refusal) -> Refusal:
+    """For a wrong address, the refusal with the address that was sent and the right tracking URI in full."""
+    if refusal.reason == "not_a_route":
+        refusal.message = (
+            f"{refusal.message} The request went to {sent_address(request)}; "
+            f"the tracking URI is {settings.PUBLIC_URL}/api/mlflow."
+        )
+    return refusal
 
 
 def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:

@@ -15,13 +15,14 @@ from keys import limits
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, invalid
 from proxy import forwarding
-from proxy.answers import refuse
+from proxy.answers import name_address, refuse
 from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
 from proxy.policy.decisions import Decision
 from proxy.request import bodies
 from proxy.upstream.client import UpstreamResponse
+from proxy.usage import recording
 from proxy.usage.recording import CLIENT_GONE, CallInProgress
 from proxy.usage.transfers import record_response
 
@@ -42,6 +43,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             call.reason = refusal.reason
             if refusal.caller and limits.may_log_ended_key(refusal.caller):
                 call.caller, call.is_counted = refusal.caller, True
+            refusal = name_address(request, refusal)
+            if call.caller is None:
+                recording.keep_refusal(request, refusal)
             response = refuse(request, refusal)
         except bodies.ClientGone:
             call.reason, status = call.reason or "client_gone", CLIENT_GONE

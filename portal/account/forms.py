@@ -61,10 +61,13 @@ class IssueForm(forms.Form):
 
 
 class LookUpForm(forms.Form):
-    """A request id from an error message."""
+    """An error as it was shown, or the request id or reason from it."""
 
     request_id = forms.CharField(
-        label="Request id",
-        max_length=500,
-        widget=forms.TextInput(attrs={"placeholder": "req_…", **MACHINE_TEXT}),
+        label="Request id or error",
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"placeholder": "req_…", "rows": 3, **MACHINE_TEXT}),
+        error_messages={
+            "max_length": "This text is too long. Paste its last lines, which contain the error itself."
+        },
     )

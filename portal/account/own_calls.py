@@ -1,6 +1,5 @@
 """A key holder's own calls: the usage log, and why a call failed, by its request id."""
 
-import re
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -13,16 +12,16 @@ from keys.credentials.lookup import find_key
 from keys.models import ApiKey
 from keys.pages.frame import posted_data, query_value
 from keys.rights.scopes import describe_scopes
+from portal.account import advice, pasted_errors
 from portal.account.forms import LookUpForm
 from portal.account.frame import holder, page
 from portal.pages.explanations import explanations
 from proxy.lists import exports
-from proxy.models import Call, Registration
+from proxy.models import Call, Registration, UncalledRequest
 from proxy.models.calls import EVERY_DAY, CallQuerySet, Cursor
 from proxy.routes.table import OPERATIONS
 
 SIZE = 50
-REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
 OUTCOMES = {
     "passed": "Passed",
     "refused": "Refused by the portal",
@@ -90,21 +89,31 @@ def download(request: HttpRequest, form: str) -> HttpResponseBase:
     return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 
 
-@sensitive_variables("pasted")
+@sensitive_variables("pasted", "error")
 @sensitive_post_parameters("request_id")
 @login_required
 def find(request: HttpRequest) -> HttpResponse:
-    """Find a call by a pasted request id. By POST, so that a pasted key does not end up in a URL or log."""
+    """Explain a pasted error, or find the call of the request id in it. By POST, so that a pasted key does not end up
+    in a URL or log."""
     form = LookUpForm(posted_data(request))
     if not form.is_bound:
         return page(request, "find.html", form=form)
     pasted = form.cleaned_data["request_id"].strip() if form.is_valid() else ""
     if tokens.KEY_LIKE_PATTERN.search(pasted):
         return page(request, "find.html", form=LookUpForm(), pasted_key=key_in(pasted, request) or True)
-    if match := REQUEST_ID.search(pasted.lower()):
-        return redirect("account-call", match[0])
+    error = pasted_errors.parse(pasted)
+    if error.request_id and not error.message:
+        return redirect("account-call", error.request_id)
+    if error.request_id:
+        return call_page(request, error.request_id, error)
+    if advised := advice.of_pasted(error):
+        return page(request, "find.html", form=LookUpForm(), advice=advised)
     if pasted:
-        form.add_error("request_id", "A request id starts with req_ and has 32 characters after it.")
+        form.add_error(
+            "request_id",
+            "A request id starts with req_ and has 32 characters after it. This text contains none, and no error that "
+            "the portal or MLflow's client shows.",
+        )
     return page(request, "find.html", form=form)
 
 
@@ -122,11 +131,30 @@ def key_in(pasted: str, request: HttpRequest) -> ApiKey | None:
 @login_required
 def call(request: HttpRequest, request_id: str) -> HttpResponse:
     """One call: its result and, if it failed, the cause and the remedy."""
+    return call_page(request, request_id)
+
+
+def call_page(
+    request: HttpRequest, request_id: str, pasted: pasted_errors.PastedError | None = None
+) -> HttpResponse:
+    """The call of this id, or the refusal of a request that became no call; else what the pasted error says."""
     logged = Call.objects.filter(user=holder(request)).with_caller().with_request_id(request_id)
     if logged is None:
-        return page(request, "find.html", status=404, form=LookUpForm(), missing=tokens.hide(request_id))
+        refused = UncalledRequest.find(request_id[:40].replace("\0", ""))
+        if refused:
+            advised = advice.of_uncalled(refused)
+            return page(request, "find.html", form=LookUpForm(), advice=advised, uncalled=refused)
+        return page(
+            request,
+            "find.html",
+            status=404,
+            form=LookUpForm(),
+            missing=tokens.hide(request_id),
+            advice=advice.of_pasted(pasted) if pasted else None,
+        )
     registered = Registration.objects.by_user(holder(request)).filter(request_id=request_id).first()
-    return page(request, "call.html", call=logged, registration=registered, **explained(logged))
+    said = pasted.message if pasted else ""
+    return page(request, "call.html", call=logged, registration=registered, said=said, **explained(logged))
 
 
 def explained(call: Call) -> dict[str, Any]:

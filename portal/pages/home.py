@@ -3,13 +3,16 @@
 import sys
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 
+from keys.credentials.tokens import hide
 from keys.refusals import Refusal, unavailable
-from proxy.answers import ERROR_CODES, refuse
+from proxy.answers import ERROR_CODES, refuse, sent_address
+from proxy.usage.recording import keep_refusal
 
 
 def icon(request: HttpRequest) -> HttpResponse:
@@ -33,7 +36,22 @@ def error(request: HttpRequest, status: int, reason: str, message: str) -> HttpR
     return refuse(request, Refusal(status=status, error_code=error_code, reason=reason, message=message))
 
 
+def address_error(request: HttpRequest, status: int, reason: str, message: str) -> HttpResponse:
+    """The response to a request that went to a wrong address. It can be looked up for an hour."""
+    error_code = ERROR_CODES[status]
+    refusal = Refusal(status=status, error_code=error_code, reason=reason, message=message)
+    keep_refusal(request, refusal)
+    return refuse(request, refusal)
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if isinstance(exception, DisallowedHost):
+        host = hide(request.META.get("HTTP_HOST", ""))[:200]
+        message = (
+            f"The request names the host “{host}”, which is not this portal's. The tracking URI is "
+            f"{settings.PUBLIC_URL}/api/mlflow."
+        )
+        return address_error(request, 400, "bad_request", message)
     return error(
         request, 400, "bad_request", "The request cannot be read. See the address and its host name."
     )
@@ -62,12 +80,10 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/account/"):
         return error(request, 404, "not_found", "There is nothing of yours at this address.")
-    return error(
-        request,
-        404,
-        "not_found",
-        "There is nothing at this address. MLflow's tracking URI is this host followed by /api/mlflow.",
-    )
+    message = f"There is nothing at {sent_address(request)}. MLflow's tracking URI is {settings.PUBLIC_URL}/api/mlflow."
+    if request.path.startswith("/admin/"):
+        return error(request, 404, "not_found", message)
+    return address_error(request, 404, "not_found", message)
 
 
 def too_many_attempts(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

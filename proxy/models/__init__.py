@@ -1,6 +1,6 @@
 """Tables of the proxy: the usage log and its totals, owners of objects, and the ledger of registrations."""
 
-from proxy.models.attempts import KeylessAttempt
+from proxy.models.attempts import KeylessAttempt, UncalledRequest
 from proxy.models.calls import Call, CallQuerySet
 from proxy.models.owners import Owner, OwnerQuerySet
 from proxy.models.registrations import Registration, RegistrationQuerySet
@@ -19,4 +19,5 @@ __all__ = [
     "Registration",
     "RegistrationQuerySet",
     "SpoolSegment",
+    "UncalledRequest",
 ]

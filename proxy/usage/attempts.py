@@ -1,5 +1,6 @@
 """Requests that the portal only counts, so that a flood of them costs a few rows: those without a valid key, by hour,
-reason and network, and those over a key's limit of a minute, in the key's totals.
+reason and network, and those over a key's limit of a minute, in the key's totals. The first refusals of a network in an
+hour are also kept by their request id, so that people can look up why.
 
 `proxy.usage.writer` writes the counts to PostgreSQL.
 """
@@ -15,6 +16,8 @@ from proxy.usage.record import CallRecord
 
 # (reason, network) pairs that one process counts separately in an hour; the rest is counted without its network.
 MAX_BUCKETS = 2000
+MAX_KEPT = 2000  # refusals that one process keeps in an hour
+MAX_KEPT_OF_NETWORK = 50  # and of one network
 
 
 @dataclass(frozen=True, order=True)
@@ -24,6 +27,19 @@ class AttemptBucket:
     hour: datetime.datetime
     reason: str
     network: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A refused request that became no call (`proxy.models.UncalledRequest`)."""
+
+    request_id: str
+    at: datetime.datetime
+    status: int
+    reason: str
+    method: str
+    path: str
+    message: str
 
 
 class Attempts:
@@ -36,6 +52,29 @@ class Attempts:
         self.totals: dict[Group, Total] = {}  # of calls over a limit of a minute
         self.hour = datetime.datetime.min.replace(tzinfo=datetime.UTC)
         self.known: set[AttemptBucket] = set()
+        self.kept: Counter[str] = Counter()  # refusals kept in this hour, by network
+        self.kept_hour = self.hour
+        self.refused: list[Refused] = []  # not written yet
+
+    def keep(self, refused: Refused, address: str) -> None:
+        """Keep a refusal, unless this hour has enough of the network, or of all networks."""
+        hour, network = refused.at.replace(minute=0, second=0, microsecond=0), network_of(address)
+        with self.lock:
+            if hour > self.kept_hour:
+                self.kept_hour, self.kept = hour, Counter()
+            if self.kept.total() < MAX_KEPT and self.kept[network] < MAX_KEPT_OF_NETWORK:
+                self.kept[network] += 1
+                self.refused.append(refused)
+
+    def pop_refused(self) -> list[Refused]:
+        """Return the refusals that are not written yet. If they cannot be written, `restore_refused` adds them back."""
+        with self.lock:
+            refused, self.refused = self.refused, []
+        return refused
+
+    def restore_refused(self, refused: list[Refused]) -> None:
+        with self.lock:
+            self.refused = refused + self.refused
 
     def add(self, reason: str, address: str, *, at: datetime.datetime) -> None:
         hour = at.replace(minute=0, second=0, microsecond=0)

@@ -9,16 +9,19 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from django.conf import settings
+from django.http import HttpRequest
 from prometheus_client import Counter
 
+from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import CountedCall, may_log_refused_call
+from keys.refusals import Refusal
 from proxy.models.calls import CLIENT_GONE as CLIENT_GONE  # the view imports it from here
 from proxy.routes.objects import ObjectRef
 from proxy.upstream.in_flight import Slot
 from proxy.usage import spool
-from proxy.usage.attempts import Attempts
+from proxy.usage.attempts import Attempts, Refused
 from proxy.usage.record import CallCorrection, CallRecord, ended_at
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,21 @@ LOST = Counter("hokusai_calls_lost", "Calls that could not be recorded and are m
 calls = spool.Spool(FOLDER)
 attempts = Attempts()
 running: "WeakValueDictionary[str, CallInProgress]" = WeakValueDictionary()  # by request id
+
+
+def keep_refusal(request: HttpRequest, refusal: Refusal) -> None:
+    """Keep what the sender of a request was told that becomes no call, so that it can be looked up by its id."""
+    meta = request.META
+    refused = Refused(
+        request_id=meta.get("portal.request_id", ""),
+        at=utc_now(),
+        status=refusal.status,
+        reason=refusal.reason[:40],
+        method=clean(request.method or "", 16),
+        path=wsgi_text(hide(meta.get("PATH_INFO", "")), 300),
+        message=clean(hide(refusal.message), 1000),
+    )
+    attempts.keep(refused, client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES))
 
 
 def utc_now() -> datetime.datetime:

@@ -5,6 +5,7 @@ no call is written twice, even if a process is killed or the confirmation of a c
 """
 
 import atexit
+import dataclasses
 import datetime
 import logging
 import os
@@ -17,6 +18,7 @@ from django.conf import settings
 from django.db import connection as django_connection
 
 from keys.credentials import cache
+from proxy.models.attempts import KEPT
 from proxy.usage import networks, partitions, recording, spool
 from proxy.usage.attempts import Attempts
 from proxy.usage.batches import Batch, make_batch, write, write_totals
@@ -30,6 +32,7 @@ INTERVAL = 0.5  # seconds between two runs
 RETRY_SECONDS = 0.5  # between attempts to reach PostgreSQL
 SCAN_SECONDS = 1.0  # between scans for segments of processes that have ended
 MAINTAIN_SECONDS = 3600.0
+FORGET_SECONDS = 60.0  # between two runs that delete refusals which are too old
 BATCH_BYTES = 512 * 1024  # of the spool; some 1,300 calls
 USE_SECONDS = 60.0
 STOP_SECONDS = 10.0  # how long a process that ends waits for its calls to be written; others adopt the rest
@@ -57,6 +60,12 @@ ADD_ATTEMPTS = """
     INSERT INTO proxy_keylessattempt AS attempt (hour, reason, network, count) VALUES (%s, %s, %s, %s)
     ON CONFLICT (hour, reason, network) DO UPDATE SET count = attempt.count + excluded.count
 """
+ADD_REFUSED = """
+    INSERT INTO proxy_uncalledrequest (request_id, at, status, reason, method, path, message)
+    VALUES (%(request_id)s, %(at)s, %(status)s, %(reason)s, %(method)s, %(path)s, %(message)s)
+    ON CONFLICT DO NOTHING
+"""
+FORGET_REFUSED = "DELETE FROM proxy_uncalledrequest WHERE at < now() - %s"
 # `{1}` checks whether the key was rotated after the use, which is written late and was then of the previous secret.
 WRITE_USE = """
     UPDATE keys_apikey SET {0}_at = %(at)s, {0}_address = %(address)s, {0}_client = %(client)s
@@ -78,7 +87,9 @@ class Writer(threading.Thread):
         self.stopping = threading.Event()
         self.connection: Connection | None = None
         self.is_waiting = False  # usually for PostgreSQL
-        self.retry = self.scan = self.maintain = 0.0  # when each is due next, on the monotonic clock
+        self.retry = self.scan = self.maintain = self.forget = (
+            0.0  # when each is due next, on the monotonic clock
+        )
         self.days: set[datetime.date] = set()
         self.uses: dict[tuple[int, bool], CallRecord] = {}  # not written yet
         self.uses_written: dict[tuple[int, bool], float] = {}  # on the monotonic clock
@@ -121,6 +132,11 @@ class Writer(threading.Thread):
         self.write_uses(now)
         if self.attempts.counts or self.attempts.totals:
             self.write_attempts()
+        if self.attempts.refused:
+            self.write_refused()
+        if now >= self.forget:
+            self.connect().execute(FORGET_REFUSED, [KEPT])
+            self.forget = time.monotonic() + FORGET_SECONDS
         if now >= self.scan:
             self.adopt_orphans()
             self.scan = time.monotonic() + SCAN_SECONDS
@@ -244,6 +260,15 @@ class Writer(threading.Thread):
         except BaseException:
             self.attempts.restore(counts)
             self.attempts.restore_totals(totals)
+            raise
+
+    def write_refused(self) -> None:
+        refused = self.attempts.pop_refused()
+        try:
+            with (connection := self.connect()).transaction(), connection.cursor() as cursor:
+                cursor.executemany(ADD_REFUSED, [dataclasses.asdict(each) for each in refused])
+        except BaseException:
+            self.attempts.restore_refused(refused)
             raise
 
     def adopt_orphans(self) -> None:

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from proxy.usage.attempts import AttemptBucket, Attempts, network_of
+from proxy.usage.attempts import MAX_KEPT, MAX_KEPT_OF_NETWORK, AttemptBucket, Attempts, Refused, network_of
 from tests.portals import wait_for
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT
 
@@ -108,3 +108,37 @@ def test_a_call_with_a_key_that_has_ended_is_its_holders_to_look_up(echo, echo_p
     assert used is None
     counted = "select coalesce(sum(count), 0) from proxy_keylessattempt where reason = 'revoked_key'"
     assert wait_for(lambda: echo_portal.sql(counted)[0][0]) >= 1  # the third is over the limit of a minute
+
+
+def refused(number: int, at: datetime.datetime = NOON) -> Refused:
+    name = f"req_{number:032x}"
+    return Refused(
+        request_id=name, at=at, status=401, reason="no_key", method="GET", path="/api", message="No key."
+    )
+
+
+def test_a_flood_keeps_few_refusals_and_leaves_room_for_others():
+    attempts = Attempts()
+    for number in range(10 * MAX_KEPT_OF_NETWORK):
+        attempts.keep(refused(number), "192.0.2.1")
+    attempts.keep(refused(1), "198.51.100.1")
+
+    assert len(attempts.pop_refused()) == MAX_KEPT_OF_NETWORK + 1
+    for number in range(2 * MAX_KEPT):
+        attempts.keep(refused(number), f"2001:db8:{number:x}::1")
+    assert len(attempts.pop_refused()) == MAX_KEPT - MAX_KEPT_OF_NETWORK - 1
+    attempts.keep(refused(2), "192.0.2.1")
+    assert attempts.pop_refused() == []
+    later = refused(3, NOON + datetime.timedelta(hours=1))
+    attempts.keep(later, "192.0.2.1")
+    assert attempts.pop_refused() == [later]
+
+
+def test_refusals_that_were_not_written_come_back_first():
+    attempts = Attempts()
+    attempts.keep(refused(1), "192.0.2.1")
+    taken = attempts.pop_refused()
+    attempts.keep(refused(2), "192.0.2.1")
+    attempts.restore_refused(taken)
+
+    assert attempts.pop_refused() == [refused(1), refused(2)]
