@@ -120,7 +120,7 @@ def test_a_request_id_is_looked_up_from_the_account_page(bob, key):
     window = bob()
     window.goto("/account/")
 
-    window.page.get_by_label("Request id", exact=True).fill(f" {key['refused']}\t")
+    window.page.get_by_label("Request id or error", exact=True).fill(f" {key['refused']}\t")
     window.follow("Look up", "button")
 
     page = window.page
@@ -129,7 +129,7 @@ def test_a_request_id_is_looked_up_from_the_account_page(bob, key):
     assert page.get_by_text("Delete registered models, their versions and prompts").is_visible()
 
     window.follow("Look up")
-    page.get_by_label("Request id", exact=True).fill(key["key"])
+    page.get_by_label("Request id or error", exact=True).fill(key["key"])
     window.follow("Look up", "button")
     assert page.get_by_text("That is an API key, not a request id.").is_visible()
     assert key["key"] not in page.content()

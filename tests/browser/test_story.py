@@ -105,7 +105,7 @@ def test_the_whole_story(windows, office, monkeypatch):
 
     assert office.calls(request_id=request_id)  # written down by now
     holder.goto("/account/")
-    holder.page.get_by_label("Request id", exact=True).fill(request_id)
+    holder.page.get_by_label("Request id or error", exact=True).fill(request_id)
     holder.follow("Look up", "button")
     expect(holder.page.get_by_text("What to do.")).to_be_visible()
     expect(holder.page.get_by_text("The key was revoked permanently.")).to_be_visible()
