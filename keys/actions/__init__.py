@@ -15,6 +15,7 @@ from keys.actions.history import record_event as record_event
 from keys.actions.issuing import issue as issue
 from keys.actions.rights import RIGHTS as RIGHTS
 from keys.actions.rights import validate_rights as validate_rights
+from keys.actions.rotation import end_old_secret as end_old_secret
 from keys.actions.rotation import rotate as rotate
 from keys.actions.stopping import pause as pause
 from keys.actions.stopping import resume as resume

@@ -7,8 +7,8 @@ from django.db import transaction
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
+from keys.actions.grants import lock_key
 from keys.actions.history import record_event
-from keys.actions.locking import lock_key
 from keys.actions.rights import RIGHTS, serialize_rights, validate_rights
 from keys.models import ApiKey, KeyEvent
 

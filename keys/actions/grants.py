@@ -1,11 +1,12 @@
-"""Who may act on the keys, objects and accounts of superusers, and on keys with portal scopes.
+"""Who may act on the keys, objects and accounts of superusers, and on keys with portal scopes; and the row that an
+action changes.
 
 A key with a portal scope acts in the portal with its owner's rights, so it is worth as much as the owner's session."""
 
 from collections.abc import Iterable
 
 from keys.actions.actor import Actor
-from keys.actions.errors import NotAllowed
+from keys.actions.errors import ActionError, NotAllowed
 from keys.models import ApiKey, User
 from keys.rights.scopes import PORTAL
 
@@ -27,6 +28,16 @@ def is_owner_allowed(owner_id: int, user: User | None) -> bool:
     if user is None or user.is_superuser or user.pk == owner_id:
         return True
     return not User.objects.filter(pk=owner_id, is_superuser=True).exists()
+
+
+def lock_key(key: ApiKey, actor: Actor) -> ApiKey:
+    """The row as it is now, locked until the transaction ends. Raises NotAllowed if the actor may not act on the
+    owner's keys, and ActionError if the key is revoked, because a revocation is final."""
+    check_owner(key.owner_id, actor)
+    key = ApiKey.objects.select_for_update().get(pk=key.pk)
+    if key.revoked_at:
+        raise ActionError(f"the key was revoked on {key.revoked_at:%Y-%m-%d %H:%M} UTC; issue a new one")
+    return key
 
 
 def check_scopes(scopes: Iterable[str], *, owner_id: int, environment: str, actor: Actor) -> None:

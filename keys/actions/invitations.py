@@ -55,7 +55,7 @@ def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     if not user.is_active:
         raise ActionError("the user is deactivated; reactivate them first")
     withdraw(user=user, actor=actor)
-    secret = PREFIX + random_base62(LENGTH)
+    secret = new_link_secret(PREFIX)
     invitation = Invitation.objects.create(
         user=user, digest=digest(secret), created_by=actor.user, expires_at=timezone.now() + LIFETIME
     )
@@ -98,6 +98,10 @@ def end_reason(invitation: Invitation | None) -> str:
         return "deactivated"
     issuer = invitation.created_by  # None: the command line
     return "rights" if issuer and not issuer.is_superuser and invitation.user.has_rights() else ""
+
+
+def new_link_secret(prefix: str) -> str:
+    return prefix + random_base62(LENGTH)
 
 
 def find_invitation(secret: str) -> Invitation | None:

@@ -2,12 +2,14 @@
 
 import datetime
 from collections.abc import Sequence
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
+from keys.actions.errors import ActionError
 from keys.actions.history import record_event
 from keys.actions.rights import serialize_rights, validate_rights, validate_text
 from keys.credentials import tokens
@@ -40,12 +42,13 @@ def issue(
     Raises NotAllowed for a superuser's key if the actor is none, ActionError for invalid rights, and
     `tokens.InvalidToken` for an unknown environment.
     """
-    grants.check_owner(owner.pk, actor)
     token = tokens.generate(environment)
-    validate_text("name", name)
-    validate_text("purpose", purpose)
-    rights = validate_rights(
-        {
+    rights = validate_key(
+        owner=owner,
+        name=name,
+        purpose=purpose,
+        environment=environment,
+        rights={
             "scopes": scopes,
             "networks": networks,
             "patterns": patterns,
@@ -54,9 +57,9 @@ def issue(
             "monthly_requests": monthly_requests,
             "monthly_bytes": monthly_bytes,
             "expires_at": expires_at,
-        }
+        },
+        actor=actor,
     )
-    grants.check_scopes(rights["scopes"], owner_id=owner.pk, environment=environment, actor=actor)
     key = ApiKey.objects.create(
         owner=owner,
         name=name,
@@ -70,6 +73,24 @@ def issue(
     detail = serialize_rights(rights) | ({"is_canary": True} if is_canary else {})
     record_event(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
     return key, token.secret
+
+
+def validate_key(
+    *, owner: User, name: str, purpose: str, environment: str, rights: dict[str, Any], actor: Actor
+) -> dict[str, Any]:
+    """The rights of a new key in their stored form. Raises ActionError, and NotAllowed if the actor may not issue such
+    a key to this owner."""
+    grants.check_owner(owner.pk, actor)
+    if environment == ApiKey.Environment.TEST and not settings.MLFLOW_TEST_URL:
+        raise ActionError(
+            "there is no test registry (MLFLOW_TEST_URL is not set), so every call with a test key would be refused; "
+            "issue a live key"
+        )
+    validate_text("name", name)
+    validate_text("purpose", purpose)
+    rights = validate_rights(rights)
+    grants.check_scopes(rights["scopes"], owner_id=owner.pk, environment=environment, actor=actor)
+    return rights
 
 
 def secret_fields(token: tokens.Token) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Give a key a new secret."""
+"""Give a key a new secret, and end its old one."""
 
 from django.db import transaction
 from django.utils import timezone
@@ -6,9 +6,9 @@ from django.utils import timezone
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
+from keys.actions.grants import lock_key
 from keys.actions.history import record_event
 from keys.actions.issuing import secret_fields
-from keys.actions.locking import lock_key
 from keys.actions.overlaps import OVERLAPS
 from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
@@ -40,7 +40,7 @@ def rotate(
         raise ActionError(
             f"the key was found {key.leak.describe_leak()}. Its secret never works again: the overlap must be “now”"
         )
-    if overlap != "now" and key.previous_ends_at and key.previous_ends_at > now:
+    if overlap != "now" and key.has_old_secret and key.previous_ends_at:
         raise ActionError(
             f"the last rotation's old secret still works until {key.previous_ends_at:%Y-%m-%d %H:%M} UTC; "
             "rotate with the overlap “now” to end both, or wait"
@@ -69,3 +69,19 @@ def rotate(
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret
+
+
+@transaction.atomic
+def end_old_secret(*, key: ApiKey, actor: Actor = COMMAND) -> ApiKey:
+    """End the old secret of a rotation before its overlap has passed; the present secret goes on.
+
+    Raises ActionError if no old secret works. The digest stays, so that a call with the old secret is told that it
+    was replaced.
+    """
+    key = lock_key(key, actor)
+    if not key.has_old_secret:
+        raise ActionError("the key has no old secret that still works")
+    key.previous_ends_at = timezone.now()
+    key.save(update_fields=["previous_ends_at"])
+    record_event(key, KeyEvent.Kind.OLD_SECRET_ENDED, actor=actor, masked=key.previous_masked)
+    return key

@@ -6,8 +6,8 @@ from django.utils import timezone
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
+from keys.actions.grants import lock_key
 from keys.actions.history import record_event
-from keys.actions.locking import lock_key
 from keys.models import ApiKey, KeyEvent
 
 

@@ -28,6 +28,10 @@ from keys.rights.scopes import ACTS, AREA_LABELS, DEFAULT_PRESET, PORTAL_SCOPE_L
 
 NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
+DELIVERIES = [
+    ("show", "Show it to me, once"),
+    ("collect", "Let the holder collect it: the next page has a message to send, with a link and no secret"),
+]
 SINGLE = "single"
 PRESETS = [
     *((preset.value, preset.label) for preset in Preset),
@@ -35,6 +39,11 @@ PRESETS = [
 ]
 SCOPES = [(f"{thing}:{act}", verb) for thing in AREA_LABELS for act, verb in ACTS.items()]
 SCOPES += [(scope.value, words) for scope, words in PORTAL_SCOPE_LABELS.items()]
+
+
+def expiry_of(choice: str) -> datetime.datetime | None:
+    """The time that a choice of EXPIRES_IN means from now on; None: never."""
+    return None if choice == NEVER else timezone.now() + datetime.timedelta(days=int(choice))
 
 
 def validate_right(name: str, value: Any) -> Any:
@@ -199,9 +208,16 @@ class IssueForm(RightsForm):
         help_text="It grants no access: calls with it are refused as with an unknown key; each use raises an alert. "
         "Give it an owner who has no other keys, because owners see which of their keys is a canary.",
     )
+    delivery = forms.ChoiceField(
+        label="The secret",
+        choices=DELIVERIES,
+        initial="show",
+        required=False,
+        widget=UnfoldAdminRadioSelectWidget,
+    )
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
-    field_order = ["owner", "name", "purpose", "environment", "expires_in"]
+    field_order = ["owner", "name", "purpose", "environment", "expires_in", "delivery"]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -211,7 +227,14 @@ class IssueForm(RightsForm):
         environment = self.fields["environment"]
         environment.help_text = "A live key reaches the registry, a test key only the test registry."
         if not settings.MLFLOW_TEST_URL:
-            environment.help_text += " No test registry is configured, so test keys are refused."
+            environment.help_text = (
+                "No test registry is configured (MLFLOW_TEST_URL), so test keys cannot be issued."
+            )
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether the holder collects the secret, so that the admin never sees it."""
+        return bool(self.cleaned_data["delivery"] == "collect")
 
     def rights(self) -> dict[str, Any]:
         """The arguments for `actions.issue`. The expiry counts from now; None: never."""
@@ -227,8 +250,7 @@ class IssueForm(RightsForm):
             "is_canary",
             *LIMITS,
         )
-        choice = self.cleaned_data["expires_in"]
-        expires_at = None if choice == NEVER else timezone.now() + datetime.timedelta(days=int(choice))
+        expires_at = expiry_of(self.cleaned_data["expires_in"])
         return {**{name: self.cleaned_data[name] for name in names}, "expires_at": expires_at}
 
 
@@ -308,10 +330,6 @@ class PauseForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
         help_text="Stored in the key's history.",
     )
-
-
-class ResumeForm(forms.Form):
-    """Nothing to fill in."""
 
 
 class RotateForm(key_forms.RotateForm):

@@ -7,19 +7,24 @@ from django import forms
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.password_validation import password_validators_help_texts, validate_password
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
-from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from keys.actions import invitations
+from keys.actions import collecting, invitations
 from keys.actions.admin_log import log
+from keys.admin.forms import EXPIRES_IN, expiry_of
+from keys.admin.prepared_pages import show_message
 from keys.admin.user_actions import back, user_of
 from keys.alerts.invitation_links import link_to, mail_link
-from keys.models import Invitation, User
+from keys.models import Invitation, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form
-from keys.rights.permissions import ADD_USER, CHANGE_USER
+from keys.rights.permissions import ADD_KEY, ADD_USER, CHANGE_USER
+from keys.rights.scopes import Preset
 
 SESSION_NAME = "invitation"  # holds the invitation's primary key, not its secret
 
@@ -45,6 +50,52 @@ class AddForm(forms.Form):
         initial="link",
         widget=UnfoldAdminRadioSelectWidget,
     )
+    preset = forms.ChoiceField(
+        label="First key",
+        choices=[("", "None yet"), *((preset.value, preset.label) for preset in Preset)],
+        required=False,
+        widget=UnfoldAdminRadioSelectWidget,
+    )
+    key_name = forms.CharField(
+        label="Name of the key",
+        max_length=100,
+        initial="first key",
+        required=False,
+        widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
+        help_text="The person collects the key after setting the password. You never see the secret.",
+    )
+    expires_in = forms.ChoiceField(
+        label="The key expires in",
+        choices=EXPIRES_IN,
+        initial="90",
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+
+    def __init__(self, *arguments: Any, may_issue: bool, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if not may_issue:
+            for name in ("preset", "key_name", "expires_in"):
+                del self.fields[name]
+
+    def clean(self) -> dict[str, Any]:
+        answers = super().clean() or {}
+        if answers.get("preset") and answers.get("sign_in") == "none":
+            self.add_error("preset", "A machine cannot collect a key. Choose “None yet”, then issue it one.")
+        if answers.get("preset") and not answers.get("key_name"):
+            self.add_error("key_name", "Give the key a name.")
+        return answers
+
+    def key(self) -> dict[str, Any] | None:
+        """The arguments for `collecting.prepare`; None without a key."""
+        answers = self.cleaned_data
+        if not answers.get("preset"):
+            return None
+        return {
+            "name": answers["key_name"],
+            "scopes": Preset(answers["preset"]).scopes,
+            "expires_at": expiry_of(answers["expires_in"] or "90"),
+        }
 
 
 class PasswordForm(forms.Form):
@@ -79,11 +130,16 @@ class PasswordForm(forms.Form):
 @permission_required(ADD_USER, raise_exception=True)
 @sensitive_variables("made")
 def add(request: HttpRequest) -> HttpResponse:
-    """Add a user: the form, and in the response to its POST the link, which is shown only once."""
-    form, made = AddForm(posted_data(request)), dict[str, Any]()
+    """Add a user, with a key if wanted: the form, and in the response to its POST the link or the message with it,
+    which is shown only once."""
+    form = AddForm(posted_data(request), may_issue=request.user.has_perm(ADD_KEY))
+    made: dict[str, Any] = {}
 
+    @transaction.atomic
     def act() -> None:
         made["user"] = invitations.add_user(name=form.cleaned_data["name"], email=form.cleaned_data["email"])
+        if key := form.key():
+            made["prepared"] = collecting.prepare(owner=made["user"], **key, actor=actor_of(request))
 
     if not submit_form(form, act):
         return render_page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
@@ -92,7 +148,7 @@ def add(request: HttpRequest) -> HttpResponse:
         log(user, "Added, to hold keys.", actor=actor_of(request))
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
     log(user, "Added, to sign in.", actor=actor_of(request))
-    return invited(request, user)
+    return show_message(request, *made["prepared"]) if "prepared" in made else invited(request, user)
 
 
 @permission_required(CHANGE_USER, raise_exception=True)
@@ -165,7 +221,15 @@ def accept(request: HttpRequest) -> HttpResponse:
     if not submit_form(form, act):
         return unstored(render(request, "keys/invitation.html", {"form": form, "person": invitation.user}))
     request.session.flush()
-    return unstored(cast(HttpResponse, perform_login(request, accepted[0], redirect_url="/account/")))
+    return unstored(
+        cast(HttpResponse, perform_login(request, accepted[0], redirect_url=first_page(accepted[0])))
+    )
+
+
+def first_page(user: User) -> str:
+    """Where a user goes after setting the password: to the key that waits, if there is exactly one."""
+    waiting = list(PreparedKey.objects.waiting().filter(owner=user)[:2])
+    return reverse("account-collect", args=[waiting[0].public_id]) if len(waiting) == 1 else "/account/"
 
 
 def refused(request: HttpRequest, reason: str) -> HttpResponse:

@@ -16,15 +16,18 @@ from django.urls import reverse
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from keys import actions
-from keys.admin import key_usage
-from keys.admin.forms import ChangeForm, IssueForm, PauseForm, ResumeForm, RevokeForm, RotateForm
+from keys.actions import collecting
+from keys.admin import key_usage, prepared_pages
+from keys.admin.forms import ChangeForm, IssueForm, PauseForm, RevokeForm, RotateForm
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
 from keys.formatting.sentences import to_sentence
 from keys.lists.event_words import RIGHTS
-from keys.models import ApiKey
+from keys.lists.old_secret import read_old_secret_use
+from keys.models import ApiKey, PreparedKey
 from keys.pages.frame import actor_of, posted_data, redirect_see_other, render_page
+from keys.pages.key_forms import ConfirmForm
 from keys.pages.keys import can_see_keys, key_to_act_on, possible_actions
 from keys.pages.submission import Submission, submit_form
 from keys.rights import permissions
@@ -46,15 +49,23 @@ def back(request: HttpRequest, key: ApiKey, text: str, level: int = messages.SUC
 
 @permission_required(permissions.ADD_KEY, raise_exception=True)
 def issue(request: HttpRequest) -> HttpResponse:
-    """Issue a key: the form, and in the response to its POST the secret, which is shown only once."""
+    """Issue a key: the form, and in the response to its POST the secret, which is shown only once, or the message for
+    the holder who collects it."""
     form = IssueForm(
         posted_data(request), initial={"owner": request.GET.get("owner")}
     )  # a user's page links here
-    made = Submission(request)
-    if not submit_form(
-        form, lambda: made.run(form, lambda: actions.issue(**form.rights(), actor=actor_of(request)))
-    ):
+    made, prepared = Submission(request), list[tuple[PreparedKey, str]]()
+
+    def act() -> None:
+        if form.is_collected:
+            prepared.append(collecting.prepare(**form.rights(), actor=actor_of(request)))
+        else:
+            made.run(form, lambda: actions.issue(**form.rights(), actor=actor_of(request)))
+
+    if not submit_form(form, act):
         return key_page(request, "issue.html", title="Issue a key", form=form)
+    if prepared:
+        return prepared_pages.show_message(request, *prepared[0])
     title = "Key issued" if made.token else "This key was already issued"
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token)
 
@@ -74,6 +85,21 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form)
     title = "New secret" if made.token else "This key was already rotated"
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token, is_rotated=True)
+
+
+@permission_required(permissions.KEY_ACTIONS["end_old_secret"], raise_exception=True)
+def end_old_secret(request: HttpRequest, pk: int) -> HttpResponse:
+    """End a rotation's old secret before its overlap has passed. The page shows who still uses it."""
+    key = key_to_act_on(request, pk)
+    if "end_old_secret" not in possible_actions(key):
+        return back(request, key, f"“{key.name}” has no old secret that still works.", messages.INFO)
+    form = ConfirmForm(posted_data(request))
+    if not submit_form(form, lambda: actions.end_old_secret(key=key, actor=actor_of(request))):
+        context = {"use": read_old_secret_use(key)} if request.user.has_perm(permissions.VIEW_CALL) else {}
+        return key_page(
+            request, "end_old_secret.html", title="End the old secret", key=key, form=form, **context
+        )
+    return back(request, key, f"The old secret of “{key.name}” no longer works. The new one goes on.")
 
 
 @permission_required(permissions.CHANGE_KEY, raise_exception=True)
@@ -112,7 +138,7 @@ def resume(request: HttpRequest, pk: int) -> HttpResponse:
         return back(request, key, f"Not resumed: {leak}. Rotate it, or revoke it.", messages.ERROR)
     if "resume" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is not paused.", messages.INFO)
-    form = ResumeForm(posted_data(request))
+    form = ConfirmForm(posted_data(request))
     if not submit_form(form, lambda: actions.resume(key=key, actor=actor_of(request))):
         return key_page(request, "resume.html", title="Resume a key", key=key, form=form)
     return back(request, key, f"“{key.name}” is resumed.")
@@ -140,6 +166,7 @@ KEY_PAGES: dict[str, Page] = {
     "pause": pause,
     "resume": resume,
     "rotate": rotate,
+    "end_old_secret": end_old_secret,
     "revoke": revoke,
 }
 

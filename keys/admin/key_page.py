@@ -13,6 +13,7 @@ from keys import limits
 from keys.formatting import sizes
 from keys.lists.colours import EVENT_COLOURS
 from keys.lists.event_words import describe_actor, describe_event
+from keys.lists.old_secret import read_old_secret_use
 from keys.models import ApiKey, KeyEvent
 from keys.pages.keys import offered_actions
 from keys.rights import permissions
@@ -40,6 +41,8 @@ def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     }
     if request.user.has_perm(permissions.VIEW_CALL):
         context |= {"chart": chart(key.call_totals), "calls": key.calls.all().page(size=MOST_CALLS)}
+        if key.has_old_secret and not key.revoked_at:
+            context["old_secret_use"] = read_old_secret_use(key)
     if request.user.has_perm(permissions.VIEW_REGISTRATION):
         context["registrations"] = key.registrations.order_by("-pk")[:MOST_CALLS]
     return context

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 
-from keys.admin import key_actions, key_page
+from keys.admin import key_actions, key_page, prepared_pages
 from keys.admin.columns import (
     badge,
     codes,
@@ -97,6 +97,12 @@ class ApiKeyAdmin(OnlyItsFilters):
         return [
             path("", self.list_view, name="keys_apikey_changelist"),
             path("find/", wrap(key_actions.find), name="keys_apikey_find"),
+            path("prepared/", wrap(prepared_pages.waiting), name="keys_apikey_prepared"),
+            path(
+                "prepared/<int:pk>/withdraw/",
+                wrap(prepared_pages.withdraw),
+                name="keys_apikey_withdraw_prepared",
+            ),
             export_path(self, "keys", KEY_COLUMNS),
             *own,
             *super().get_urls(),
@@ -226,10 +232,9 @@ class ApiKeyAdmin(OnlyItsFilters):
         if used_at and rotation and used_at > rotation.at:
             since = "since the rotation" if verb == "ended" else "still in use since the rotation"
         return format_html(
-            '<span class="line"><code class="masked">{}…{}</code> {} on {}</span>'
+            '<span class="line"><code class="masked">{}</code> {} on {}</span>'
             '<span class="line">Last used: {}{}</span>',
-            key.previous_prefix,
-            key.previous_last4,
+            key.previous_masked,
             verb,
             format_time(ends_at),
             last_use,

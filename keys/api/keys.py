@@ -22,6 +22,7 @@ from keys.api.callers import Rule, actor_of, is_over_all, not_permitted, read_ru
 from keys.api.lists import Pages
 from keys.api.once import IDEMPOTENCY, once
 from keys.lists.filters import EventFilters, KeyFilters
+from keys.lists.old_secret import read_old_secret_use
 from keys.models import ApiKey, KeyEvent, User
 from keys.refusals import Refusal, bad_value
 from keys.rights import permissions
@@ -250,6 +251,36 @@ class Rotate(KeyAct):
     def done(self, result: Any) -> Response:
         key, secret = result
         return shown(200, key, secret)
+
+
+class OldSecret(OneKey):
+    """Who still uses the old secret. It is read from the usage log, so staff need the right to see calls."""
+
+    rules = {"GET": read_rule(permissions.SEE_KEYS, permissions.VIEW_CALL)}
+    serializer_class = serializers.OldSecretUseSerializer
+
+    @extend_schema(
+        operation_id="keys_old_secret", summary="Who still uses a key's old secret?", tags=["keys"]
+    )
+    def get(self, request: Request, key_id: str) -> Response:
+        """The calls with it since the last rotation, by address and client."""
+        key = self.get_key(key_id)
+        return Response(serializers.described_use(key, read_old_secret_use(key)))
+
+
+class EndOldSecret(KeyAct):
+    """A holder may end the old secret of his own key."""
+
+    rules = {"POST": write_rule(*permissions.KEY_ACTIONS["end_old_secret"], own=True)}
+    sent_class = serializers.NothingSerializer
+
+    @act_schema(
+        "end_old_secret",
+        "End a key's old secret before the overlap has passed",
+        request=serializers.NothingSerializer,
+    )
+    def post(self, request: Request, key_id: str) -> Response:
+        return self.act(request, key_id, actions.end_old_secret)
 
 
 class Events(GenericAPIView[KeyEvent]):

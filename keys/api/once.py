@@ -28,10 +28,10 @@ IDEMPOTENCY = OpenApiParameter(
 KEPT = datetime.timedelta(hours=24)
 LOCK_TIMEOUT = "10s"  # for which the second of two concurrent requests waits for the first
 HEADERS = ("ETag", "Cache-Control")  # stored and repeated with the response
-SECRETS = ("key", "link")  # fields that contain a secret
+SECRETS = ("key", "link", "message")  # fields that contain a secret
 SHOWN_ALREADY = (
     "This request was already carried out, and its response showed the secret once. If the secret is lost, rotate the "
-    "key with the overlap “now”, or invite the user again."
+    "key with the overlap “now”, invite the user again, or prepare the key again."
 )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -11,6 +12,7 @@ from keys import actions
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting import durations
 from keys.lists.event_words import describe_actor
+from keys.lists.old_secret import OldSecretUse
 from keys.models import ApiKey, KeyEvent, User
 from keys.rights.roles import Role
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
@@ -55,14 +57,34 @@ def mistyped(field: Any, value: Any) -> list[str]:
 class PreviousSecretSerializer(serializers.Serializer[ApiKey]):
     """The secret from before the last rotation, while it works or is remembered."""
 
-    masked = serializers.SerializerMethodField()
+    masked = serializers.CharField(source="previous_masked")
     ends_at = serializers.DateTimeField(source="previous_ends_at")
     used_at = serializers.DateTimeField(source="previous_used_at", allow_null=True)
     used_address = serializers.CharField(source="previous_used_address", allow_null=True)
     used_client = serializers.CharField(source="previous_used_client")
 
-    def get_masked(self, key: ApiKey) -> str:
-        return f"{key.previous_prefix}…{key.previous_last4}"
+
+class OldSecretCallerSerializer(serializers.Serializer[Any]):
+    address = serializers.CharField(allow_null=True)
+    client = serializers.CharField(help_text="The User-Agent.")
+    calls = serializers.IntegerField()
+    last_at = serializers.DateTimeField()
+
+
+class OldSecretUseSerializer(serializers.Serializer[Any]):
+    """Who has used the secret from before the last rotation, since the rotation."""
+
+    previous = PreviousSecretSerializer(allow_null=True)
+    calls = serializers.IntegerField(help_text="Refused calls included.")
+    is_cut = serializers.BooleanField(help_text="Whether there are more: the latest 10,000 were counted.")
+    callers = OldSecretCallerSerializer(many=True, help_text="The most frequent ten.")
+
+
+def described_use(key: ApiKey, use: OldSecretUse) -> dict[str, Any]:
+    """The use of a key's old secret as the API and the command show it."""
+    return dict(
+        OldSecretUseSerializer({"previous": key if key.previous_digest else None, **asdict(use)}).data
+    )
 
 
 class KeySerializer(serializers.Serializer[ApiKey]):

@@ -24,8 +24,8 @@ KEY_PATTERN = re.compile(r"hk_(live|test)_([0-9A-Za-z]{26})([0-9A-Za-z]{6})")
 KEY_LIKE_PATTERN = re.compile(r"hk_(?:live|test)_[0-9A-Za-z]{8,}")
 ANY_KEY = re.compile(f"(?=({KEY_PATTERN.pattern}))")  # a lookahead, since matches may overlap
 NO_PART_OF_KEY = re.compile(r"[^0-9A-Za-z_]+")
-# Other secrets in paths: the links of invitations and of password resets.
-LINK_PATTERN = re.compile(r"hki_[0-9A-Za-z]{8,}|(?<=password/reset/key/)[^/\s]+")
+# Other secrets in paths: the links of invitations, of prepared keys and of password resets.
+LINK_PATTERN = re.compile(r"hk[ic]_[0-9A-Za-z]{8,}|(?<=password/reset/key/)[^/\s]+")
 
 
 class InvalidToken(ValueError):

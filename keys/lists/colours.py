@@ -18,10 +18,12 @@ SHOWN_STATE_COLOURS = {**STATE_COLOURS, "leaked": "danger"}  # of what pages sho
 ACCOUNT_COLOURS = {"active": "success", "deactivated": "warning"}
 EVENT_COLOURS = {  # by an event's kind
     "issued": "success",
+    "collected": "success",
     "changed": "info",
     "paused": "warning",
     "resumed": "success",
     "rotated": "info",
+    "old_secret_ended": "info",
     "revoked": "danger",
     "leaked": "danger",
     "canary_used": "danger",

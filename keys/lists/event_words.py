@@ -76,6 +76,8 @@ def describe_event(event: KeyEvent) -> list[str]:
         case KeyEvent.Kind.ROTATED:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
             return [f"The old secret ends {overlap.ending if overlap else 'then'}"]
+        case KeyEvent.Kind.OLD_SECRET_ENDED:
+            return [f"The secret {detail.get('masked', 'from before the rotation')} no longer works"]
         case KeyEvent.Kind.LEAKED:
             location = (
                 f"Found at {detail['where']}" if detail.get("where") else "The report names no location"

@@ -293,6 +293,16 @@ class ApiKey(models.Model):
         )
 
     @property
+    def previous_masked(self) -> str:
+        """The old secret of the last rotation, as pages show it."""
+        return f"{self.previous_prefix}…{self.previous_last4}"
+
+    @property
+    def has_old_secret(self) -> bool:
+        """Whether the secret from before the last rotation still works, if the key does."""
+        return self.previous_ends_at is not None and self.previous_ends_at > timezone.now()
+
+    @property
     def used_at(self) -> datetime.datetime | None:
         """When either secret was last used."""
         return max(filter(None, (self.last_used_at, self.previous_used_at)), default=None)
@@ -319,6 +329,6 @@ class ApiKey(models.Model):
             return self.State.EXPIRED
         if self.paused_at:
             return self.State.PAUSED
-        if self.previous_ends_at and self.previous_ends_at > now:
+        if self.has_old_secret:
             return self.State.ROTATING
         return self.State.ACTIVE

@@ -50,6 +50,8 @@ class KeyEvent(models.Model):
         PAUSED = "paused", "Paused"
         RESUMED = "resumed", "Resumed"
         ROTATED = "rotated", "Rotated"
+        COLLECTED = "collected", "Secret collected"
+        OLD_SECRET_ENDED = "old_secret_ended", "Old secret ended"
         REVOKED = "revoked", "Revoked"
         LEAKED = "leaked", "Found in the open"
         CANARY = "canary_used", "Canary used"

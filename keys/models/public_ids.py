@@ -11,3 +11,7 @@ def new_user_id() -> str:
 
 def new_key_id() -> str:
     return "key_" + random_base62(LENGTH)
+
+
+def new_prepared_key_id() -> str:
+    return "prep_" + random_base62(LENGTH)

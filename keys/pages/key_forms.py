@@ -1,4 +1,4 @@
-"""Forms to rotate and to revoke a key. The admin only gives them other widgets."""
+"""Forms that act on a key. The admin only gives them other widgets."""
 
 from typing import Any
 
@@ -11,6 +11,16 @@ from keys.pages.submission import new_form_id
 
 MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 OVERLAP_CHOICES = [(overlap.name, overlap.label) for overlap in OVERLAPS.values()]
+
+
+class ConfirmForm(forms.Form):
+    """Nothing to fill in."""
+
+
+class CollectForm(forms.Form):
+    """Nothing to fill in; a form that is sent twice makes one key."""
+
+    form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
 
 class RotateForm(forms.Form):

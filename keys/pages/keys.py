@@ -37,6 +37,8 @@ def possible_actions(key: ApiKey) -> set[str]:
     if key.revoked_at:
         return set()
     possible = {"rights", "revoke"}
+    if key.has_old_secret:
+        possible.add("end_old_secret")
     if key.paused_at and key.leak is None:
         possible.add("resume")
     if key.state != ApiKey.State.EXPIRED:

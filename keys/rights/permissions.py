@@ -31,6 +31,7 @@ KEY_ACTIONS = {
     "pause": (CHANGE_KEY,),
     "resume": (CHANGE_KEY,),
     "rotate": (CHANGE_KEY, ADD_KEY),
+    "end_old_secret": (CHANGE_KEY,),
     "revoke": (CHANGE_KEY,),
 }
 

@@ -1,4 +1,4 @@
-"""A key holder's own keys: list, view, rotate, revoke and, if SELF_SERVICE allows it, issue."""
+"""A key holder's own keys: list, view, rotate, end an old secret, revoke and, if SELF_SERVICE allows it, issue."""
 
 import datetime
 
@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from keys import actions, limits
 from keys.actions import self_service
+from keys.lists.old_secret import read_old_secret_use
 from keys.lists.states import with_leaks
-from keys.models import ApiKey
+from keys.models import ApiKey, PreparedKey
 from keys.pages.frame import actor_of, posted_data, row_number
-from keys.pages.key_forms import RevokeForm, RotateForm
+from keys.pages.key_forms import ConfirmForm, RevokeForm, RotateForm
 from keys.pages.keys import possible_actions
 from keys.pages.submission import Submission, submit_form
 from portal.account import usage
@@ -43,6 +44,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         more=rows[SIZE - 1].pk if len(rows) > SIZE else None,
         before=before,
         is_all=is_all,
+        waiting=PreparedKey.objects.waiting().filter(owner=user),
         summary=usage.summary(CallTotal.objects.filter(user=user)),
     )
 
@@ -56,11 +58,13 @@ def own_key(request: HttpRequest, public_id: str) -> ApiKey:
 def key(request: HttpRequest, public_id: str) -> HttpResponse:
     api_key = own_key(request, public_id)
     calls = Call.objects.filter(user=api_key.owner, key=api_key)
+    has_old_secret = api_key.has_old_secret and not api_key.revoked_at
     return page(
         request,
         "key.html",
         key=api_key,
-        pages=possible_actions(api_key) & {"rotate", "revoke"},
+        pages=possible_actions(api_key) & {"rotate", "end_old_secret", "revoke"},
+        old_secret_use=read_old_secret_use(api_key) if has_old_secret else None,
         used=limits.read_key_use(api_key),
         events=api_key.events.select_related("actor")[:20],
         chart=usage.chart(CallTotal.objects.filter(user=api_key.owner, key=api_key), usage.PERIODS["30d"]),
@@ -84,6 +88,20 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
         return page(request, "rotate.html", key=api_key, form=form)
     title = "New secret" if made.token else "This key was rotated already"
     return page(request, "secret.html", title=title, key=made.key, token=made.token, is_rotated=True)
+
+
+@login_required
+def end_old_secret(request: HttpRequest, public_id: str) -> HttpResponse:
+    """End a rotation's old secret before its overlap has passed. The page shows who still uses it."""
+    api_key = own_key(request, public_id)
+    form = ConfirmForm(posted_data(request))
+    if "end_old_secret" not in possible_actions(api_key):
+        messages.info(request, f"“{api_key.name}” has no old secret that still works.")
+        return redirect("account-key", api_key.public_id)
+    if not submit_form(form, lambda: actions.end_old_secret(key=api_key, actor=actor_of(request))):
+        return page(request, "end_old_secret.html", key=api_key, form=form, use=read_old_secret_use(api_key))
+    messages.success(request, f"The old secret of “{api_key.name}” no longer works. The new one goes on.")
+    return redirect("account-key", api_key.public_id)
 
 
 @login_required

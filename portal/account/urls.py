@@ -2,15 +2,18 @@
 
 from django.urls import path, re_path
 
-from portal.account import own_calls, own_keys, own_registrations, usage
+from portal.account import collecting, own_calls, own_keys, own_registrations, usage
 
 FORM = r"(?P<form>csv|jsonl)"
 
 urlpatterns = [
     path("", own_keys.overview, name="account"),
     path("keys/issue/", own_keys.issue, name="account-issue"),
+    path("collect/link/<str:secret>/", collecting.link, name="account-collect-link"),
+    path("collect/<str:public_id>/", collecting.collect, name="account-collect"),
     path("keys/<str:public_id>/", own_keys.key, name="account-key"),
     path("keys/<str:public_id>/rotate/", own_keys.rotate, name="account-rotate"),
+    path("keys/<str:public_id>/end-old-secret/", own_keys.end_old_secret, name="account-end-old-secret"),
     path("keys/<str:public_id>/revoke/", own_keys.revoke, name="account-revoke"),
     path("usage/", usage.usage, name="account-usage"),
     path("usage/report/", usage.report, name="account-usage-report"),

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import admin_log, alerts, keys, people, roles
+from keys.api import admin_log, alerts, keys, people, prepared, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
@@ -22,10 +22,14 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/resume": keys.Resume,
     "keys/<str:key_id>/revoke": keys.Revoke,
     "keys/<str:key_id>/rotate": keys.Rotate,
+    "keys/<str:key_id>/old-secret": keys.OldSecret,
+    "keys/<str:key_id>/end-old-secret": keys.EndOldSecret,
     "keys/<str:key_id>/try": tries.Try,
     "keys/<str:key_id>/touched": incidents.Touched,
     "keys/<str:key_id>/quarantine": incidents.Quarantine,
     "quarantine/lift": incidents.LiftQuarantine,
+    "prepared-keys": prepared.PreparedKeys,
+    "prepared-keys/<str:prepared_id>/withdraw": prepared.Withdraw,
     "events": keys.Activity,
     "alerts": alerts.Alerts,
     "alerts/test": alerts.TestAlert,

@@ -32,6 +32,10 @@ class CallQuerySet(models.QuerySet["Call"]):
     def passed(self) -> "CallQuerySet":
         return self.filter(status__lt=400)
 
+    def with_old_secret(self) -> "CallQuerySet":
+        """Calls with the secret that the key had before its last rotation at that time."""
+        return self.filter(is_previous_secret=True)
+
     def failed(self) -> "CallQuerySet":
         return self.filter(status__gte=400)
 
@@ -149,6 +153,9 @@ class Call(models.Model):
     address = models.GenericIPAddressField(null=True)
     client = models.CharField(max_length=100, blank=True, help_text="The caller's User-Agent.")
     client_version = models.CharField(max_length=40, blank=True, help_text="MLflow's, as its client says.")
+    is_previous_secret = models.BooleanField(
+        default=False, help_text="The key was used with its secret from before the last rotation."
+    )
 
     objects = CallQuerySet.as_manager()
 

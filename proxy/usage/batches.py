@@ -150,7 +150,7 @@ def write(connection: Connection, batch: Batch) -> None:
     with connection.cursor() as cursor:
         with cursor.copy(COPY) as copy:
             for call in batch.calls.values():
-                copy.write_row(call.row)
+                copy.write_row(call)
         networks.write(cursor, batch.unknown_networks)
         totals = totals_of(batch.calls.values())
         for correction in batch.corrections:

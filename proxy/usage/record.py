@@ -9,14 +9,14 @@ The classes are named tuples and not frozen dataclasses, which take longer to cr
 
 import datetime
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 CALL, CORRECTION = "call", "correction"
 ENCODER = json.JSONEncoder(separators=(",", ":"))  # ASCII, without line breaks
 
 
 class CallRecord(NamedTuple):
-    """One call that ended. All fields but the last are columns of the usage log."""
+    """One call that ended: a row of the usage log."""
 
     request_id: str
     at: datetime.datetime  # when the request arrived
@@ -40,11 +40,6 @@ class CallRecord(NamedTuple):
 
     def encode(self) -> bytes:
         return ENCODER.encode([CALL, self.request_id, self.at.timestamp(), *self[2:]]).encode()
-
-    @property
-    def row(self) -> tuple[Any, ...]:
-        """The values of `COLUMNS`."""
-        return self[:-1]
 
     def difference_from(self, before: "CallRecord") -> "CallCorrection":
         return CallCorrection(
@@ -76,7 +71,7 @@ class CallCorrection(NamedTuple):
         return ENCODER.encode([CORRECTION, self.request_id, self.at.timestamp(), *self[2:]]).encode()
 
 
-COLUMNS = CallRecord._fields[:-1]  # of proxy_call
+COLUMNS = CallRecord._fields  # of proxy_call
 
 
 def decode(content: bytes) -> CallRecord | CallCorrection:

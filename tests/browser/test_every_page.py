@@ -46,7 +46,7 @@ ELSEWHERE = re.compile(
     r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
-    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<"
+    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
@@ -95,8 +95,15 @@ def places(busy) -> dict[str, str]:
     request_id = refused.headers["X-Request-ID"]
     [call] = busy.calls(request_id=request_id)
     [[key_id, user_id]] = busy.sql("select id, owner_id from keys_apikey where public_id = %s", issued["id"])
+    rotated = busy.issue("alice", "--name", "rotated")
+    busy.manage("rotate_key", rotated["id"], "--overlap", "7d")
+    assert busy.request("GET", "/api/mlflow/version", key=rotated["key"]).status == 200  # the old secret
     ended = busy.issue("bob", "--name", "ended")["id"]
     busy.manage("revoke_key", ended)
+    told = json.loads(
+        busy.manage("issue_key", "--user", "alice", "--name", "ready", "--collect", "--json").stdout
+    )
+    [[prepared]] = busy.sql("select id from keys_preparedkey where public_id = %s", told["id"])
     invitation = json.loads(busy.manage("invite_user", "--user", "dana", "--json").stdout)
     busy.manage("quarantine", "--key", issued["id"], "--since", "1h")
     [[row, *_]] = busy.sql(
@@ -105,6 +112,10 @@ def places(busy) -> dict[str, str]:
     return {
         "key": key_id,
         "key_id": issued["id"],
+        "rotated": busy.sql("select id from keys_apikey where public_id = %s", rotated["id"])[0][0],
+        "rotated_id": rotated["id"],
+        "prepared": prepared,
+        "prepared_id": told["id"],
         "ended": ended,
         "user": user_id,
         "invited": busy.sql("select id from keys_user where username = 'dana'")[0][0],
@@ -145,8 +156,10 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/2fa/": ("/account/2fa/", "alice"),
     "account/": ("/account/", "alice"),
     "account/keys/issue/": ("/account/keys/issue/", "bob"),
+    "account/collect/<str:public_id>/": ("/account/collect/{prepared_id}/", "alice"),
     "account/keys/<str:public_id>/": ("/account/keys/{key_id}/", "alice"),
     "account/keys/<str:public_id>/rotate/": ("/account/keys/{key_id}/rotate/", "alice"),
+    "account/keys/<str:public_id>/end-old-secret/": ("/account/keys/{rotated_id}/end-old-secret/", "alice"),
     "account/keys/<str:public_id>/revoke/": ("/account/keys/{key_id}/revoke/", "alice"),
     "account/usage/": ("/account/usage/", "alice"),
     "account/calls/": ("/account/calls/", "alice"),
@@ -185,8 +198,14 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "alice"),
     "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "alice"),
     "admin/keys/apikey/": ("/admin/keys/apikey/", "alice"),
+    "admin/keys/apikey/prepared/": ("/admin/keys/apikey/prepared/", "alice"),
+    "admin/keys/apikey/prepared/<int:pk>/withdraw/": (
+        "/admin/keys/apikey/prepared/{prepared}/withdraw/",
+        "alice",
+    ),
     "admin/keys/apikey/add/": ("/admin/keys/apikey/add/", "alice"),
     "admin/keys/apikey/<path:object_id>/change/": ("/admin/keys/apikey/{key}/change/", "alice"),
+    "admin/keys/apikey/<int:pk>/end_old_secret/": ("/admin/keys/apikey/{rotated}/end_old_secret/", "alice"),
     **{
         f"admin/keys/apikey/<int:pk>/{act}/": (f"/admin/keys/apikey/{{key}}/{act}/", "alice")
         for act in ("rights", "pause", "resume", "rotate", "revoke")

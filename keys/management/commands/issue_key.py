@@ -10,17 +10,23 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys import actions
-from keys.actions import invitations
+from keys.actions import collecting, invitations
+from keys.actions.actor import COMMAND
+from keys.alerts.key_messages import write_message
+from keys.api.prepared_serializers import described as described_prepared
 from keys.api.serializers import described
 from keys.formatting import durations, sizes
 from keys.formatting.invisible import escape
 from keys.management.one_user import find_user
-from keys.models import ApiKey, User
+from keys.models import ApiKey, PreparedKey, User
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
 
 
 class Command(BaseCommand):
-    help = "Issue an API key and print it. It is shown only once. A user that does not exist is created."
+    help = (
+        "Issue an API key and print it, or prepare one that its holder collects. It is shown only once. A user that "
+        "does not exist is created."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="name or id (usr_…) of the key's owner")
@@ -69,11 +75,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--canary", action="store_true", help="a decoy: it grants no access, and its use raises an alert"
         )
+        parser.add_argument(
+            "--collect",
+            action="store_true",
+            help="print a link instead: the holder opens it, signs in and collects the key within a week",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["preset"] and options["scope"]:
             raise CommandError("give --preset or --scope, not both")
+        if options["collect"]:
+            self.prepare(options)
+            return
         try:
             key, secret, is_new = issue(options)
         except actions.ActionError as error:
@@ -91,27 +105,60 @@ class Command(BaseCommand):
             )
         )
 
+    def prepare(self, options: dict[str, Any]) -> None:
+        """Prepare the key, and print the link with which its holder collects it."""
+        try:
+            prepared, secret, is_new = prepare(options)
+        except actions.ActionError as error:
+            raise CommandError(str(error)) from None
+        message = write_message(prepared, secret, actor=COMMAND, may_invite=True)
+        if options["json"]:
+            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
+            self.stdout.write(json.dumps({**described_prepared(prepared), **told}))
+            return
+        self.stdout.write(escape(message.link))
+        self.stderr.write(
+            escape(
+                f"{prepared.owner.username} collects the key “{prepared.name}” with this link until "
+                f"{message.expires_at:%Y-%m-%d %H:%M} UTC. "
+                + ("It was also mailed." if message.is_mailed else "Send it; it is shown only now.")
+                + (f" The user {prepared.owner.username} did not exist and was created." if is_new else "")
+            )
+        )
+
 
 @transaction.atomic
 def issue(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
     """The key, its secret, and whether its user was created with it. If one fails, neither is created."""
     user, is_new = find_or_add_owner(options["user"])
-    key, secret = actions.issue(
-        owner=user,
-        name=validate_name(options["name"]),
-        purpose=validate_purpose(options["purpose"]),
-        environment=options["environment"],
-        scopes=options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
-        networks=options["network"],
-        patterns=options["pattern"],
-        any_owner=options["any_owner"],
-        requests_per_minute=options["requests_per_minute"],
-        monthly_requests=options["monthly_requests"],
-        monthly_bytes=parse_size(options["monthly_bytes"]),
-        expires_at=parse_expiry(options["expires_in"]),
-        is_canary=options["canary"],
-    )
+    key, secret = actions.issue(owner=user, **requested_key(options))
     return key, secret, is_new
+
+
+@transaction.atomic
+def prepare(options: dict[str, Any]) -> tuple[PreparedKey, str, bool]:
+    """The same for a key that its holder collects, with the secret of the link."""
+    user, is_new = find_or_add_owner(options["user"])
+    prepared, secret = collecting.prepare(owner=user, **requested_key(options))
+    return prepared, secret, is_new
+
+
+def requested_key(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `actions.issue` but for the owner."""
+    return {
+        "name": validate_name(options["name"]),
+        "purpose": validate_purpose(options["purpose"]),
+        "environment": options["environment"],
+        "scopes": options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
+        "networks": options["network"],
+        "patterns": options["pattern"],
+        "any_owner": options["any_owner"],
+        "requests_per_minute": options["requests_per_minute"],
+        "monthly_requests": options["monthly_requests"],
+        "monthly_bytes": parse_size(options["monthly_bytes"]),
+        "expires_at": parse_expiry(options["expires_in"]),
+        "is_canary": options["canary"],
+    }
 
 
 def find_or_add_owner(text: str) -> tuple[User, bool]:

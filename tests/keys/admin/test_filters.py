@@ -26,7 +26,8 @@ def test_by_owner(cast, alice):
     assert listed(alice, owner__id__exact=str(cast["charlie"].pk)) == {"of charlie"}
 
 
-def test_by_environment(cast, alice):
+def test_by_environment(cast, alice, settings):
+    settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
     key_of(cast["dora"], name="live")
     actions.issue(owner=cast["dora"], name="test", environment="test")
 

@@ -28,7 +28,14 @@ from tests.keys.people import (
 
 
 class TestIssuing:
-    def test_makes_the_key_that_the_form_says(self, cast, bob):
+    def test_says_that_there_is_no_test_registry(self, cast, bob):
+        answer = bob.post(ISSUE, filled(bob, cast["dora"], environment="test"))
+
+        assert "There is no test registry" in answer.content.decode()
+        assert not ApiKey.objects.exists()
+
+    def test_makes_the_key_that_the_form_says(self, cast, bob, settings):
+        settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
         answers = filled(bob, cast["dora"], name="nightly", purpose="the cluster", environment="test")
 
         bob.post(ISSUE, answers, REMOTE_ADDR="192.0.2.7")

@@ -12,7 +12,7 @@ from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
 from keys.rights.scopes import Preset, Scope
 from tests.keys.api.callers import API, program, refused
-from tests.keys.people import SECRET, by, everything_stored, key_of, signed_in
+from tests.keys.people import SECRET, by, call, everything_stored, key_of, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -44,7 +44,13 @@ class TestIssue:
         assert (event.kind, event.actor, event.address) == ("issued", cast["alice"], "127.0.0.1")
         assert event.detail["via"] == alice.key.public_id
 
-    def test_takes_every_right(self, alice, cast):
+    def test_is_refused_for_a_test_key_without_a_test_registry(self, alice, cast):
+        answer = alice.post("/keys", {"user": "dora", "name": "training", "environment": "test"})
+
+        assert "MLFLOW_TEST_URL" in refused(answer, 409, "not_possible")["detail"]
+
+    def test_takes_every_right(self, alice, cast, settings):
+        settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
         rights = {
             "purpose": "a trial",
             "environment": "test",
@@ -203,6 +209,27 @@ class TestWhoMay:
         refused(dora.post(f"/keys/{alice.key.public_id}/{act}"), 404, "not_found")
         assert ApiKey.objects.get(pk=alice.key.pk).revoked_at is None
 
+    def test_holders_end_the_old_secret_of_their_own_only(self, cast, alice, dora):
+        mine, other = key_of(cast["dora"]), key_of(cast["bob"])
+        for key in (mine, other):
+            actions.rotate(key=key, overlap="7d")
+        call(mine, 1, is_previous_secret=True, address="192.0.2.9")
+
+        use = dora.get(f"/keys/{mine.public_id}/old-secret").json()
+        ended = dora.post(f"/keys/{mine.public_id}/end-old-secret")
+
+        assert (use["calls"], use["is_cut"]) == (1, False)
+        assert use["callers"][0]["address"] == "192.0.2.9"
+        assert (ended.status_code, ended.json()["state"]) == (200, "active")
+        refused(dora.post(f"/keys/{mine.public_id}/end-old-secret"), 409, "not_possible")
+        for answer in (
+            dora.get(f"/keys/{other.public_id}/old-secret"),
+            dora.post(f"/keys/{other.public_id}/end-old-secret"),
+        ):
+            refused(answer, 404, "not_found")
+        assert alice.get(f"/keys/{other.public_id}/old-secret").json()["calls"] == 0
+        assert ApiKey.objects.get(pk=other.pk).has_old_secret
+
     def test_a_paused_key_with_a_portal_scope_is_resumed_by_a_person(self, cast, alice):
         key = program(cast["alice"], Scope.PORTAL_ADMIN).key
         assert alice.post(f"/keys/{key.public_id}/pause").status_code == 200
@@ -322,7 +349,8 @@ class TestPortalScopes:
         assert bob.post(f"/keys/{other.key.public_id}/pause").status_code == 200
         assert bob.post(f"/keys/{other.key.public_id}/revoke").status_code == 200
 
-    def test_are_not_for_test_keys(self, alice, cast):
+    def test_are_not_for_test_keys(self, alice, cast, settings):
+        settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
         with pytest.raises(actions.NotAllowed, match="test key"):
             actions.issue(owner=cast["alice"], name="n", environment="test", scopes=["portal:read"])
 

@@ -290,9 +290,10 @@ class TestOnTheWire:
 class TestTheSecret:
     """It is in the answer to the request that made it, and nowhere else."""
 
-    def test_is_found_nowhere_after_issuing(self, echo_server, other_echo_server):
-        settings = {"DEBUG": "true", "MLFLOW_TEST_URL": other_echo_server.url}
-        with portal(mlflow_url=echo_server.url, **settings) as running:
+    def test_is_found_nowhere_after_issuing(self, echo_server, other_echo_server, settings):
+        settings.MLFLOW_TEST_URL = other_echo_server.url
+        given = {"DEBUG": "true", "MLFLOW_TEST_URL": other_echo_server.url}
+        with portal(mlflow_url=echo_server.url, **given) as running:
             issued = [running.issue("alice"), running.issue("bob", "--environment", "test")]
             rotated = json.loads(running.manage("rotate_key", issued[0]["id"], "--json").stdout)
             secrets = [key["key"] for key in (*issued, rotated)]

@@ -72,7 +72,14 @@ def test_the_user_is_made_once_and_cannot_sign_in(run):
     assert user.api_keys.count() == 2
 
 
-def test_every_right_can_be_given(run):
+def test_a_test_key_needs_a_test_registry(run):
+    with pytest.raises(CommandError, match="MLFLOW_TEST_URL is not set"):
+        issue(run, "--environment", "test")
+    assert not User.objects.exists()
+
+
+def test_every_right_can_be_given(run, settings):
+    settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
     issued = issue(
         run,
         *("--scope", "registry:read", "--scope", "tracking:read"),
@@ -201,7 +208,8 @@ def test_keys_are_listed_for_programs_and_by_user(run):
     assert "key" not in listed
 
 
-def test_keys_are_listed_by_what_the_page_filters_by(run):
+def test_keys_are_listed_by_what_the_page_filters_by(run, settings):
+    settings.MLFLOW_TEST_URL = "http://127.0.0.1:9"
     issue(run, "--environment", "test", "--expires-in", "40d", name="short")
     issue(run, "--expires-in", "5d", name="shorter")
     issue(run, name="forgotten")

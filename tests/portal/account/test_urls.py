@@ -6,15 +6,34 @@ import pytest
 from django.test import Client
 from django.urls import get_resolver, reverse
 
+from keys import actions
+from keys.actions import collecting
+from keys.models import ApiKey
 from tests.portal.account.conftest import Holder
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
 BROWSER = {"HTTP_ACCEPT": "text/html"}
+
+
+def rotated(of: Holder) -> str:
+    """The id of the holder's key, whose old secret still works."""
+    if not ApiKey.objects.get(pk=of.key.pk).has_old_secret:
+        actions.rotate(key=of.key, overlap="7d")
+    return of.key.public_id
+
+
+def prepared(of: Holder) -> str:
+    """The id of a key that the holder has yet to collect."""
+    return collecting.prepare(owner=of.user, name=f"{of.user.username}'s next key")[0].public_id
+
+
 # What is asked for by id or name: each page and what in it is somebody's.
 OWNED = {
     "account-key": lambda of: ([of.key.public_id], {}),
     "account-rotate": lambda of: ([of.key.public_id], {}),
+    "account-end-old-secret": lambda of: ([rotated(of)], {}),
+    "account-collect": lambda of: ([prepared(of)], {}),
     "account-revoke": lambda of: ([of.key.public_id], {}),
     "account-call": lambda of: ([of.call.request_id], {}),
     "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
@@ -32,6 +51,8 @@ LISTS = {
     "account-registrations-download": ["jsonl"],
 }
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
+# What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
+LINKS = {"account-collect-link"}
 
 
 def address(name: str, of: Holder) -> tuple[str, dict[str, str]]:
@@ -46,7 +67,7 @@ def text(response) -> str:
 def test_every_address_is_in_these_tables():
     names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
 
-    assert {name for name in names if name.partition("-")[0] == "account"} == {*OWNED, *LISTS, *OFF}
+    assert {name for name in names if name.partition("-")[0] == "account"} == {*OWNED, *LISTS, *OFF, *LINKS}
 
 
 @pytest.mark.parametrize("name", [*OWNED, *LISTS])

@@ -36,8 +36,27 @@ CAPABILITIES = {
         command="list_keys",
     ),
     "issue a key": Can(web=f"{KEY}add account-issue", api="keys_issue", command="issue_key"),
+    "prepare a key that its holder collects": Can(
+        web=f"{KEY}add admin:keys_user_add", api="prepared_keys_prepare", command="issue_key --collect"
+    ),
+    "see keys that wait to be collected": Can(
+        web=f"{KEY}prepared account", api="prepared_keys_list", command="prepared_keys"
+    ),
+    "withdraw a key before it is collected": Can(
+        web=f"{KEY}withdraw_prepared", api="prepared_keys_withdraw", command="prepared_keys --withdraw"
+    ),
+    "collect a key": Can(
+        web="account-collect account-collect-link",
+        because="Its holder does it, signed in: neither a key nor a shell is anybody in particular.",
+    ),
     "change a key's rights": Can(web=f"{KEY}rights", api="keys_change", command="change_key"),
     "rotate a key": Can(web=f"{KEY}rotate account-rotate", api="keys_rotate", command="rotate_key"),
+    "see who uses an old secret": Can(
+        web=f"{KEY}change account-key", api="keys_old_secret", command="end_old_secret --show"
+    ),
+    "end an old secret": Can(
+        web=f"{KEY}end_old_secret account-end-old-secret", api="keys_end_old_secret", command="end_old_secret"
+    ),
     "pause a key": Can(web=f"{KEY}pause", api="keys_pause", command="pause_key"),
     "resume a key": Can(web=f"{KEY}resume", api="keys_resume", command="resume_key"),
     "revoke a key": Can(web=f"{KEY}revoke account-revoke", api="keys_revoke", command="revoke_key"),

@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from keys import actions
+from keys.actions import collecting
 from keys.models import Alert, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
@@ -73,6 +74,9 @@ ROWS: dict[str, Row] = {
     "admin/try/<int:pk>/": Row(VIEWERS, VIEWERS),  # reads by POST
     **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST}),
     **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
+    "admin/keys/apikey/<int:pk>/end_old_secret/": DO,
+    "admin/keys/apikey/prepared/": READ,
+    "admin/keys/apikey/prepared/<int:pk>/withdraw/": DO,
     **record(
         "keys/user",
         **{
@@ -116,6 +120,9 @@ OTHERS: dict[str, Row] = {
     "/account/keys/{key}/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/rotate/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/revoke/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/end-old-secret/": Row(HOLDER, HOLDER),
+    "/account/collect/{prepared}/": Row(HOLDER, HOLDER),
+    "/account/collect/link/hkc_none/": Row(NOBODY),
     "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
     "/account/usage/": Row(SIGNED_IN, SIGNED_IN),
     "/account/usage/report/": Row(SIGNED_IN, SIGNED_IN),
@@ -171,9 +178,11 @@ def numbers(people) -> dict[str, int]:
     about = ContentType.objects.get_for_model(User)
     entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
     total(key)
+    prepared, _ = collecting.prepare(owner=holder, name="another")
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
+        "prepared": prepared.pk,  # before "apikey", which its address has too
         **numbers,
         "registration": write.pk,
         "try": key.pk,
@@ -228,7 +237,9 @@ def test_each_page_answers_those_who_may(people, numbers, route):
 
 def test_every_address_of_the_account_pages_has_a_row():
     ours = [address.partition("?")[0] for address in OTHERS if address.startswith("/account/")]
-    names = {resolve(address.format(key="key_1", call="req_1")).url_name for address in ours}
+    names = {
+        resolve(address.format(key="key_1", call="req_1", prepared="prep_1")).url_name for address in ours
+    }
 
     assert {pattern.name for pattern in account_addresses} <= names
 
@@ -239,7 +250,8 @@ def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, setti
     holder = User.objects.get(username="dora")
     key = holder.api_keys.get()
     row(key, "registered-models.create", "fraud")
-    where = address.format(key=key.public_id, call=Call.objects.get().request_id)
+    prepared = holder.prepared_keys.get().public_id
+    where = address.format(key=key.public_id, call=Call.objects.get().request_id, prepared=prepared)
     for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
         answered = {name for name, client in people.items() if is_answered(client, method, where)}
         assert answered == may, f"{method} {where}"

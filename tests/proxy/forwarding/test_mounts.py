@@ -94,7 +94,10 @@ def test_what_is_not_a_route_of_mlflows_is_not_found(prefix, echo, echo_portal, 
     assert not echo.received
 
 
-def test_a_test_key_needs_a_test_registry(echo, echo_portal):
+def test_a_test_key_needs_a_test_registry(echo, echo_portal, settings):
+    settings.MLFLOW_TEST_URL = (
+        "http://127.0.0.1:9"  # of the command that issues the key, as before an operator unset it
+    )
     key = echo_portal.issue("alice", "--environment", "test")
 
     reply = echo_portal.request("GET", GET_EXPERIMENT, key=key["key"])
@@ -105,7 +108,10 @@ def test_a_test_key_needs_a_test_registry(echo, echo_portal):
     assert echo_portal.calls(reason="no_test_registry", status=403)
 
 
-def test_a_test_key_goes_to_the_test_registry_and_a_live_one_does_not(echo, second_portal, other_echo):
+def test_a_test_key_goes_to_the_test_registry_and_a_live_one_does_not(
+    echo, second_portal, other_echo, settings
+):
+    settings.MLFLOW_TEST_URL = second_portal.environment["MLFLOW_TEST_URL"]
     live, test = (second_portal.issue("bob", "--environment", name) for name in ("live", "test"))
 
     assert second_portal.request("GET", GET_EXPERIMENT, key=test["key"]).status == 200

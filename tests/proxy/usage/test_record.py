@@ -146,6 +146,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "address": "192.0.2.1",
         "client": "mlflow-python-client/3.17.2",
         "client_version": "3.17.2",
+        "is_previous_secret": True,
     }
     by_browser = {
         "request_id": "req_00000000000000000000000000000002",
@@ -160,6 +161,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "address": None,
         "client": "café",
         "client_version": "",
+        "is_previous_secret": False,
     }
     refused = {
         "request_id": "req_00000000000000000000000000000003",
@@ -169,6 +171,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "bytes_out": 180,
         "duration_ms": 44.502,
         "upstream_ms": 0.0,
+        "is_previous_secret": False,
     }
     cut_off = {
         "request_id": "req_00000000000000000000000000000004",
@@ -177,6 +180,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "reason": "cut_off",
         "bytes_out": 1200,
         "duration_ms": pytest.approx(44.568),
+        "is_previous_secret": False,
     }
     assert [{**row, "id": None} for row in rows] == [
         {**first, **changes, "id": None} for changes in ({}, by_browser, refused, cut_off)

@@ -1,0 +1,70 @@
+"""The admin's pages about keys that wait to be collected by their holders."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_safe
+
+from keys.actions import collecting
+from keys.actions.grants import is_owner_allowed
+from keys.alerts.key_messages import write_message
+from keys.models import PreparedKey, User
+from keys.pages.frame import actor_of, posted_data, render_page
+from keys.pages.key_forms import ConfirmForm
+from keys.pages.keys import can_see_keys
+from keys.pages.submission import submit_form
+from keys.rights import permissions
+
+MOST = 200  # of the list
+LIST = "admin:keys_apikey_prepared"
+
+
+@sensitive_variables("secret", "message")
+def show_message(request: HttpRequest, prepared: PreparedKey, secret: str) -> HttpResponse:
+    """The response to the POST that prepared a key: the message for its holder, with the link that is shown once."""
+    may_invite = may_invite_holder(request, prepared.owner)
+    message = write_message(prepared, secret, actor=actor_of(request), may_invite=may_invite)
+    return render_page(
+        request,
+        "admin/keys/apikey/prepared.html",
+        title="Ready to be collected",
+        prepared=prepared,
+        message=message,
+        person=prepared.owner,
+    )
+
+
+def may_invite_holder(request: HttpRequest, holder: User) -> bool:
+    """As on the user's page: only superusers make sign-in links for users with rights."""
+    user = request.user
+    has_permission = user.has_perm(permissions.CHANGE_USER) or user.has_perm(permissions.ADD_USER)
+    return has_permission and (user.is_superuser or not holder.has_rights())
+
+
+@require_safe
+def waiting(request: HttpRequest) -> HttpResponse:
+    """The keys that wait to be collected."""
+    if not can_see_keys(request):
+        raise PermissionDenied
+    rows = PreparedKey.objects.waiting().with_people()[:MOST]
+    title = "Keys waiting to be collected"
+    return render_page(request, "admin/keys/apikey/waiting.html", title=title, rows=rows)
+
+
+@permission_required(permissions.ADD_KEY, raise_exception=True)
+def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
+    """Withdraw a prepared key before it is collected."""
+    prepared = get_object_or_404(PreparedKey.objects.with_people(), pk=pk)
+    if not isinstance(request.user, User) or not is_owner_allowed(prepared.owner_id, request.user):
+        raise PermissionDenied
+    form = ConfirmForm(posted_data(request))
+    if not submit_form(form, lambda: collecting.withdraw(prepared=prepared, actor=actor_of(request))):
+        title = "Withdraw a prepared key"
+        return render_page(
+            request, "admin/keys/apikey/withdraw_prepared.html", title=title, form=form, prepared=prepared
+        )
+    messages.success(request, f"“{prepared.name}” is withdrawn. Its link no longer works.")
+    return redirect(LIST)

@@ -1,0 +1,70 @@
+"""The message that tells holders to collect a key: a link and no secret, mailed if mail is configured."""
+
+import datetime
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.views.decorators.debug import sensitive_variables
+
+from keys.actions import invitations
+from keys.actions.actor import Actor
+from keys.actions.admin_log import log
+from keys.alerts.invitation_links import link_to
+from keys.models import PreparedKey, User
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """`link`: an invitation's if the holder has no way to sign in yet, else the key's own. `is_blocked`: the holder has
+    none, and the actor may not invite them. `expires_at`: when link and key end."""
+
+    link: str = field(repr=False)
+    text: str = field(repr=False)
+    is_mailed: bool
+    is_blocked: bool
+    expires_at: datetime.datetime
+
+
+def can_sign_in(user: User) -> bool:
+    """Whether the user has a password, or has signed in before, as with a provider's account."""
+    return user.has_usable_password() or user.last_login is not None
+
+
+@sensitive_variables("secret", "link", "text")
+def write_message(prepared: PreparedKey, secret: str, *, actor: Actor, may_invite: bool) -> Message:
+    """The message for the key's holder, and its mail. Makes an invitation if the holder needs one to sign in."""
+    holder = prepared.owner
+    needs_invitation = not can_sign_in(holder)
+    is_invited = needs_invitation and may_invite
+    link, expires_at = collect_link(secret), prepared.expires_at
+    if is_invited:
+        invitation, invitation_secret = invitations.invite(user=holder, actor=actor)
+        log(holder, "Sign-in link made.", actor=actor)
+        link, expires_at = link_to(invitation_secret), min(expires_at, invitation.expires_at)
+    context = {"person": holder, "prepared": prepared, "link": link, "is_invited": is_invited}
+    text = render_to_string("keys/key_ready.txt", {**context, "expires_at": expires_at}).strip()
+    return Message(
+        link=link,
+        text=text,
+        is_mailed=mail_text(holder, "Your API key for the Hokusai Registry is ready", text),
+        is_blocked=needs_invitation and not may_invite,
+        expires_at=expires_at,
+    )
+
+
+def collect_link(secret: str) -> str:
+    return f"{settings.PUBLIC_URL}{reverse('account-collect-link', args=[secret])}"
+
+
+@sensitive_variables("text")
+def mail_text(user: User, subject: str, text: str) -> bool:
+    """Send a text to the user's address. Returns whether the mail server accepted it."""
+    if not (settings.SMTP_URL and user.email):
+        return False
+    try:
+        return bool(send_mail(subject, f"{text}\n", None, [user.email]))
+    except OSError:  # the base class of smtplib's errors
+        return False
