@@ -186,7 +186,7 @@ def decide(
     request = ReceivedRequest(
         match=match,
         query=target.query,
-        headers=headers.named(meta),
+        headers=headers.select_forwarded(meta),
         body=None if match.operation.is_streamed else content,
         address=call.address,
     )

@@ -34,7 +34,7 @@ def badge(
     )
 
 
-def timed(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
+def render_time(at: datetime.datetime | None, *, otherwise: str = "Never") -> str:
     """The time relative to now, with the exact time and its zone on hover."""
     return time_tag(at) if at else otherwise
 

@@ -148,7 +148,7 @@ def add(request: HttpRequest) -> HttpResponse:
         log(user, "Added, to hold keys.", actor=actor_of(request))
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
     log(user, "Added, to sign in.", actor=actor_of(request))
-    return show_message(request, *made["prepared"]) if "prepared" in made else invited(request, user)
+    return show_message(request, *made["prepared"]) if "prepared" in made else create_link(request, user)
 
 
 @permission_required(CHANGE_USER, raise_exception=True)
@@ -161,7 +161,7 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
         return render_page(
             request, "admin/keys/user/invite.html", model=User, title="Make a sign-in link", person=user
         )
-    return invited(request, user)
+    return create_link(request, user)
 
 
 @permission_required(CHANGE_USER, raise_exception=True)
@@ -179,7 +179,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @sensitive_variables("secret", "link")
-def invited(request: HttpRequest, user: User) -> HttpResponse:
+def create_link(request: HttpRequest, user: User) -> HttpResponse:
     """Create the link and show it once. Mail it too if mail is configured and the user has an address."""
     made, secret = invitations.invite(user=user, actor=actor_of(request))
     link = link_to(secret)
@@ -194,13 +194,13 @@ def link(request: HttpRequest, secret: str) -> HttpResponse:
     secret. Opening the link does not use it up, because mail programs open links too."""
     invitation = invitations.find_invitation(secret)
     if reason := invitations.end_reason(invitation):
-        answer = refused(request, reason)
+        answer = render_refusal(request, reason)
     else:
         request.session[SESSION_NAME] = invitation.pk if invitation else None
         answer = redirect("invitation")
     # Only for this URL: from a page with this policy, browsers post forms with `Origin: null`, which CSRF refuses.
     answer["Referrer-Policy"] = "no-referrer"
-    return unstored(answer)
+    return forbid_storing(answer)
 
 
 @sensitive_post_parameters("password", "again")
@@ -210,7 +210,7 @@ def accept(request: HttpRequest) -> HttpResponse:
     invitation = Invitation.objects.select_related("user").filter(pk=number).first() if number else None
     reason = invitations.end_reason(invitation)
     if reason or invitation is None:
-        return refused(request, reason)
+        return render_refusal(request, reason)
     form, accepted = PasswordForm(posted_data(request), user=invitation.user), list[User]()
 
     def act() -> None:
@@ -219,9 +219,11 @@ def accept(request: HttpRequest) -> HttpResponse:
         accepted.append(invitations.accept(invitation=invitation, password=password, address=address))
 
     if not submit_form(form, act):
-        return unstored(render(request, "keys/invitation.html", {"form": form, "person": invitation.user}))
+        return forbid_storing(
+            render(request, "keys/invitation.html", {"form": form, "person": invitation.user})
+        )
     request.session.flush()
-    return unstored(
+    return forbid_storing(
         cast(HttpResponse, perform_login(request, accepted[0], redirect_url=first_page(accepted[0])))
     )
 
@@ -232,12 +234,12 @@ def first_page(user: User) -> str:
     return reverse("account-collect", args=[waiting[0].public_id]) if len(waiting) == 1 else "/account/"
 
 
-def refused(request: HttpRequest, reason: str) -> HttpResponse:
+def render_refusal(request: HttpRequest, reason: str) -> HttpResponse:
     words = {"words": invitations.END_REASONS[reason]}
-    return unstored(render(request, "keys/invitation_ended.html", words, status=404))
+    return forbid_storing(render(request, "keys/invitation_ended.html", words, status=404))
 
 
-def unstored(response: HttpResponse) -> HttpResponse:
+def forbid_storing(response: HttpResponse) -> HttpResponse:
     response["Cache-Control"] = "no-store"
     return response
 

@@ -31,7 +31,7 @@ CLASSES = {
 }
 
 
-def about(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
+def build_context(request: HttpRequest, key: ApiKey) -> dict[str, Any]:
     """The context of the page's template."""
     context: dict[str, Any] = {"pages": offered_actions(request, key), "bars": bars(key)}
     events = list(key.events.select_related("actor")[: MOST_EVENTS + 1])

@@ -19,9 +19,9 @@ from keys.admin.columns import (
     codes,
     first_few,
     lines,
+    render_time,
     scopes_title,
     state_label,
-    timed,
     use,
 )
 from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
@@ -182,7 +182,7 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Created", ordering="created_at")
     def created_on(self, key: ApiKey) -> str:
-        return timed(key.created_at)
+        return render_time(key.created_at)
 
     @admin.display(description="Canary")
     def canary(self, key: ApiKey) -> str:
@@ -208,7 +208,7 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Last used", ordering="last_used_at")
     def last_used_on(self, key: ApiKey) -> str:
-        return timed(key.used_at)
+        return render_time(key.used_at)
 
     @admin.display(description="Last used")
     def last_used(self, key: ApiKey) -> str:
@@ -243,7 +243,7 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires_on(self, key: ApiKey) -> str:
-        return timed(key.expires_at)
+        return render_time(key.expires_at)
 
     @admin.display(description="Created")
     def created(self, key: ApiKey) -> str:
@@ -278,6 +278,6 @@ class ApiKeyAdmin(OnlyItsFilters):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         key = self.get_object(request, object_id)
-        context = key_page.about(request, key) if key else {}
+        context = key_page.build_context(request, key) if key else {}
         context |= extra_context or {}
         return cast(HttpResponse, super().change_view(request, object_id, form_url, context))

@@ -24,7 +24,7 @@ from keys import actions
 from keys.actions import ActionError
 from keys.actions.accounts import check_superuser_remains, find_permissions
 from keys.admin import invitation_pages, user_actions
-from keys.admin.columns import ApiKeyInline, badge, timed
+from keys.admin.columns import ApiKeyInline, badge, render_time
 from keys.admin.filters import OnlyItsFilters, RoleFilter
 from keys.admin.key_page import chart
 from keys.admin.list_export import export_path
@@ -236,4 +236,4 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
 
     @admin.display(description="Last sign-in", ordering="last_login")
     def last_sign_in(self, user: User) -> str:
-        return timed(user.last_login)
+        return render_time(user.last_login)

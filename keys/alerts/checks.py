@@ -21,14 +21,14 @@ Finding = tuple[str, ApiKey, str, dict[str, Any]]  # kind, key, occasion, detail
 def check_keys() -> int:
     """Write the alerts that are due. Returns how many are new. Runs every ten minutes (`keys.alerts.outbox`)."""
     now = timezone.now()
-    findings = [*expiring(now), *expired(now), *unused(now), *quotas()]
+    findings = [*find_expiring(now), *find_expired(now), *find_unused(now), *quotas()]
     new = sum(
         notify(kind=kind, key=key, occasion=occasion, **detail) for kind, key, occasion, detail in findings
     )
     return new + notify_new_networks()
 
 
-def expiring(now: datetime.datetime) -> Iterator[Finding]:
+def find_expiring(now: datetime.datetime) -> Iterator[Finding]:
     """14, 7 and 1 days before the expiry; for a key with a shorter life, only the days still ahead."""
     end = now + datetime.timedelta(days=max(EXPIRY_DAYS))
     for key in ApiKey.objects.active(now=now).filter(expires_at__lte=end).select_related("owner"):
@@ -38,7 +38,7 @@ def expiring(now: datetime.datetime) -> Iterator[Finding]:
         yield Alert.Kind.EXPIRING, key, f"{key.expires_at:%Y-%m-%dT%H:%M}Z {days}", {"days": days}
 
 
-def expired(now: datetime.datetime) -> Iterator[Finding]:
+def find_expired(now: datetime.datetime) -> Iterator[Finding]:
     """Only keys that expired within a day, so that a portal with newly configured alerts does not report old ones."""
     since = now - datetime.timedelta(days=1)
     keys = ApiKey.objects.filter(revoked_at=None, expires_at__gt=since, expires_at__lte=now)
@@ -46,7 +46,7 @@ def expired(now: datetime.datetime) -> Iterator[Finding]:
         yield Alert.Kind.EXPIRED, key, f"{key.expires_at:%Y-%m-%dT%H:%M}Z", {}
 
 
-def unused(now: datetime.datetime) -> Iterator[Finding]:
+def find_unused(now: datetime.datetime) -> Iterator[Finding]:
     for key in ApiKey.objects.unused(now - UNUSED).with_owner():
         since = key.used_at or key.created_at
         yield Alert.Kind.UNUSED, key, f"{since:%Y-%m-%d}", {"since": f"{since:%Y-%m-%d}"}

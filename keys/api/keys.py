@@ -35,7 +35,7 @@ IF_MATCH = OpenApiParameter(
 )
 
 
-def owned(user: User) -> Q:
+def owned_by(user: User) -> Q:
     return Q(owner=user)
 
 
@@ -46,7 +46,7 @@ class Keys(GenericAPIView[ApiKey]):
     filterset_class = KeyFilters
 
     def get_queryset(self) -> QuerySet[ApiKey]:
-        return visible_rows(self, super().get_queryset(), owned)
+        return visible_rows(self, super().get_queryset(), owned_by)
 
     @extend_schema(
         operation_id="keys_list",
@@ -77,7 +77,7 @@ class Keys(GenericAPIView[ApiKey]):
         sent = serializers.IssueSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         issue = actions.issue if may_for_all else issue_to_oneself
-        return shown(201, *issue(**sent.rights(), actor=actor_of(request)))
+        return secret_response(201, *issue(**sent.rights(), actor=actor_of(request)))
 
 
 def issue_to_oneself(
@@ -100,9 +100,9 @@ def issue_to_oneself(
     return self_service.issue(actor=actor, preset=preset, expires_in=expires_in, **rights)
 
 
-def shown(status: int, key: ApiKey, secret: str) -> Response:
+def secret_response(status: int, key: ApiKey, secret: str) -> Response:
     """A key with its new secret, which nobody on the way may keep."""
-    answer = {**serializers.described(key), "key": secret, "notice": SHOWN_ONCE}
+    answer = {**serializers.serialize_key(key), "key": secret, "notice": SHOWN_ONCE}
     return with_etag(key, Response(answer, status=status, headers={"Cache-Control": "no-store"}))
 
 
@@ -122,7 +122,7 @@ class OneKey(GenericAPIView[ApiKey]):
 
     def get_key(self, key_id: str, *, locked: bool = False) -> ApiKey:
         """The key, if the caller may see it; `locked` for who goes on to change it."""
-        keys = visible_rows(self, self.get_queryset(), owned)
+        keys = visible_rows(self, self.get_queryset(), owned_by)
         if locked:
             keys = keys.select_for_update(of=("self",))
         return one_of(keys, key_id)
@@ -156,7 +156,7 @@ class Key(OneKey):
     @extend_schema(operation_id="keys_read", summary="Read a key", tags=["keys"])
     def get(self, request: Request, key_id: str) -> Response:
         key = self.get_key(key_id)
-        return with_etag(key, Response(serializers.described(key)))
+        return with_etag(key, Response(serializers.serialize_key(key)))
 
     @extend_schema(
         operation_id="keys_change",
@@ -184,7 +184,7 @@ class Key(OneKey):
 
     def answered(self, key_id: str) -> Response:
         key = self.queryset.get(public_id=key_id)
-        return with_etag(key, Response(serializers.described(key)))
+        return with_etag(key, Response(serializers.serialize_key(key)))
 
 
 class KeyAct(Key):
@@ -250,7 +250,7 @@ class Rotate(KeyAct):
 
     def done(self, result: Any) -> Response:
         key, secret = result
-        return shown(200, key, secret)
+        return secret_response(200, key, secret)
 
 
 class OldSecret(OneKey):
@@ -296,7 +296,7 @@ class Events(GenericAPIView[KeyEvent]):
         responses={200: serializers.EventSerializer(many=True)},
     )
     def get(self, request: Request, key_id: str) -> Response:
-        key = one_of(visible_rows(self, ApiKey.objects.all(), owned), key_id)
+        key = one_of(visible_rows(self, ApiKey.objects.all(), owned_by), key_id)
         page = self.paginate_queryset(self.get_queryset().filter(key=key))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 

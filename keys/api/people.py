@@ -41,7 +41,7 @@ class Me(GenericAPIView[User]):
         return Response(
             {
                 "user": serializers.UserSerializer(user).data,
-                "key": serializers.described(ApiKey.objects.with_owner().get(pk=key.pk)) if key else None,
+                "key": serializers.serialize_key(ApiKey.objects.with_owner().get(pk=key.pk)) if key else None,
                 "permissions": [name for name in permissions if name.startswith(("keys.", "proxy."))],
             }
         )
@@ -249,7 +249,7 @@ class Introspect(GenericAPIView[ApiKey]):
         sent = serializers.IntrospectSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         try:
-            answer = introspected(sent.validated_data["token"], sent.validated_data.get("address", ""))
+            answer = introspect(sent.validated_data["token"], sent.validated_data.get("address", ""))
         except Refusal as refusal:
             if refusal.status == 503:
                 raise
@@ -257,7 +257,7 @@ class Introspect(GenericAPIView[ApiKey]):
         return Response(answer, headers={"Cache-Control": "no-store"})
 
 
-def introspected(secret: str, address: str) -> dict[str, Any]:
+def introspect(secret: str, address: str) -> dict[str, Any]:
     """What is known of a good key. Raises Refusal for any other."""
     key, is_previous = authentication.find_caller_key(authentication.parse_credential(secret))
     if key.is_canary:

@@ -39,15 +39,17 @@ class StrictSerializer(serializers.Serializer[Any]):
         if isinstance(data, dict):
             if unknown := set(data) - set(self.fields):
                 raise serializers.ValidationError({str(name)[:100]: ["No such field."] for name in unknown})
-            if wrong := {name: texts for name in data if (texts := mistyped(self.fields[name], data[name]))}:
+            if wrong := {
+                name: texts for name in data if (texts := find_type_errors(self.fields[name], data[name]))
+            }:
                 raise serializers.ValidationError(wrong)
         return super().to_internal_value(data)
 
 
-def mistyped(field: Any, value: Any) -> list[str]:
+def find_type_errors(field: Any, value: Any) -> list[str]:
     """Error texts for a value of the wrong JSON type. null is left to the field."""
     if isinstance(field, serializers.ListField) and isinstance(value, list):
-        return next((texts for each in value if (texts := mistyped(field.child, each))), [])
+        return next((texts for each in value if (texts := find_type_errors(field.child, each))), [])
     for kind, wanted, words in JSON_TYPES:
         if isinstance(field, kind) and value is not None and type(value) is not wanted:
             return [f"Send {words}."]
@@ -126,14 +128,14 @@ get_previous: Any = KeySerializer.get_previous
 get_previous._spectacular_annotation = {"field": PreviousSecretSerializer(allow_null=True)}
 
 
-def described(key: ApiKey) -> dict[str, Any]:
+def serialize_key(key: ApiKey) -> dict[str, Any]:
     """A key as the API and the commands show it; no secret."""
     return dict(KeySerializer(key).data)
 
 
 def etag(key: ApiKey) -> str:
     """Names what the key is and may do: another one after each change, the same however often it is used."""
-    lasting = {name: value for name, value in described(key).items() if name not in VOLATILE}
+    lasting = {name: value for name, value in serialize_key(key).items() if name not in VOLATILE}
     digest = hashlib.sha256(json.dumps([lasting, key.digest], sort_keys=True).encode()).hexdigest()
     return f'"{digest[:32]}"'
 

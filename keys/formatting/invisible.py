@@ -29,10 +29,10 @@ def is_invisible(character: str) -> bool:
 
 def escape(text: object) -> str:
     """The text in one line, with each invisible or control character as \\u escape, for a terminal or a log."""
-    return "".join(escaped(letter) if is_invisible(letter) else letter for letter in str(text))
+    return "".join(escape_character(letter) if is_invisible(letter) else letter for letter in str(text))
 
 
-def escaped(letter: str) -> str:
+def escape_character(letter: str) -> str:
     code = ord(letter)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 

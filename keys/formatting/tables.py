@@ -13,7 +13,7 @@ from keys.formatting import durations
 from keys.formatting.invisible import escape, escape_json
 
 
-def whole(text: str) -> int:
+def parse_whole_number(text: str) -> int:
     """A number from 0 up; argparse says so of anything else."""
     if not (text.isascii() and text.isdigit()):
         raise ArgumentTypeError(f"“{text}” is no whole number from 0 up")
@@ -22,7 +22,11 @@ def whole(text: str) -> int:
 
 def add_limit(parser: CommandParser) -> None:
     parser.add_argument(
-        "--limit", type=whole, default=100, metavar="N", help="the newest N (default 100); 0 for all"
+        "--limit",
+        type=parse_whole_number,
+        default=100,
+        metavar="N",
+        help="the newest N (default 100); 0 for all",
     )
 
 
@@ -47,7 +51,7 @@ def span(options: dict[str, Any]) -> dict[str, datetime.datetime]:
     return times
 
 
-def limited(rows: Iterable[Any], limit: int) -> Iterable[Any]:
+def limit_rows(rows: Iterable[Any], limit: int) -> Iterable[Any]:
     return islice(rows, limit) if limit > 0 else rows
 
 

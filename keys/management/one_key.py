@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from keys import actions
-from keys.api.serializers import described
+from keys.api.serializers import serialize_key
 from keys.credentials import tokens
 from keys.models import ApiKey
 
@@ -31,7 +31,7 @@ def run_key_action(options: dict[str, Any], act: Callable[[ApiKey], tuple[ApiKey
     except actions.ActionError as error:
         raise CommandError(f"{options['key_id']}: {error}") from None
     if options["json"]:
-        return json.dumps(described(key))
+        return json.dumps(serialize_key(key))
     return f"Key {key.public_id} “{key.name}” of {key.owner.username} {done}."
 
 

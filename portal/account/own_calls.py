@@ -42,7 +42,7 @@ OF_MLFLOW = {
 }
 
 
-def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
+def filter_calls(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
     """The user's calls that match the filters in the URL, and the active filters."""
     calls, chosen = Call.objects.filter(user=holder(request)), {}
     if (show := request.GET.get("show", "")) in OUTCOMES:
@@ -63,7 +63,7 @@ def narrowed(request: HttpRequest) -> tuple[CallQuerySet, dict[str, str]]:
 @login_required
 def log(request: HttpRequest) -> HttpResponse:
     """The calls, latest first."""
-    calls, chosen = narrowed(request)
+    calls, chosen = filter_calls(request)
     try:
         after = Cursor.parse(request.GET["after"]) if "after" in request.GET else None
     except (ValueError, OverflowError):
@@ -85,7 +85,7 @@ def log(request: HttpRequest) -> HttpResponse:
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
     """The filtered calls as CSV."""
-    calls, _ = narrowed(request)
+    calls, _ = filter_calls(request)
     return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 
 
@@ -154,10 +154,10 @@ def call_page(
         )
     registered = Registration.objects.by_user(holder(request)).filter(request_id=request_id).first()
     said = pasted.message if pasted else ""
-    return page(request, "call.html", call=logged, registration=registered, said=said, **explained(logged))
+    return page(request, "call.html", call=logged, registration=registered, said=said, **explain(logged))
 
 
-def explained(call: Call) -> dict[str, Any]:
+def explain(call: Call) -> dict[str, Any]:
     """Why the call failed: `happened`, `remedy` and, if a scope was missing, which one."""
     if explanation := explanations().get(call.reason):
         words = {"happened": explanation.happened, "remedy": explanation.remedy, "reason": call.reason}

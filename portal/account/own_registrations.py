@@ -13,7 +13,7 @@ LOOKALIKES = 20
 HISTORY = 200  # rows of a model's timeline
 
 
-def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]]:
+def filter_rows(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]]:
     """The user's rows that match the filters in the URL, and the active filters."""
     rows, chosen = Registration.objects.by_user(holder(request)), {}
     if (outcome := request.GET.get("outcome", "")) in Registration.Outcome.values:
@@ -28,7 +28,7 @@ def narrowed(request: HttpRequest) -> tuple[RegistrationQuerySet, dict[str, str]
 @login_required
 def ledger(request: HttpRequest) -> HttpResponse:
     """The user's registrations, latest first."""
-    rows, chosen = narrowed(request)
+    rows, chosen = filter_rows(request)
     before = row_number(request.GET.get("before", ""))
     latest = rows.with_people().page(SIZE, before=before)
     return page(
@@ -46,7 +46,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
     """The filtered registrations as CSV."""
-    rows, _ = narrowed(request)
+    rows, _ = filter_rows(request)
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, exports.registrations(rows))
 
 

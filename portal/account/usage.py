@@ -101,7 +101,7 @@ class Limited:
     bytes: limits.LimitUse
 
 
-def limited(user: User) -> list[Limited]:
+def read_limited_keys(user: User) -> list[Limited]:
     """The user's working keys that have a monthly limit; two queries."""
     keys = limits.with_limits(user.api_keys.active()).order_by("-pk")
     shown = list(keys[:MOST_KEYS])
@@ -129,7 +129,7 @@ def usage(request: HttpRequest) -> HttpResponse:
         chart=chart(totals, period),
         keys=[{**row, "bytes": row["bytes_in"] + row["bytes_out"]} for row in within.top_keys(MOST_KEYS)],
         operations=within.top_operations(MOST_KEYS),
-        limited=limited(holder(request)),
+        limited=read_limited_keys(holder(request)),
     )
 
 

@@ -62,7 +62,7 @@ ADDRESSES: dict[str, Any] = {
 
 
 @csrf_exempt
-def nothing(request: HttpRequest) -> HttpResponse:
+def not_found(request: HttpRequest) -> HttpResponse:
     return problem_response(
         request,
         Refusal(
@@ -86,7 +86,7 @@ def patterns() -> list[URLPattern]:
     for address, view in ADDRESSES.items():
         for ending in ("", "/"):
             urls.append(path(f"{address}{ending}", view.as_view(), name=name_of(address)))
-    return [*urls, re_path("", nothing)]
+    return [*urls, re_path("", not_found)]
 
 
 urlpatterns = patterns()

@@ -75,11 +75,11 @@ class Context:
         """The same; raises Failed for an unsuccessful response."""
         reply = self.send(method, path, **options)
         if not 200 <= reply.status < 300:
-            raise refused(reply)
+            raise describe_refusal(reply)
         return reply
 
 
-def refused(reply: Reply) -> Failed:
+def describe_refusal(reply: Reply) -> Failed:
     """The explanation of an unsuccessful response, and advice."""
     if missing := missing_scopes(reply):
         return Failed(

@@ -10,7 +10,14 @@ from typing import Any
 
 from keys.credentials import tokens
 from portal.doctor.address import Address
-from portal.doctor.context import API, ARTIFACTS, DEFAULT_EXPERIMENT, Context, missing_scopes, refused
+from portal.doctor.context import (
+    API,
+    ARTIFACTS,
+    DEFAULT_EXPERIMENT,
+    Context,
+    describe_refusal,
+    missing_scopes,
+)
 from portal.doctor.network_steps import OUR_REQUEST_ID
 from portal.doctor.outcomes import Failed, Skipped
 
@@ -72,7 +79,7 @@ def call_with_key(context: Context) -> str:
         return f"the {token.environment} key is accepted; MLflow is {reply.body[:40].decode(errors='replace').strip()}"
     if reply.status in (502, 504) and OUR_REQUEST_ID.fullmatch(reply.request_id):
         return f"the {token.environment} key is accepted (but MLflow does not respond)"
-    raise refused(reply)
+    raise describe_refusal(reply)
 
 
 def replacements_of_key(to: Address) -> list[str]:
@@ -101,7 +108,7 @@ def check_scopes(context: Context) -> str:
         elif 200 <= reply.status < 300 or reply.error_code == "RESOURCE_DOES_NOT_EXIST":
             granted.append(area)
         else:
-            raise refused(reply)
+            raise describe_refusal(reply)
     if not granted:
         raise Failed(
             "The key has no read scope.", "Ask your administrator for a key with the scope tracking:read."

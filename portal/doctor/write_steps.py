@@ -14,8 +14,8 @@ from portal.doctor.context import (
     DEFAULT_EXPERIMENT,
     Context,
     CreatedObject,
+    describe_refusal,
     missing_scopes,
-    refused,
 )
 from portal.doctor.outcomes import Failed, Skipped
 
@@ -98,7 +98,7 @@ def register_model(context: Context) -> str:
     if reply.error_code == "RESOURCE_ALREADY_EXISTS":
         return f"registered model {context.model} existed already"
     if reply.status != 200:
-        raise refused(reply)
+        raise describe_refusal(reply)
     path, content = f"{API}/registered-models/delete", {"name": context.model}
     context.created.append(
         CreatedObject(name=f"registered model {context.model}", method="DELETE", path=path, content=content)
@@ -137,7 +137,9 @@ def clean_up(context: Context) -> str:
         elif missing := missing_scopes(reply):
             lacking.append(f"{created.name} ({', '.join(missing)})")
         else:
-            raise Failed(f"The {created.name} could not be deleted: {reply.message}", refused(reply).advice)
+            raise Failed(
+                f"The {created.name} could not be deleted: {reply.message}", describe_refusal(reply).advice
+            )
     if lacking:
         done = f"deleted {', '.join(deleted)}; " if deleted else ""
         raise Skipped(f"{done}the key has no scope to delete {', '.join(lacking)}, which stay")

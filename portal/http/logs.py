@@ -69,13 +69,13 @@ class Text(logging.Formatter):
     """Time, level, event, then the fields as `name=value`, for a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
-        words = [f"{name}={quoted(value)}" for name, value in fields(record) if value not in ("", None)]
+        words = [f"{name}={quote(value)}" for name, value in fields(record) if value not in ("", None)]
         return " ".join(
             [timestamp(record)[:23], f"{record.levelname:7}", record.name, record.getMessage(), *words]
         )
 
 
-def quoted(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as one word, so that it cannot forge another field or line."""
     text = str(value)
     return text if text.isprintable() and not set(text) & set(' ="') else json.dumps(text)

@@ -86,7 +86,7 @@ def begin(folder: Path) -> None:
 
 def collect(folder: Path, pid: int) -> None:
     """Add the counts of the ended process `pid` to the permanent file and remove its files."""
-    with locked(folder, fcntl.LOCK_EX):
+    with lock_folder(folder, fcntl.LOCK_EX):
         for path in folder.glob(f"*_{pid}.db"):
             kind = path.name.split("_")[0]
             if kind in KEPT:
@@ -103,7 +103,7 @@ def add(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def locked(folder: Path, mode: int) -> Iterator[None]:
+def lock_folder(folder: Path, mode: int) -> Iterator[None]:
     with (folder / "lock").open() as file:
         fcntl.flock(file, mode)
         yield

@@ -21,7 +21,7 @@ from keys.credentials.addresses import client_address
 from keys.database import DATABASE_ERRORS
 from keys.refusals import forbidden
 from portal.http import disks
-from portal.http.metric_files import locked
+from portal.http.metric_files import lock_folder
 from proxy.answers import refuse
 from proxy.models import Registration
 from proxy.usage import recording
@@ -69,7 +69,7 @@ def exposition() -> bytes:
         return generate_latest(REGISTRY) + generate_latest(state)
     counts = CollectorRegistry()
     MultiProcessCollector(counts, path=folder)  # type: ignore[no-untyped-call]
-    with locked(Path(folder), fcntl.LOCK_SH):
+    with lock_folder(Path(folder), fcntl.LOCK_SH):
         return generate_latest(counts) + generate_latest(state)
 
 

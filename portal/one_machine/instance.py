@@ -35,7 +35,9 @@ def prepare_folder(data_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(data_dir: Path, *, stopping: threading.Event, notify: Callable[[str], None]) -> Iterator[int]:
+def lock_data_dir(
+    data_dir: Path, *, stopping: threading.Event, notify: Callable[[str], None]
+) -> Iterator[int]:
     """Lock DATA_DIR; yields the lock's descriptor. Raises StartError with the URL of the portal that holds it."""
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -54,7 +56,7 @@ def _acquire(
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            other = running(data_dir)
+            other = read_running(data_dir)
             if other and is_alive(int(other["pid"])):
                 raise StartError(
                     f"a portal already runs on {data_dir}: {other['url']} (process {other['pid']}). "
@@ -94,7 +96,7 @@ def load_secrets(data_dir: Path) -> dict[str, str]:
     return {"SECRET_KEY": kept["SECRET_KEY"], "KEY_PEPPERS": kept["KEY_PEPPERS"]} | given
 
 
-def running(data_dir: Path) -> dict[str, Any]:
+def read_running(data_dir: Path) -> dict[str, Any]:
     """The content of portal.json; {} if no portal runs."""
     content = read(data_dir / "portal.json")
     return content if {"url", "pid"} <= content.keys() else {}

@@ -88,7 +88,7 @@ class Run:
         instance.prepare_folder(self.data_dir)
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context(
-                instance.locked(self.data_dir, stopping=self.stopping, notify=console.warn)
+                instance.lock_data_dir(self.data_dir, stopping=self.stopping, notify=console.warn)
             )
             ports.check_port(settings.HOST, settings.PORT)
             watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))

@@ -194,7 +194,7 @@ def busiest(period: Period, start: datetime.datetime) -> list[dict[str, Any]]:
     name = f"busiest-{period.name}-{start:%Y%m%d%H}"
     rows = cache.get(name) if period.fresh else None
     if rows is None:
-        rows = counted(period, start)
+        rows = count_by_key(period, start)
         if period.fresh:
             cache.set(name, rows, period.fresh)
     keys = ApiKey.objects.with_owner().in_bulk([key for key, _ in rows])
@@ -206,7 +206,7 @@ def busiest(period: Period, start: datetime.datetime) -> list[dict[str, Any]]:
     ]
 
 
-def counted(period: Period, start: datetime.datetime) -> list[tuple[int, int]]:
+def count_by_key(period: Period, start: datetime.datetime) -> list[tuple[int, int]]:
     totals = CallTotal.objects.by_hour() if period.step == "hour" else CallTotal.objects.by_day()
     sums = totals.between(start, None).exclude(key=None).order_by().values("key").annotate(total=Sum("calls"))
     return [(row["key"], row["total"]) for row in sums.order_by("-total", "key")[:LINES]]

@@ -41,18 +41,18 @@ class InForce:
     is_secret: bool = False
 
 
-def documented() -> list[dict[str, str]]:
+def read_documented() -> list[dict[str, str]]:
     text = (settings.BASE_DIR / "docs" / "settings.md").read_text(encoding="utf-8")
     return [match.groupdict() for match in ROW.finditer(text)]
 
 
 def all_in_force() -> list[InForce]:
-    return [one(**row) for row in documented()]
+    return [one(**row) for row in read_documented()]
 
 
 def one(*, name: str, default: str, meaning: str) -> InForce:
     value = getattr(settings, name, os.environ.get(name, "")) or otherwise(name)
-    text = shown(value)
+    text = format_value(value)
     is_secret = bool(SECRET.search(name) or CREDENTIALS.search(text))
     if is_secret:
         text = "set" if value else "not set"
@@ -75,7 +75,7 @@ def source(name: str, value: Any) -> str:
     return INSTANCE if name in FROM_FILES and value else DEFAULT
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """The value in the format of the environment; a dash if it is empty."""
     if isinstance(value, bool):
         return str(value).lower()

@@ -123,26 +123,28 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         """Link a new identity to its user, or refuse it. Raises ImmediateHttpResponse."""
         if sociallogin.state.get("process") != AuthProcess.LOGIN:
             # Linking to the user who is signed in would let a malicious page connect an attacker's identity to them.
-            raise refused(request, "Identities are linked at sign-in or by an admin.")
+            raise render_refusal(request, "Identities are linked at sign-in or by an admin.")
         claims = sociallogin.account.extra_data
         if not is_of_one_person(claims):
-            raise refused(request, "The provider's answers are about two different people.")
+            raise render_refusal(request, "The provider's answers are about two different people.")
         if sociallogin.is_existing:
             return
         email = verified_email(claims)
         users = of_address(email)
         if len(users) == 1:
             if not users[0].is_active:
-                raise refused(request, "This user is deactivated.")
+                raise render_refusal(request, "This user is deactivated.")
             sociallogin.connect(request, users[0])
             return
         if users:
-            raise refused(request, "More than one user has this e-mail address. Ask an admin to link yours.")
+            raise render_refusal(
+                request, "More than one user has this e-mail address. Ask an admin to link yours."
+            )
         if not settings.OIDC_CREATE_USERS:
             reason = "No user belongs to this identity."
             if not email:
                 reason += f" {settings.OIDC_NAME} gave no verified address, of plain ASCII, to know you by."
-            raise refused(request, f"{reason} Ask an admin to invite you.")
+            raise render_refusal(request, f"{reason} Ask an admin to invite you.")
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return settings.OIDC_CREATE_USERS
@@ -157,7 +159,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return user
 
 
-def refused(request: HttpRequest, reason: str) -> ImmediateHttpResponse:
+def render_refusal(request: HttpRequest, reason: str) -> ImmediateHttpResponse:
     page: HttpResponseBase = render(
         request, "socialaccount/authentication_error.html", {"reason": reason}, status=403
     )

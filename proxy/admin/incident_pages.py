@@ -77,10 +77,10 @@ def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     touches = incident.blast_radius(since=since, key=key) if since else []
     if since and request.GET.get("format") == "csv":
         return as_file(key, touches)
-    return shown(request, key, form, touches, since)
+    return render_incident(request, key, form, touches, since)
 
 
-def shown(
+def render_incident(
     request: HttpRequest,
     key: ApiKey,
     form: SinceForm,
@@ -130,7 +130,7 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
         raise PermissionDenied
     form = QuarantineForm(request.POST)
     if not form.is_valid():
-        return shown(request, key, SinceForm(request.POST), [], None, quarantine_form=form)
+        return render_incident(request, key, SinceForm(request.POST), [], None, quarantine_form=form)
     since, marks = form.cleaned_data["since"], None
     if not form.cleaned_data["confirmed"]:
         return confirmation(request, key, form)
@@ -149,7 +149,9 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
         except (registry.RegistryError, Refusal) as error:
             messages.error(request, f"{error} Try again later; what is marked stays marked.")
     touches = incident.blast_radius(since=since, key=key)
-    return shown(request, key, SinceForm(request.POST), touches, since, quarantine_form=form, marks=marks)
+    return render_incident(
+        request, key, SinceForm(request.POST), touches, since, quarantine_form=form, marks=marks
+    )
 
 
 def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> HttpResponse:

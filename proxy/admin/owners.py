@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from unfold.paginator import InfinitePaginator
 
 from keys.actions.grants import is_owner_allowed
-from keys.admin.columns import badge, timed
+from keys.admin.columns import badge, render_time
 from keys.admin.filters import OnlyItsFilters
 from keys.admin.list_export import export_path
 from keys.formatting import csv_export
@@ -158,7 +158,7 @@ class OwnerAdmin(OnlyItsFilters):
 
     @admin.display(description="Since")
     def created_on(self, owner: Owner) -> str:
-        return timed(owner.created_at)
+        return render_time(owner.created_at)
 
     @admin.display(description="In MLflow")
     def in_mlflow(self, owner: Owner) -> str:

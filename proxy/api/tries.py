@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import read_rule, visible_rows
-from keys.api.keys import one_of, owned
+from keys.api.keys import one_of, owned_by
 from keys.api.serializers import StrictSerializer
 from keys.credentials.addresses import parse_address
 from keys.models import ApiKey
@@ -49,7 +49,7 @@ class Try(GenericAPIView[ApiKey]):
         responses={200: VerdictSerializer},
     )
     def post(self, request: Request, key_id: str) -> Response:
-        key = one_of(visible_rows(self, ApiKey.objects.with_owner(), owned), key_id)
+        key = one_of(visible_rows(self, ApiKey.objects.with_owner(), owned_by), key_id)
         sent = TrySerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         call = sent.validated_data

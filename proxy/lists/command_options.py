@@ -44,7 +44,7 @@ def show(
     empty: str,
 ) -> None:
     """Print the rows in the requested format. CSV is written while rows are read, without holding all in memory."""
-    rows = tables.limited(rows, options["limit"])
+    rows = tables.limit_rows(rows, options["limit"])
     if not options["csv"]:
         tables.show(command, columns, rows, as_json=options["json"], empty=empty)
         return

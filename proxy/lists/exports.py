@@ -133,7 +133,7 @@ def people(user: User | None, key: ApiKey | None) -> Row:
 
 
 def of_call(call: Call) -> Row:
-    return ordered(call, CALL_FIELDS, people(call.user, call.key))
+    return order_fields(call, CALL_FIELDS, people(call.user, call.key))
 
 
 def of_registration(row: Registration, finding: tag_rules.Finding | None = None) -> Row:
@@ -144,10 +144,10 @@ def of_registration(row: Registration, finding: tag_rules.Finding | None = None)
         "tag_problems": list(finding.problems) if finding else [],
         "quarantine": finding.quarantine if finding else "",
     }
-    return ordered(row, REGISTRATION_FIELDS, known)
+    return order_fields(row, REGISTRATION_FIELDS, known)
 
 
-def ordered(row: Call | Registration, fields: list[str], known: Row) -> Row:
+def order_fields(row: Call | Registration, fields: list[str], known: Row) -> Row:
     return {name: plain(known[name] if name in known else getattr(row, name)) for name in fields}
 
 

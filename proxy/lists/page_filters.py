@@ -181,7 +181,7 @@ class RegistrationForm(ListForm):
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
-        self.fields["operation"].choices = [("", "Any"), *recorded()]  # type: ignore[attr-defined]
+        self.fields["operation"].choices = [("", "Any"), *list_recorded()]  # type: ignore[attr-defined]
 
     def matching_rows(self) -> RegistrationQuerySet:
         """The rows that match, except for the state of the tags, which `wants` checks."""
@@ -201,7 +201,7 @@ def by(text: str, prefix: str, name: str) -> str:
     return "public_id" if text.startswith(prefix) else name
 
 
-def recorded() -> list[tuple[str, str]]:
+def list_recorded() -> list[tuple[str, str]]:
     """The ledger's operations."""
     names = sorted({operation.name for operation in OPERATIONS if writer.is_recorded(operation)})
     return [(name, describe_operation(name)) for name in names]

@@ -34,11 +34,13 @@ def sum_usage(
     if not columns:
         sums = totals.sums()
         names = ("calls", "bytes_in", "bytes_out", "duration_ms")
-        return [{name: rounded(sums[name]) for name in names}]
+        return [{name: round_milliseconds(sums[name]) for name in names}]
     grouped = (totals.with_month() if "month" in by else totals).grouped(*columns)[:most]
-    return [{columns.get(name, name): rounded(value) for name, value in row.items()} for row in grouped]
+    return [
+        {columns.get(name, name): round_milliseconds(value) for name, value in row.items()} for row in grouped
+    ]
 
 
-def rounded(value: Any) -> Any:
+def round_milliseconds(value: Any) -> Any:
     """Sums of milliseconds without floating-point noise."""
     return round(value, 3) if isinstance(value, float) else value

@@ -119,10 +119,10 @@ def refuse_reserved(match: Match, content: Json) -> None:
         return
     others = BATCHES.get(match.operation.name, ())
     if ATTRIBUTION.issuperset(keys) and not any(content.get(field) for field in others):
-        raise reserved(keys[0])
+        raise reserved_tag(keys[0])
 
 
-def reserved(key: str) -> Refusal:
+def reserved_tag(key: str) -> Refusal:
     return forbidden(
         "reserved_tag",
         f"The tag {key} states who created this object. The portal sets it at creation, and nobody may "

@@ -69,7 +69,7 @@ def is_browser(meta: Mapping[str, str]) -> bool:
     return "text/html" in meta.get("HTTP_ACCEPT", "") and not carries_key(meta)
 
 
-def named(meta: Mapping[str, str]) -> dict[str, str]:
+def select_forwarded(meta: Mapping[str, str]) -> dict[str, str]:
     """The headers on the list, by their lower-case names, for the decision."""
     return {name.lower(): meta[source] for source, name in FORWARDED.items() if meta.get(source)}
 

@@ -97,7 +97,7 @@ class Registry:
 
     def versions(self, name: str | None = None) -> Iterator[Json]:
         """Every version, or those of one model, prompts included."""
-        condition = "" if name is None else quoted(name)
+        condition = "" if name is None else name_condition(name)
         for prompts in ("", PROMPTS):
             search = " AND ".join(part for part in (condition, prompts) if part)
             versions = self.pages(
@@ -144,7 +144,7 @@ class Registry:
                 return
 
 
-def quoted(name: str) -> str:
+def name_condition(name: str) -> str:
     """A search's condition for a name; "" (no condition) for a name that MLflow's filter language, which has no
     escapes, may not accept."""
     return f"name = '{name}'" if PLAIN.fullmatch(name) else ""

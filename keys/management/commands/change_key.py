@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
-from keys.api.serializers import ChangeSerializer, described
+from keys.api.serializers import ChangeSerializer, serialize_key
 from keys.formatting import sizes
 from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
@@ -73,7 +73,7 @@ class Command(BaseCommand):
         except actions.ActionError as error:
             raise CommandError(f"{options['key_id']}: {error}") from None
         if options["json"]:
-            self.stdout.write(json.dumps(described(key)))
+            self.stdout.write(json.dumps(serialize_key(key)))
             return
         self.stdout.write(escape(f"Key {key.public_id} “{key.name}” of {key.owner.username} is changed."))
 

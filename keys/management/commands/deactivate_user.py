@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
-from keys.api.serializers import described
+from keys.api.serializers import serialize_key
 from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
 
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             shown = {
                 "user": user.username,
                 "is_active": options["undo"],
-                "paused": [described(key) for key in keys],
+                "paused": [serialize_key(key) for key in keys],
             }
             self.stdout.write(json.dumps(shown))
             return

@@ -14,7 +14,7 @@ from keys.actions import collecting, invitations
 from keys.actions.actor import COMMAND
 from keys.alerts.key_messages import write_message
 from keys.api.prepared_serializers import described as described_prepared
-from keys.api.serializers import described
+from keys.api.serializers import serialize_key
 from keys.formatting import durations, sizes
 from keys.formatting.invisible import escape
 from keys.management.one_user import find_user
@@ -210,4 +210,4 @@ def parse_size(text: str | None) -> int | None:
 
 def description(key: ApiKey) -> dict[str, Any]:
     """A key in the API's format, which the commands print as JSON, without its secret."""
-    return described(key)
+    return serialize_key(key)

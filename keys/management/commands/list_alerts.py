@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.alerts import AlertSerializer
-from keys.formatting.tables import add_limit, limited, show
+from keys.formatting.tables import add_limit, limit_rows, show
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import AlertFilters
 from keys.management.one_key import key_of
@@ -29,6 +29,6 @@ class Command(BaseCommand):
         asked["key"] = options["key"] and key_of(options["key"]).public_id
         alerts = filter_rows(AlertFilters, Alert.objects.with_people().order_by("-pk"), asked)
         rows = (
-            dict(AlertSerializer(alert).data) for alert in limited(alerts.iterator(1000), options["limit"])
+            dict(AlertSerializer(alert).data) for alert in limit_rows(alerts.iterator(1000), options["limit"])
         )
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such alerts.")

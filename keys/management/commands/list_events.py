@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.serializers import ActivitySerializer
 from keys.formatting import csv_export
-from keys.formatting.tables import add_limit, add_span, limited, show, span
+from keys.formatting.tables import add_limit, add_span, limit_rows, show, span
 from keys.lists.columns import EVENT_COLUMNS
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import EventFilters
@@ -37,14 +37,15 @@ class Command(BaseCommand):
             self.export(events, options["limit"])
             return
         rows = (
-            dict(ActivitySerializer(event).data) for event in limited(events.iterator(1000), options["limit"])
+            dict(ActivitySerializer(event).data)
+            for event in limit_rows(events.iterator(1000), options["limit"])
         )
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such events.")
 
     def export(self, events: KeyEventQuerySet, limit: int) -> None:
         """Write the rows as CSV while they are read, without holding all of them in memory."""
         with suppress(BrokenPipeError):  # | head
-            for line in limited(
+            for line in limit_rows(
                 csv_export.lines(EVENT_COLUMNS, events), limit and limit + 1
             ):  # plus the header line
                 self.stdout.write(line, ending="")

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from keys.api.serializers import described
+from keys.api.serializers import serialize_key
 from keys.formatting import durations
 from keys.formatting.tables import show
 from keys.lists.command_options import filter_rows
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         empty = "No such keys."
         if not any(options[name] for name in FILTERS):
             empty = "No keys yet. Issue one: manage.py issue_key --user NAME --name LABEL"
-        show(self, COLUMNS, map(described, matching_keys(options)), as_json=options["json"], empty=empty)
+        show(self, COLUMNS, map(serialize_key, matching_keys(options)), as_json=options["json"], empty=empty)
 
 
 def matching_keys(options: dict[str, Any]) -> ApiKeyQuerySet:

@@ -94,15 +94,15 @@ class Command(BaseCommand):
         head = f"{paint(f'{result.verdict:<8}')} {result.step:<14} {took:>8}  "
         is_repeated = bool(after) and (after[-1].verdict, after[-1].detail) == (SKIPPED, result.detail)
         detail = "″" if is_repeated else result.detail
-        self.stdout.write(head + wrapped(detail).lstrip())
+        self.stdout.write(head + wrap(detail).lstrip())
         for warning in result.warnings:
-            self.stdout.write(self.style.WARNING(wrapped(warning, mark="! ")))
+            self.stdout.write(self.style.WARNING(wrap(warning, mark="! ")))
         if result.advice:
-            self.stdout.write(wrapped(result.advice, mark="→ "))
+            self.stdout.write(wrap(result.advice, mark="→ "))
         self.stdout.flush()
 
 
-def wrapped(text: str, *, mark: str = "") -> str:
+def wrap(text: str, *, mark: str = "") -> str:
     """Text in the right column, its first line after `mark`."""
     return textwrap.fill(
         escape(text),

@@ -48,7 +48,7 @@ class Command(BaseCommand):
         key = key_of(options["key"]) if options["key"] else None
         user = user_of(options["user"]) if options["user"] else None
         touches = incident.blast_radius(since=time_of_option(options["since"]), key=key, user=user)
-        rows = [described(touch) for touch in touches]
+        rows = [format_change(touch) for touch in touches]
         if options["json"]:
             self.stdout.write(json.dumps(rows))
         elif options["csv"]:
@@ -81,7 +81,7 @@ def time_of_option(text: str) -> datetime.datetime:
         raise CommandError(f"--since: {error}") from None
 
 
-def described(touch: Change) -> dict[str, Any]:
+def format_change(touch: Change) -> dict[str, Any]:
     """The change as a row, with times in ISO 8601."""
     last = touch.last.isoformat(timespec="seconds") if touch.last else None
     return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds"), "last": last}

@@ -36,13 +36,13 @@ class Command(BaseCommand):
             rows=model.objects.all(),
             narrow=lambda rows: command_options.filter_rows(UsageFilters, rows, bounds),
         )
-        rows = [{name: shown(value) for name, value in row.items()} for row in sums]
+        rows = [{name: format_value(value) for name, value in row.items()} for row in sums]
         columns = (*(rows[0] if rows else SUMS),)
         command_options.show(
             self, rows, options, fields=list(columns), columns=columns, empty="No calls in that time."
         )
 
 
-def shown(value: Any) -> Any:
+def format_value(value: Any) -> Any:
     """A value for output; sums of milliseconds are rounded to drop floating-point noise."""
     return round(value, 1) if isinstance(value, float) else exports.plain(value)

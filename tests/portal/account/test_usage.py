@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from keys import actions
-from portal.account.usage import PERIODS, chart, limited, summary
+from portal.account.usage import PERIODS, chart, read_limited_keys, summary
 from proxy.models import Call, CallTotal
 from proxy.models.totals import LATENCIES_MS
 from tests.keys.people import key_of, queries
@@ -83,7 +83,7 @@ def test_monthly_limits_show_how_much_is_used(dora):
     total(dora.key, calls=3)
     total(dora.key, calls=50, status_class=4)  # refused: the limits do not count it, nor do the keys' pages
 
-    [found] = limited(dora.user)
+    [found] = read_limited_keys(dora.user)
     assert (found.requests.used, found.requests.percent) == (3, 75)
     assert (found.bytes.used, found.bytes.percent) == (3072, 10)
     shown = text(dora.client.get(USAGE))

@@ -57,38 +57,38 @@ def test_a_file_that_is_replaced_is_whole_and_private_at_every_moment(tmp_path: 
     (tmp_path / "portal.json.new").write_text("left by a run that was killed")
     instance.write_private(path, {"url": "http://127.0.0.1:8000", "pid": 1})
     assert path.stat().st_mode & 0o777 == 0o600
-    assert instance.running(tmp_path)["pid"] == 1
+    assert instance.read_running(tmp_path)["pid"] == 1
     assert [path.name for path in tmp_path.iterdir()] == ["portal.json"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", json.dumps({"url": "http://127.0.0.1"})])
 def test_a_damaged_portal_json_is_no_running_instance(tmp_path: Path, content: str) -> None:
     (tmp_path / "portal.json").write_text(content)
-    assert instance.running(tmp_path) == {}
+    assert instance.read_running(tmp_path) == {}
 
 
 def test_the_lock_is_for_one_at_a_time_and_names_who_has_it(tmp_path: Path) -> None:
     running, said = threading.Event(), []
     instance.write_private(tmp_path / "portal.json", {"url": "http://127.0.0.1:8000", "pid": os.getpid()})
     with (
-        instance.locked(tmp_path, stopping=running, notify=said.append),
+        instance.lock_data_dir(tmp_path, stopping=running, notify=said.append),
         pytest.raises(StartError, match=rf"http://127.0.0.1:8000 \(process {os.getpid()}\)"),
-        instance.locked(tmp_path, stopping=running, notify=said.append),
+        instance.lock_data_dir(tmp_path, stopping=running, notify=said.append),
     ):
         pass
-    with instance.locked(tmp_path, stopping=running, notify=said.append):
+    with instance.lock_data_dir(tmp_path, stopping=running, notify=said.append):
         assert said == []
 
 
 def test_one_that_is_stopping_is_waited_for_until_a_stop_is_asked_for(tmp_path: Path) -> None:
     running, said = threading.Event(), []
-    with instance.locked(tmp_path, stopping=running, notify=said.append):
+    with instance.lock_data_dir(tmp_path, stopping=running, notify=said.append):
 
         def stop(line: str) -> None:
             said.append(line)
             running.set()
 
-        with pytest.raises(StopRequested), instance.locked(tmp_path, stopping=running, notify=stop):
+        with pytest.raises(StopRequested), instance.lock_data_dir(tmp_path, stopping=running, notify=stop):
             pass
     assert len(said) == 1
     assert "waiting" in said[0]
