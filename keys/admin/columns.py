@@ -62,12 +62,6 @@ def codes(texts: list[str], *, otherwise: str) -> str:
     return format_html_join("", '<code class="line">{}</code>', ((text,) for text in texts)) or otherwise
 
 
-def first_few(texts: list[str], most: int = 2) -> list[str]:
-    """The first texts, and how many more there are."""
-    rest = len(texts) - most
-    return [*texts[:most], *([f"and {rest} more"] if rest > 0 else [])]
-
-
 def scopes_title(scopes: list[str]) -> str:
     """The preset's name, or what the scopes allow in a few words: "Read tracking, registry; delete traces"."""
     if preset := find_preset(scopes):

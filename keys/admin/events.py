@@ -12,7 +12,7 @@ from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
 from keys.admin.columns import badge, lines
-from keys.admin.filters import OnlyItsFilters
+from keys.admin.filters import OnlyItsFilters, SpanFilter
 from keys.admin.list_export import export_path
 from keys.formatting.moments import format_exact_time
 from keys.lists.colours import EVENT_COLOURS
@@ -39,13 +39,16 @@ class AdminFilter(WhoFilter):
         return queryset.filter(user__username__icontains=text) if text else queryset
 
 
+class ActionSpanFilter(SpanFilter):
+    column = "action_time"
+
+
 @admin.register(KeyEvent)
 class KeyEventAdmin(OnlyItsFilters):
     list_display = ["time", "what", "key_link", "owner", "who", "address", "details"]
     list_display_links = None
     other_lookups = ("key__id__exact",)  # a key's page
-    list_filter = ["kind", "at", WhoFilter]
-    list_filter_submit = True
+    list_filter = ["kind", SpanFilter, WhoFilter]
     list_per_page = 50
     list_before_template = "admin/keys/keyevent/list_before.html"
     paginator = InfinitePaginator
@@ -110,8 +113,7 @@ class LogEntryAdmin(OnlyItsFilters):
 
     list_display = ["time", "who", "about", "what_it_is", "details"]
     list_display_links = None
-    list_filter = ["action_time", AdminFilter]
-    list_filter_submit = True
+    list_filter = [ActionSpanFilter, AdminFilter]
     list_per_page = 50
     list_select_related = ["user", "content_type"]
     list_before_template = "admin/keys/keyevent/list_before.html"

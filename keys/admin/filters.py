@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 
@@ -34,7 +36,49 @@ class OnlyItsFilters(ModelAdmin):  # type: ignore[misc]
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         if any("\0" in value for name, value in request.GET.items() if "__" in name):
             raise IncorrectLookupParameters  # PostgreSQL rejects NUL
+        if "" in request.GET.values():  # a field of the filter form that was left open
+            chosen = request.GET.copy()
+            for name in [name for name, value in chosen.items() if not value]:
+                del chosen[name]
+            request.GET = chosen  # type: ignore[assignment]
         return super().get_changelist_instance(request)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Titled by what it lists; Django's title is an instruction, "Select API key to view"."""
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *more: Any, **options: Any
+    ) -> Any:
+        """Titled by what it is: "API key", not "View API key"."""
+        context["title"] = capfirst(self.opts.verbose_name)
+        return super().render_change_form(request, context, *more, **options)
+
+
+SPANS = {
+    "1h": ("Last hour", 1),
+    "24h": ("Last 24 hours", 24),
+    "7d": ("Last 7 days", 168),
+    "30d": ("Last 30 days", 720),
+}
+
+
+class SpanFilter(admin.SimpleListFilter):
+    """The spans of time that the usage log offers, for lists with a `column` of times."""
+
+    title = "time"
+    parameter_name = "span"
+    column = "at"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, words) for name, (words, _) in SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if (chosen := self.value()) not in SPANS:
+            return queryset
+        since = timezone.now() - datetime.timedelta(hours=SPANS[chosen][1])
+        return queryset.filter(**{f"{self.column}__gte": since})
 
 
 class StateFilter(admin.SimpleListFilter):

@@ -17,7 +17,6 @@ from keys.admin import key_actions, key_page, prepared_pages
 from keys.admin.columns import (
     badge,
     codes,
-    first_few,
     lines,
     render_time,
     scopes_title,
@@ -48,22 +47,18 @@ BY_STATE = Case(
 @admin.register(ApiKey)
 class ApiKeyAdmin(OnlyItsFilters):
     list_display = [
-        "name",
-        "masked_key",
+        "name_and_key",
         "owner_name",
         "state_badge",
         "may",
         "calls_30_days",
         "own_limits",
-        "own_networks",
         "last_used_on",
         "expires_on",
         "created_on",
     ]
     other_lookups = ("owner__id__exact",)  # a user's page
     list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
-    list_filter_submit = True
-    list_filter_sheet = True
     list_select_related = ["owner", "created_by"]
     list_per_page = 50
     list_before_template = "admin/list_before.html"
@@ -150,6 +145,10 @@ class ApiKeyAdmin(OnlyItsFilters):
     def masked_key(self, key: ApiKey) -> str:
         return format_html('<code class="masked">{}</code>', key.masked)
 
+    @admin.display(description="Name", ordering="name")
+    def name_and_key(self, key: ApiKey) -> str:
+        return format_html('{} <code class="masked line">{}</code>', key.name, key.masked)
+
     @admin.display(description="Owner", ordering="owner__username")
     def owner_name(self, key: ApiKey) -> str:
         return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
@@ -168,17 +167,16 @@ class ApiKeyAdmin(OnlyItsFilters):
             return "Canary: grants no access"
         return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
 
-    @admin.display(description="Calls (30 days)")
+    @admin.display(description="Calls, 30 days")
     def calls_30_days(self, key: ApiKey) -> str:
         return f"{key.calls_in_month or 0:,}"  # type: ignore[attr-defined]
 
     @admin.display(description="Limits", ordering="requests_per_minute")
     def own_limits(self, key: ApiKey) -> str:
-        return lines(limits_of(key)) or "Default"
-
-    @admin.display(description="Networks", ordering="networks")
-    def own_networks(self, key: ApiKey) -> str:
-        return lines(first_few(key.networks)) or "Any"
+        """The limits of the key itself, and the networks that it works from."""
+        networks = [f"from {network}" for network in key.networks[:2]]
+        rest = [f"and {len(key.networks) - 2} networks more"] if len(key.networks) > 2 else []
+        return lines([*limits_of(key), *networks, *rest]) or "Default"
 
     @admin.display(description="Created", ordering="created_at")
     def created_on(self, key: ApiKey) -> str:

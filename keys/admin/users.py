@@ -203,6 +203,7 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
             )
             options |= {
                 "form_class": PermissionsField,
+                "label": "Single permissions",
                 "queryset": known.order_by("content_type__app_label", "content_type__model", "pk"),
                 "widget": UnfoldAdminCheckboxSelectMultipleWidget,
                 "help_text": "For the role custom, and in addition to what auditors and key admins may do. Key holders "

@@ -1,4 +1,4 @@
-"""Health checks: exactly 200 or 503, JSON, no redirect, no key."""
+"""Health checks: exactly 200 or 503, no redirect, no key. JSON; `/health` is also a page for a person's browser."""
 
 import time
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
@@ -16,6 +18,7 @@ from keys.database import DATABASE_ERRORS, discard_dead_connections
 from keys.refusals import Refusal
 from portal.http import disks
 from proxy import draining
+from proxy.request.headers import is_browser
 from proxy.upstream import client
 from proxy.usage import recording
 
@@ -121,9 +124,17 @@ def respond(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse
 @csrf_exempt  # so that another method gets 405
 @never_cache
 @require_safe
-def health(request: HttpRequest) -> JsonResponse:
-    """All checks. MLflow and PostgreSQL are needed."""
-    return respond(checks(), needed=NEEDED)
+def health(request: HttpRequest) -> HttpResponse:
+    """All checks. MLflow and PostgreSQL are needed. Rendered without the request, because the page's user would need
+    PostgreSQL."""
+    results = checks()
+    response: HttpResponse = respond(results, needed=NEEDED)
+    if is_browser(request.META):
+        status = verdict(results, needed=NEEDED)
+        page = render_to_string("health.html", {"status": status, "checks": results})
+        response = HttpResponse(page, status=response.status_code)
+    patch_vary_headers(response, ["Accept"])
+    return response
 
 
 @csrf_exempt

@@ -18,12 +18,16 @@ SLACK = 3  # times as long, where the machine has other things to do
 
 def tab_to(window, name: str, role: str) -> None:
     """Press Tab until the element has the focus, as who has no mouse would."""
-    wanted = window.page.get_by_role(role, name=name, exact=True).first.element_handle()
+    tab_to_first(window, window.page.get_by_role(role, name=name, exact=True), f"the {role} “{name}”")
+
+
+def tab_to_first(window, locator, words: str) -> None:
+    wanted = locator.first.element_handle()
     for _ in range(80):
         window.page.keyboard.press("Tab")
         if window.page.evaluate("element => document.activeElement === element", wanted):
             return
-    raise AssertionError(f"Tab does not reach the {role} “{name}”")
+    raise AssertionError(f"Tab does not reach {words}")
 
 
 def press_enter(window) -> None:
@@ -175,12 +179,31 @@ def test_the_filters_open_by_keyboard(visit):
     window.let_in("alice")
     window.goto("/admin/keys/apikey/")
 
-    tab_to(window, "Filters", "button")
+    window.page.keyboard.press("Tab")
+    assert window.page.evaluate("document.activeElement.textContent") == "Skip to content"
+    tab_to_first(window, window.page.locator("details.filter > summary"), "the filters")
     window.page.keyboard.press("Enter")
+    window.page.get_by_label("Use", exact=True).select_option("Unused for 90 days")
+    window.page.get_by_role("button", name="Apply").press("Enter")
 
-    window.page.get_by_role("link", name="Unused for 90 days").or_(
-        window.page.get_by_text("Unused for 90 days")
-    ).first.wait_for()
+    window.page.get_by_label("Filters in force").get_by_text("Unused for 90 days").wait_for()
+    assert "unused=90" in window.page.url
+
+
+def test_the_focus_moves_into_the_menu_of_a_narrow_screen_and_back(visit):
+    window = visit()
+    window.let_in("alice")
+    window.page.set_viewport_size({"width": 390, "height": 844})
+    window.goto("/admin/keys/apikey/")
+    opener = window.page.locator("#main [aria-label=Menu]").first
+
+    opener.focus()
+    window.page.keyboard.press("Enter")
+    window.page.wait_for_function("document.getElementById('nav-sidebar').contains(document.activeElement)")
+    window.page.keyboard.press("Escape")
+
+    window.page.wait_for_function("document.activeElement.getAttribute('aria-label') === 'Menu'")
+    assert not window.page.locator("#nav-sidebar").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

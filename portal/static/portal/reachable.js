@@ -37,3 +37,19 @@ for (const element of document.querySelectorAll(`a:not([href]), span[${CSS.escap
 window.addEventListener("load", () => {
   if (document.activeElement === document.body) document.querySelector("[autofocus]")?.focus();
 });
+
+// The menu on narrow screens: the focus moves into it and, with its Close button or Escape, back to the button.
+const menu = document.getElementById("nav-sidebar");
+const switches = [...document.querySelectorAll(`[${CSS.escape(CLICKS)}*="sidebarMobileOpen"]`)];
+const isShown = (element) => element.getClientRects().length > 0;
+const opener = switches.find((element) => !menu?.contains(element));
+if (menu && opener) {
+  const closer = switches.find((element) => menu.contains(element));
+  opener.addEventListener("click", () => window.setTimeout(() => {
+    if (isShown(menu)) menu.querySelector("a[href], button")?.focus();
+  }));
+  closer?.addEventListener("click", () => window.setTimeout(() => opener.focus()));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && closer && isShown(closer)) closer.click();
+  });
+}

@@ -1,5 +1,6 @@
 """The filters beside the list of keys, and what the list shows of time."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -129,3 +130,63 @@ def test_the_list_takes_as_many_queries_for_1000_keys_as_for_10(cast, alice):
         counts.append(queries(lambda: alice.get(KEYS)))
 
     assert counts[0] == counts[1] <= 6
+
+
+class TestForm:
+    def test_every_list_has_the_same_form_with_a_field_for_each_filter(self, cast, alice):
+        fields = {
+            KEYS: ["state", "environment__exact", "expiring", "unused", "owner_name"],
+            "/admin/keys/user/": ["is_active__exact", "role"],
+            "/admin/keys/keyevent/": ["kind__exact", "span", "who"],
+            "/admin/admin/logentry/": ["span", "who"],
+            "/admin/proxy/owner/": ["kind", "owned", "is_shared__exact", "environment__exact"],
+        }
+        for address, names in fields.items():
+            page = alice.get(address).content.decode()
+            assert re.findall(r'name="(\w+)" id="filter_', page) == names, address
+            assert "changelist-filter" not in page
+
+    def test_fields_left_open_filter_nothing(self, cast, alice):
+        key_of(cast["dora"], name="a key")
+        empty = dict.fromkeys(("state", "environment__exact", "expiring", "unused", "owner_name"), "")
+
+        assert listed(alice, **empty) == {"a key"}
+        exported = alice.get(f"{KEYS}export/", empty)
+        assert b"a key" in b"".join(exported.streaming_content)
+
+    def test_filters_in_force_can_be_removed_one_by_one_and_keep_the_search(self, cast, alice):
+        page = alice.get(KEYS, {"state": "paused", "owner_name": "do", "q": "a", "p": "0"}).content.decode()
+
+        assert "Status: <strong>Paused</strong>" in page
+        assert "Owner: <strong>do</strong>" in page
+        assert 'href="?owner_name=do&amp;q=a"' in page
+        assert '<input type="hidden" name="q" value="a">' in page
+        assert '<input type="hidden" name="p"' not in page
+
+    def test_events_are_filtered_by_time(self, cast, alice):
+        key_of(cast["dora"])
+
+        for span, count in (("1h", 1), ("x", 1)):
+            listed = alice.get("/admin/keys/keyevent/", {"span": span}).context["cl"].result_list
+            assert len(listed) == count
+        with pytest.MonkeyPatch.context() as patch:
+            later = timezone.now() + timedelta(hours=2)
+            patch.setattr("keys.admin.filters.timezone.now", lambda: later)
+            assert not alice.get("/admin/keys/keyevent/", {"span": "1h"}).context["cl"].result_list
+
+
+def test_pages_are_titled_by_what_they_show(cast, alice):
+    key = key_of(cast["dora"])
+    titles = {
+        KEYS: "API keys",
+        "/admin/keys/user/": "Users",
+        "/admin/keys/keyevent/": "Activity",
+        "/admin/proxy/owner/": "Owners",
+        f"{KEYS}{key.pk}/change/": f"{key} | API key",
+        f"/admin/keys/user/{cast['dora'].pk}/change/": "dora | User",
+    }
+    for address, title in titles.items():
+        page = alice.get(address).content.decode()
+        [found] = re.findall(r"<title>(.*?)</title>", page, re.DOTALL)
+        assert " ".join(found.split()).startswith(f"{title} |"), address
+        assert '<a class="skip" href="#content">Skip to content</a>' in page

@@ -152,3 +152,28 @@ def test_connections_that_died_are_found_before_they_are_used(echo, echo_portal)
     assert len(killed) >= 2
     assert wait_for(lambda: echo_portal.sql(gone, killed) == [(0,)])
     assert [echo_portal.request("GET", "/health/ready").status for _ in range(10)] == [200] * 10
+
+
+@pytest.mark.parametrize(
+    ("mlflow", "spool", "status", "words"),
+    [
+        ("ok", "ok", 200, "The registry works"),
+        ("ok", "degraded", 200, "The registry works, with a fault"),
+        ("down", "ok", 503, "The registry does not work"),
+    ],
+)
+def test_a_browser_gets_a_page_and_a_program_json(client, monkeypatch, mlflow, spool, status, words):
+    """Without the database: the page says so when PostgreSQL is down."""
+    results = {name: {"status": state, "ms": 1.5} for name, state in (("mlflow", mlflow), ("spool", spool))}
+    monkeypatch.setattr(health, "checks", lambda: results)
+
+    page = client.get("/health", HTTP_ACCEPT="text/html,*/*;q=0.8")
+    program = client.get("/health", HTTP_ACCEPT="*/*")
+    with_key = client.get("/health", HTTP_ACCEPT="text/html", HTTP_X_API_KEY="hk_live_x")
+
+    assert (page.status_code, program.status_code) == (status, status)
+    assert f"<h1>{words}</h1>" in page.content.decode()
+    assert page["Content-Type"].startswith("text/html")
+    assert program.json()["checks"] == with_key.json()["checks"] == results
+    assert page["Vary"] == program["Vary"] == "Accept"
+    assert "no-store" in page["Cache-Control"]
