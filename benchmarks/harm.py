@@ -320,7 +320,7 @@ def main() -> int:
             "SECRET_KEY": secrets.token_urlsafe(50),
             "KEY_PEPPERS": secrets.token_urlsafe(32),
             "DATA_DIR": str(folder),
-            "MLFLOW_CONCURRENCY": "2",  # as `make run` sets it for an MLflow of one worker
+            "MLFLOW_CONCURRENCY": "3",  # as `make run` sets it for an MLflow of one worker
         }
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
         keys = {

@@ -165,7 +165,7 @@ class Run:
             "THREADS": str(settings.THREADS),
         }
         if self.mlflow:  # one worker process
-            own["MLFLOW_CONCURRENCY"] = os.environ.get("MLFLOW_CONCURRENCY") or "2"
+            own["MLFLOW_CONCURRENCY"] = os.environ.get("MLFLOW_CONCURRENCY") or "3"
         # For the page of settings in force: the settings that the operator did not set.
         names = ",".join(name for name in own if not os.environ.get(name))
         return {**os.environ, **own, "SET_BY_MAKE_RUN": names, "PYTHONUNBUFFERED": "1"}

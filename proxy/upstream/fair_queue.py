@@ -41,7 +41,8 @@ class Turn:
 
 
 class FairQueue:
-    """At most `capacity` calls at once; of one user at most half while others are active. Thread-safe.
+    """At most `capacity` calls at once; of one user at most half while others are active, and never more than
+    `most_each`. Thread-safe.
 
     Waiting users take turns: each user's calls stay in order, and a user with one call waits for at most one call
     of each other user.
@@ -51,10 +52,11 @@ class FairQueue:
         self,
         capacity: int,
         *,
+        most_each: int | None = None,
         longest_wait: float = LONGEST_WAIT,
         refusal: Callable[[], Refusal] = waited_too_long,
     ) -> None:
-        self.capacity = capacity
+        self.capacity, self.most_each = capacity, most_each or capacity
         self.longest_wait = longest_wait
         self.refusal = refusal
         self.lock = threading.Lock()
@@ -125,7 +127,7 @@ class FairQueue:
 
     def has_room(self, user: str) -> bool:
         share = max(1, self.capacity // 2) if self.has_others(user) else self.capacity
-        return self.running.get(user, 0) < share
+        return self.running.get(user, 0) < min(share, self.most_each)
 
     def has_others(self, user: str) -> bool:
         """Whether another user has called within RECENT_SECONDS, or has a call under way."""
@@ -143,14 +145,20 @@ class FairQueue:
 @cache
 def calls(url: str) -> FairQueue:
     """The queue of all JSON calls to the MLflow at `url`, one for each process."""
-    return FairQueue(settings.MLFLOW_CONCURRENCY)
+    return with_reserve(settings.MLFLOW_CONCURRENCY)
 
 
 @cache
 def searches(url: str) -> FairQueue:
     """The queue of searches, which take turns here before they take turns among all calls: however many searches wait,
-    half of the capacity is left to other calls."""
-    return FairQueue(max(1, settings.MLFLOW_CONCURRENCY // 2))
+    the other half of the capacity is left to other calls."""
+    return with_reserve((settings.MLFLOW_CONCURRENCY + 1) // 2)
+
+
+def with_reserve(capacity: int) -> FairQueue:
+    """A queue in which one user never has every turn: MLflow works on a large trace for 20 s and longer, and the call
+    of a user who comes meanwhile would be refused."""
+    return FairQueue(capacity, most_each=max(1, capacity - 1))
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 A parsed body takes several times its size in memory, and Python parses on one processor anyway, so a process parses one
 body above 64 KiB at a time. It holds at most 8 bodies between 256 KiB and 4 MiB, and 2 larger ones, from their arrival
-until MLflow has responded. Users take turns, see `proxy.upstream.fair_queue`.
+until MLflow has responded. Users take turns, see `proxy.upstream.fair_queue`. No user has more than half of these
+places: a slow sender keeps one for a minute, longer than others can wait.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -24,8 +25,8 @@ def too_many_large_bodies() -> Refusal:
 
 
 PARSED = FairQueue(1, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
-HELD = FairQueue(8, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
-HELD_LARGEST = FairQueue(2, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
+HELD = FairQueue(8, most_each=4, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
+HELD_LARGEST = FairQueue(2, most_each=1, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
 
 
 def hold(user: str, size: int) -> AbstractContextManager[None]:

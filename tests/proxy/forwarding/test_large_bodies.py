@@ -7,7 +7,7 @@ import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import psutil
 import pytest
@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from keys.refusals import Refusal
-from proxy.routes.limits import MIB, VALUES
+from proxy.routes.limits import KIB, MIB, VALUES
 from proxy.upstream import large_bodies
 from tests.echo import Script
 from tests.portals import Portal, Reply
@@ -267,6 +267,19 @@ def test_few_large_bodies_are_in_memory_and_a_user_cannot_take_all_the_room(monk
             pass
         with large_bodies.hold("carol", MIB), large_bodies.hold("carol", 1000):
             pass
+
+
+@pytest.mark.parametrize(("size", "most"), [(300 * KIB, 4), (5 * MIB, 1)])
+def test_a_slow_sender_leaves_half_of_the_places_although_nobody_else_was_there(size, most, monkeypatch):
+    for queue in (large_bodies.HELD, large_bodies.HELD_LARGEST):
+        monkeypatch.setattr(queue, "longest_wait", 0.05)
+        monkeypatch.setattr(queue, "last_active", {})
+    with ExitStack() as stack:
+        for _ in range(most):
+            stack.enter_context(large_bodies.hold("bob", size))
+        with pytest.raises(Refusal):
+            stack.enter_context(large_bodies.hold("bob", size))
+        stack.enter_context(large_bodies.hold("alice", size))
 
 
 def test_the_limits_add_up():

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 import pytest
 
 from keys.refusals import Refusal
-from proxy.upstream.fair_queue import FairQueue
+from proxy.upstream.fair_queue import FairQueue, with_reserve
 from tests.portals import wait_for
 
 
@@ -62,6 +62,18 @@ def test_a_user_with_one_call_waits_for_one_call_of_the_busy_one_and_not_for_all
     callers.finish("b1")
 
     assert callers.order == ["b1", "b2", "a1"]
+
+
+def test_one_user_never_has_the_last_turn_of_a_queue_with_a_reserve():
+    queue = with_reserve(3)
+    with queue.turn("bob"), queue.turn("bob"):
+        queue.longest_wait = 0.05
+        with pytest.raises(Refusal), queue.turn("bob"):
+            pass
+        with queue.turn("alice"):
+            pass
+    with with_reserve(1).turn("bob"):
+        pass  # a queue of one turn has no reserve
 
 
 def test_while_others_are_active_a_user_has_half(callers):
