@@ -48,7 +48,8 @@ def keys(api_portal) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def anothers(echo_server, api_portal, keys) -> dict[str, str]:
-    """Ids of another's objects: key, user, a registration, which is a call too, and an alert about the key."""
+    """Ids of another's objects: key, user, a registration, which is a call too, an alert about
+    the key, and a key to collect."""
     model = {"name": "others-model", "creation_timestamp": 1, "last_updated_timestamp": 1}
     echo_server.script = Script(
         headers=[("Content-Type", "application/json")],
@@ -69,11 +70,12 @@ def anothers(echo_server, api_portal, keys) -> dict[str, str]:
     assert row["request_id"] == created.headers["X-Request-ID"]
     [[alert]] = api_portal.sql(
         "insert into keys_alert (key_id, kind, occasion, at, detail, mailed_to) "
-        "select id, 'expiring', 'a test', now(), '{}', '[]' from keys_apikey where public_id = %s returning id",
+        "select id, 'expired', 'a test', now(), '{}', '[]' from keys_apikey where public_id = %s returning id",
         keys["other"]["id"],
     )
     return {
         "alert_id": f"alert_{alert}",
+        "prepared_id": api_portal.issue("other", "--collect")["id"],
         "key_id": keys["other"]["id"],
         "user_id": keys["other"]["user_id"],
         "request_id": row["request_id"],
