@@ -74,7 +74,7 @@ def mail_channel() -> Channel:
         if count
         else "; ALERT_EMAILS is empty"
     )
-    text = f"Through {urlsplit(settings.SMTP_URL).hostname}, to the key's owner{' ' if count else ''}{also}."
+    text = f"Through {settings.SMTP_URL['EMAIL_HOST']}, to the key's owner{' ' if count else ''}{also}."
     return Channel(name="Mail", is_set_up=True, text=text)
 
 

@@ -32,7 +32,7 @@ def prototype(character: str) -> str:
     if len(alike) != 1:
         return character  # a prototype lists all characters that resemble it, any other one its prototype
     if len(alike[0]) == 1 and count_confusables(alike[0]) == 1:
-        return min(character, alike[0])  # the two list each other
+        return min(character, str(alike[0]))  # the two list each other
     return str(alike[0])
 
 

@@ -1,5 +1,7 @@
 """The columns of the lists as CSV files, by name."""
 
+from collections.abc import Callable
+
 from django.contrib.admin.models import LogEntry
 
 from keys.formatting.csv_export import Columns
@@ -70,7 +72,7 @@ def describe_entry(entry: LogEntry) -> str:
 
 def limits_of(key: ApiKey) -> list[str]:
     """The key's own limits: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
-    texts = [
+    texts: list[tuple[int | None, Callable[[int], str]]] = [
         (key.requests_per_minute, "{:,} calls/min".format),
         (key.monthly_requests, "{:,} calls/month".format),
         (key.monthly_bytes, lambda count: f"{format_size(count)}/month"),

@@ -35,12 +35,12 @@ def still_applies(now: datetime.datetime) -> dict[str, Q]:
     revoked."""
     month = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     same = {"key": OuterRef("key"), "kind": OuterRef("kind")}
-    is_latest = ~Exists(Alert.objects.filter(**same, pk__gt=OuterRef("pk")))
+    is_latest = Q(~Exists(Alert.objects.filter(**same, pk__gt=OuterRef("pk"))))
     rotated = KeyEvent.objects.filter(key=OuterRef("key"), kind=KeyEvent.Kind.ROTATED, at__gte=OuterRef("at"))
     unused = (Q(**{f"key__{name}": None}) | Q(**{f"key__{name}__lt": F("at")}) for name in USES)
     is_recent = Q(at__gt=now - FOR_INFORMATION)
     return {
-        Alert.Kind.LEAKED: Q(detail__is_old=True) | ~Exists(rotated),
+        Alert.Kind.LEAKED: Q(detail__is_old=True) | Q(~Exists(rotated)),
         Alert.Kind.EXPIRING: Q(key__expires_at__gt=now, key__expires_at__lte=now + FOR_INFORMATION)
         & is_latest,
         Alert.Kind.EXPIRED: Q(key__expires_at__lte=now) & is_recent,

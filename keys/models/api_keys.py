@@ -113,7 +113,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             call_totals__span="day",
             call_totals__start__gte=today - datetime.timedelta(days=29),
         )
-        sums = recent.order_by().values("pk").annotate(calls=Sum("call_totals__calls")).values("calls")
+        sums = recent.order_by().values("pk").annotate(total=Sum("call_totals__calls")).values("total")
         return self.annotate(calls_in_month=Subquery(sums))
 
     def used_since(self, since: datetime.datetime) -> "ApiKeyQuerySet":

@@ -45,8 +45,8 @@ class UsageForm(ListForm):
     """The period and the grouping. Without a period it is this month; days are in UTC."""
 
     span = OptionalChoice(list(PRESETS.items()), label="Period", nothing="By the days below")
-    since = Day("From (UTC)")
-    until = Day("Through (UTC)")
+    since = Day("From (UTC)")  # type: ignore[assignment]  # days, not times
+    until = Day("Through (UTC)")  # type: ignore[assignment]
     by = OptionalChoice(
         [(name, words) for name, (words, _) in GROUPS.items()], label="By", nothing="User and key"
     )
@@ -175,7 +175,13 @@ def draw(totals: CallTotalQuerySet, since: datetime.datetime, until: datetime.da
 def csv_rows(form: UsageForm, totals: CallTotalQuerySet) -> Iterator[Row]:
     """All rows, one query for each step: a year of days of all keys does not fit into memory at once."""
     since, until = form.bounds
-    starts = {"month": months, "day": days}.get(form.step, lambda since, until: [since])(since, until)
+    match form.step:
+        case "month":
+            starts = months(since, until)
+        case "day":
+            starts = days(since, until)
+        case _:
+            starts = [since]
     for start, end in zip(starts, [*starts[1:], until], strict=True):
         for row in form.sums(totals, (max(start, since), end), None):
             yield {"key": "", "key_id": "", "start": since, **row}

@@ -144,7 +144,7 @@ class TestOnThePages:
         assert ApiKey.objects.get().owner == eve
 
     def test_the_message_is_mailed_where_mail_is_configured(self, cast, bob, settings):
-        settings.SMTP_URL = "smtp://mail.example"
+        settings.SMTP_URL = {"EMAIL_HOST": "mail.example"}
         User.objects.filter(pk=cast["dora"].pk).update(email="dora@example.com")
 
         answer = bob.post(ISSUE, filled(bob, cast["dora"], delivery="collect"))

@@ -103,7 +103,8 @@ def test_addresses_are_for_who_may_see_users(cast, leak):
 
 
 def test_the_test_alert_says_what_became_of_it(bob, settings):
-    settings.SMTP_URL, settings.ALERT_EMAILS, settings.ALERT_WEBHOOK_URL = "smtp://x", ["a@example.org"], ""
+    settings.SMTP_URL, settings.ALERT_EMAILS = {"EMAIL_HOST": "mail.internal"}, ["a@example.org"]
+    settings.ALERT_WEBHOOK_URL = ""
 
     shown = text(bob.post("/admin/alerts/test/", follow=True))
 
@@ -131,7 +132,7 @@ def test_the_api_lists_settles_and_tests(cast, leak):
 
 
 def test_commands_list_settle_and_test(cast, leak, capsys, settings):
-    settings.SMTP_URL = settings.ALERT_WEBHOOK_URL = ""
+    settings.SMTP_URL, settings.ALERT_WEBHOOK_URL = {}, ""
     call_command("list_alerts", "--state", "open")
     assert f"alert_{leak.pk}" in capsys.readouterr().out
     call_command("alerts", "--settle", f"alert_{leak.pk}")

@@ -16,6 +16,7 @@ from keys.alerts.notifications import end_alert
 from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.models import Alert, ApiKey
+from portal import environment
 from tests.keys.people import by
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -138,7 +139,7 @@ def test_nobody_settles_an_alert_at_no_time(cast, key):
 
 
 def test_it_is_kept_who_got_the_mail(cast, key, settings):
-    settings.SMTP_URL, settings.ALERT_EMAILS = "smtp://localhost", ["admins@example.org"]
+    settings.SMTP_URL, settings.ALERT_EMAILS = {"EMAIL_HOST": "localhost"}, ["admins@example.org"]
     type(cast["dora"]).objects.filter(pk=cast["dora"].pk).update(email="dora@example.org")
     made = alert(key, "unused", since="2026-01-01")
     assert deliveries.deliveries([made])[made.pk][0].state == "waiting"
@@ -153,11 +154,12 @@ def test_it_is_kept_who_got_the_mail(cast, key, settings):
     assert mail.outbox[0].to == list(mailed.to)
 
 
-def test_channels_say_whether_they_are_set_up(db, settings):
-    settings.SMTP_URL = settings.ALERT_WEBHOOK_URL = ""
+def test_channels_say_whether_they_are_set_up(db, settings, monkeypatch):
+    settings.SMTP_URL, settings.ALERT_WEBHOOK_URL = {}, ""
     assert [channel.is_set_up for channel in deliveries.channels()] == [False, False, False]
 
-    settings.SMTP_URL = "smtp://user:hunter2@mail.example.org:587"
+    monkeypatch.setenv("SMTP_URL", "smtp://user:hunter2@mail.example.org:587")
+    settings.SMTP_URL = environment.smtp_url("SMTP_URL")
     settings.ALERT_EMAILS = ["admins@example.org"]
     settings.ALERT_WEBHOOK_URL = "https://hooks.example.org/secret-path"
     shown = deliveries.channels()
@@ -170,14 +172,14 @@ def test_channels_say_whether_they_are_set_up(db, settings):
 
 
 def test_a_test_alert_says_what_became_of_it_on_each_channel(cast, settings, monkeypatch):
-    settings.SMTP_URL = settings.ALERT_WEBHOOK_URL = ""
+    settings.SMTP_URL, settings.ALERT_WEBHOOK_URL = {}, ""
     assert {result.result for result in send_test_alert(actor=by(cast["bob"]))} == {"not set up"}
 
     def refuses(content) -> None:
         raise OSError("the receiver responded with 500")
 
     monkeypatch.setattr(webhook, "post_content", refuses)
-    settings.SMTP_URL, settings.ALERT_EMAILS = "smtp://localhost", ["admins@example.org"]
+    settings.SMTP_URL, settings.ALERT_EMAILS = {"EMAIL_HOST": "localhost"}, ["admins@example.org"]
     settings.ALERT_WEBHOOK_URL = "https://hooks.example.org/"
     mailed, posted = send_test_alert(actor=by(cast["bob"]))
 
