@@ -1,5 +1,9 @@
 """Give a key a new secret, and end its old one."""
 
+import datetime
+from enum import Enum
+from typing import Any
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -10,8 +14,18 @@ from keys.actions.grants import lock_key
 from keys.actions.history import record_event
 from keys.actions.issuing import secret_fields
 from keys.actions.overlaps import OVERLAPS
+from keys.actions.rights import serialize_rights, validate_rights
 from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent
+
+
+class Unchanged(Enum):
+    """The value of an argument that was not given, where None means something."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED = Unchanged.UNCHANGED
 
 
 @transaction.atomic
@@ -19,12 +33,14 @@ def rotate(
     *,
     key: ApiKey,
     overlap: str = "24h",
+    expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
     actor: Actor = COMMAND,
 ) -> tuple[ApiKey, str]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
     A key that was found in the open is rotated with the overlap “now” only. If the report paused it, it works again
-    with the new secret; a key that was paused before the report stays paused.
+    with the new secret; a key that was paused before the report stays paused. The expiry stays as it is, unless
+    `expires_at` is another one (None: never).
 
     Returns the row and the new secret, which is stored nowhere. Raises ActionError for a key that is revoked or
     expired, for a second overlap while one is running, and for the overlap of a leaked secret.
@@ -36,6 +52,7 @@ def rotate(
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:
         raise ActionError("the key has expired; issue a new one")
+    extension = {} if expires_at is UNCHANGED else set_expiry(key, expires_at, actor)
     if overlap != "now" and key.leak:
         raise ActionError(
             f"the key was found {key.leak.describe_leak()}. Its secret never works again: the overlap must be “now”"
@@ -65,10 +82,22 @@ def rotate(
     for name, value in secret_fields(token).items():
         setattr(key, name, value)
     key.save()
-    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends)
+    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends, **extension)
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret
+
+
+def set_expiry(key: ApiKey, expires_at: Any, actor: Actor) -> dict[str, Any]:
+    """Give the key, which is not saved, another expiry; the detail for its event. A later one is worth as much as a new
+    key, so no key gives it to a key with a portal scope, not even to itself."""
+    after = validate_rights({"expires_at": expires_at})
+    if after["expires_at"] == key.expires_at:
+        return {}
+    grants.check_scopes(key.scopes, owner_id=key.owner_id, environment=key.environment, actor=actor)
+    before = {"expires_at": key.expires_at}
+    key.expires_at = after["expires_at"]
+    return {"before": serialize_rights(before), "after": serialize_rights(after)}
 
 
 @transaction.atomic

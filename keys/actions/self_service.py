@@ -10,6 +10,8 @@ from django.utils import timezone
 from keys.actions.actor import Actor
 from keys.actions.errors import ActionError
 from keys.actions.issuing import issue as issue_key
+from keys.actions.rotation import UNCHANGED, Unchanged
+from keys.actions.rotation import rotate as rotate_key
 from keys.models import ApiKey, User
 from keys.rights.scopes import Preset, allows
 
@@ -31,6 +33,30 @@ def keys_left(user: User) -> int:
     ended = timezone.now()
     working = user.api_keys.filter(revoked_at=None).exclude(expires_at__lte=ended).count()
     return max(0, settings.SELF_SERVICE_KEYS - working)
+
+
+def rotate(
+    *,
+    key: ApiKey,
+    overlap: str = "24h",
+    expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
+    actor: Actor,
+) -> tuple[ApiKey, str]:
+    """Rotate the actor's own key, as `keys.actions.rotate` does. Raises ActionError for an expiry beyond the limits of
+    self-service, and for that of a key with more rights than a user may issue."""
+    if expires_at is not UNCHANGED:
+        if not can_extend(key):
+            raise ActionError("only administrators change the expiry of this key; request a later one")
+        longest = timezone.now() + datetime.timedelta(days=settings.SELF_SERVICE_DAYS)
+        if expires_at is None or expires_at > longest:
+            raise ActionError(f"a key of your own works for at most {settings.SELF_SERVICE_DAYS} days")
+    return rotate_key(key=key, overlap=overlap, expires_at=expires_at, actor=actor)
+
+
+def can_extend(key: ApiKey) -> bool:
+    """Whether the key's owner could issue the same key, and so may give it a later expiry."""
+    widest = Preset(settings.SELF_SERVICE_PRESET)
+    return is_offered() and not key.any_owner and set(key.scopes) <= set(widest.scopes)
 
 
 @transaction.atomic

@@ -13,9 +13,10 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import TextFilter
 
 from keys.models import ApiKey, ApiKeyQuerySet, User, users_in_role
+from keys.models.api_keys import EXPIRES_SOON
 from keys.rights.roles import Role
 
-EXPIRING = {"7": "Within 7 days", "30": "Within 30 days"}
+EXPIRING = {"7": "Within 7 days", str(EXPIRES_SOON.days): "Within 14 days", "30": "Within 30 days"}
 
 
 class OnlyItsFilters(ModelAdmin):  # type: ignore[misc]

@@ -22,11 +22,10 @@ from keys.formatting import sizes
 from keys.formatting.sentences import to_sentence
 from keys.models import LIMITS, ApiKey, User
 from keys.pages import key_forms
-from keys.pages.key_forms import MACHINE_TEXT
+from keys.pages.key_forms import MACHINE_TEXT, NEVER
 from keys.pages.submission import new_form_id
 from keys.rights.scopes import ACTS, AREA_LABELS, DEFAULT_PRESET, PORTAL_SCOPE_LABELS, Preset, find_preset
 
-NEVER = "never"
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
 DELIVERIES = [
     ("show", "Show it to me, once"),
@@ -334,10 +333,13 @@ class PauseForm(forms.Form):
 
 class RotateForm(key_forms.RotateForm):
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, lives=EXPIRES_IN, **options)
         overlap = self.fields["overlap"]
         assert isinstance(overlap.widget, forms.Select)  # noqa: S101  for the type checker
         overlap.widget = UnfoldAdminSelectWidget(attrs={"autofocus": True}, choices=overlap.widget.choices)
+        if expiry := self.fields.get("expires_in"):
+            assert isinstance(expiry.widget, forms.Select)  # noqa: S101  for the type checker
+            expiry.widget = UnfoldAdminSelectWidget(choices=expiry.widget.choices)
 
 
 class RevokeForm(key_forms.RevokeForm):

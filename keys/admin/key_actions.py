@@ -77,7 +77,8 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
-        return actions.rotate(key=key, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
+        overlap = form.cleaned_data["overlap"]
+        return actions.rotate(key=key, overlap=overlap, **form.expiry(), actor=actor_of(request))
 
     if "rotate" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)

@@ -26,7 +26,7 @@ from keys.admin.columns import (
 from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
 from keys.admin.list_export import export_path
 from keys.credentials import tokens
-from keys.formatting.moments import format_time
+from keys.formatting.moments import format_relative, format_time
 from keys.lists.colours import SHOWN_STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS, limits_of
 from keys.lists.states import shown_state, with_leaks
@@ -241,6 +241,8 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Expires", ordering="expires_at")
     def expires_on(self, key: ApiKey) -> str:
+        if key.expires_soon:
+            return format_html('<span class="badge warning">{}</span>', render_time(key.expires_at))
         return render_time(key.expires_at)
 
     @admin.display(description="Created")
@@ -249,6 +251,9 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     @admin.display(description="Expires")
     def expires(self, key: ApiKey) -> str:
+        if key.expires_at and key.expires_soon:
+            words = f"{format_time(key.expires_at)} ({format_relative(key.expires_at)})"
+            return format_html('<span class="badge warning">{}</span>', words)
         return format_time(key.expires_at, otherwise="Never")
 
     @admin.display(description="Paused")

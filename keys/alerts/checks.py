@@ -10,9 +10,9 @@ from django.utils import timezone
 from keys.alerts.notifications import notify
 from keys.limits import month_limits
 from keys.models import Alert, ApiKey, KeyNetwork
-from keys.models.api_keys import UNUSED
+from keys.models.api_keys import EXPIRES_SOON, UNUSED
 
-EXPIRY_DAYS = (1, 7, 14)
+EXPIRY_DAYS = (1, 7, EXPIRES_SOON.days)
 SHARES = (100, 80)  # of a monthly limit, in per cent
 
 Finding = tuple[str, ApiKey, str, dict[str, Any]]  # kind, key, occasion, detail
@@ -30,8 +30,7 @@ def check_keys() -> int:
 
 def find_expiring(now: datetime.datetime) -> Iterator[Finding]:
     """14, 7 and 1 days before the expiry; for a key with a shorter life, only the days still ahead."""
-    end = now + datetime.timedelta(days=max(EXPIRY_DAYS))
-    for key in ApiKey.objects.active(now=now).filter(expires_at__lte=end).select_related("owner"):
+    for key in ApiKey.objects.expiring_soon(now=now).with_owner():
         assert key.expires_at is not None  # noqa: S101  filtered
         left = key.expires_at - now
         days = next(days for days in EXPIRY_DAYS if left <= datetime.timedelta(days=days))

@@ -245,8 +245,10 @@ class Rotate(KeyAct):
         responses={200: serializers.NewKeySerializer},
     )
     def post(self, request: Request, key_id: str) -> Response:
-        """The secret is in this answer and nowhere else; the old one works until the overlap has passed."""
-        return self.act(request, key_id, actions.rotate)
+        """The secret is in this answer and nowhere else; the old one works until the overlap has passed. The expiry
+        stays, unless another one is sent."""
+        is_over_others = is_over_all(request, self.rules["POST"])
+        return self.act(request, key_id, actions.rotate if is_over_others else self_service.rotate)
 
     def done(self, result: Any) -> Response:
         key, secret = result

@@ -1,5 +1,6 @@
 """Keys, events and users in the JSON of the management API."""
 
+import datetime
 import hashlib
 import json
 from dataclasses import asdict
@@ -147,6 +148,14 @@ class NewKeySerializer(KeySerializer):
     notice = serializers.CharField(help_text="What to do with it, or why it is not here.")
 
 
+def parse_from_now(text: str) -> datetime.datetime:
+    """The time that the field expires_in means."""
+    try:
+        return timezone.now() + durations.parse_duration(text)
+    except ValueError as error:
+        raise serializers.ValidationError({"expires_in": [str(error)]}) from None
+
+
 class RightsSerializer(StrictSerializer):
     """What a key may do. Each value is checked as `keys.actions` checks it."""
 
@@ -210,17 +219,11 @@ class RightsSerializer(StrictSerializer):
         if preset := attrs.pop("preset", None):
             attrs["scopes"] = list(Preset(preset).scopes)
         if (text := attrs.pop("expires_in", None)) is not None:
-            attrs["expires_at"] = self.from_now(text)
+            attrs["expires_at"] = parse_from_now(text)
         for name in actions.RIGHTS:
             if name in attrs:
                 attrs[name] = self.checked(name, attrs[name])
         return attrs
-
-    def from_now(self, text: str) -> Any:
-        try:
-            return timezone.now() + durations.parse_duration(text)
-        except ValueError as error:
-            raise serializers.ValidationError({"expires_in": [str(error)]}) from None
 
     def checked(self, name: str, value: Any) -> Any:
         try:
@@ -274,6 +277,21 @@ class RotateSerializer(StrictSerializer):
     overlap = serializers.ChoiceField(
         choices=list(OVERLAPS), default="24h", help_text="How long the old secret still works."
     )
+    expires_at = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        help_text="Another expiry; null: never. Without it, the expiry stays.",
+    )
+    expires_in = serializers.CharField(
+        required=False, max_length=6, help_text="Instead of expires_at: 30m, 12h, 90d, 4w from now."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "expires_at" in attrs and "expires_in" in attrs:
+            raise serializers.ValidationError({"expires_in": ["Give expires_at or expires_in, not both."]})
+        if (text := attrs.pop("expires_in", None)) is not None:
+            attrs["expires_at"] = parse_from_now(text)
+        return attrs
 
 
 class EventSerializer(serializers.Serializer[KeyEvent]):

@@ -1,5 +1,7 @@
 """What an event of a key says in words: pages, the API and CSV files show the same."""
 
+from typing import Any
+
 from django.utils.dateparse import parse_datetime
 
 from keys.actions.overlaps import OVERLAPS
@@ -58,6 +60,15 @@ def describe_right(name: str, value: object) -> str:
     return f"“{value}”" if value else "none"
 
 
+def describe_changes(detail: dict[str, Any]) -> list[str]:
+    before, after = detail.get("before", {}), detail.get("after", {})
+    return [
+        f"{RIGHTS[name]}: {describe_right(name, before.get(name))} → {describe_right(name, after[name])}"
+        for name in RIGHTS
+        if name in after
+    ]
+
+
 def describe_event(event: KeyEvent) -> list[str]:
     """What the event's kind does not say: the rights that were given, each change, the reason."""
     detail = event.detail
@@ -67,15 +78,10 @@ def describe_event(event: KeyEvent) -> list[str]:
                 f"{RIGHTS[name]}: {describe_right(name, detail[name])}" for name in RIGHTS if detail.get(name)
             ]
         case KeyEvent.Kind.CHANGED:
-            before, after = detail.get("before", {}), detail.get("after", {})
-            return [
-                f"{RIGHTS[name]}: {describe_right(name, before.get(name))} → {describe_right(name, after[name])}"
-                for name in RIGHTS
-                if name in after
-            ]
+            return describe_changes(detail)
         case KeyEvent.Kind.ROTATED:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
-            return [f"The old secret ends {overlap.ending if overlap else 'then'}"]
+            return [f"The old secret ends {overlap.ending if overlap else 'then'}", *describe_changes(detail)]
         case KeyEvent.Kind.OLD_SECRET_ENDED:
             return [f"The secret {detail.get('masked', 'from before the rotation')} no longer works"]
         case KeyEvent.Kind.LEAKED:

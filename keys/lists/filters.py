@@ -33,6 +33,9 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
         method="filter_text", label="Part of the name, the owner, the id or the masked key."
     )
     expires_before = TimeFilter(method="filter_expiry", label="Works now, and expires before that time.")
+    expiring_soon = TrueOrFalseFilter(
+        method="filter_soon", label="true: works now, and expires within 14 days; false: all others."
+    )
     unused_since = TimeFilter(
         method="filter_unused", label="Works, is older than that time, and has not been used since."
     )
@@ -48,6 +51,10 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
 
     def filter_expiry(self, keys: ApiKeyQuerySet, name: str, value: datetime.datetime) -> ApiKeyQuerySet:
         return keys.expiring_before(value)
+
+    def filter_soon(self, keys: ApiKeyQuerySet, name: str, value: bool) -> ApiKeyQuerySet:
+        soon = ApiKey.objects.expiring_soon().values("pk")
+        return keys.filter(pk__in=soon) if value else keys.exclude(pk__in=soon)
 
     def filter_unused(self, keys: ApiKeyQuerySet, name: str, value: datetime.datetime) -> ApiKeyQuerySet:
         return keys.unused(value)

@@ -18,6 +18,7 @@ from keys.models.users import User
 from keys.rights.scopes import DEFAULT_PRESET, Scope
 
 LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
+EXPIRES_SOON = datetime.timedelta(days=14)  # before the expiry, from when on a key is listed as expiring
 UNUSED = datetime.timedelta(days=90)  # without use, after which an older key counts as unused
 
 
@@ -123,6 +124,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def expiring(self, within: datetime.timedelta) -> "ApiKeyQuerySet":
         """Keys that still work and will not after that time."""
         return self.expiring_before(timezone.now() + within)
+
+    def expiring_soon(self, *, now: datetime.datetime | None = None) -> "ApiKeyQuerySet":
+        """Keys that still work and expire within 14 days: the same ones on the dashboard, in lists and for alerts."""
+        now = now or timezone.now()
+        return self.active(now=now).filter(expires_at__lte=now + EXPIRES_SOON)
 
     def expiring_before(self, end: datetime.datetime) -> "ApiKeyQuerySet":
         return self.active().filter(expires_at__lte=end)
@@ -291,6 +297,13 @@ class ApiKey(models.Model):
             word not in texts and word not in ends and not self.prefix.lower().startswith(word)
             for word in words
         )
+
+    @property
+    def expires_soon(self) -> bool:
+        """Whether the key is one of `ApiKeyQuerySet.expiring_soon`, apart from its owner's state."""
+        now = timezone.now()
+        is_stopped = self.revoked_at is not None or self.paused_at is not None
+        return not is_stopped and self.expires_at is not None and now < self.expires_at <= now + EXPIRES_SOON
 
     @property
     def previous_masked(self) -> str:

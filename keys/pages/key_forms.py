@@ -1,14 +1,18 @@
 """Forms that act on a key. The admin only gives them other widgets."""
 
+import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
 from django.utils import timezone
 
 from keys.actions.overlaps import OVERLAPS
+from keys.formatting.moments import format_relative, format_time
 from keys.models import ApiKey
 from keys.pages.submission import new_form_id
 
+NEVER = "never"
 MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
 OVERLAP_CHOICES = [(overlap.name, overlap.label) for overlap in OVERLAPS.values()]
 
@@ -31,16 +35,40 @@ class RotateForm(forms.Form):
         widget=forms.Select(attrs={"autofocus": True}),
         help_text="Until then both secrets work, and the key's page shows who still uses the old one.",
     )
+    expires_in = forms.ChoiceField(label="The key expires", required=False)
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
-    def __init__(self, *arguments: Any, key: ApiKey, **options: Any) -> None:
+    def __init__(
+        self, *arguments: Any, key: ApiKey, lives: Sequence[tuple[str, str]] = (), **options: Any
+    ) -> None:
+        """`lives`: the choices of another expiry: days from now, or "never". Without any, the expiry stays."""
         super().__init__(*arguments, **options)
+        self.offer_expiry(key, lives)
         if key.leak:
             self.offer_now("The key was found in the open, so its old secret never works again.")
         elif key.previous_ends_at and key.previous_ends_at > timezone.now():
             self.offer_now(
                 "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
             )
+
+    def offer_expiry(self, key: ApiKey, lives: Sequence[tuple[str, str]]) -> None:
+        if not lives or key.expires_at is None:
+            del self.fields["expires_in"]
+            return
+        field = self.fields["expires_in"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101  for the type checker
+        stays = f"As before: on {format_time(key.expires_at)}, {format_relative(key.expires_at)}"
+        later = [(days, "Never" if days == NEVER else f"In {words}") for days, words in lives]
+        field.choices = [("", stays), *later]
+        field.help_text = "The rotation alone does not change the expiry, of either secret."
+
+    def expiry(self) -> dict[str, Any]:
+        """The argument for `actions.rotate`; none if the expiry stays."""
+        choice = self.cleaned_data.get("expires_in")
+        if not choice:
+            return {}
+        is_never = choice == NEVER
+        return {"expires_at": None if is_never else timezone.now() + datetime.timedelta(days=int(choice))}
 
     def offer_now(self, why: str) -> None:
         """Offer this overlap only. The field accepts all: the form that began an overlap may be sent again, and the

@@ -15,6 +15,12 @@ from keys.rights.scopes import Preset
 DAYS = (7, 30, 90, 180, 365)
 
 
+def own_lives() -> list[tuple[str, str]]:
+    """For how many days a user's own key may work."""
+    longest = settings.SELF_SERVICE_DAYS
+    return [(str(days), f"{days} days") for days in (*(days for days in DAYS if days < longest), longest)]
+
+
 class IssueForm(forms.Form):
     """Issue a key to oneself. The choices are those that `keys.actions.self_service` allows."""
 
@@ -37,11 +43,8 @@ class IssueForm(forms.Form):
         if not settings.MLFLOW_TEST_URL:
             del self.fields["environment"]
         presets = [(preset.value, preset.label) for preset in self_service.presets()]
-        days = [number for number in DAYS if number < settings.SELF_SERVICE_DAYS] + [
-            settings.SELF_SERVICE_DAYS
-        ]
         self.choose("preset", presets, presets[-1][0])
-        self.choose("days", [(str(number), f"{number} days") for number in days], str(days[-1]))
+        self.choose("days", lives := own_lives(), lives[-1][0])
 
     def choose(self, name: str, choices: list[tuple[str, str]], initial: str) -> None:
         field = self.fields[name]

@@ -18,7 +18,7 @@ from keys.pages.key_forms import ConfirmForm, RevokeForm, RotateForm
 from keys.pages.keys import possible_actions
 from keys.pages.submission import Submission, submit_form
 from portal.account import usage
-from portal.account.forms import IssueForm
+from portal.account.forms import IssueForm, own_lives
 from portal.account.frame import holder, page
 from proxy.models import Call, CallTotal
 
@@ -76,10 +76,12 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
 def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
     """Rotate a key: the form, and in the response to its POST the new secret, which is shown only once."""
     api_key = own_key(request, public_id)
-    form, made = RotateForm(posted_data(request), key=api_key), Submission(request)
+    lives = own_lives() if self_service.can_extend(api_key) else []
+    form, made = RotateForm(posted_data(request), key=api_key, lives=lives), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
-        return actions.rotate(key=api_key, overlap=form.cleaned_data["overlap"], actor=actor_of(request))
+        overlap = form.cleaned_data["overlap"]
+        return self_service.rotate(key=api_key, overlap=overlap, **form.expiry(), actor=actor_of(request))
 
     if "rotate" not in possible_actions(api_key):
         messages.info(request, f"“{api_key.name}” is {api_key.state} and cannot be rotated.")

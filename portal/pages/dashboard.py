@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import permission_required
 from django.core.cache import cache
-from django.db.models import Sum
+from django.db.models import Count, QuerySet, Sum, Window
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -23,7 +23,6 @@ from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 from proxy.models.totals import LATENCIES_MS, percentile
 
 LINES = 6  # of each list
-SOON = datetime.timedelta(days=14)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,16 +175,23 @@ def keys(start: datetime.datetime, figures: list[Figure]) -> dict[str, Any]:
     working = ApiKey.objects.active()
     active = working.used_since(start).count()
     figures.append(Figure(label="Active keys", value=active, note=f"of {working.count():,} that work"))
-    alerts = Alert.objects.open()
-    count = alerts.count()
+    alerts, count = first_rows(Alert.objects.open().with_people())
+    expiring, expiring_count = first_rows(ApiKey.objects.expiring_soon().with_owner().order_by("expires_at"))
     figures.append(Figure(label="Open alerts", value=count, note="see all alerts", address=reverse("alerts")))
     return {
         "has_keys": ApiKey.objects.exists(),
-        "alerts": [(alert, describe_alert(alert)[0]) for alert in alerts.with_people()[:LINES]],
+        "alerts": [(alert, describe_alert(alert)[0]) for alert in alerts],
         "open_alerts": count,
-        "expiring": ApiKey.objects.expiring(SOON).with_owner().order_by("expires_at")[:LINES],
+        "expiring": expiring,
+        "expiring_count": expiring_count,
         "unused": ApiKey.objects.unused().with_owner().order_by("created_at")[:LINES],
     }
+
+
+def first_rows(rows: "QuerySet[Any]") -> tuple[list[Any], int]:
+    """The first rows of a list, and how many there are in all, with one query."""
+    first = list(rows.annotate(in_all=Window(Count("*")))[:LINES])
+    return first, first[0].in_all if first else 0
 
 
 def busiest(period: Period, start: datetime.datetime) -> list[dict[str, Any]]:

@@ -13,10 +13,10 @@ from keys.lists.command_options import filter_rows
 from keys.lists.filters import KeyFilters
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey, ApiKeyQuerySet
-from keys.models.api_keys import UNUSED
+from keys.models.api_keys import EXPIRES_SOON, UNUSED
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
-FILTERS = ("user", "state", "environment", "expiring", "unused", "find")
+FILTERS = ("user", "state", "environment", "expiring", "expiring_soon", "unused", "find")
 
 
 class Command(BaseCommand):
@@ -30,6 +30,11 @@ class Command(BaseCommand):
             "--expiring",
             metavar="TIME",
             help="only working keys that expire within this time, such as 30d",
+        )
+        parser.add_argument(
+            "--expiring-soon",
+            action="store_true",
+            help=f"only working keys that expire within {EXPIRES_SOON.days} days, as on the dashboard",
         )
         parser.add_argument(
             "--unused",
@@ -57,6 +62,7 @@ def matching_keys(options: dict[str, Any]) -> ApiKeyQuerySet:
         "state": options["state"],
         "environment": options["environment"],
         "expires_before": options["expiring"] and (now + parse_duration(options, "expiring")).isoformat(),
+        "expiring_soon": "true" if options["expiring_soon"] else "",
         "unused_since": options["unused"] and (now - parse_duration(options, "unused")).isoformat(),
         "q": options["find"],
     }

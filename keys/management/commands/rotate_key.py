@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting.invisible import escape
-from keys.management.commands.issue_key import description
+from keys.management.commands.issue_key import description, parse_expiry
 from keys.management.one_key import key_of
 
 
@@ -23,11 +23,18 @@ class Command(BaseCommand):
             default="24h",
             help="how long the old secret keeps working (default: 24h)",
         )
+        parser.add_argument(
+            "--expires-in",
+            metavar="TIME",
+            help="another expiry: 12h, 90d, 4w from now, or never (default: it stays)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            key, secret = actions.rotate(key=key_of(options["key_id"]), overlap=options["overlap"])
+            key, secret = actions.rotate(
+                key=key_of(options["key_id"]), overlap=options["overlap"], **expiry(options["expires_in"])
+            )
         except actions.ActionError as error:
             raise CommandError(f"{options['key_id']}: {error}") from None
         ends = key.previous_ends_at
@@ -40,6 +47,18 @@ class Command(BaseCommand):
         self.stderr.write(
             escape(
                 f"Key {key.public_id} “{key.name}” of {key.owner.username} has this new secret, shown only now. "
-                f"The old one {until}."
+                f"The old one {until}. "
+                + (
+                    f"The key expires on {key.expires_at:%Y-%m-%d %H:%M} UTC."
+                    if key.expires_at
+                    else "It never expires."
+                )
             )
         )
+
+
+def expiry(text: str | None) -> dict[str, Any]:
+    """The argument of `actions.rotate` that the option stands for; none if it was not given."""
+    if text is None:
+        return {}
+    return {"expires_at": None if text == "never" else parse_expiry(text)}
