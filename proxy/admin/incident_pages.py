@@ -167,6 +167,7 @@ def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> Htt
         since=since,
         since_value=as_value(since),
         versions=versions,
+        reason=form.cleaned_data["reason"] or f"since {timezone.now():%Y-%m-%d}",
         pending=Registration.objects.pending().by_key(key).between(since).count(),
         still_works=key.state not in STOPPED,
     )

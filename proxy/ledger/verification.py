@@ -6,7 +6,7 @@ chain then no longer contains a head that was exported to another place before.
 
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.db.models import F
 from proxy.models import Registration, chain
 
 CHUNK = 2000  # rows
+PROGRESS_ROWS = 10_000
 COLUMNS = [name for name in chain.SEALED if name not in ("user", "key")] + ["sequence", "digest", "hash"]
 
 
@@ -50,8 +51,9 @@ class Verdict:
     problem: str = ""
 
 
-def verify(heads: list[Head] | None = None) -> Verdict:
-    """Check the chain from its beginning to its end or its first break, in constant memory."""
+def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = lambda rows: None) -> Verdict:
+    """Check the chain from its beginning to its end or its first break, in constant memory. `on_rows` gets the number
+    of rows so far, every PROGRESS_ROWS rows."""
     verdict = Verdict(problem=find_trigger_problem())
     if verdict.problem:
         return verdict
@@ -69,6 +71,8 @@ def verify(heads: list[Head] | None = None) -> Verdict:
             if verdict.problem:
                 return verdict
             verdict.rows, previous = row["sequence"], row["hash"]
+            if verdict.rows % PROGRESS_ROWS == 0:
+                on_rows(verdict.rows)
     if row is not None:
         verdict.head = Head(sequence=row["sequence"], hash=previous, at=format_now())
     if wanted:

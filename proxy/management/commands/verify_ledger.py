@@ -33,7 +33,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        verdict = verification.verify(heads(options["since_head"]))
+        verdict = verification.verify(heads(options["since_head"]), on_rows=self.show_progress)
         pending = Registration.objects.pending().count()
         if options["json"]:
             summary = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
@@ -54,6 +54,11 @@ class Command(BaseCommand):
             )
         if verdict.problem:
             sys.exit(1)
+
+    def show_progress(self, rows: int) -> None:
+        """For a person at a terminal; not for files and pipes."""
+        if self.stderr.isatty():
+            self.stderr.write(f"{rows:,} rows verified …", self.style.NOTICE)
 
 
 def heads(file: str | None) -> list[Head]:

@@ -163,3 +163,13 @@ def test_the_walk_takes_the_same_memory_however_long_the_chain(three, monkeypatc
     monkeypatch.setattr(verification, "CHUNK", 1)
 
     assert verification.verify().rows == 3
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_person_at_a_terminal_sees_how_far_it_has_got(three, capsys, monkeypatch, is_terminal):
+    monkeypatch.setattr(verification, "PROGRESS_ROWS", 2)
+    monkeypatch.setattr("django.core.management.base.OutputWrapper.isatty", lambda wrapper: is_terminal)
+
+    call_command("verify_ledger")
+
+    assert ("2 rows verified …" in capsys.readouterr().err) is is_terminal
