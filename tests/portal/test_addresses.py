@@ -55,3 +55,16 @@ def test_the_badge_says_which_portal_this_is(cast, settings, url, name, debug, b
     assert admin_theme.environment(None) == badge
     page = signed_in(cast["alice"]).get(KEYS).content.decode()
     assert badge[0] in page
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("host", ["localhost:9", "127.0.0.1"])
+def test_the_servers_links_come_from_the_public_url_whatever_host_the_request_names(echo_portal, host):
+    key = echo_portal.issue("alice", "--scope", "portal:read")["key"]
+    for _ in range(2):
+        echo_portal.issue("alice", "--scope", "portal:read")
+
+    head = f"GET /api/v1/keys?size=1 HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\n"
+    page = echo_portal.exchange(head.encode(), b"Connection: close\r\n\r\n")
+
+    assert page.json()["next"].startswith(f"{echo_portal.url}/api/v1/keys?")
