@@ -6,6 +6,7 @@ Files that use the real MLflow run in one process, with one MLflow; so do those 
 switched off. Tests marked `alone` come last, in one process, after all others have ended.
 """
 
+import gc
 import json
 import os
 from collections import Counter
@@ -58,6 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()  # what is loaded now stays: the garbage collector need not look through it again and again
     if WORKER:
         once(UNITS, lambda: json.dumps({item.nodeid: unit_of(item) for item in session.items}))
 
