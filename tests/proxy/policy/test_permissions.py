@@ -144,6 +144,16 @@ def test_a_write_to_anothers_or_nobodys_is_refused_unless_the_key_may_write_any(
     assert verdict(any_owner, operation) == "passes"
 
 
+def test_a_field_that_names_another_user_is_refused(people):
+    who = caller(people["alice"], scopes=Preset.FULL.scopes)
+    path, body = "/api/3.0/mlflow/review-queues/get-or-create-user", json.dumps({"user": "bob"}).encode()
+
+    with pytest.raises(Refusal) as refused:
+        decide(who, call("POST", path, body=body))
+
+    assert (refused.value.status, refused.value.reason) == (403, "other_user")
+
+
 TWO_PLACES = [operation for operation in WRITES if len(operation.targets) > 1]
 
 
