@@ -13,7 +13,7 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 
-from keys.admin import key_actions, key_page, prepared_pages
+from keys.admin import key_actions, key_page, prepared_pages, request_pages
 from keys.admin.columns import (
     badge,
     codes,
@@ -92,6 +92,11 @@ class ApiKeyAdmin(OnlyItsFilters):
         return [
             path("", self.list_view, name="keys_apikey_changelist"),
             path("find/", wrap(key_actions.find), name="keys_apikey_find"),
+            path("requests/", wrap(request_pages.requests_list), name="keys_apikey_requests"),
+            path("requests/<int:pk>/", wrap(request_pages.decide), name="keys_apikey_request"),
+            path(
+                "requests/<int:pk>/approve/", wrap(request_pages.approve), name="keys_apikey_approve_request"
+            ),
             path("prepared/", wrap(prepared_pages.waiting), name="keys_apikey_prepared"),
             path(
                 "prepared/<int:pk>/withdraw/",

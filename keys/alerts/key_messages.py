@@ -1,4 +1,5 @@
-"""The message that tells holders to collect a key: a link and no secret, mailed if mail is configured."""
+"""Messages between holders and administrators about keys: a key to collect, a request, a decision. None has a secret.
+They are mailed if mail is configured; the pages show the same."""
 
 import datetime
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from keys.actions import invitations
 from keys.actions.actor import Actor
 from keys.actions.admin_log import log
 from keys.alerts.invitation_links import link_to
-from keys.models import PreparedKey, User
+from keys.models import KeyRequest, PreparedKey, User
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,24 @@ def write_message(prepared: PreparedKey, secret: str, *, actor: Actor, may_invit
     )
 
 
+def tell_administrators(request: KeyRequest) -> bool:
+    """Mail a new request to ALERT_EMAILS. Returns whether the mail server accepted it."""
+    what = request.words
+    page = f"{settings.PUBLIC_URL}{reverse('admin:keys_apikey_request', args=[request.pk])}"
+    why = f"\nReason: {request.note}" if request.note else ""
+    text = f"{request.user.username} requests: {what}.{why}\n\nApprove or decline it:\n\n{page}"
+    return mail_to(settings.ALERT_EMAILS, f"Request of {request.user.username}: {what}", text)
+
+
+def tell_holder(request: KeyRequest) -> bool:
+    """Mail the decision to the holder. The approval of a new key is told by `write_message` instead."""
+    what = request.words
+    reason = f"\n\nReason: {request.reason}" if request.reason else ""
+    page = f"{settings.PUBLIC_URL}{reverse('account')}"
+    text = f"Hello {request.user.username},\n\nyour request was {request.state}: {what}.{reason}\n\n{page}"
+    return mail_text(request.user, f"Your request was {request.state}", text)
+
+
 def collect_link(secret: str) -> str:
     return f"{settings.PUBLIC_URL}{reverse('account-collect-link', args=[secret])}"
 
@@ -62,9 +81,14 @@ def collect_link(secret: str) -> str:
 @sensitive_variables("text")
 def mail_text(user: User, subject: str, text: str) -> bool:
     """Send a text to the user's address. Returns whether the mail server accepted it."""
-    if not (settings.SMTP_URL and user.email):
+    return mail_to([user.email] if user.email else [], subject, text)
+
+
+@sensitive_variables("text")
+def mail_to(addresses: list[str], subject: str, text: str) -> bool:
+    if not (settings.SMTP_URL and addresses):
         return False
     try:
-        return bool(send_mail(subject, f"{text}\n", None, [user.email]))
+        return bool(send_mail(" ".join(subject.split()), f"{text}\n", None, addresses))
     except OSError:  # the base class of smtplib's errors
         return False

@@ -19,6 +19,8 @@ ACCOUNT_COLOURS = {"active": "success", "deactivated": "warning"}
 EVENT_COLOURS = {  # by an event's kind
     "issued": "success",
     "collected": "success",
+    "requested": "info",
+    "request_declined": "warning",
     "changed": "info",
     "paused": "warning",
     "resumed": "success",

@@ -13,6 +13,8 @@ from keys.models.events import KeyEvent as KeyEvent
 from keys.models.events import KeyEventQuerySet as KeyEventQuerySet
 from keys.models.idempotent_requests import IdempotentRequest as IdempotentRequest
 from keys.models.invitations import Invitation as Invitation
+from keys.models.key_requests import KeyRequest as KeyRequest
+from keys.models.key_requests import KeyRequestQuerySet as KeyRequestQuerySet
 from keys.models.prepared_keys import PreparedKey as PreparedKey
 from keys.models.prepared_keys import PreparedKeyQuerySet as PreparedKeyQuerySet
 from keys.models.public_ids import new_key_id as new_key_id

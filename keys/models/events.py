@@ -51,6 +51,8 @@ class KeyEvent(models.Model):
         RESUMED = "resumed", "Resumed"
         ROTATED = "rotated", "Rotated"
         COLLECTED = "collected", "Secret collected"
+        REQUESTED = "requested", "Requested"
+        REQUEST_DECLINED = "request_declined", "Request declined"
         OLD_SECRET_ENDED = "old_secret_ended", "Old secret ended"
         REVOKED = "revoked", "Revoked"
         LEAKED = "leaked", "Found in the open"

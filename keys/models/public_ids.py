@@ -15,3 +15,7 @@ def new_key_id() -> str:
 
 def new_prepared_key_id() -> str:
     return "prep_" + random_base62(LENGTH)
+
+
+def new_key_request_id() -> str:
+    return "kreq_" + random_base62(LENGTH)

@@ -35,6 +35,9 @@ KEY_ACTIONS = {
     "revoke": (CHANGE_KEY,),
 }
 
+# By the kind of a holder's request, all of what its approval takes.
+REQUESTS = {"new": (ADD_KEY,), "renewal": (CHANGE_KEY,), "scope": (CHANGE_KEY,)}
+
 # By codename, what a user's page offers. No other permission means anything here.
 DESCRIPTIONS = {
     "view_apikey": "See keys, their history, and try what they may do",

@@ -10,7 +10,7 @@ from keys.actions import self_service
 from keys.models import ApiKey
 from keys.pages.key_forms import MACHINE_TEXT
 from keys.pages.submission import new_form_id
-from keys.rights.scopes import Preset
+from keys.rights.scopes import DEFAULT_PRESET, Preset
 
 DAYS = (7, 30, 90, 180, 365)
 
@@ -60,6 +60,51 @@ class IssueForm(forms.Form):
             "environment": answers.get("environment", ApiKey.Environment.LIVE),
             "preset": Preset(answers["preset"]),
             "expires_in": datetime.timedelta(days=int(answers["days"])),
+        }
+
+
+class RequestForm(forms.Form):
+    """What a holder requests of the administrators. The fields depend on the kind of request."""
+
+    name = forms.CharField(
+        label="Name of the key",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        help_text="What you will recognise it by, such as “laptop” or “nightly training”.",
+    )
+    preset = forms.ChoiceField(
+        label="What it may do",
+        choices=[(preset.value, preset.label) for preset in Preset],
+        initial=DEFAULT_PRESET.value,
+        widget=forms.RadioSelect,
+    )
+    days = forms.ChoiceField(
+        label="It works for",
+        choices=[(str(days), f"{days} days") for days in DAYS],
+        initial="90",
+        help_text="Counted from the approval.",
+    )
+    note = forms.CharField(
+        label="Why you need it",
+        max_length=500,
+        required=False,
+        help_text="The administrators read this.",
+    )
+
+    def __init__(self, *arguments: Any, kind: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        unused = {"new": (), "renewal": ("name", "preset"), "scope": ("name", "days")}[kind]
+        for name in unused:
+            del self.fields[name]
+
+    def wish(self) -> dict[str, Any]:
+        """The arguments for `keys.actions.requests.request`."""
+        answers = self.cleaned_data
+        return {
+            "name": answers.get("name", ""),
+            "scopes": Preset(answers["preset"]).scopes if "preset" in answers else (),
+            "days": int(answers["days"]) if "days" in answers else None,
+            "note": answers["note"],
         }
 
 

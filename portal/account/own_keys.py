@@ -4,6 +4,7 @@ import datetime
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
@@ -12,7 +13,7 @@ from keys import actions, limits
 from keys.actions import self_service
 from keys.lists.old_secret import read_old_secret_use
 from keys.lists.states import with_leaks
-from keys.models import ApiKey, PreparedKey
+from keys.models import ApiKey, KeyRequest, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, row_number
 from keys.pages.key_forms import ConfirmForm, RevokeForm, RotateForm
 from keys.pages.keys import possible_actions
@@ -45,8 +46,16 @@ def overview(request: HttpRequest) -> HttpResponse:
         before=before,
         is_all=is_all,
         waiting=PreparedKey.objects.waiting().filter(owner=user),
+        requests=recent_requests(user),
         summary=usage.summary(CallTotal.objects.filter(user=user)),
     )
+
+
+def recent_requests(user: User) -> QuerySet[KeyRequest]:
+    """The user's open requests, and those that were decided in the last two weeks."""
+    since = timezone.now() - datetime.timedelta(days=14)
+    rows = user.key_requests.filter(Q(decided_at=None) | Q(decided_at__gte=since))
+    return rows.select_related("key")
 
 
 def own_key(request: HttpRequest, public_id: str) -> ApiKey:
@@ -64,6 +73,7 @@ def key(request: HttpRequest, public_id: str) -> HttpResponse:
         "key.html",
         key=api_key,
         pages=possible_actions(api_key) & {"rotate", "end_old_secret", "revoke"},
+        requests=recent_requests(api_key.owner).filter(key=api_key),
         old_secret_use=read_old_secret_use(api_key) if has_old_secret else None,
         used=limits.read_key_use(api_key),
         events=api_key.events.select_related("actor")[:20],

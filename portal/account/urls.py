@@ -2,13 +2,19 @@
 
 from django.urls import path, re_path
 
-from portal.account import collecting, own_calls, own_keys, own_registrations, usage
+from portal.account import collecting, own_calls, own_keys, own_registrations, own_requests, usage
 
 FORM = r"(?P<form>csv|jsonl)"
 
 urlpatterns = [
     path("", own_keys.overview, name="account"),
     path("keys/issue/", own_keys.issue, name="account-issue"),
+    path("keys/request/", own_requests.request_new, name="account-request-new"),
+    re_path(
+        r"^keys/(?P<public_id>key_\w+)/request/(?P<kind>renewal|scope)/\Z",
+        own_requests.request_change,
+        name="account-request",
+    ),
     path("collect/link/<str:secret>/", collecting.link, name="account-collect-link"),
     path("collect/<str:public_id>/", collecting.collect, name="account-collect"),
     path("keys/<str:public_id>/", own_keys.key, name="account-key"),

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import admin_log, alerts, keys, people, prepared, roles
+from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings
@@ -30,6 +30,9 @@ ADDRESSES: dict[str, Any] = {
     "quarantine/lift": incidents.LiftQuarantine,
     "prepared-keys": prepared.PreparedKeys,
     "prepared-keys/<str:prepared_id>/withdraw": prepared.Withdraw,
+    "key-requests": requests.KeyRequests,
+    "key-requests/<str:key_request_id>/approve": requests.Approve,
+    "key-requests/<str:key_request_id>/decline": requests.Decline,
     "events": keys.Activity,
     "alerts": alerts.Alerts,
     "alerts/test": alerts.TestAlert,

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from keys.alerts.wording import describe_alert
-from keys.models import Alert, ApiKey
+from keys.models import Alert, ApiKey, KeyRequest
 from keys.pages.frame import render_page
 from keys.rights import permissions
 from portal.http import health
@@ -176,12 +176,15 @@ def keys(start: datetime.datetime, figures: list[Figure]) -> dict[str, Any]:
     active = working.used_since(start).count()
     figures.append(Figure(label="Active keys", value=active, note=f"of {working.count():,} that work"))
     alerts, count = first_rows(Alert.objects.open().with_people())
+    requests, open_requests = first_rows(KeyRequest.objects.open().with_people())
     expiring, expiring_count = first_rows(ApiKey.objects.expiring_soon().with_owner().order_by("expires_at"))
     figures.append(Figure(label="Open alerts", value=count, note="see all alerts", address=reverse("alerts")))
     return {
         "has_keys": ApiKey.objects.exists(),
         "alerts": [(alert, describe_alert(alert)[0]) for alert in alerts],
         "open_alerts": count,
+        "requests": requests,
+        "open_requests": open_requests,
         "expiring": expiring,
         "expiring_count": expiring_count,
         "unused": ApiKey.objects.unused().with_owner().order_by("created_at")[:LINES],

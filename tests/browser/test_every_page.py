@@ -46,7 +46,7 @@ ELSEWHERE = re.compile(
     r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
-    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/"
+    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/approve/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
@@ -100,6 +100,13 @@ def places(busy) -> dict[str, str]:
     assert busy.request("GET", "/api/mlflow/version", key=rotated["key"]).status == 200  # the old secret
     ended = busy.issue("bob", "--name", "ended")["id"]
     busy.manage("revoke_key", ended)
+    busy.sql(
+        "insert into keys_keyrequest"
+        " (public_id, user_id, kind, key_id, name, scopes, days, note, state, created_at, reason)"
+        " select 'kreq_1', owner_id, 'renewal', id, '', '{}', 90, 'it goes on', 'open', now(), ''"
+        " from keys_apikey where public_id = %s",
+        other["id"],
+    )
     told = json.loads(
         busy.manage("issue_key", "--user", "alice", "--name", "ready", "--collect", "--json").stdout
     )
@@ -114,6 +121,7 @@ def places(busy) -> dict[str, str]:
         "key_id": issued["id"],
         "rotated": busy.sql("select id from keys_apikey where public_id = %s", rotated["id"])[0][0],
         "rotated_id": rotated["id"],
+        "request": busy.sql("select id from keys_keyrequest")[0][0],
         "prepared": prepared,
         "prepared_id": told["id"],
         "ended": ended,
@@ -156,6 +164,11 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/2fa/": ("/account/2fa/", "alice"),
     "account/": ("/account/", "alice"),
     "account/keys/issue/": ("/account/keys/issue/", "bob"),
+    "account/keys/request/": ("/account/keys/request/", "bob"),
+    r"account/^keys/(?P<public_id>key_\w+)/request/(?P<kind>renewal|scope)/\Z": (
+        "/account/keys/{key_id}/request/scope/",
+        "alice",
+    ),
     "account/collect/<str:public_id>/": ("/account/collect/{prepared_id}/", "alice"),
     "account/keys/<str:public_id>/": ("/account/keys/{key_id}/", "alice"),
     "account/keys/<str:public_id>/rotate/": ("/account/keys/{key_id}/rotate/", "alice"),
@@ -198,6 +211,8 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "alice"),
     "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "alice"),
     "admin/keys/apikey/": ("/admin/keys/apikey/", "alice"),
+    "admin/keys/apikey/requests/": ("/admin/keys/apikey/requests/", "alice"),
+    "admin/keys/apikey/requests/<int:pk>/": ("/admin/keys/apikey/requests/{request}/", "alice"),
     "admin/keys/apikey/prepared/": ("/admin/keys/apikey/prepared/", "alice"),
     "admin/keys/apikey/prepared/<int:pk>/withdraw/": (
         "/admin/keys/apikey/prepared/{prepared}/withdraw/",

@@ -49,7 +49,7 @@ def keys(api_portal) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def anothers(echo_server, api_portal, keys) -> dict[str, str]:
     """Ids of another's objects: key, user, a registration, which is a call too, an alert about
-    the key, and a key to collect."""
+    the key, a key to collect, and a request."""
     model = {"name": "others-model", "creation_timestamp": 1, "last_updated_timestamp": 1}
     echo_server.script = Script(
         headers=[("Content-Type", "application/json")],
@@ -73,7 +73,15 @@ def anothers(echo_server, api_portal, keys) -> dict[str, str]:
         "select id, 'expired', 'a test', now(), '{}', '[]' from keys_apikey where public_id = %s returning id",
         keys["other"]["id"],
     )
+    api_portal.sql(
+        "insert into keys_keyrequest"
+        " (public_id, user_id, kind, key_id, name, scopes, days, note, state, created_at, reason)"
+        " select 'kreq_another', owner_id, 'scope', id, '', '{traces:read}', null, '', 'open', now(), ''"
+        " from keys_apikey where public_id = %s",
+        keys["other"]["id"],
+    )
     return {
+        "key_request_id": "kreq_another",
         "alert_id": f"alert_{alert}",
         "prepared_id": api_portal.issue("other", "--collect")["id"],
         "key_id": keys["other"]["id"],

@@ -33,6 +33,7 @@ OWNED = {
     "account-key": lambda of: ([of.key.public_id], {}),
     "account-rotate": lambda of: ([of.key.public_id], {}),
     "account-end-old-secret": lambda of: ([rotated(of)], {}),
+    "account-request": lambda of: ([of.key.public_id, "scope"], {}),
     "account-collect": lambda of: ([prepared(of)], {}),
     "account-revoke": lambda of: ([of.key.public_id], {}),
     "account-call": lambda of: ([of.call.request_id], {}),
@@ -41,6 +42,7 @@ OWNED = {
 # What shows the whole of one's own, and nothing of another's.
 LISTS = {
     "account": [],
+    "account-request-new": [],
     "account-usage": [],
     "account-usage-report": [],
     "account-usage-download": [],

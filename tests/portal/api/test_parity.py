@@ -49,6 +49,20 @@ CAPABILITIES = {
         web="account-collect account-collect-link",
         because="Its holder does it, signed in: neither a key nor a shell is anybody in particular.",
     ),
+    "request a key, a later expiry or more rights": Can(
+        web="account-request account-request-new",
+        api="key_requests_ask",
+        because="Who has a shell issues and changes keys.",
+    ),
+    "see requests of key holders": Can(
+        web=f"{KEY}requests {KEY}request admin:index account", api="key_requests_list", command="key_requests"
+    ),
+    "approve a request": Can(
+        web=f"{KEY}approve_request", api="key_requests_approve", command="key_requests --approve"
+    ),
+    "decline a request": Can(
+        web=f"{KEY}request", api="key_requests_decline", command="key_requests --decline --reason"
+    ),
     "change a key's rights": Can(web=f"{KEY}rights", api="keys_change", command="change_key"),
     "rotate a key": Can(web=f"{KEY}rotate account-rotate", api="keys_rotate", command="rotate_key"),
     "see who uses an old secret": Can(

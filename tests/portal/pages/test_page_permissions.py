@@ -12,7 +12,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from keys import actions
-from keys.actions import collecting
+from keys.actions import collecting, requests
+from keys.actions.actor import Actor, Via
 from keys.models import Alert, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
@@ -75,6 +76,9 @@ ROWS: dict[str, Row] = {
     **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST}),
     **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
     "admin/keys/apikey/<int:pk>/end_old_secret/": DO,
+    "admin/keys/apikey/requests/": READ,
+    "admin/keys/apikey/requests/<int:pk>/": DO,
+    "admin/keys/apikey/requests/<int:pk>/approve/": Row(NOBODY, KEEPERS),
     "admin/keys/apikey/prepared/": READ,
     "admin/keys/apikey/prepared/<int:pk>/withdraw/": DO,
     **record(
@@ -121,6 +125,8 @@ OTHERS: dict[str, Row] = {
     "/account/keys/{key}/rotate/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/revoke/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/end-old-secret/": Row(HOLDER, HOLDER),
+    "/account/keys/{key}/request/scope/": Row(HOLDER, HOLDER),
+    "/account/keys/request/": Row(SIGNED_IN, SIGNED_IN),
     "/account/collect/{prepared}/": Row(HOLDER, HOLDER),
     "/account/collect/link/hkc_none/": Row(NOBODY),
     "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
@@ -179,9 +185,12 @@ def numbers(people) -> dict[str, int]:
     entry = LogEntry.objects.create(user=holder, content_type=about, object_id=str(holder.pk), action_flag=2)
     total(key)
     prepared, _ = collecting.prepare(owner=holder, name="another")
+    actor = Actor(user=holder, address=None, via=Via.PAGE)
+    wish = requests.request(kind="scope", key=key, scopes=["traces:delete"], actor=actor)
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
+        "requests": wish.pk,
         "prepared": prepared.pk,  # before "apikey", which its address has too
         **numbers,
         "registration": write.pk,
@@ -189,7 +198,7 @@ def numbers(people) -> dict[str, int]:
         "incident": key.pk,
         "quarantine": version.pk,
         "alerts": Alert.objects.create(key=key, kind="canary_used", occasion="once").pk,
-        "keyevent": key.events.get().pk,
+        "keyevent": key.events.last().pk,
     }
 
 

@@ -1,0 +1,46 @@
+"""What holders request of the administrators: a new key, a later expiry, or more rights."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from keys.actions import requests
+from keys.alerts.key_messages import tell_administrators
+from keys.models import ApiKey, KeyRequest
+from keys.pages.frame import actor_of, posted_data
+from keys.pages.submission import submit_form
+from portal.account.forms import RequestForm
+from portal.account.frame import holder, page
+from portal.account.own_keys import own_key
+
+HEADINGS = {"new": "Request a key", "renewal": "Request a later expiry", "scope": "Request more rights"}
+
+
+@login_required
+def request_new(request: HttpRequest) -> HttpResponse:
+    """Request a new key, which the holder collects after the approval."""
+    return ask(request, KeyRequest.Kind.NEW, None)
+
+
+@login_required
+def request_change(request: HttpRequest, public_id: str, kind: str) -> HttpResponse:
+    """Request a later expiry of one's own key, or more rights for it."""
+    return ask(request, kind, own_key(request, public_id))
+
+
+def ask(request: HttpRequest, kind: str, key: ApiKey | None) -> HttpResponse:
+    form = RequestForm(posted_data(request), kind=kind)
+    made: list[KeyRequest] = []
+
+    def act() -> None:
+        made.append(requests.request(kind=kind, key=key, **form.wish(), actor=actor_of(request)))
+
+    if not submit_form(form, act):
+        waiting = requests.open_request(holder(request), kind, key)
+        return page(request, "request.html", form=form, key=key, waiting=waiting, heading=HEADINGS[kind])
+    tell_administrators(made[0])
+    messages.success(
+        request, "Your request was sent to the administrators. This page will show their answer."
+    )
+    return redirect("account-key", key.public_id) if key else redirect("account")
