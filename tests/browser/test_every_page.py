@@ -85,6 +85,8 @@ def places(busy) -> dict[str, str]:
             patch.setenv("MLFLOW_TRACKING_TOKEN", key["key"])
             mlflow.set_tracking_uri(f"{busy.url}/api/mlflow")
             work(MlflowClient(), f"{name}-{owner}")
+            if owner == "bob":
+                MlflowClient().create_registered_model(f"{name}-Alice")  # looks like a name of alice's
     refused = busy.request(
         "POST",
         "/api/mlflow/api/2.0/mlflow/registered-models/set-tag",
