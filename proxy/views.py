@@ -127,6 +127,8 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         response: HttpResponseBase = super().dispatch(request, decision.match.path)
         if caller.key is None:
             browser_responses.protect(response, decision.operation)
+            method, user = str(request.method), caller.user
+            browser_responses.add_bar(response, decision.operation, method=method, user=user)
         return response
 
     # revproxy's hooks, in the order in which it calls them

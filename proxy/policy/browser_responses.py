@@ -1,9 +1,12 @@
-"""Responses to a signed-in browser: headers that keep an artifact, a stranger's file, from becoming a page of ours."""
+"""Responses to a signed-in browser: headers that keep an artifact, a stranger's file, from becoming a page of ours, and
+the portal's bar on MLflow's start page."""
 
 import re
 
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.template.loader import render_to_string
 
+from keys.models import User
 from proxy.routes.operations import Operation
 
 # Permissions that MLflow 3.17's pages need: their charts and grids create functions from text, their styles are
@@ -57,6 +60,8 @@ UPLOADED_FILES = frozenset(
     }
 )
 CODE = re.compile(r"\b(?:(?:x-)?(?:java|ecma|j|live)script\S*|css)\b", re.IGNORECASE)
+HEAD, ROOT_ELEMENT = b"<head>", b'<div id="root"'  # of MLflow's page, each there once
+MOST_PAGE_BYTES = 64 * 1024  # MLflow 3.17's page has one KiB
 PAGE_SECONDS = (
     28 * 24 * 3600
 )  # a browser may keep the pages' files so long; their names change with their content
@@ -78,3 +83,41 @@ def protect(response: HttpResponseBase, operation: Operation) -> None:
         disposition = response.headers.get("Content-Disposition", "")
         if not disposition.lower().startswith("attachment"):
             response["Content-Disposition"] = "attachment"
+
+
+def add_bar(response: HttpResponseBase, operation: Operation, *, method: str, user: User) -> None:
+    """Put the portal's bar and its script into MLflow's page: who is signed in, and the way back to the portal.
+
+    Only into the HTML of `/` as MLflow sends it: whole, not compressed, with one head and one root element. Any other
+    response stays as it is. The bar has no inline script and no inline style, so the page's policy stays the same.
+    """
+    is_page = operation.name == "pages.index" and method == "GET" and response.status_code == 200
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    length = response.headers.get("Content-Length", "")
+    if not is_page or content_type != "text/html" or "Content-Encoding" in response.headers:
+        return
+    if not length.isdigit() or int(length) > MOST_PAGE_BYTES:
+        return
+    page = with_bar(content_of(response), user)
+    if isinstance(response, StreamingHttpResponse):
+        response.streaming_content = iter([page])
+    elif isinstance(response, HttpResponse):
+        response.content = page
+    response["Content-Length"] = str(len(page))
+    for name in ("ETag", "Last-Modified", "Accept-Ranges"):  # of the page without the bar
+        response.headers.pop(name, None)
+
+
+def content_of(response: HttpResponseBase) -> bytes:
+    if isinstance(response, StreamingHttpResponse):
+        return b"".join(response)  # type: ignore[arg-type]
+    return response.content if isinstance(response, HttpResponse) else b""
+
+
+def with_bar(page: bytes, user: User) -> bytes:
+    """MLflow's page with the bar; the page itself if it is not as expected."""
+    if page.count(HEAD) != 1 or page.count(ROOT_ELEMENT) != 1:
+        return page
+    head = render_to_string("mlflow_head.html").strip().encode()
+    bar = render_to_string("mlflow_bar.html", {"user": user}).strip().encode()
+    return page.replace(HEAD, HEAD + head).replace(ROOT_ELEMENT, bar + ROOT_ELEMENT)

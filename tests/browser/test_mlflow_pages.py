@@ -123,8 +123,25 @@ def test_a_visitor_signs_in_and_comes_back(pages, mlflow_portal):
     window.page.get_by_label("Password").press("Enter")
 
     window.page.wait_for_url("**/mlflow/**")
-    shows(window.page.get_by_text("Recent Experiments"))
+    shows(window.page.get_by_role("heading", name="Experiments"))
     assert window.errors == []
+
+
+def test_the_pages_open_on_models_and_runs_say_who_is_signed_in_and_lead_back(pages, zoe):
+    window = pages(zoe)
+    page = window.page
+    window.goto()
+
+    shows(page.get_by_role("heading", name="Experiments"))
+    shows(page.get_by_text("Model registry"))
+    shows(page.get_by_text("Signed in as zoe"))
+    for closed in ("Assistant", "Start Demo"):
+        assert page.get_by_text(closed).filter(visible=True).count() == 0
+    assert page.evaluate("document.documentElement.scrollHeight <= window.innerHeight")
+    assert (window.errors, window.refused) == ([], [])
+
+    page.get_by_role("link", name="Account", exact=True).click()
+    page.wait_for_url("**/account/")
 
 
 def test_what_the_client_made_is_shown_and_nothing_goes_wrong(pages, zoe, work):

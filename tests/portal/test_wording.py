@@ -22,7 +22,8 @@ CODE = """
     portal/pages/documents.py portal/pages/explanations.py
 """
 TEMPLATES = """
-    account allauth base.html docs error.html field.html form_errors.html home.html keys meter.html mfa portal
+    account allauth base.html docs error.html field.html form_errors.html health.html home.html keys meter.html mfa
+    mlflow_bar.html portal
     secret.html socialaccount usage
 """
 # For contributors (docs/operations.md), and for admins, who are told to ask the operator.

@@ -1,9 +1,13 @@
 """What comes back to MLflow's own pages: files that were uploaded never become pages of this host."""
 
 import http.client
+from pathlib import Path
 
+import mlflow
 import pytest
 
+from keys.models import User
+from proxy.policy import browser_responses
 from tests.echo import Script
 from tests.proxy.policy.test_browser import ARTIFACT, HTML, SEARCH
 from tests.sessions import sign_in
@@ -122,3 +126,65 @@ def test_no_cookie_of_mlflows_comes_back(bob, echo):
 
     assert isinstance(reply.headers, http.client.HTTPMessage)
     assert reply.headers.get_all("Set-Cookie") is None
+
+
+INDEX = b'<!doctype html><html><head><title>MLflow</title></head><body><div id="root" class="x"></div></body></html>'
+PAGE_HEADERS = [("Content-Type", "text/html; charset=utf-8"), ("ETag", '"1"'), ("Last-Modified", "yesterday")]
+
+
+class TestBar:
+    def page(
+        self, browser, echo, body: bytes = INDEX, target: str = "/mlflow/", method: str = "GET", headers=None
+    ):
+        echo.script = Script(body=body, headers=headers or PAGE_HEADERS)
+        return browser.call(method, target, Accept=HTML, Sec_Fetch_Site="none", Sec_Fetch_Dest="document")
+
+    def test_mlflows_page_names_the_user_and_leads_back(self, bob, echo):
+        reply = self.page(bob, echo)
+        page = reply.body.decode()
+
+        assert "Signed in as <strong>browsing-bob</strong>" in page
+        assert 'href="/account/"' in page
+        assert 'href="/admin/"' not in page
+        assert page.index("/static/portal/mlflow.js") < page.index("<title>MLflow")
+        assert page.index('class="portal-bar"') < page.index('<div id="root" class="x">')
+        assert "<style" not in page
+        assert page.count("<script") == page.count('<script src="/static/')
+        assert reply.headers["Content-Length"] == str(len(reply.body))
+        assert (reply.headers["ETag"], reply.headers["Last-Modified"]) == (None, None)
+        assert "script-src 'self' 'unsafe-eval'" in reply.headers["Content-Security-Policy"]
+
+    def test_a_users_name_is_text(self):
+        page = browser_responses.with_bar(INDEX, User(username="<b>&", is_staff=True)).decode()
+
+        assert "<strong>&lt;b&gt;&amp;</strong>" in page
+        assert 'href="/admin/"' in page
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            {"body": INDEX.replace(b"<head>", b"<head ><head >")},
+            {"body": INDEX + INDEX},
+            {"body": INDEX.replace(b'id="root"', b'id="app"')},
+            {"body": INDEX + b" " * browser_responses.MOST_PAGE_BYTES},
+            {"headers": [("Content-Type", "text/plain")]},
+            {"headers": [*PAGE_HEADERS, ("Content-Encoding", "br")]},
+            {"target": "/mlflow/static-files/index.html"},
+        ],
+    )
+    def test_anything_else_stays_as_it_is(self, bob, echo, changed):
+        reply = self.page(bob, echo, **changed)
+
+        assert reply.status == 200
+        assert reply.body == changed.get("body", INDEX)
+
+    def test_a_head_request_has_no_bar(self, bob, echo):
+        assert self.page(bob, echo, method="HEAD").body == b""
+
+    def test_an_artifact_that_looks_like_the_page_has_none(self, bob, echo):
+        assert self.page(bob, echo, target=ARTIFACT).body == INDEX
+
+    def test_the_installed_mlflows_page_is_as_expected(self):
+        index = Path(mlflow.__file__).parent / "server" / "js" / "build" / "index.html"
+
+        assert b"portal-bar" in browser_responses.with_bar(index.read_bytes(), User(username="dora"))
