@@ -195,7 +195,7 @@ def test_the_focus_moves_into_the_menu_of_a_narrow_screen_and_back(visit):
     window.let_in("alice")
     window.page.set_viewport_size({"width": 390, "height": 844})
     window.goto("/admin/keys/apikey/")
-    opener = window.page.locator("#main [aria-label=Menu]").first
+    opener = window.page.locator("#main [aria-label=Menu]:visible")
 
     opener.focus()
     window.page.keyboard.press("Enter")
