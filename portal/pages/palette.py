@@ -30,6 +30,7 @@ ACTION_LABELS = {
     "pause": "Pause",
     "resume": "Resume",
     "rotate": "Rotate",
+    "end_old_secret": "End the old secret",
     "revoke": "Revoke",
 }
 

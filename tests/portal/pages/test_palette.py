@@ -7,6 +7,8 @@ from django.test import Client
 
 from keys import actions
 from keys.models import ApiKey, User
+from keys.rights import permissions
+from portal.pages.palette import ACTION_LABELS
 from proxy.models import Owner, Registration
 from tests.keys.people import call, key_of, make_cast, page_of, signed_in
 from tests.proxy.ledger_rows import row as ledger_row
@@ -94,7 +96,12 @@ def test_a_whole_old_secret_is_said_to_be_old(cast, bob):
     assert "old secret" not in found(bob, secret)
     actions.rotate(key=key, overlap="24h")
 
-    assert "old secret" in found(bob, secret)
+    assert "you searched for an old secret of it" in found(bob, secret)
+    assert "End the old secret: findable" in found(bob, secret)
+
+
+def test_every_action_on_a_key_has_a_label():
+    assert set(permissions.KEY_ACTIONS) == set(ACTION_LABELS)
 
 
 def test_former_secrets_are_looked_up_by_an_index(cast):
