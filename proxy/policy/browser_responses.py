@@ -110,7 +110,7 @@ def add_bar(response: HttpResponseBase, operation: Operation, *, method: str, us
 
 def content_of(response: HttpResponseBase) -> bytes:
     if isinstance(response, StreamingHttpResponse):
-        return b"".join(response)  # type: ignore[arg-type]
+        return b"".join(response)
     return response.content if isinstance(response, HttpResponse) else b""
 
 
