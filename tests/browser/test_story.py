@@ -95,7 +95,8 @@ def test_the_whole_story(windows, office, monkeypatch):
     assert MlflowClient().get_registered_model("the-story").name == "the-story"
 
     admin.goto("/admin/keys/apikey/")
-    admin.follow("bob's training")
+    with admin.page.expect_navigation():
+        admin.page.get_by_role("link", name="bob's training hk_live_").click()
     admin.follow("Revoke…")
     admin.page.get_by_label("Type the key's name to confirm").fill("bob's training")
     admin.follow("Revoke key", "button")

@@ -18,7 +18,7 @@ from proxy.models import tag_rules
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
-BLOCK = re.compile(r'<pre id="([\w-]+)"(?: data-language="(\w+)")?>(.*?)</pre>', re.DOTALL)
+BLOCK = re.compile(r'<pre id="([\w-]+)"(?: data-language="(\w+)")?(?: tabindex[^>]*)?>(.*?)</pre>', re.DOTALL)
 PLACEHOLDER = "hk_live_…"
 
 
