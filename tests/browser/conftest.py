@@ -202,6 +202,10 @@ class Visit:
         """Whether the page's background is, whatever the notation of its colour."""
         return bool(self.page.evaluate(LIGHTNESS) > 127)
 
+    def is_wide(self) -> bool:
+        size = self.page.viewport_size
+        return size is not None and size["width"] > 1000
+
     def scrolls_sideways(self) -> bool:
         """Whether the page is wider than the window. Charts follow a window's width within a moment."""
         script = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"

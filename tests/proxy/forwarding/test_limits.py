@@ -48,6 +48,12 @@ def losses(portals: list[Portal]) -> int:
     return sum(one.log.read_text().count("redis_lost") for one in portals)
 
 
+def each_has_redis(portals: list[Portal]) -> bool:
+    """Whether each has reached Redis again since it lost it last."""
+    logs = [one.log.read_text() for one in portals]
+    return all(log.count('"redis_lost"') == log.count('"redis_back"') for log in logs)
+
+
 def statuses(portals: list[Portal], key: str, count: int, **options) -> Counter[int]:
     """What so many calls are answered, in turn over all portals, twelve at once."""
 
@@ -60,6 +66,7 @@ def statuses(portals: list[Portal], key: str, count: int, **options) -> Counter[
 
 def test_exactly_sixty_of_a_hundred_calls_pass_over_three_processes(echo, three):
     for attempt in range(20):
+        assert wait_for(lambda: each_has_redis(three))
         key = three[0].issue("alice", "--requests-per-minute", "60")["key"]
         before = losses(three)
         seen = statuses(three, key, 100)
@@ -73,6 +80,7 @@ def test_exactly_sixty_of_a_hundred_calls_pass_over_three_processes(echo, three)
 
 def test_a_month_is_shared_exactly_too(echo, three):
     for attempt in range(20):
+        assert wait_for(lambda: each_has_redis(three))
         key = three[0].issue("alice", "--monthly-requests", "20")["key"]
         before = losses(three)
         seen = statuses(three, key, 40)
