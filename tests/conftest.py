@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 from keys import page_slots
 from portal.one_machine.mlflow import Mlflow, start_mlflow
+from proxy.upstream.client import breaker
 from tests.echo import EchoServer
 from tests.environment import RUN_DIR, WATCHDOG, postgres_url
 from tests.portals import Portal, create_database, drop_database, migrated_database, portal
@@ -147,6 +149,13 @@ def _passwords_are_hashed_quickly():
 def _no_key_is_remembered(monkeypatch):
     """In this process nobody listens for changes, so that each look-up asks PostgreSQL."""
     monkeypatch.setattr("keys.credentials.cache.UNHEARD_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _no_breaker_is_open():
+    """Tests call an MLflow that is not there. The next test is told so as well, and not that the breaker is open."""
+    yield
+    breaker(os.environ["MLFLOW_URL"]).succeed()
 
 
 @pytest.fixture(autouse=True)
