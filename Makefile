@@ -16,7 +16,7 @@ test check: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
-# For the inner loop: lint, and the tests that need no server and no browser. Under two minutes.
+# For the inner loop: lint, and the tests that need no server and no browser. About two minutes.
 check: lint
 	$(BIN)/python -m pytest --numprocesses 2 -m "not server and not browser"
 
