@@ -5,14 +5,34 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connection
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import Client
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from keys import page_slots
+from keys.models import User
 from portal.one_machine.mlflow import Mlflow, start_mlflow
 from proxy.upstream.client import breaker
 from tests.echo import EchoServer
 from tests.environment import RUN_DIR, WATCHDOG, postgres_url
+from tests.keys.people import make_cast, signed_in
 from tests.portals import Portal, create_database, drop_database, migrated_database, portal
+
+
+@pytest.fixture
+def cast(db) -> dict[str, User]:
+    """Users by name, from those who may do everything to one who may do nothing."""
+    return make_cast()
+
+
+@pytest.fixture
+def alice(cast) -> Client:
+    """The superuser's browser."""
+    return signed_in(cast["alice"])
+
+
+@pytest.fixture
+def bob(cast) -> Client:
+    return signed_in(cast["bob"])
 
 
 @pytest.fixture(scope="session")

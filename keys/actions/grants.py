@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from keys.actions.actor import Actor
 from keys.actions.errors import ActionError, NotAllowed
 from keys.models import ApiKey, User
+from keys.rights.permissions import ADD_USER, CHANGE_USER
 from keys.rights.scopes import PORTAL
 
 
@@ -28,6 +29,15 @@ def is_owner_allowed(owner_id: int, user: User | None) -> bool:
     if user is None or user.is_superuser or user.pk == owner_id:
         return True
     return not User.objects.filter(pk=owner_id, is_superuser=True).exists()
+
+
+def can_invite(user: User | None, holder: User) -> bool:
+    """Whether `user` (None: a command) may make a sign-in link for the holder: staff who add or change users, and for a
+    holder with rights of their own only superusers."""
+    if user is None or user.is_superuser:
+        return True
+    is_for_users = user.is_staff and (user.has_perm(CHANGE_USER) or user.has_perm(ADD_USER))
+    return is_for_users and not holder.has_rights()
 
 
 def lock_key(key: ApiKey, actor: Actor) -> ApiKey:

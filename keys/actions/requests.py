@@ -56,10 +56,10 @@ def request(
         key=key,
         note=note,
         address=actor.address,
-        **wanted(kind, key, name, scopes, days),
+        **requested_columns(kind, key, name, scopes, days),
     )
     if key:
-        record_event(key, KeyEvent.Kind.REQUESTED, actor=actor, wish=kind, **described_wish(made))
+        record_event(key, KeyEvent.Kind.REQUESTED, actor=actor, request=kind, **requested_change(made))
     return made
 
 
@@ -67,7 +67,7 @@ def open_request(user: User, kind: str, key: ApiKey | None) -> KeyRequest | None
     return user.key_requests.filter(state=KeyRequest.State.OPEN, kind=kind, key=key).first()
 
 
-def wanted(
+def requested_columns(
     kind: str, key: ApiKey | None, name: str, scopes: Sequence[str], days: int | None
 ) -> dict[str, object]:
     """The columns of a request that depend on its kind. Raises ActionError for a request that changes nothing."""
@@ -93,7 +93,7 @@ def wanted(
     )
 
 
-def described_wish(made: KeyRequest) -> dict[str, object]:
+def requested_change(made: KeyRequest) -> dict[str, object]:
     """What is requested, as the event stores it."""
     return {"scopes": made.scopes} if made.scopes else {"days": made.days}
 

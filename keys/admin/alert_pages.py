@@ -44,7 +44,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
         "admin/keys/alerts.html",
         opts=None,
         title="Alerts",
-        rows=described(rows[:PER_PAGE]),
+        rows=table_rows(rows[:PER_PAGE]),
         older=rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else None,
         state=state,
         states=STATES.items(),
@@ -64,7 +64,7 @@ def in_state(state: str) -> AlertQuerySet:
     return Alert.objects.settled() if state == "settled" else Alert.objects.all()
 
 
-def described(rows: list[Alert]) -> list[dict[str, object]]:
+def table_rows(rows: list[Alert]) -> list[dict[str, object]]:
     """Each alert with its words, its deliveries, and whether it is open. Two queries for all of them."""
     sent = deliveries(rows)
     is_open = set(Alert.objects.filter(pk__in=[row.pk for row in rows]).open().values_list("pk", flat=True))

@@ -25,8 +25,7 @@ LIST = "admin:keys_apikey_prepared"
 @sensitive_variables("secret", "message")
 def show_message(request: HttpRequest, prepared: PreparedKey, secret: str) -> HttpResponse:
     """The response to the POST that prepared a key: the message for its holder, with the link that is shown once."""
-    may_invite = may_invite_holder(request, prepared.owner)
-    message = write_message(prepared, secret, actor=actor_of(request), may_invite=may_invite)
+    message = write_message(prepared, secret, actor=actor_of(request))
     return render_page(
         request,
         "admin/keys/apikey/prepared.html",
@@ -35,13 +34,6 @@ def show_message(request: HttpRequest, prepared: PreparedKey, secret: str) -> Ht
         message=message,
         person=prepared.owner,
     )
-
-
-def may_invite_holder(request: HttpRequest, holder: User) -> bool:
-    """As on the user's page: only superusers make sign-in links for users with rights."""
-    user = request.user
-    has_permission = user.has_perm(permissions.CHANGE_USER) or user.has_perm(permissions.ADD_USER)
-    return has_permission and (user.is_superuser or not holder.has_rights())
 
 
 @require_safe

@@ -11,7 +11,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from keys.actions import ActionError, requests
 from keys.actions.grants import is_owner_allowed
 from keys.admin.prepared_pages import show_message
-from keys.alerts.key_messages import tell_holder
+from keys.alerts.key_messages import notify_holder
 from keys.formatting.sentences import to_sentence
 from keys.models import KeyRequest, User
 from keys.pages.frame import actor_of, posted_data, render_page
@@ -72,7 +72,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
 
     def act() -> None:
         reason = form.cleaned_data["reason"]
-        tell_holder(requests.decline(request=found, reason=reason, actor=actor_of(request)))
+        notify_holder(requests.decline(request=found, reason=reason, actor=actor_of(request)))
 
     if not submit_form(form, act):
         title = "Request of a key holder"
@@ -92,6 +92,6 @@ def approve(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("admin:keys_apikey_request", found.pk)
     if made:
         return show_message(request, *made)
-    tell_holder(done)
+    notify_holder(done)
     messages.success(request, f"Approved: {found.words} of {found.user.username}. It is in effect.")
     return redirect(LIST)

@@ -13,6 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 from keys.actions import invitations
 from keys.actions.actor import Actor
 from keys.actions.admin_log import log
+from keys.actions.grants import can_invite
 from keys.alerts.invitation_links import link_to
 from keys.models import KeyRequest, PreparedKey, User
 
@@ -35,11 +36,11 @@ def can_sign_in(user: User) -> bool:
 
 
 @sensitive_variables("secret", "link", "text")
-def write_message(prepared: PreparedKey, secret: str, *, actor: Actor, may_invite: bool) -> Message:
+def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
     """The message for the key's holder, and its mail. Makes an invitation if the holder needs one to sign in."""
     holder = prepared.owner
     needs_invitation = not can_sign_in(holder)
-    is_invited = needs_invitation and may_invite
+    is_invited = needs_invitation and can_invite(actor.user, holder)
     link, expires_at = collect_link(secret), prepared.expires_at
     if is_invited:
         invitation, invitation_secret = invitations.invite(user=holder, actor=actor)
@@ -51,12 +52,12 @@ def write_message(prepared: PreparedKey, secret: str, *, actor: Actor, may_invit
         link=link,
         text=text,
         is_mailed=mail_text(holder, "Your API key for the Hokusai Registry is ready", text),
-        is_blocked=needs_invitation and not may_invite,
+        is_blocked=needs_invitation and not is_invited,
         expires_at=expires_at,
     )
 
 
-def tell_administrators(request: KeyRequest) -> bool:
+def notify_administrators(request: KeyRequest) -> bool:
     """Mail a new request to ALERT_EMAILS. Returns whether the mail server accepted it."""
     what = request.words
     page = f"{settings.PUBLIC_URL}{reverse('admin:keys_apikey_request', args=[request.pk])}"
@@ -65,8 +66,8 @@ def tell_administrators(request: KeyRequest) -> bool:
     return mail_to(settings.ALERT_EMAILS, f"Request of {request.user.username}: {what}", text)
 
 
-def tell_holder(request: KeyRequest) -> bool:
-    """Mail the decision to the holder. The approval of a new key is told by `write_message` instead."""
+def notify_holder(request: KeyRequest) -> bool:
+    """Mail the decision to the holder. The approval of a new key is in the text of `write_message` instead."""
     what = request.words
     reason = f"\n\nReason: {request.reason}" if request.reason else ""
     page = f"{settings.PUBLIC_URL}{reverse('account')}"

@@ -4,6 +4,7 @@ from django.contrib.admin.models import LogEntry
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -26,7 +27,7 @@ class AdminLogSerializer(serializers.Serializer[LogEntry]):
         return describe_entry(entry)
 
 
-class AdminLog(GenericAPIView[LogEntry]):
+class AdminLog(ListModelMixin, GenericAPIView[LogEntry]):
     rules = {"GET": read_rule(VIEW_KEY_EVENT, own=False)}
     queryset = LogEntry.objects.select_related("user", "content_type")
     serializer_class = AdminLogSerializer
@@ -39,5 +40,4 @@ class AdminLog(GenericAPIView[LogEntry]):
         responses={200: AdminLogSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)

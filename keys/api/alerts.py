@@ -7,6 +7,7 @@ from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -56,7 +57,7 @@ def find_alert(public_id: str) -> Alert | None:
     return Alert.objects.with_people().filter(pk=int(number)).first()
 
 
-class Alerts(GenericAPIView[Alert]):
+class Alerts(ListModelMixin, GenericAPIView[Alert]):
     rules = {"GET": read_rule(permissions.SEE_KEYS, own=False)}
     queryset = Alert.objects.with_people()
     serializer_class = AlertSerializer
@@ -69,8 +70,7 @@ class Alerts(GenericAPIView[Alert]):
         responses={200: AlertSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
 
 class SettleAlert(GenericAPIView[Alert]):

@@ -10,6 +10,7 @@ from django.http import Http404
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
@@ -39,7 +40,7 @@ def owned_by(user: User) -> Q:
     return Q(owner=user)
 
 
-class Keys(GenericAPIView[ApiKey]):
+class Keys(ListModelMixin, GenericAPIView[ApiKey]):
     rules = {"GET": read_rule(permissions.SEE_KEYS), "POST": write_rule(permissions.ADD_KEY, own=True)}
     queryset = ApiKey.objects.with_owner()
     serializer_class = serializers.KeySerializer
@@ -55,8 +56,7 @@ class Keys(GenericAPIView[ApiKey]):
         responses={200: serializers.KeySerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
     @extend_schema(
         operation_id="keys_issue",
@@ -267,7 +267,7 @@ class OldSecret(OneKey):
     def get(self, request: Request, key_id: str) -> Response:
         """The calls with it since the last rotation, by address and client."""
         key = self.get_key(key_id)
-        return Response(serializers.described_use(key, read_old_secret_use(key)))
+        return Response(serializers.serialize_old_secret_use(key, read_old_secret_use(key)))
 
 
 class EndOldSecret(KeyAct):
@@ -303,7 +303,7 @@ class Events(GenericAPIView[KeyEvent]):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 
-class Activity(GenericAPIView[KeyEvent]):
+class Activity(ListModelMixin, GenericAPIView[KeyEvent]):
     rules = {"GET": read_rule(permissions.VIEW_KEY_EVENT)}
     queryset = KeyEvent.objects.select_related("key__owner", "actor")
     serializer_class = serializers.ActivitySerializer
@@ -319,5 +319,4 @@ class Activity(GenericAPIView[KeyEvent]):
         responses={200: serializers.ActivitySerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)

@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -51,7 +52,7 @@ def oneself(user: User) -> Q:
     return Q(pk=user.pk)
 
 
-class Users(GenericAPIView[User]):
+class Users(ListModelMixin, GenericAPIView[User]):
     rules = {"GET": read_rule(permissions.SEE_USERS), "POST": write_rule(permissions.ADD_USER)}
     queryset = User.objects.with_roles()
     serializer_class = serializers.UserSerializer
@@ -67,8 +68,7 @@ class Users(GenericAPIView[User]):
         responses={200: serializers.UserSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
     @extend_schema(
         operation_id="users_add",

@@ -7,19 +7,20 @@ from django.db.models import Q, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.actions import collecting
 from keys.alerts.key_messages import write_message
 from keys.api import serializers
-from keys.api.callers import actor_of, read_rule, user_of, visible_rows, write_rule
+from keys.api.callers import actor_of, read_rule, visible_rows, write_rule
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.prepared_serializers import (
     PreparedKeySerializer,
     PrepareSerializer,
     ReadyKeySerializer,
-    described,
+    serialize_prepared_key,
 )
 from keys.models import PreparedKey, User
 from keys.rights import permissions
@@ -29,7 +30,7 @@ def owned(user: User) -> Q:
     return Q(owner=user)
 
 
-class PreparedKeys(GenericAPIView[PreparedKey]):
+class PreparedKeys(ListModelMixin, GenericAPIView[PreparedKey]):
     rules = {"GET": read_rule(permissions.SEE_KEYS), "POST": write_rule(permissions.ADD_KEY)}
     queryset = PreparedKey.objects.with_people()
     serializer_class = PreparedKeySerializer
@@ -45,8 +46,7 @@ class PreparedKeys(GenericAPIView[PreparedKey]):
         responses={200: PreparedKeySerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.get_queryset())
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
     @extend_schema(
         operation_id="prepared_keys_prepare",
@@ -58,19 +58,16 @@ class PreparedKeys(GenericAPIView[PreparedKey]):
     )
     def post(self, request: Request) -> Response:
         """The key is issued when the holder collects it, within a week. The message has a link and no secret."""
-        return once(request, transaction.atomic(lambda: self.prepared(request)))
+        return once(request, transaction.atomic(lambda: self.prepare(request)))
 
-    def prepared(self, request: Request) -> Response:
+    def prepare(self, request: Request) -> Response:
         sent = PrepareSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         actor = actor_of(request)
         prepared, secret = collecting.prepare(**sent.rights(), actor=actor)
-        user = user_of(request)
-        has_permission = user.has_perm(permissions.CHANGE_USER) and user.is_staff
-        may_invite = has_permission and (user.is_superuser or not prepared.owner.has_rights())
-        message = write_message(prepared, secret, actor=actor, may_invite=may_invite)
+        message = write_message(prepared, secret, actor=actor)
         answer: dict[str, Any] = {
-            **described(prepared),
+            **serialize_prepared_key(prepared),
             "link": message.link,
             "message": message.text,
             "is_mailed": message.is_mailed,
@@ -102,6 +99,8 @@ class Withdraw(GenericAPIView[PreparedKey]):
             )
             if prepared is None:
                 raise Http404
-            return Response(described(collecting.withdraw(prepared=prepared, actor=actor_of(request))))
+            return Response(
+                serialize_prepared_key(collecting.withdraw(prepared=prepared, actor=actor_of(request)))
+            )
 
         return once(request, transaction.atomic(act))

@@ -51,7 +51,7 @@ get_state._spectacular_annotation = {
 }
 
 
-def described(prepared: PreparedKey) -> dict[str, Any]:
+def serialize_prepared_key(prepared: PreparedKey) -> dict[str, Any]:
     """A prepared key as the API and the commands show it."""
     return dict(PreparedKeySerializer(prepared).data)
 

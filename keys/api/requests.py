@@ -8,11 +8,12 @@ from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.actions import requests
-from keys.alerts.key_messages import tell_administrators, tell_holder, write_message
+from keys.alerts.key_messages import notify_administrators, notify_holder, write_message
 from keys.api.callers import (
     Rule,
     actor_of,
@@ -60,7 +61,7 @@ class KeyRequestSerializer(serializers.Serializer[KeyRequest]):
     )
 
 
-class AskSerializer(StrictSerializer):
+class NewRequestSerializer(StrictSerializer):
     kind = serializers.ChoiceField(choices=KeyRequest.Kind.values)
     key_id = serializers.CharField(
         max_length=20, required=False, help_text="For a later expiry and more rights."
@@ -92,7 +93,7 @@ class ApprovalSerializer(KeyRequestSerializer):
     notice = serializers.CharField()
 
 
-def described(row: KeyRequest) -> dict[str, Any]:
+def serialize_request(row: KeyRequest) -> dict[str, Any]:
     """A request as the API and the command show it."""
     return dict(KeyRequestSerializer(row).data)
 
@@ -101,7 +102,7 @@ def owned(user: User) -> Q:
     return Q(user=user)
 
 
-class KeyRequests(GenericAPIView[KeyRequest]):
+class KeyRequests(ListModelMixin, GenericAPIView[KeyRequest]):
     rules = {"GET": read_rule(permissions.SEE_KEYS), "POST": write_rule(own=True)}
     queryset = KeyRequest.objects.with_people()
     serializer_class = KeyRequestSerializer
@@ -117,39 +118,38 @@ class KeyRequests(GenericAPIView[KeyRequest]):
         responses={200: KeyRequestSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.get_queryset())
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
     @extend_schema(
         operation_id="key_requests_ask",
         summary="Request a key, a later expiry or more rights for oneself",
         tags=["key requests"],
         parameters=[IDEMPOTENCY],
-        request=AskSerializer,
+        request=NewRequestSerializer,
         responses={201: KeyRequestSerializer},
     )
     def post(self, request: Request) -> Response:
         """For a signed-in person, not for a key."""
-        return once(request, transaction.atomic(lambda: self.asked(request)))
+        return once(request, transaction.atomic(lambda: self.create_request(request)))
 
-    def asked(self, request: Request) -> Response:
+    def create_request(self, request: Request) -> Response:
         if key_of(request):
             raise forbidden(
                 "permission", "Only a signed-in person requests something for a key; a key may not."
             )
-        sent = AskSerializer(data=request.data)
+        sent = NewRequestSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        wish = dict(sent.validated_data)
-        key_id, preset = wish.pop("key_id", None), wish.pop("preset", None)
+        fields = dict(sent.validated_data)
+        key_id, preset = fields.pop("key_id", None), fields.pop("preset", None)
         key = None
         if key_id is not None:
             key = ApiKey.objects.filter(owner=user_of(request), public_id=key_id.replace("\0", "")).first()
             if key is None:
                 raise Http404
         scopes = Preset(preset).scopes if preset else ()
-        made = requests.request(key=key, scopes=scopes, **wish, actor=actor_of(request))
-        tell_administrators(made)
-        return Response(described(made), status=201)
+        made = requests.request(key=key, scopes=scopes, **fields, actor=actor_of(request))
+        notify_administrators(made)
+        return Response(serialize_request(made), status=201)
 
 
 class Decision(GenericAPIView[KeyRequest]):
@@ -188,21 +188,18 @@ class Approve(Decision):
         """A new key is prepared: its holder collects it with the message's link."""
 
         def act() -> Response:
-            wish = self.get_request(request, key_request_id)
+            open_request = self.get_request(request, key_request_id)
             NothingSerializer(data=request.data).is_valid(raise_exception=True)
-            actor, user = actor_of(request), user_of(request)
-            row, made = requests.approve(request=wish, actor=actor)
+            actor = actor_of(request)
+            row, made = requests.approve(request=open_request, actor=actor)
             told: dict[str, Any] = {"link": None, "message": None, "notice": "The holder is told."}
             if made:
-                may_invite = user.has_perm(permissions.CHANGE_USER) and (
-                    user.is_superuser or not row.user.has_rights()
-                )
-                message = write_message(*made, actor=actor, may_invite=may_invite)
+                message = write_message(*made, actor=actor)
                 told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
                 told["notice"] = "Send the message to the holder, unless it was mailed: it is shown only now."
             else:
-                told["is_mailed"] = tell_holder(row)
-            return Response({**described(row), **told}, headers={"Cache-Control": "no-store"})
+                told["is_mailed"] = notify_holder(row)
+            return Response({**serialize_request(row), **told}, headers={"Cache-Control": "no-store"})
 
         return once(request, transaction.atomic(act))
 
@@ -218,11 +215,11 @@ class Decline(Decision):
     )
     def post(self, request: Request, key_request_id: str) -> Response:
         def act() -> Response:
-            wish = self.get_request(request, key_request_id)
+            open_request = self.get_request(request, key_request_id)
             sent = DeclineSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
-            row = requests.decline(request=wish, **sent.validated_data, actor=actor_of(request))
-            tell_holder(row)
-            return Response(described(row))
+            row = requests.decline(request=open_request, **sent.validated_data, actor=actor_of(request))
+            notify_holder(row)
+            return Response(serialize_request(row))
 
         return once(request, transaction.atomic(act))

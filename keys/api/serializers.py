@@ -83,7 +83,7 @@ class OldSecretUseSerializer(serializers.Serializer[Any]):
     callers = OldSecretCallerSerializer(many=True, help_text="The most frequent ten.")
 
 
-def described_use(key: ApiKey, use: OldSecretUse) -> dict[str, Any]:
+def serialize_old_secret_use(key: ApiKey, use: OldSecretUse) -> dict[str, Any]:
     """The use of a key's old secret as the API and the command show it."""
     return dict(
         OldSecretUseSerializer({"previous": key if key.previous_digest else None, **asdict(use)}).data

@@ -8,7 +8,7 @@ from keys.actions.overlaps import OVERLAPS
 from keys.formatting import sizes
 from keys.formatting.moments import format_time
 from keys.models import KeyEvent, KeyRequest
-from keys.models.key_requests import describe_wish
+from keys.models.key_requests import describe_requested
 from keys.rights.scopes import find_preset
 
 RIGHTS = {
@@ -84,8 +84,8 @@ def describe_event(event: KeyEvent) -> list[str]:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
             return [f"The old secret ends {overlap.ending if overlap else 'then'}", *describe_changes(detail)]
         case KeyEvent.Kind.REQUESTED:
-            wish = describe_wish(detail.get("scopes", []), detail.get("days"))
-            return [f"{KeyRequest.Kind(detail['wish']).label}: {wish}"]
+            what = describe_requested(detail.get("scopes", []), detail.get("days"))
+            return [f"{KeyRequest.Kind(detail['request']).label}: {what}"]
         case KeyEvent.Kind.OLD_SECRET_ENDED:
             return [f"The secret {detail.get('masked', 'from before the rotation')} no longer works"]
         case KeyEvent.Kind.LEAKED:

@@ -14,7 +14,7 @@ REQUESTABLE = [scope.value for scope in Scope if scope not in PORTAL]
 MOST_DAYS = 3650
 
 
-def describe_wish(scopes: list[str], days: int | None) -> str:
+def describe_requested(scopes: list[str], days: int | None) -> str:
     """What a holder requests: "contributor, for 90 days"."""
     preset = find_preset(scopes)
     parts = [preset.value if preset else ", ".join(scopes)] if scopes else []
@@ -109,4 +109,4 @@ class KeyRequest(models.Model):
         """The request in a few words: "more rights for “training” (contributor)"."""
         name = self.key.name if self.key else self.name
         what = {"new": "a new key", "renewal": "a later expiry of", "scope": "more rights for"}[self.kind]
-        return f"{what} “{name}” ({describe_wish(self.scopes, self.days)})"
+        return f"{what} “{name}” ({describe_requested(self.scopes, self.days)})"

@@ -97,7 +97,7 @@ class RequestForm(forms.Form):
         for name in unused:
             del self.fields[name]
 
-    def wish(self) -> dict[str, Any]:
+    def requested(self) -> dict[str, Any]:
         """The arguments for `keys.actions.requests.request`."""
         answers = self.cleaned_data
         return {

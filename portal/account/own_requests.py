@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from keys.actions import requests
-from keys.alerts.key_messages import tell_administrators
+from keys.alerts.key_messages import notify_administrators
 from keys.models import ApiKey, KeyRequest
 from keys.pages.frame import actor_of, posted_data
 from keys.pages.submission import submit_form
@@ -34,12 +34,12 @@ def ask(request: HttpRequest, kind: str, key: ApiKey | None) -> HttpResponse:
     made: list[KeyRequest] = []
 
     def act() -> None:
-        made.append(requests.request(kind=kind, key=key, **form.wish(), actor=actor_of(request)))
+        made.append(requests.request(kind=kind, key=key, **form.requested(), actor=actor_of(request)))
 
     if not submit_form(form, act):
         waiting = requests.open_request(holder(request), kind, key)
         return page(request, "request.html", form=form, key=key, waiting=waiting, heading=HEADINGS[kind])
-    tell_administrators(made[0])
+    notify_administrators(made[0])
     messages.success(
         request, "Your request was sent to the administrators. This page will show their answer."
     )

@@ -7,6 +7,7 @@ from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
+from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -40,7 +41,7 @@ class OwnerSerializer(serializers.Serializer[Owner]):
     created_at = serializers.DateTimeField()
 
 
-class Owners(GenericAPIView[Owner]):
+class Owners(ListModelMixin, GenericAPIView[Owner]):
     rules = {"GET": read_rule(SEE_OWNERS)}
     queryset = Owner.objects.select_related("user")
     serializer_class = OwnerSerializer
@@ -56,8 +57,7 @@ class Owners(GenericAPIView[Owner]):
         responses={200: OwnerSerializer(many=True)},
     )
     def get(self, request: Request) -> Response:
-        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.list(request)
 
 
 class HandOverSerializer(StrictSerializer):

@@ -4,12 +4,7 @@ import pytest
 
 from keys import actions
 from portal import admin_theme
-from tests.keys.people import CALLS, KEYS, USERS, key_of, make_cast, page_of, signed_in
-
-
-@pytest.fixture
-def cast(db):
-    return make_cast()
+from tests.keys.people import CALLS, KEYS, USERS, key_of, page_of, signed_in
 
 
 @pytest.mark.parametrize("path", [CALLS, USERS, "/admin/proxy/owner/", "/admin/", "/account/", "/docs/"])

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
-from keys.api.serializers import described_use
+from keys.api.serializers import serialize_old_secret_use
 from keys.formatting.invisible import escape
 from keys.formatting.tables import show
 from keys.lists.old_secret import read_old_secret_use
@@ -38,7 +38,7 @@ class Command(BaseCommand):
         self.stdout.write(escape(run_key_action(options, act)))
 
     def show_use(self, key: ApiKey, *, as_json: bool) -> None:
-        use = described_use(key, read_old_secret_use(key))
+        use = serialize_old_secret_use(key, read_old_secret_use(key))
         if as_json:
             self.stdout.write(json.dumps(use))
             return

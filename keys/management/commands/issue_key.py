@@ -13,7 +13,7 @@ from keys import actions
 from keys.actions import collecting, invitations
 from keys.actions.actor import COMMAND
 from keys.alerts.key_messages import write_message
-from keys.api.prepared_serializers import described as described_prepared
+from keys.api.prepared_serializers import serialize_prepared_key
 from keys.api.serializers import serialize_key
 from keys.formatting import durations, sizes
 from keys.formatting.invisible import escape
@@ -111,10 +111,10 @@ class Command(BaseCommand):
             prepared, secret, is_new = prepare(options)
         except actions.ActionError as error:
             raise CommandError(str(error)) from None
-        message = write_message(prepared, secret, actor=COMMAND, may_invite=True)
+        message = write_message(prepared, secret, actor=COMMAND)
         if options["json"]:
             told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
-            self.stdout.write(json.dumps({**described_prepared(prepared), **told}))
+            self.stdout.write(json.dumps({**serialize_prepared_key(prepared), **told}))
             return
         self.stdout.write(escape(message.link))
         self.stderr.write(

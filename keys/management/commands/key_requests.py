@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, requests
 from keys.actions.actor import COMMAND
-from keys.alerts.key_messages import tell_holder, write_message
-from keys.api.requests import described
+from keys.alerts.key_messages import notify_holder, write_message
+from keys.api.requests import serialize_request
 from keys.formatting.invisible import escape
 from keys.formatting.tables import show
 from keys.models import KeyRequest
@@ -33,7 +33,7 @@ class Command(BaseCommand):
             elif options["decline"]:
                 self.decline(find_request(options["decline"]), options)
             else:
-                rows = map(described, KeyRequest.objects.open().with_people())
+                rows = map(serialize_request, KeyRequest.objects.open().with_people())
                 show(self, COLUMNS, rows, as_json=options["json"], empty="No open requests.")
         except ActionError as error:
             raise CommandError(str(error)) from None
@@ -43,12 +43,12 @@ class Command(BaseCommand):
         row, made = requests.approve(request=row)
         told: dict[str, Any] = {}
         if made:
-            message = write_message(*made, actor=COMMAND, may_invite=True)
+            message = write_message(*made, actor=COMMAND)
             told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
         else:
-            told = {"is_mailed": tell_holder(row)}
+            told = {"is_mailed": notify_holder(row)}
         if as_json:
-            self.stdout.write(escape(json.dumps({**described(row), **told})))
+            self.stdout.write(escape(json.dumps({**serialize_request(row), **told})))
             return
         if made:
             self.stdout.write(escape(told["link"]))
@@ -56,9 +56,9 @@ class Command(BaseCommand):
 
     def decline(self, row: KeyRequest, options: dict[str, Any]) -> None:
         row = requests.decline(request=row, reason=options["reason"])
-        tell_holder(row)
+        notify_holder(row)
         shown = (
-            json.dumps(described(row))
+            json.dumps(serialize_request(row))
             if options["json"]
             else f"Declined: {row.words} of {row.user.username}."
         )

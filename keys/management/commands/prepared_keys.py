@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, collecting
-from keys.api.prepared_serializers import described
+from keys.api.prepared_serializers import serialize_prepared_key
 from keys.formatting.invisible import escape
 from keys.formatting.tables import show
 from keys.models import PreparedKey
@@ -27,7 +27,7 @@ class Command(BaseCommand):
         if options["withdraw"]:
             self.stdout.write(escape(withdraw(options["withdraw"], as_json=options["json"])))
             return
-        rows = map(described, PreparedKey.objects.waiting().with_people())
+        rows = map(serialize_prepared_key, PreparedKey.objects.waiting().with_people())
         show(self, COLUMNS, rows, as_json=options["json"], empty="No key waits to be collected.")
 
 
@@ -43,5 +43,5 @@ def withdraw(public_id: str, *, as_json: bool) -> str:
     except ActionError as error:
         raise CommandError(f"{public_id}: {error}") from None
     if as_json:
-        return json.dumps(described(prepared))
+        return json.dumps(serialize_prepared_key(prepared))
     return f"The key “{prepared.name}” of {prepared.owner.username} can no longer be collected."

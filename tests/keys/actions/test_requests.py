@@ -48,8 +48,8 @@ def more(cast, key: ApiKey) -> KeyRequest:
 
 
 def new(cast, name: str = "laptop") -> KeyRequest:
-    wish = {"name": name, "scopes": Preset.CONTRIBUTOR.scopes, "days": 30}
-    return requests.request(kind="new", **wish, actor=by(cast["dora"]))
+    requested = {"name": name, "scopes": Preset.CONTRIBUTOR.scopes, "days": 30}
+    return requests.request(kind="new", **requested, actor=by(cast["dora"]))
 
 
 def is_near(at: datetime.datetime, days: int) -> bool:
@@ -224,9 +224,9 @@ class TestOverTheApi:
 
     def test_no_key_requests(self, cast, key):
         own = program(cast["dora"], Scope.PORTAL_ADMIN)
-        wish = {"kind": "renewal", "key_id": key.public_id, "days": 90}
+        requested = {"kind": "renewal", "key_id": key.public_id, "days": 90}
 
-        refused(own.post("/key-requests", wish), 403, "permission")
+        refused(own.post("/key-requests", requested), 403, "permission")
 
     def test_the_approval_of_a_new_key_has_the_message_once(self, cast, dora):
         bob = program(cast["bob"], Scope.PORTAL_ADMIN)

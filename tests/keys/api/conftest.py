@@ -1,14 +1,7 @@
 import pytest
 
-from keys.models import User
 from keys.rights.scopes import Scope
 from tests.keys.api.callers import Program, program
-from tests.keys.people import make_cast
-
-
-@pytest.fixture
-def cast(db) -> dict[str, User]:
-    return make_cast()
 
 
 @pytest.fixture

@@ -5,18 +5,12 @@ import threading
 import pytest
 
 from keys.limits.memory_counters import MinuteCounters
-
-
-class Clock:
-    now = 600.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.clock import Clock
 
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(600.0)
 
 
 @pytest.fixture

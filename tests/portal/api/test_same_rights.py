@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import pytest
 from django.contrib.auth.models import Permission
 
-from keys.models import Alert, ApiKey, User
+from keys.models import Alert, ApiKey
 from keys.rights.permissions import DESCRIPTIONS
 from keys.rights.scopes import Scope
 from proxy.models import Owner, Registration
 from tests.keys.api.callers import program
-from tests.keys.people import call, key_of, make_cast, signed_in
+from tests.keys.people import call, key_of, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -53,11 +53,6 @@ PAIRS = [
     Both("/admin/health/", "/health"),
 ]
 BAD = {"no such field": 1}  # so that who may do it is told 400, and nothing is done
-
-
-@pytest.fixture
-def cast(db) -> dict[str, User]:
-    return make_cast()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from portal.one_machine.external_postgres import second_database, server_version
 from portal.one_machine.mlflow import mlflow_backend
 from portal.one_machine.postgres import running_postgres
 from portal.one_machine.supervisor import StartError
+from tests.portal.one_machine.test_up import NOWHERE, get, up
 from tests.portal.servers import FAST, query
 
 pytestmark = pytest.mark.postgresql
@@ -48,3 +49,14 @@ def test_a_postgresql_that_does_not_answer_is_one_clear_line_without_the_passwor
 )
 def test_an_address_is_shown_without_its_password(address: str, expected: str) -> None:
     assert without_password(address) == expected
+
+
+def test_a_postgresql_of_the_operators_own_is_used_and_its_password_is_not_written_down(
+    tmp_path: Path,
+) -> None:
+    with running_postgres(tmp_path / "theirs", settings={"fsync": "off"}) as theirs:
+        address = theirs.url("portal").replace("postgres@", "postgres:not-needed@")
+        with up(tmp_path / "ours", DATABASE_URL=address, MLFLOW_URL=NOWHERE) as running:
+            assert not (tmp_path / "ours" / "postgres").exists()
+            assert "not-needed" not in (tmp_path / "ours" / "portal.json").read_text()
+            assert get(f"{running.url}/health/ready")[0] == 200

@@ -21,7 +21,6 @@ import psutil
 import pytest
 
 from portal.one_machine.ports import free_port
-from portal.one_machine.postgres import running_postgres
 from portal.one_machine.supervisor import minimal_environment
 from tests.echo import Script
 from tests.environment import SHARED_DIR
@@ -392,14 +391,3 @@ def test_a_portal_whose_server_or_database_dies_stops_everything_and_says_why(
             assert running.ended() == 1
         assert re.search(rf"error: {name} ended \(exit status -9\); see .*\.log", running.output)
         assert running.leaves_nothing()
-
-
-def test_a_postgresql_of_the_operators_own_is_used_and_its_password_is_not_written_down(
-    tmp_path: Path,
-) -> None:
-    with running_postgres(tmp_path / "theirs", settings={"fsync": "off"}) as theirs:
-        address = theirs.url("portal").replace("postgres@", "postgres:not-needed@")
-        with up(tmp_path / "ours", DATABASE_URL=address, MLFLOW_URL=NOWHERE) as running:
-            assert not (tmp_path / "ours" / "postgres").exists()
-            assert "not-needed" not in (tmp_path / "ours" / "portal.json").read_text()
-            assert get(f"{running.url}/health/ready")[0] == 200

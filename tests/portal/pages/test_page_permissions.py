@@ -186,11 +186,11 @@ def numbers(people) -> dict[str, int]:
     total(key)
     prepared, _ = collecting.prepare(owner=holder, name="another")
     actor = Actor(user=holder, address=None, via=Via.PAGE)
-    wish = requests.request(kind="scope", key=key, scopes=["traces:delete"], actor=actor)
+    requested = requests.request(kind="scope", key=key, scopes=["traces:delete"], actor=actor)
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
-        "requests": wish.pk,
+        "requests": requested.pk,
         "prepared": prepared.pk,  # before "apikey", which its address has too
         **numbers,
         "registration": write.pk,

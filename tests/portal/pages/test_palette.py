@@ -10,25 +10,10 @@ from keys.models import ApiKey, KeyEvent, User
 from keys.rights import permissions
 from portal.pages.palette import ACTION_LABELS
 from proxy.models import Owner, Registration
-from tests.keys.people import call, key_of, make_cast, page_of, signed_in
+from tests.keys.people import call, key_of, page_of, signed_in
 from tests.proxy.ledger_rows import row as ledger_row
 
 PALETTE = "/admin/palette/"
-
-
-@pytest.fixture
-def cast(db) -> dict[str, User]:
-    return make_cast()
-
-
-@pytest.fixture
-def alice(cast) -> Client:
-    return signed_in(cast["alice"])
-
-
-@pytest.fixture
-def bob(cast) -> Client:
-    return signed_in(cast["bob"])
 
 
 def found(client: Client, text: str) -> str:

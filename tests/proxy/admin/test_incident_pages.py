@@ -15,20 +15,10 @@ from proxy.ledger.incident import QuarantineResult
 from proxy.models import Owner
 from proxy.routes.table import OPERATIONS
 from proxy.upstream import registry
-from tests.keys.people import call, key_of, make_cast, queries, signed_in
+from tests.keys.people import call, key_of, queries, signed_in
 from tests.proxy.ledger_rows import pending, row
 
 COMPLETE_TAGS = {"hokusai_token_id": "abc", "benchmark_metric": "accuracy", "benchmark_value": "0.9"}
-
-
-@pytest.fixture
-def cast(db):
-    return make_cast()
-
-
-@pytest.fixture
-def alice(cast):
-    return signed_in(cast["alice"])
 
 
 @pytest.fixture

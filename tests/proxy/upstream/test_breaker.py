@@ -10,17 +10,11 @@ from portal.one_machine.ports import free_port
 from proxy.upstream import breaker as module
 from proxy.upstream.breaker import FAILURES, Breaker
 from tests.chaos.callers import Caller, calling
+from tests.clock import Clock
 from tests.echo import EchoServer, Script
 from tests.portals import Portal, portal, wait_for
 from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
 from tests.proxy.forwarding.test_streaming import restarted
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from keys.models import ApiKey
 from proxy.models import Call, CallTotal
-from proxy.usage.record import COLUMNS, CallCorrection, CallRecord, decode
+from proxy.usage.record import COLUMNS, CallCorrection, CallRecord, decode, ended_at
 from tests.proxy.logs import finished_call, key_of
 
 AT = datetime.datetime(2026, 3, 4, 12, 30, 1, 250_001, tzinfo=datetime.UTC)
@@ -210,3 +210,10 @@ def test_the_format_is_still_the_old_one(writer):
         [11, 222],
         ["192.0.2.1", "mlflow-python-client/3.17.2", "", False],
     )
+
+
+def test_a_record_says_when_its_call_ended():
+    record = ["call", "req", 100.0, *range(11), 2000.0, 1.0, None, "", "", False]
+    assert ended_at(json.dumps(record).encode()) == 102.0
+    assert ended_at(b'["correction","req",50.0,"cut_off",-1,5.0]') == 50.0
+    assert ended_at(b"[]") is None

@@ -1,7 +1,6 @@
 """From the spool to PostgreSQL: calls and their totals, in one transaction, once."""
 
 import datetime
-import json
 import os
 import random
 import time
@@ -17,7 +16,7 @@ from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt, UncalledReq
 from proxy.usage import batches, recording, spool
 from proxy.usage import writer as writer_module
 from proxy.usage.attempts import Refused
-from proxy.usage.record import CallCorrection, ended_at
+from proxy.usage.record import CallCorrection
 from tests.proxy.logs import NOON, finished_call, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
@@ -395,10 +394,3 @@ def test_calls_over_a_limit_are_added_to_the_totals_and_kept_while_postgresql_is
         ("hour", 3, 150, 4),
     ]
     assert [total.calls for total in HourTotal.objects.all()] == [3]
-
-
-def test_a_record_says_when_its_call_ended():
-    record = ["call", "req", 100.0, *range(11), 2000.0, 1.0, None, "", "", False]
-    assert ended_at(json.dumps(record).encode()) == 102.0
-    assert ended_at(b'["correction","req",50.0,"cut_off",-1,5.0]') == 50.0
-    assert ended_at(b"[]") is None
