@@ -1,7 +1,8 @@
 """A pytest plugin: the order of a run's tests, and which of its processes runs which.
 
 A file's tests run together, so that its fixtures are made once. The slowest files come first, so that no process is
-left with a long one at the end; `tests/durations.json` has their seconds, and `RECORD_DURATIONS=1 make test` writes it.
+left with a long one at the end; `tests/durations.json` has their seconds, and `RECORD_DURATIONS=1 make test` writes it
+(pytest-xdist would put the files with the most tests first: `--no-loadscope-reorder` in pyproject.toml ends that).
 Files that use the real MLflow run in one process, with one MLflow; so do those that use the PostgreSQL that can be
 switched off. Tests marked `alone` come last, in one process, after all others have ended.
 """
@@ -21,7 +22,7 @@ from xdist.workermanage import WorkerController
 from tests.environment import SHARED_DIR, WORKER, once
 
 TABLE = Path(__file__).with_name("durations.json")
-SLOW = 2.0  # seconds; only slower files are in the table
+SLOW = 2.0  # seconds; only slower units are in the table
 ALONE = "alone"
 TOGETHER = {
     "mlflow_server",
@@ -29,7 +30,8 @@ TOGETHER = {
 }  # fixtures that cost more to make again than another process would save
 UNITS = "units"  # what the workers tell the scheduler, which collects no tests: the unit of each test that has one
 
-_seconds: Counter[str] = Counter()
+_seconds: Counter[str] = Counter()  # of each test
+_units: dict[str, str] = {}  # the unit of each test, in the process that gives out the units
 
 
 def file_of(nodeid: str) -> str:
@@ -47,13 +49,10 @@ def unit_of(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort by units and files. The order within a file stays: pytest-django puts transactional tests last."""
     seconds = json.loads(TABLE.read_text())
-    units: Counter[str] = Counter()
-    for unit, file in {(unit_of(item), file_of(item.nodeid)) for item in items}:
-        units[unit] += seconds.get(file, 0)
 
     def place(item: pytest.Item) -> tuple[Hashable, ...]:
-        unit, file = unit_of(item), file_of(item.nodeid)
-        return unit == ALONE, -units[unit], unit, -seconds.get(file, 0), file
+        unit = unit_of(item)
+        return unit == ALONE, -seconds.get(unit, 0), unit, file_of(item.nodeid)
 
     items.sort(key=place)
 
@@ -73,11 +72,11 @@ class Scheduler(LoadFileScheduling):
     """Gives each process one unit after the other, in the order of the tests."""
 
     def schedule(self) -> None:
-        self.units = json.loads((SHARED_DIR / f"{UNITS}.txt").read_text())
+        _units.update(json.loads((SHARED_DIR / f"{UNITS}.txt").read_text()))
         super().schedule()
 
     def _split_scope(self, nodeid: str) -> str:
-        return str(self.units[nodeid])
+        return _units[nodeid]
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         if next(iter(self.workqueue)) == ALONE:
@@ -95,10 +94,13 @@ class Scheduler(LoadFileScheduling):
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _seconds[file_of(report.nodeid)] += report.duration
+    _seconds[report.nodeid] += report.duration
 
 
 def pytest_sessionfinish() -> None:
     if os.environ.get("RECORD_DURATIONS") and not WORKER:
-        slow = {file: round(seconds) for file, seconds in _seconds.most_common() if seconds >= SLOW}
+        seconds: Counter[str] = Counter()
+        for nodeid, spent in _seconds.items():
+            seconds[_units.get(nodeid, file_of(nodeid))] += spent
+        slow = {unit: round(spent) for unit, spent in seconds.most_common() if spent >= SLOW}
         TABLE.write_text(json.dumps(slow, indent=2) + "\n")
