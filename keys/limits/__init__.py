@@ -7,7 +7,7 @@ from keys.limits.calls import CountedCall as CountedCall
 from keys.limits.calls import count_call as count_call
 from keys.limits.calls import may_log_ended_key as may_log_ended_key
 from keys.limits.calls import may_log_refused_call as may_log_refused_call
-from keys.limits.counters import is_redis_responding as is_redis_responding
+from keys.limits.counters import redis_problem as redis_problem
 from keys.limits.month_limits import start_refreshing as start_refreshing
 from keys.limits.month_limits import with_limits as with_limits
 from keys.limits.usage import KeyUse as KeyUse

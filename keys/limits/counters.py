@@ -82,13 +82,11 @@ def get_counters() -> Counters:
     return Counters(redis=RedisCounters(settings.REDIS_URL))
 
 
-def is_redis_responding() -> bool | None:
-    """None without Redis."""
+def redis_problem() -> str | None:
+    """Why Redis cannot be used at the moment; "" if it can, None without Redis."""
     redis = get_counters().redis
     if redis is None:
         return None
-    try:
-        redis.ping()
-    except RedisUnavailable:
-        return False
-    return True
+    with suppress(RedisUnavailable):
+        redis.check()
+    return redis.problem

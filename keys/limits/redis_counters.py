@@ -1,7 +1,9 @@
 """The counters of `keys.limits.memory_counters` in Redis or Valkey, for all processes together.
 
 Redis must not slow down a call: if it does not respond within TIMEOUT, the call is counted in memory, and Redis is not
-queried again until a thread of its own has reached it with a ping. The only module that imports redis and `limits`.
+queried again until a thread of its own has verified it. A Redis that responds but refuses to count (wrong password,
+node of a cluster, replica) is treated the same, and `problem` names the reason. The only module that imports redis and
+`limits`.
 """
 
 import logging
@@ -14,6 +16,7 @@ import redis
 from limits import RateLimitItemPerMinute
 from limits.storage import RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
+from redis import exceptions
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -25,6 +28,7 @@ logger = logging.getLogger(__name__)
 TIMEOUT = 0.03  # seconds for each query
 PING_SECONDS = 0.25  # between pings while it is away
 PREFIX = "hokusai"
+PROBE_SECONDS = 60  # after which Redis deletes the key with which it is verified
 MONTH_SECONDS = 40 * 86_400  # after which Redis deletes the counters of a month
 
 # The counters of a month are a hash with the fields `calls` and `size` (bytes). Lua's numbers are exact up to 2^53.
@@ -72,6 +76,7 @@ class RedisCounters:
         self.raise_script = self.client.register_script(RAISE_TO)
         self.lock = threading.Lock()
         self.is_up = True
+        self.problem = ""  # why it is not
 
     def query(self, send: Callable[[], Value]) -> Value:
         if not self.is_up:
@@ -87,9 +92,10 @@ class RedisCounters:
         with self.lock:
             if not self.is_up:
                 return
+            self.problem = describe_problem(error)
             self.is_up = False
         FALLBACKS.inc()
-        logger.warning("redis_lost", extra={"error": type(error).__name__})
+        logger.warning("redis_lost", extra={"error": type(error).__name__, "problem": self.problem})
         threading.Thread(target=self.wait_until_back, name="redis-ping", daemon=True).start()
 
     def wait_until_back(self) -> None:
@@ -97,14 +103,26 @@ class RedisCounters:
             time.sleep(PING_SECONDS)
             try:
                 self.client.connection_pool.disconnect(inuse_connections=False)
-                self.client.ping()
-            except (redis.RedisError, OSError):
+                self.verify()
+            except (redis.RedisError, OSError) as error:
+                self.problem = describe_problem(error)
                 continue
             self.is_up = True
+            self.problem = ""
             logger.info("redis_back")
 
-    def ping(self) -> None:
-        self.query(self.client.ping)
+    def verify(self) -> None:
+        """Raise a RedisError unless it counts for all names. A ping is not enough: nodes of a cluster and replicas
+        respond to it."""
+        try:
+            if self.client.info("cluster").get("cluster_enabled"):
+                raise exceptions.ClusterError("cluster mode")
+        except exceptions.NoPermissionError:
+            pass  # a user who may not ask; the next command shows whether he may count
+        self.raise_script([month_key("probe")], [0, 0, PROBE_SECONDS])
+
+    def check(self) -> None:
+        self.query(self.verify)
 
     def hit(self, name: str, limit: int) -> bool:
         return self.query(lambda: self.minutes.hit(RateLimitItemPerMinute(limit), name))
@@ -135,6 +153,27 @@ class RedisCounters:
     def read_month(self, name: str) -> tuple[int, int] | None:
         calls, byte_count = self.query(lambda: self.client.hmget(month_key(name), "calls", "size"))
         return None if calls is None else (int(calls), int(byte_count))
+
+
+def describe_problem(error: Exception) -> str:
+    """For operators: why Redis cannot be used, without the address and password in REDIS_URL."""
+    match error:
+        case exceptions.AuthenticationError():
+            return "Redis refuses the user or the password in REDIS_URL"
+        case exceptions.ClusterError() | exceptions.MovedError() | exceptions.AskError():
+            return (
+                "REDIS_URL names a node of a Redis cluster, which holds only a part of the counters; name a Redis "
+                "without cluster mode"
+            )
+        case _ if isinstance(error, exceptions.ReadOnlyError) or "-READONLY " in str(
+            error
+        ):  # the latter by a script
+            return "REDIS_URL names a replica, which cannot count; name the primary"
+        case exceptions.NoPermissionError():
+            return f"the user in REDIS_URL may not run a command or use a key that starts with {PREFIX}:"
+        case exceptions.OutOfMemoryError():
+            return "Redis has no memory left for counters"
+    return "Redis is away"
 
 
 def month_key(name: str) -> str:

@@ -174,3 +174,24 @@ def test_both_kinds_of_address_are_understood(scheme):
     assert counters.hit("key", 1)
     assert not counters.redis.is_up
     counters.redis.is_up = True
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--requirepass", "right"], "the password in REDIS_URL"),
+        (["--cluster-enabled", "yes"], "a node of a Redis cluster"),
+        (["--replicaof", "127.0.0.1", "9"], "a replica"),
+    ],
+)
+def test_a_redis_that_responds_but_does_not_count_is_named_with_the_reason(options, problem, tmp_path):
+    server = RedisServer(*options, directory=tmp_path)
+    try:
+        counters = RedisCounters(server.url.replace("//", "//:wrong@") if "right" in options else server.url)
+        with pytest.raises(RedisUnavailable):
+            counters.check()
+        assert problem in counters.problem
+        assert "wrong" not in counters.problem
+    finally:
+        server.kill()
+        counters.is_up = True
