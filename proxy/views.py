@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from revproxy.views import ProxyView
 
 from keys import limits
+from keys.credentials import authentication
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, invalid
 from proxy import forwarding
@@ -44,6 +45,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             if refusal.caller and limits.may_log_ended_key(refusal.caller):
                 call.caller, call.is_counted = refusal.caller, True
             refusal = name_address(request, refusal)
+            authentication.hint_at_overrides(refusal, request.META)
             if call.caller is None:
                 recording.keep_refusal(request, refusal)
             response = refuse(request, refusal)

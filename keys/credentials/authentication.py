@@ -1,7 +1,5 @@
 """From a request's headers to the key that it carries, or to a refusal that says why not."""
 
-import base64
-import binascii
 import datetime
 from collections.abc import Mapping
 from typing import NoReturn, Protocol
@@ -13,16 +11,20 @@ from django.utils import timezone
 from keys.credentials import tokens
 from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
+from keys.credentials.headers import HOW_TO_SEND_A_KEY, OVERRIDES, read_credential
 from keys.credentials.lookup import KeyMatch, find_cached_key
 from keys.database import DATABASE_ERRORS, database_required
 from keys.models import ApiKey
-from keys.refusals import Refusal, forbidden, invalid, unauthenticated
+from keys.refusals import Refusal, forbidden, unauthenticated
 
-HOW_TO_SEND_A_KEY = (
-    "Send your API key as 'Authorization: Bearer hk_…' (MLFLOW_TRACKING_TOKEN in MLflow's client)"
-)
 # Names of query parameters in which people send keys.
 QUERY_NAMES = frozenset({"api_key", "apikey", "api-key", "access_token", "x-api-key"})
+OVERRIDES_HINT = f" If you set MLFLOW_TRACKING_TOKEN, check whether {OVERRIDES}."
+BASIC_HINT = (
+    " The key came as a Basic password; if you set MLFLOW_TRACKING_TOKEN, check whether "
+    f"{OVERRIDES} with an older key."
+)
+OF_ANOTHER_KEY = ("scope", "network", "pattern", "not_owner")  # reasons (403) that another key might not get
 
 
 class CanaryListener(Protocol):
@@ -41,7 +43,22 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     400 for two different credentials, 503 if PostgreSQL is needed and unavailable.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
-    token = parse_credential(read_credential(meta))
+    credential = read_credential(meta)
+    try:
+        return authenticate_by(parse_credential(credential.text), meta)
+    except Refusal as refusal:
+        hint_at_overrides(refusal, meta)
+        raise
+
+
+def hint_at_overrides(refusal: Refusal, meta: Mapping[str, str]) -> None:
+    """Add to the refusal of a key that came as a Basic password where MLflow's client may have found it."""
+    is_basic = meta.get("HTTP_AUTHORIZATION", "").strip().lower().startswith("basic ")
+    if is_basic and (refusal.status == 401 or refusal.reason in OF_ANOTHER_KEY):
+        refusal.message = refusal.message.removesuffix(OVERRIDES_HINT).removesuffix(BASIC_HINT) + BASIC_HINT
+
+
+def authenticate_by(token: tokens.Token, meta: Mapping[str, str]) -> Caller:
     key, is_previous = find_caller_key(token)
     if key.is_canary:
         address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
@@ -75,77 +92,11 @@ def refuse_key_in_query(query: str) -> None:
         )
 
 
-def read_credential(meta: Mapping[str, str]) -> str:
-    """The credential in the headers, which must carry exactly one, in any of the forms."""
-    for name, header in (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key")):
-        if "," in meta.get(
-            name, ""
-        ):  # how WSGI joins headers of one name; no credential of ours holds a comma
-            raise invalid("two_credentials", f"Two {header} headers were sent. Send only one of them.")
-    credentials = {
-        value for value in (read_authorization(meta), meta.get("HTTP_X_API_KEY", "").strip()) if value
-    }
-    if not credentials:
-        raise unauthenticated("no_key", f"No API key was sent. {HOW_TO_SEND_A_KEY}.")
-    if len(credentials) > 1:
-        raise invalid(
-            "two_credentials",
-            "Two different credentials were sent (Authorization and X-API-Key). Send only one of them.",
-        )
-    return credentials.pop()
-
-
-def read_authorization(meta: Mapping[str, str]) -> str:
-    """The key in the Authorization header (Bearer, ApiKey, or Basic's password); "" without the header."""
-    header = meta.get("HTTP_AUTHORIZATION", "").strip()
-    if not header:
-        return ""
-    scheme, _, value = header.partition(" ")
-    value = value.strip()
-    match scheme.lower():
-        case "bearer" | "apikey":
-            if not value:
-                raise unauthenticated(
-                    "no_key", f"The Authorization header contains no key. {HOW_TO_SEND_A_KEY}."
-                )
-            return value
-        case "basic":
-            return read_basic_password(value)
-    raise unauthenticated(
-        "unknown_scheme",
-        f"The Authorization header's scheme is not Bearer, ApiKey or Basic. {HOW_TO_SEND_A_KEY}.",
-    )
-
-
-def read_basic_password(value: str) -> str:
-    """The password in a Basic credential (RFC 7617). MLflow's client sends one instead of its token if it finds a
-    user name, a netrc entry, or a password in the tracking URI."""
-    try:
-        decoded = base64.b64decode(value, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise unauthenticated(
-            "bad_basic", f"The Basic credential is not valid base64 (RFC 7617). {HOW_TO_SEND_A_KEY}."
-        ) from error
-    _, _, password = decoded.partition(":")
-    if not password:
-        raise unauthenticated(
-            "no_key",
-            "The Basic credential contains no password. Send the API key as the password (with any user name), "
-            "or set MLFLOW_TRACKING_TOKEN and unset MLFLOW_TRACKING_USERNAME.",
-        )
-    return password
-
-
 def parse_credential(text: str) -> tokens.Token:
     try:
         return tokens.parse(text)
     except tokens.InvalidToken as error:
-        hint = ""
-        if not text.startswith("hk_"):
-            hint = (
-                " If you set MLFLOW_TRACKING_TOKEN, check whether MLFLOW_TRACKING_USERNAME, a password in the "
-                "tracking URI or an entry in ~/.netrc overrides it."
-            )
+        hint = "" if text.startswith("hk_") else OVERRIDES_HINT
         raise unauthenticated("malformed_key", f"{str(error)[0].upper()}{str(error)[1:]}.{hint}") from error
 
 

@@ -104,15 +104,22 @@ def hide(text: str) -> str:
     return LINK_PATTERN.sub("(hidden)", KEY_LIKE_PATTERN.sub("hk_(hidden)", text))
 
 
+def holds_key(text: str) -> bool:
+    """Whether the text contains a whole key with the right checksum."""
+    return "hk_" in text and any(
+        checksum(match[1][:-CHECKSUM_LENGTH]) == match[1][-CHECKSUM_LENGTH:]
+        for match in ANY_KEY.finditer(text)
+    )
+
+
 def holds_broken_key(text: str) -> bool:
     """Whether the text contains a key once all characters that no key contains are removed. Only the checksum
     distinguishes such a key from ordinary words."""
     once = unquote(text) if "%" in text else text
-    for decoded in {text, once, unquote(once)}:
-        for match in ANY_KEY.finditer(NO_PART_OF_KEY.sub("", KEY_PATTERN.sub("", decoded))):
-            if checksum(match[1][:-CHECKSUM_LENGTH]) == match[1][-CHECKSUM_LENGTH:]:
-                return True
-    return False
+    return any(
+        holds_key(NO_PART_OF_KEY.sub("", KEY_PATTERN.sub("", decoded)))
+        for decoded in {text, once, unquote(once)}
+    )
 
 
 def digest(token: Token, pepper: str) -> str:

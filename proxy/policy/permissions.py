@@ -1,7 +1,7 @@
 """Decides whether a key may make a call. The proxy, the simulator and the tests use this one decision.
 
-network -> scopes -> dangerous input -> name patterns -> reserved tags -> names of people -> ownership -> quarantine
--> attribution
+network -> scopes -> dangerous input -> keys in text -> name patterns -> reserved tags -> names of people -> ownership
+-> quarantine -> attribution
 """
 
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ from keys.rights.scopes import allows
 from proxy.policy import attribution, dangerous_input, identity, ownership, quarantine
 from proxy.policy.decisions import Decision, ReceivedRequest
 from proxy.policy.server_tags import LOCATION_TAGS
-from proxy.request import messages, otlp, query_limits
+from proxy.request import key_in_text, messages, otlp, query_limits
 from proxy.request.messages import Json, values
 from proxy.routes.limits import most_values
 from proxy.routes.objects import RequestObjects
@@ -37,6 +37,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
             content = messages.read(match.operation, request.body)
         check_limits(request, content)
         dangerous_input.check(match, content, request.query)
+        refuse_key_in_text(request, export, content)
         check_model_names(caller, match, content)
         attribution.refuse_reserved(match, content)
         identity.refuse_others(caller, match, content)
@@ -87,6 +88,19 @@ def check_limits(request: ReceivedRequest, content: Json) -> None:
         content = messages.decode(request.body, most=most_values(operation))
     query_limits.check_query(operation, request.query)
     query_limits.check_body(operation, content)
+
+
+def refuse_key_in_text(request: ReceivedRequest, export: otlp.Export | None, content: Json) -> None:
+    """Raise Refusal (400) for a key in what MLflow would store. Most bodies are not searched: they contain neither the
+    beginning of a key nor an escape that could hide one."""
+    if export:
+        key_in_text.refuse(export.suspicious)
+    elif (
+        not request.match.operation.is_read
+        and request.body
+        and (b"hk_" in request.body or b"\\" in request.body)
+    ):
+        key_in_text.refuse(content or messages.decode(request.body))
 
 
 def check_model_names(caller: Caller, match: Match, content: Json) -> None:

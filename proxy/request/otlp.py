@@ -5,10 +5,11 @@ https://opentelemetry.io/docs/specs/otlp/#otlphttp
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -24,10 +25,12 @@ UNCOUNTED = 1024 * 1024  # bytes; a field has at least two
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """The traces (`tr-` and 32 hexadecimal digits) and the keys of tags that an export writes."""
+    """The traces (`tr-` and 32 hexadecimal digits) and the keys of tags that an export writes. `suspicious`: the spans
+    as JSON if one of them may contain an API key, else {}."""
 
     trace_ids: tuple[str, ...]
     tag_keys: frozenset[str]
+    suspicious: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export:
@@ -68,6 +71,7 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
         tag_keys=frozenset(
             keys | {key.removeprefix(TAG_PREFIX) for key in keys if key.startswith(TAG_PREFIX)}
         ),
+        suspicious=MessageToDict(request) if b"hk_" in content else {},
     )
 
 
@@ -104,7 +108,7 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes:
 @cache
 def message_fields(descriptor: Any) -> Mapping[int, Any]:
     """The fields of a message that hold messages: their numbers to the descriptors."""
-    return {field.number: field.message_type for field in descriptor.fields if field.message_type}
+    return {each.number: each.message_type for each in descriptor.fields if each.message_type}
 
 
 def refuse_many(content: bytes) -> None:

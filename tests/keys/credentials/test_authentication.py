@@ -21,6 +21,7 @@ pytestmark = pytest.mark.postgresql
 
 GET_EXPERIMENT = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
 UNKNOWN = tokens.generate().secret
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJnYXRld2F5In0.c2lnbmF0dXJl"
 
 
 def basic(user: str, password: str) -> str:
@@ -38,6 +39,19 @@ FORMS = {
     "basic with any user": lambda key: {"HTTP_AUTHORIZATION": f"BASIC {basic('ada@example.org', key)}"},
     "header": lambda key: {"HTTP_X_API_KEY": key},
     "the same twice": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}", "HTTP_X_API_KEY": key},
+    # A front gateway's own credential beside it.
+    "beside a token": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {JWT}", "HTTP_X_API_KEY": key},
+    "beside a password": lambda key: {
+        "HTTP_AUTHORIZATION": f"Basic {basic('u', 'pw')}",
+        "HTTP_X_API_KEY": key,
+    },
+    "beside nonsense": lambda key: {"HTTP_AUTHORIZATION": "Basic ***", "HTTP_X_API_KEY": key},
+    "beside a signature": lambda key: {
+        "HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=c",
+        "HTTP_X_API_KEY": key,
+    },
+    "beside a gateway's own key": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}", "HTTP_X_API_KEY": JWT},
+    "after a token": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {JWT},Bearer {key}"},
 }
 # Reason, status, what the message has to say; KEY is a good key.
 REFUSED = {
@@ -54,6 +68,28 @@ REFUSED = {
         "Bearer, ApiKey or Basic",
     ),
     "no scheme": ({"HTTP_AUTHORIZATION": "KEY"}, "unknown_scheme", 401, "Bearer, ApiKey or Basic"),
+    "no scheme, in words": ({"HTTP_AUTHORIZATION": "KEY"}, "unknown_scheme", 401, "without a scheme"),
+    "an encoded blank": ({"HTTP_AUTHORIZATION": "Bearer%20KEY"}, "unknown_scheme", 401, "URL-encoded"),
+    "a colon": ({"HTTP_AUTHORIZATION": "Bearer: KEY"}, "unknown_scheme", 401, "no colon"),
+    "quotes around it all": ({"HTTP_AUTHORIZATION": '"Bearer KEY"'}, "unknown_scheme", 401, "no quotes"),
+    "quotes": ({"HTTP_AUTHORIZATION": 'Bearer "KEY"'}, "malformed_key", 401, "in quotes"),
+    "quotes in Basic": ({"HTTP_AUTHORIZATION": 'BASIC:"KEY"'}, "malformed_key", 401, "in quotes"),
+    "brackets": ({"HTTP_AUTHORIZATION": "Bearer <KEY>"}, "malformed_key", 401, "in brackets"),
+    "a line break": ({"HTTP_AUTHORIZATION": "BASIC:KEY\n"}, "malformed_key", 401, "line break"),
+    "a scheme twice": (
+        {"HTTP_AUTHORIZATION": "Bearer Bearer KEY"},
+        "malformed_key",
+        401,
+        "takes the key alone",
+    ),
+    "a scheme in X-API-Key": ({"HTTP_X_API_KEY": "Bearer KEY"}, "malformed_key", 401, "X-API-Key takes"),
+    "a key as the user": ({"HTTP_AUTHORIZATION": "USER:KEY"}, "no_key", 401, "as its user name"),
+    "a bad form beside a key": (
+        {"HTTP_AUTHORIZATION": 'Bearer "KEY"', "HTTP_X_API_KEY": "KEY"},
+        "malformed_key",
+        401,
+        "in quotes",
+    ),
     "no key of ours": ({"HTTP_AUTHORIZATION": "Bearer dapi123"}, "malformed_key", 401, "hk_live_"),
     "a netrc password": ({"HTTP_AUTHORIZATION": f"Basic {basic('u', 'pw')}"}, "malformed_key", 401, "netrc"),
     "half a key": ({"HTTP_AUTHORIZATION": "Bearer HALF"}, "malformed_key", 401, "32 letters and digits"),
@@ -122,6 +158,11 @@ def test_each_refusal_says_what_to_do_and_never_repeats_the_secret(meta, reason,
     spelt = {"KEY": secret, "TYPO": typo, "HALF": secret[:30], "ENCODED": secret.replace("_", "%5F")}
     for word, value in spelt.items():
         meta = {name: text.replace(word, value) for name, text in meta.items()}
+    for start, encode in (("BASIC:", lambda text: basic("u", text)), ("USER:", lambda text: basic(text, ""))):
+        meta = {
+            name: f"Basic {encode(text.removeprefix(start))}" if text.startswith(start) else text
+            for name, text in meta.items()
+        }
 
     refused = refusal(meta)
 
@@ -163,6 +204,16 @@ def end(key: ApiKey, state: str) -> None:
             ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now() - datetime.timedelta(days=1))
         case "inactive":
             User.objects.filter(pk=key.owner_id).update(is_active=False)
+
+
+@pytest.mark.parametrize("state", ["revoked", "expired", "unknown"])
+def test_an_older_key_in_netrc_is_told_where_it_may_come_from(state, issued):
+    key, secret = issued
+    end(key, state)
+    sent = UNKNOWN if state == "unknown" else secret
+
+    assert "netrc" in refusal({"HTTP_AUTHORIZATION": f"Basic {basic('u', sent)}"}).message
+    assert "netrc" not in refusal(bearer(sent)).message
 
 
 def test_somebody_elses_guess_learns_nothing_of_a_keys_state(issued):
@@ -250,7 +301,7 @@ class TestOnTheWire:
         assert reply.status == 401
         assert reply.headers["Content-Type"] == "application/json"
         assert reply.headers["WWW-Authenticate"].startswith("Bearer ")
-        assert reply.headers["Cache-Control"] == "no-store"
+        assert reply.headers["Cache-Control"] == "private, no-store"
         assert set(reply.json()) == {"error_code", "message", "request_id"}
         assert reply.json()["request_id"] == reply.headers["X-Request-ID"]
         assert not echo.arriving
