@@ -1,13 +1,32 @@
-"""What happens to a request when PostgreSQL is unavailable."""
+"""Connections to PostgreSQL outside of Django's pool, and what happens to a request when PostgreSQL is unavailable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
 from keys.refusals import unavailable
 
 DATABASE_ERRORS = (DatabaseError, InterfaceError)  # Django's InterfaceError is not a DatabaseError
+
+
+def connection_parameters() -> dict[str, Any]:
+    """The parameters with which psycopg connects as Django does. Without prepared statements: a pooler may give the
+    next statement to another session, which does not know them."""
+    parameters = connection.get_connection_params()
+    for django_only in ("pool", "cursor_factory", "context"):
+        parameters.pop(django_only, None)
+    return {**parameters, "prepare_threshold": None}
+
+
+def holds_connection() -> bool:
+    """Whether this thread has a connection from the pool.
+
+    It must not wait for a second one: if the pool, or a pooler in front of PostgreSQL, has fewer connections than the
+    portal has threads, all of them could wait for each other.
+    """
+    return connection.connection is not None
 
 
 @contextmanager

@@ -2,12 +2,14 @@
 
 Triggers in PostgreSQL (`keys.models`) announce every change of a key or a user; one thread per process listens. An
 entry is trusted for TRUST_SECONDS while the thread has heard from PostgreSQL within the last second, otherwise for
-one second. During an outage of PostgreSQL, a known key keeps working for OUTAGE_SECONDS: nobody can revoke a key
-then either.
+one second. Behind a pooler in transaction mode, PostgreSQL responds but its notifications do not arrive, so the thread
+verifies each connection with a notification of its own. During an outage of PostgreSQL, a known key keeps working for
+OUTAGE_SECONDS: nobody can revoke a key then either.
 """
 
 import logging
 import os
+import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -19,7 +21,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from keys.database import discard_dead_connections
+from keys.database import connection_parameters, discard_dead_connections, holds_connection
 from keys.models import CHANNEL, ApiKey
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,12 @@ UNHEARD_SECONDS = (
     1.0  # trust in an entry while PostgreSQL is silent; also the silence that counts as an outage
 )
 HEARTBEAT_SECONDS = 0.3
+VERIFY_SECONDS = 2.0  # for the listener's own notification to arrive
+DEAF_ADVICE = (
+    "PostgreSQL's notifications do not arrive: DATABASE_URL probably leads through a pooler in transaction mode. "
+    "Changes of keys still take effect within a second, at the cost of a query per key and second. Connect directly, "
+    "or through a pool in session mode."
+)
 FETCH_WAIT_SECONDS = 0.2  # for PostgreSQL's response, if a remembered value can be used instead
 OUTAGE_SECONDS = 15 * 60.0
 SIZE = 10_000  # entries; the oldest is dropped first
@@ -41,6 +49,7 @@ class Pulse:
         self.clock = clock
         self.heard = float("-inf")
         self.has_listener = False
+        self.is_deaf = False  # PostgreSQL responds, but its notifications do not arrive
 
     def beat(self) -> None:
         self.heard = self.clock()
@@ -52,6 +61,11 @@ class Pulse:
     @property
     def is_steady(self) -> bool:
         return self.clock() - self.heard < UNHEARD_SECONDS
+
+    @property
+    def trust_seconds(self) -> float:
+        """How long an entry may be used without asking PostgreSQL."""
+        return TRUST_SECONDS if self.is_steady and not self.is_deaf else UNHEARD_SECONDS
 
 
 pulse = Pulse()
@@ -86,7 +100,7 @@ class RowCache(Generic[Value]):
             return entry.value
         if entry is not None and now - self.failed < UNHEARD_SECONDS:
             return self.value_during_outage(entry, now)
-        if entry is not None and self.pulse.has_listener:
+        if entry is not None and self.pulse.has_listener and not holds_connection():
             return self.fetch_in_thread(name, entry, fetch)
         return self.fetch_now(name, entry, fetch)
 
@@ -142,7 +156,7 @@ class RowCache(Generic[Value]):
                     self.entries.popitem(last=False)
 
     def is_trusted(self, entry: Entry[Value], now: float) -> bool:
-        return now - entry.fetched < (TRUST_SECONDS if self.pulse.is_steady else UNHEARD_SECONDS)
+        return now - entry.fetched < self.pulse.trust_seconds
 
     def value_during_outage(self, entry: Entry[Value], now: float) -> Value:
         if now - entry.fetched > OUTAGE_SECONDS:
@@ -191,6 +205,7 @@ class Listener(threading.Thread):
         super().__init__(name="key-changes", daemon=True)
         self.parameters = parameters
         self.pid = os.getpid()
+        self.sent = ""  # the notification that verifies the connection, until it arrives
 
     def run(self) -> None:
         pulse.has_listener = True
@@ -203,18 +218,39 @@ class Listener(threading.Thread):
             time.sleep(HEARTBEAT_SECONDS)
 
     def listen(self) -> None:
-        with psycopg.connect(**self.parameters, autocommit=True) as listening:
-            listening.execute("SET application_name = 'hokusai-listener'")
+        named = {**self.parameters, "application_name": "hokusai-listener"}
+        with psycopg.connect(**named, autocommit=True) as listening:
             listening.execute(f"LISTEN {CHANNEL}")
+            self.verify(listening)
             discard_dead_connections()
             for cache in caches:
                 cache.distrust_all()
             pulse.beat()
             while True:
                 for notice in listening.notifies(timeout=HEARTBEAT_SECONDS):
-                    announce(notice.payload)
+                    self.on_notice(notice.payload)
                 listening.execute("SELECT 1")
                 pulse.beat()
+
+    def verify(self, listening: psycopg.Connection[Any]) -> None:
+        """Send a notification over another connection and wait for it. Over the same connection it would arrive behind
+        a pooler too."""
+        self.sent = f"listener:{secrets.token_hex(8)}"
+        with psycopg.connect(**self.parameters, autocommit=True) as other:
+            other.execute("SELECT pg_notify(%s, %s)", [CHANNEL, self.sent])
+        end = time.monotonic() + VERIFY_SECONDS
+        while self.sent and (left := end - time.monotonic()) > 0:
+            for notice in listening.notifies(timeout=left, stop_after=1):
+                self.on_notice(notice.payload)
+        if self.sent:
+            pulse.is_deaf = True
+            logger.warning("listener_deaf", extra={"setting": "DATABASE_URL", "advice": DEAF_ADVICE})
+
+    def on_notice(self, payload: str) -> None:
+        if payload == self.sent:
+            self.sent, pulse.is_deaf = "", False
+        else:
+            announce(payload)
 
 
 def announce(payload: str) -> None:
@@ -235,8 +271,5 @@ def listen() -> None:
         return
     with _starting:
         if _listener is None or _listener.pid != os.getpid():
-            parameters = connection.get_connection_params()
-            for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
-                parameters.pop(django_only, None)
-            _listener = Listener(parameters)
+            _listener = Listener(connection_parameters())
             _listener.start()

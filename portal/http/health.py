@@ -14,6 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from keys import limits
+from keys.credentials import cache
 from keys.database import DATABASE_ERRORS, discard_dead_connections
 from keys.refusals import Refusal
 from portal.http import disks
@@ -90,11 +91,18 @@ def spool() -> Check:
 def limiter() -> dict[str, Check]:
     """Whether all processes count calls together; {} without Redis."""
     started = time.perf_counter()
-    is_shared = limits.is_redis_responding()
-    if is_shared is None:
+    problem = limits.redis_problem()
+    if problem is None:
         return {}
-    result = check(started, problem="" if is_shared else "Redis is away: each process counts for itself")
-    return {"limits": result if is_shared else {**result, "status": "degraded"}}
+    result = check(started, problem=f"{problem}: each process counts for itself" if problem else "")
+    return {"limits": {**result, "status": "degraded"} if problem else result}
+
+
+def notifications() -> dict[str, Check]:
+    """Whether this process hears of changes from PostgreSQL; {} while it does."""
+    if not cache.pulse.is_deaf:
+        return {}
+    return {"notifications": {"status": "degraded", "ms": 0.0, "problem": cache.DEAF_ADVICE}}
 
 
 def check(started: float, *, problem: str) -> Check:
@@ -107,7 +115,7 @@ def check(started: float, *, problem: str) -> Check:
 
 
 def checks() -> dict[str, Check]:
-    return {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter()}
+    return {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter(), **notifications()}
 
 
 def verdict(checks: dict[str, Check], *, needed: frozenset[str]) -> str:

@@ -6,17 +6,19 @@ certain (`reconcile.IN_FLIGHT`), because MLflow may still carry it out until the
 """
 
 import datetime
+import functools
 import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 
+import psycopg
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 
-from keys.database import DATABASE_ERRORS
+from keys.credentials import cache
+from keys.database import DATABASE_ERRORS, connection_parameters
 from proxy.ledger import reconcile
 from proxy.models import Call, Registration
 from proxy.upstream.registry import RegistryError, registries
@@ -45,7 +47,7 @@ class Settler(threading.Thread):
             except RegistryError:
                 pause = RETRY_SECONDS
                 logger.warning("ledger_settler_waits", extra={"for": "MLflow"})
-            except DATABASE_ERRORS:
+            except (*DATABASE_ERRORS, psycopg.Error):
                 pause = RETRY_SECONDS
                 logger.warning("ledger_settler_waits", extra={"for": "PostgreSQL"})
             except Exception:
@@ -55,7 +57,7 @@ class Settler(threading.Thread):
                 connection.close()
 
 
-@cache
+@functools.cache
 def start() -> None:
     """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves pending rows to `manage.py reconcile`."""
     if settings.RECONCILE_SECONDS:
@@ -97,6 +99,10 @@ def has_ended(row: Registration, since: datetime.datetime) -> bool:
 def one_at_a_time() -> Iterator[bool]:
     """Whether this process may work: no other one does. The lock belongs to the connection, not to a transaction:
     completing a row commits each time, because the chain of hashes is locked until then."""
+    if cache.pulse.is_deaf:  # behind a pooler in transaction mode, see `proxy.policy.name_locks`
+        with psycopg.connect(**connection_parameters()) as holding:
+            yield holding.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone() == (True,)
+        return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK])
         is_ours = cursor.fetchone() == (True,)

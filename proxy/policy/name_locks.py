@@ -3,19 +3,27 @@
 Between the ownership check and MLflow's own change, another call could delete, rename or recreate the model. A
 registry write therefore locks the name before the final check, and releases it when the new owner is recorded. The
 lock is a PostgreSQL advisory lock of this thread's connection: it ends with the connection if the process dies.
+
+A pooler in transaction mode may give each statement to another session, in which such a lock would stay. There, a
+transaction of a second connection holds the locks, and one call at a time in each process does, so that the pooler has
+connections left for the rest of the call.
 """
 
 import logging
+import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
+import psycopg
 from django.db import InterfaceError, OperationalError, connection
 
+from keys.credentials import cache
 from keys.credentials.caller import Caller
-from keys.database import DATABASE_ERRORS, database_required
-from keys.refusals import unavailable
+from keys.database import DATABASE_ERRORS, connection_parameters, database_required
+from keys.refusals import Refusal, unavailable
 from proxy.policy import ownership
 from proxy.policy.decisions import Decision
 from proxy.request.messages import values
@@ -25,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 NAMESPACE = 0x686F6B75  # the first half of the portal's lock numbers, so that they are nobody else's
 WAIT_SECONDS = 20.0
+NOT_WRITABLE = "The registry cannot be written just now. Try again in a few seconds."
+
+one_at_a_time = threading.Lock()  # behind a pooler in transaction mode
 
 
 def names_to_lock(decision: Decision) -> list[str]:
@@ -43,23 +54,50 @@ def hold(caller: Caller, decision: Decision) -> Iterator[None]:
     `ownership.check` raises.
     """
     environment, names = caller.environment, names_to_lock(decision)
-    held: list[int] = []
-    try:
-        if names:
-            ensure_connected()
-        for number in sorted({lock_number(environment, name) for name in names}):
-            acquire(number)
-            held.append(number)
+    numbers = sorted({lock_number(environment, name) for name in names})
+    with hold_in_transaction(numbers) if numbers and cache.pulse.is_deaf else hold_in_session(numbers):
         for name in names:
             ref = ObjectRef(kind="registered_model", name=name)
             ownership.known_owners.drop(ownership.cache_name(environment, ref))
-        if held:
+        if names:
             ownership.check(caller, decision.objects)
             for name in ownership.new_names(decision.match, decision.content):
                 ownership.check_name(caller, name)
         yield
+
+
+@contextmanager
+def hold_in_session(numbers: Sequence[int]) -> Iterator[None]:
+    held: list[int] = []
+    try:
+        if numbers:
+            ensure_connected()
+        for number in numbers:
+            acquire(number)
+            held.append(number)
+        yield
     finally:
         release(held)
+
+
+@contextmanager
+def hold_in_transaction(numbers: Sequence[int]) -> Iterator[None]:
+    if not one_at_a_time.acquire(timeout=WAIT_SECONDS):
+        raise busy()
+    try:
+        with psycopg.connect(**connection_parameters()) as holding:
+
+            def try_once(number: int) -> bool:
+                query = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+                return holding.execute(query, [NAMESPACE, number]).fetchone() == (True,)
+
+            if not all(wait_for(partial(try_once, number)) for number in numbers):
+                raise busy()
+            yield
+    except psycopg.Error as error:
+        raise unavailable("database_unavailable", NOT_WRITABLE) from error
+    finally:
+        one_at_a_time.release()
 
 
 def lock_number(environment: str, name: str) -> int:
@@ -68,21 +106,25 @@ def lock_number(environment: str, name: str) -> int:
 
 
 def acquire(number: int) -> None:
-    with database_required("The registry cannot be written just now. Try again in a few seconds."):
+    with database_required(NOT_WRITABLE):
         try:
-            is_acquired = wait_for(number)
+            is_acquired = wait_for(lambda: try_once(number))
         except DATABASE_ERRORS as error:
             logger.warning("name_not_locked", exc_info=error, extra={"error": type(error).__name__})
             discard_connection()
             raise
     if not is_acquired:
-        raise unavailable("model_busy", "Other calls are writing this model. Try again in a few seconds.")
+        raise busy()
 
 
-def wait_for(number: int) -> bool:
+def busy() -> Refusal:
+    return unavailable("model_busy", "Other calls are writing this model. Try again in a few seconds.")
+
+
+def wait_for(lock: Callable[[], bool]) -> bool:
     """Whether the lock became free in time."""
     deadline, pause = time.monotonic() + WAIT_SECONDS, 0.002
-    while not try_once(number):
+    while not lock():
         if time.monotonic() > deadline:
             return False
         time.sleep(pause)

@@ -15,9 +15,9 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.db import connection as django_connection
 
 from keys.credentials import cache
+from keys.database import connection_parameters
 from proxy.models.attempts import KEPT
 from proxy.usage import networks, partitions, recording, spool
 from proxy.usage.attempts import Attempts
@@ -43,8 +43,9 @@ TIMEOUTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
     "application_name": "hokusai-usage",
-    "options": "-c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
 }
+# Set after connecting: PgBouncer refuses `options` in the startup message.
+SESSION = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '30s'"
 
 
 class SegmentMoved(Exception):
@@ -144,6 +145,10 @@ class Writer(threading.Thread):
     def connect(self) -> Connection:
         if self.connection is None:
             self.connection = psycopg.connect(**{**self.parameters, **TIMEOUTS}, autocommit=True)
+            if (
+                not cache.pulse.is_deaf
+            ):  # in transaction mode, the settings would stay with a session of the pooler's
+                self.connection.execute(SESSION)
         return self.connection
 
     def disconnect(self) -> None:
@@ -303,10 +308,7 @@ def start() -> None:
     global _writer
     with _starting:
         if _writer is None or _writer.pid != os.getpid():
-            parameters = django_connection.get_connection_params()
-            for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
-                parameters.pop(django_only, None)
-            _writer = Writer(recording.calls, recording.attempts, parameters=parameters)
+            _writer = Writer(recording.calls, recording.attempts, parameters=connection_parameters())
             _writer.start()
             atexit.register(stop)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from django.db import connection
 
 from keys import actions
 from keys.credentials.caller import Caller
+from keys.database import connection_parameters
 from keys.models import ApiKey, User
 from proxy.usage import recording
 from proxy.usage.attempts import Attempts
@@ -21,16 +21,9 @@ from proxy.usage.writer import Writer
 NOON = datetime.datetime(2026, 3, 4, 12, 30, tzinfo=datetime.UTC)
 
 
-def parameters() -> dict[str, Any]:
-    found = connection.get_connection_params()
-    for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
-        found.pop(django_only, None)
-    return found
-
-
 @contextmanager
 def a_connection() -> Iterator[psycopg.Connection[Any]]:
-    with psycopg.connect(**parameters(), autocommit=True) as open_connection:
+    with psycopg.connect(**connection_parameters(), autocommit=True) as open_connection:
         yield open_connection
 
 
@@ -64,7 +57,7 @@ def a_writer(folder: Path, monkeypatch: Any) -> Iterator[Writer]:
     spool = Spool(folder)
     monkeypatch.setattr(recording, "calls", spool)
     monkeypatch.setattr(recording, "FOLDER", folder)
-    writer = Writer(spool, Attempts(), parameters=parameters())
+    writer = Writer(spool, Attempts(), parameters=connection_parameters())
     writer.maintain = float("inf")
     try:
         yield writer

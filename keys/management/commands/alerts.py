@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connection
 from procrastinate import PsycopgConnector
 from procrastinate.contrib.django import app
 from procrastinate.exceptions import ConnectorException
@@ -22,6 +21,7 @@ from keys.alerts.queue import QUEUE
 from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.api.alerts import find_alert
+from keys.database import connection_parameters
 from keys.formatting.invisible import escape
 
 logger = logging.getLogger(__name__)
@@ -96,10 +96,7 @@ class Command(BaseCommand):
 
 async def work() -> None:
     """Deliver alerts until a signal arrives. Raises ConnectorException if PostgreSQL becomes unavailable."""
-    parameters = connection.get_connection_params()
-    for django_only in ("pool", "cursor_factory", "context", "prepare_threshold"):
-        parameters.pop(django_only, None)
-    connector = PsycopgConnector(kwargs=parameters, min_size=1, max_size=4)
+    connector = PsycopgConnector(kwargs=connection_parameters(), min_size=1, max_size=4)
     with app.replace_connector(connector) as running:
         async with running.open_async():
             await retry_stalled_jobs(running.job_manager)

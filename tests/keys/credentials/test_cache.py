@@ -14,6 +14,7 @@ from keys.credentials.cache import Pulse, RowCache
 def pulse(monkeypatch) -> Pulse:
     """As if a listener heard PostgreSQL just now; it was long ago that anything was asked."""
     monkeypatch.setattr(cache, "UNHEARD_SECONDS", 1.0)
+    monkeypatch.setattr(cache, "holds_connection", lambda: False)  # of an earlier test
     pulse = Pulse()
     pulse.has_listener = True
     pulse.beat()

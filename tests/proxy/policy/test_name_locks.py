@@ -6,6 +6,7 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
+from keys.refusals import Refusal
 from proxy.ledger import writer
 from proxy.models import Registration
 from proxy.policy import name_locks
@@ -61,3 +62,17 @@ def test_a_row_that_cannot_be_written_over_a_connection_that_lives_leaves_the_tu
         cursor.execute("reset lock_timeout")
     name_locks.release([1])
     assert held() == 0
+
+
+def test_behind_a_pooler_in_transaction_mode_a_transaction_holds_the_turn(monkeypatch):
+    monkeypatch.setattr(name_locks, "WAIT_SECONDS", 0.05)
+    with name_locks.hold_in_transaction([1]):
+        assert held() == 1
+        assert not name_locks.try_once(1), "a session's lock and a transaction's exclude each other"
+        with pytest.raises(Refusal, match="Other calls"), name_locks.hold_in_transaction([2]):
+            pass
+    assert held() == 0
+    name_locks.acquire(1)
+    with pytest.raises(Refusal, match="Other calls"), name_locks.hold_in_transaction([1]):
+        pass
+    name_locks.release([1])

@@ -11,9 +11,10 @@ from django.db import connection
 from django.db.utils import IntegrityError
 from django.utils import timezone
 
+from keys.database import connection_parameters
 from proxy.models import Call, CallTotal, KeylessAttempt
 from proxy.usage import partitions
-from tests.proxy.logs import a_connection, key_of, parameters
+from tests.proxy.logs import a_connection, key_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db(transaction=True)]
 
@@ -141,7 +142,7 @@ def test_what_else_is_kept_for_a_time_only():
 
 def test_a_reader_who_takes_his_time_does_not_stop_the_rest(monkeypatch):
     monkeypatch.setattr(partitions, "LOCK_SECONDS", 1)
-    with a_connection() as database, closing(psycopg.connect(**parameters())) as reader:
+    with a_connection() as database, closing(psycopg.connect(**connection_parameters())) as reader:
         partitions.maintain(database, today=FAR, keep_days=36_500)
         reader.execute("select count(*) from proxy_call")
 
