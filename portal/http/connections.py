@@ -8,7 +8,7 @@ from typing import Any
 
 from gunicorn.workers.gthread import TConn
 
-from portal.http.sockets import ClientSocket
+from portal.http.sockets import ClientSocket, RequestBody
 from proxy.request.bodies import SMALL_BODY
 
 MAX_HEAD = 64 * 1024  # bytes
@@ -29,6 +29,7 @@ class Connection(TConn):  # type: ignore[misc]
         self.searched = 0  # bytes that do not contain the end of the head
         self.needed = 0  # bytes after which the request can be served; 0: not known yet
         self.discarded = 0
+        self.body: RequestBody  # of the request that is being served
         self.keepalive = False  # whether the connection stays open after the response
         self.last_unsent = 0  # bytes that were unsent at the last check
 
@@ -87,6 +88,6 @@ def error_response(status: int, reason: str, message: str) -> bytes:
     body = json.dumps(content).encode()
     head = (
         f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        f"X-Request-ID: {request_id}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n"
+        f"X-Request-ID: {request_id}\r\nCache-Control: private, no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + body

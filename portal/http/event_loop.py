@@ -3,7 +3,8 @@
 gunicorn's threaded worker gives each new connection a thread, and the thread waits for the request's head as long as
 that takes. Here the event loop, which watches all connections, reads the head and a small body, and only a complete
 request gets a thread. The thread that forwards a large body reads it; a client that sends or reads too slowly is
-disconnected. If the client does not read a response of the portal's own at once, the loop sends the rest later. No
+disconnected. If the client does not read a response of the portal's own at once, the loop sends the rest later. If a
+request is refused before its body has arrived, the loop discards the body first, within limits, and then responds. No
 thread waits for the end of a connection either: the loop discards what still arrives for a while, so that the client
 can read the response (RFC 9112 section 9.6).
 
@@ -17,6 +18,7 @@ import selectors
 import socket
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -35,6 +37,10 @@ from portal.http.sockets import PIECE, ClientSocket, ClientUnreader, RequestBody
 REQUEST_SECONDS = 30.0  # from a request's first byte until its head, and its small body, have arrived
 KEEPALIVE_SECONDS = 75.0  # for the next request; longer than the usual 60 of load balancers
 LINGER_SECONDS, LINGER_BYTES = 5.0, 16 * 2**20
+# Bodies of refused requests: so many at once, each so long, and for so long. Beyond these limits, and if the client
+# pauses for DISCARD_PAUSE, the response is sent before the body has arrived.
+MAX_DISCARDING, DISCARD_BYTES, DISCARD_SECONDS, DISCARD_PAUSE = 64, 8 * 2**30, 900.0, 2.0
+DISCARD_PIECE = 256 * 1024  # bytes
 SWEEP_SECONDS = 1.0
 MAX_BUFFERED = 64 * 2**20  # bytes, for all requests that arrive, and again for all responses that are sent
 MAX_FILES = 65_536
@@ -74,6 +80,17 @@ def receive(sock: socket.socket) -> bytes | None:
         return b""
 
 
+@dataclass
+class Discard:
+    """When the discarding of a body began, and when its last bytes arrived (monotonic clock)."""
+
+    began: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+
+    def is_over(self, now: float) -> bool:
+        return now - self.moved > DISCARD_PAUSE or now - self.began > DISCARD_SECONDS
+
+
 class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threaded worker, whose threads serve requests and wait only for large bodies.
 
@@ -85,6 +102,8 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.waiting: dict[Connection, float] = {}  # deadline of the next request, or of the rest of one
         self.sending: dict[Connection, float] = {}  # deadline of the next MIN_BYTES
         self.lingering: dict[Connection, float] = {}
+        self.discarding: dict[Connection, Discard] = {}  # the rest of a refused request's body
+        self.scrap = bytearray(DISCARD_PIECE)
         self.buffered = 0  # bytes received of requests that are not complete
         self.last_sweep = 0.0
 
@@ -174,7 +193,11 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         return super().handle(conn)
 
     def handle_request(self, req: Any, conn: Connection) -> Any:
-        req.body = RequestBody(req.body.reader, conn.parser.unreader)
+        is_awaited, req._expected_100_continue = req._expected_100_continue, False
+        req.must_close = req.must_close or is_awaited  # a refused client may send the body or may not
+        conn.body = RequestBody(req.body.reader, conn.parser.unreader, is_awaited=is_awaited)
+        req.body = conn.body
+        conn.sock.must_hold = partial(self.must_hold, conn)
         try:
             return super().handle_request(req, conn)
         finally:
@@ -193,8 +216,15 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             client.sendall(error_response(status, reason, f"The request is not valid HTTP ({kind})."))
 
+    def must_hold(self, conn: Connection) -> bool:
+        """Whether the response waits until the loop has discarded the rest of the body."""
+        missing = conn.body.unread - conn.parser.unreader.buf.tell()
+        return 0 < missing <= DISCARD_BYTES and len(self.discarding) < MAX_DISCARDING
+
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
-        """Skip an unread body if it has arrived already; otherwise end the connection."""
+        """Skip an unread body if it has arrived already, or will be discarded; otherwise end the connection."""
+        if conn.sock.is_held:
+            return bool(keepalive)
         try:
             return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + 0.02))
         except OSError:  # gunicorn's errors for bad chunks are OSErrors too
@@ -207,10 +237,46 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
             conn.keepalive = not future.cancelled() and future.result()
         except Exception:
             conn.keepalive = False
-        if conn.sock.unsent:
+        if conn.sock.is_held:
+            self.discard(conn)
+        elif conn.sock.unsent:
             self.send_rest(conn)
         else:
             self.end_response(conn)
+
+    # The body of a refused request is discarded
+
+    def discard(self, conn: Connection) -> None:
+        conn.body.discard_buffered()
+        try:
+            conn.sock.setblocking(False)
+        except OSError:  # gunicorn has closed it after an error
+            self.drop(conn)
+            return
+        self.discarding[conn] = Discard()
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_discardable, conn))
+
+    def on_discardable(self, conn: Connection, sock: ClientSocket) -> None:
+        try:
+            count = sock.recv_into(self.scrap, min(DISCARD_PIECE, conn.body.unread))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.drop(conn)
+            return
+        conn.body.reader.length -= count
+        self.discarding[conn].moved = time.monotonic()
+        if not conn.body.unread:
+            self.release(conn)
+
+    def release(self, conn: Connection) -> None:
+        """Send the response that was held."""
+        self.forget(conn)
+        conn.keepalive = conn.keepalive and not conn.body.unread
+        conn.sock.is_held = False
+        self.send_rest(conn)
 
     def send_rest(self, conn: Connection) -> None:
         conn.sock.setblocking(False)
@@ -268,6 +334,7 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
             self.buffered -= len(conn.received)
         self.sending.pop(conn, None)
         self.lingering.pop(conn, None)
+        self.discarding.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
 
@@ -286,6 +353,8 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.last_sweep = now
         for conn in [conn for conn, deadline in self.lingering.items() if deadline < now]:
             self.drop(conn)
+        for conn in [conn for conn, discard in self.discarding.items() if discard.is_over(now)]:
+            self.release(conn)
         for conn in [conn for conn, deadline in self.sending.items() if deadline < now]:
             if conn.last_unsent - len(conn.sock.unsent) < sockets.MIN_BYTES:
                 self.drop(conn)
@@ -315,10 +384,11 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         return any(not conn.initialized for conn in self.waiting)
 
     def make_room(self, count: int = 16) -> None:
-        """Drop the oldest connections: those that end, idle ones, slow requests, slow readers, in this order."""
+        """Drop the oldest connections: those that end, idle ones, slow requests, refused ones, slow readers, in this
+        order."""
         idle = [conn for conn in self.waiting if not conn.received]
         slow = [conn for conn in self.waiting if conn.received]
-        for conn in [*self.lingering, *idle, *slow, *self.sending][:count]:
+        for conn in [*self.lingering, *idle, *slow, *self.discarding, *self.sending][:count]:
             self.drop(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:

@@ -2,13 +2,15 @@
 
 A thread waits for its client only if the call holds a slot in flight (`proxy.upstream.in_flight`), and the number of
 slots is bounded. Responses of the portal's own (pages, files, the API, refusals) are buffered, and the event loop sends
-them.
+them. A response to a body that has not arrived is held until the event loop has discarded the body: many clients and
+proxies read a response only after they have sent everything.
 """
 
 import errno
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gunicorn.http.body import Body, ChunkedReader, LengthReader
@@ -39,6 +41,8 @@ class ClientSocket(socket.socket):
         self.unsent = bytearray()
         self.waits_for_reader = self.has_turn = False
         self.waited, self.count = 0.0, 0  # for the reader of a longer response; bytes that it took meanwhile
+        self.must_hold: Callable[[], bool] | None = None  # asked when the response to a request begins
+        self.is_held = False  # the response: it waits for the rest of the request
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(IDLE_SECONDS if flag else 0.0)
@@ -48,6 +52,13 @@ class ClientSocket(socket.socket):
         self.waits_for_reader = True
 
     def sendall(self, data: Any, flags: int = 0) -> None:
+        if self.must_hold:
+            self.is_held, self.must_hold = self.must_hold(), None
+        if self.is_held:
+            self.unsent += data
+            if len(self.unsent) <= MAX_UNSENT:
+                return
+            self.is_held, data = False, b""
         if self.waits_for_reader and not self.unsent:
             self.send_piece(data)
             return
@@ -107,6 +118,7 @@ class ClientSocket(socket.socket):
             long_responses.release()
         self.waits_for_reader = self.has_turn = False
         self.waited, self.count = 0.0, 0
+        self.must_hold = None
 
 
 class ClientUnreader(SocketUnreader):  # type: ignore[misc]
@@ -169,12 +181,28 @@ class RequestBody(Body):  # type: ignore[misc]
     it is paid with the interpreter's lock held.
     """
 
-    def __init__(self, reader: Any, unreader: ClientUnreader | None = None) -> None:
-        """`reader` is gunicorn's, of which nothing has been read yet."""
+    def __init__(
+        self, reader: Any, unreader: ClientUnreader | None = None, *, is_awaited: bool = False
+    ) -> None:
+        """`reader` is gunicorn's, of which nothing has been read yet. `is_awaited`: the client waits for `100 Continue`
+        before it sends the body."""
         if isinstance(reader, ChunkedReader) and unreader:
             reader = BoundedChunkedReader(reader.req, unreader)
         super().__init__(reader)
         self.unreader = unreader
+        self.is_awaited = is_awaited
+
+    @property
+    def unread(self) -> int:
+        """The bytes of the body that are still to be read; 0 if they are not known, or will not come."""
+        is_broken = "read" in vars(self)  # `proxy.request.bodies` has replaced it
+        is_known = isinstance(self.reader, LengthReader) and not is_broken and not self.is_awaited
+        return int(self.reader.length) if is_known else 0
+
+    def discard_buffered(self) -> None:
+        """Discard the part of the body that has been received with the head."""
+        if self.unreader and self.unread and self.unreader.buf.tell():
+            self.reader.length -= len(self.unreader.read_some(self.unread))
 
     def set_deadline(self, deadline: float) -> None:
         """Fail reads after `deadline` (monotonic clock)."""
@@ -183,6 +211,9 @@ class RequestBody(Body):  # type: ignore[misc]
 
     def read(self, size: int | None = None) -> bytes:
         reader = self.reader
+        if self.is_awaited and self.unreader:
+            self.is_awaited = False
+            self.unreader.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.buf.tell():
             return bytes(super().read(size))
         if isinstance(reader, ChunkedReader):

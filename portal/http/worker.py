@@ -60,7 +60,7 @@ class Worker(EventLoopWorker):
         now = time.monotonic()
         end, newcomers_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
         self.close_idle()
-        running = {*self.serving, *self.sending}
+        running = {*self.serving, *self.discarding, *self.sending}
         while (now := time.monotonic()) < end and (
             self.has_to_wait_for(running) or (self.has_newcomers() and now < newcomers_end)
         ):
@@ -74,7 +74,7 @@ class Worker(EventLoopWorker):
     def has_to_wait_for(self, running: set[Any]) -> bool:
         """Whether any of `running` still runs; if only this worker ends, whether anything runs, because new calls are
         then served and not sent away."""
-        busy = {*self.serving, *self.sending}
+        busy = {*self.serving, *self.discarding, *self.sending}
         return bool(busy & running if draining.has_begun() else busy)
 
     def leave(self) -> None:
@@ -85,7 +85,7 @@ class Worker(EventLoopWorker):
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for conn in [*self.waiting, *self.sending, *self.lingering]:
+        for conn in [*self.waiting, *self.discarding, *self.sending, *self.lingering]:
             self.drop(conn)
         end = time.monotonic() + CUT_SECONDS
         while self.nr_conns > 0 and time.monotonic() < end:
