@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak screenshots format lock clean api
+.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak compat integrations screenshots format lock clean api
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -72,6 +72,15 @@ soak: .venv/dev.stamp
 # Time to first byte of every admin page with a million calls (or ROWS=…) and 10,000 keys. Three minutes.
 pages: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.pages
+
+# Run each MLflow client against each server, direct and through the portal (CLIENTS=…, SERVERS=… select some). The first
+# run installs six releases, 6 GB below FIELD_CACHE (default: .data/field). Half an hour.
+compat: .venv/dev.stamp
+	$(BIN)/python -m tests.field.compat
+
+# Run the programs of docs/integrations.md through the portal (PROGRAMS=… selects some; KEEP=no deletes what each installed).
+integrations: .venv/dev.stamp
+	$(BIN)/python -m tests.field.integrations
 
 # Take screenshots of the main pages for docs/screenshots, and run the suite's checks on every page.
 screenshots: .venv/dev.stamp
