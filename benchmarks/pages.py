@@ -85,6 +85,9 @@ FILTERED = [
     "/admin/?period=30d",
     "/admin/keys/apikey/?q=key+77",
     "/admin/keys/apikey/?p=150",
+    "/admin/keys/apikey/?o=-4",  # by the calls of 30 days
+    "/admin/usage/?span=30d&each=day",
+    "/admin/usage/?user=user-7",
     "/admin/keys/user/?q=user-77",
     "/admin/proxy/call/?user=user-7",
     "/admin/proxy/call/?key=key+9000",

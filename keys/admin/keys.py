@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django.contrib import admin
 from django.db.models import Case, QuerySet, When
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
@@ -172,7 +172,7 @@ class ApiKeyAdmin(OnlyItsFilters):
             return "Canary: grants no access"
         return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
 
-    @admin.display(description="Calls, 30 days")
+    @admin.display(description="Calls, 30 days", ordering=Coalesce("calls_in_month", 0))
     def calls_30_days(self, key: ApiKey) -> str:
         return f"{key.calls_in_month or 0:,}"  # type: ignore[attr-defined]
 

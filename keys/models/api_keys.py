@@ -107,7 +107,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def with_calls(self) -> "ApiKeyQuerySet":
         """With `calls_in_month`: the calls of the last 30 days (UTC) from the totals, None if there are none. A list
-        asks it of the rows of a page only; a sort by it would ask it of all keys."""
+        asks it of the rows of a page only, unless it sorts by it: then of all keys (docs/scale.md has the time)."""
         today = timezone.now().astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         recent = self.model._default_manager.filter(
             pk=OuterRef("pk"),

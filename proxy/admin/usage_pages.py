@@ -11,7 +11,7 @@ from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.lists.listing import find_in
 from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, csv_rows, make_report
-from proxy.models import CallTotal
+from proxy.models import CallTotal, HourTotal
 
 may_see = permission_required(VIEW_CALL, raise_exception=True)
 find = may_see(find_in("usage-report"))
@@ -22,7 +22,7 @@ find = may_see(find_in("usage-report"))
 def usage(request: HttpRequest) -> HttpResponseBase:
     """Calls and bytes by user and key, for a period, with totals and a chart."""
     form = UsageForm(request.GET)
-    report = make_report(form, CallTotal.objects.all())
+    report = make_report(form, CallTotal.objects.all(), hours=HourTotal.objects.all())
     return render_page(
         request,
         "admin/proxy/usage.html",

@@ -9,9 +9,10 @@ from django import forms
 from django.utils import timezone
 
 from proxy.lists.page_filters import ListForm, OptionalChoice
-from proxy.lists.usage import MOST_ROWS, sum_usage
-from proxy.models.totals import CallTotalQuerySet
+from proxy.lists.usage import sum_usage
+from proxy.models.totals import CallTotalQuerySet, HourTotalQuerySet
 
+MOST_ROWS = 250  # of a page: the rows with the most calls; the CSV file has all
 DAY = datetime.timedelta(days=1)
 MOST_DAYS = 5 * 366  # of a period
 CHART_DAYS = 92  # up to which the chart has a column for each day, above it for each month
@@ -102,6 +103,11 @@ class UsageForm(ListForm):
     def step(self) -> str:
         return str(self.cleaned_data["each"] or "month")
 
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether it selects a user or keys."""
+        return bool(self.cleaned_data.get("user") or self.cleaned_data.get("key"))
+
     def narrow_totals(self, totals: CallTotalQuerySet) -> CallTotalQuerySet:
         if user := self.cleaned_data.get("user"):
             totals = totals.filter(user=user)
@@ -133,13 +139,21 @@ class Report:
     chart: Row
 
 
-def make_report(form: UsageForm, totals: CallTotalQuerySet) -> Report | None:
-    """Two queries. None if a field of the form is wrong."""
+def make_report(
+    form: UsageForm, totals: CallTotalQuerySet, *, hours: HourTotalQuerySet | None = None
+) -> Report | None:
+    """Sums of `totals`. `hours`: totals of the same calls without their keys, which are far fewer. Without a filter,
+    the chart is drawn from them. None if a field of the form is wrong."""
     if not form.is_valid():
         return None
     since, until = form.bounds
     rows = form.sums(totals, (since, until), MOST_ROWS + 1)
-    chart = draw(form.narrow_totals(totals.by_day().between(since, until)), since, until)
+    is_monthly = (until - since).days > CHART_DAYS
+    if hours is not None and not form.is_narrowed:
+        counts = hours.between(since, until).by("month" if is_monthly else "day")
+    else:
+        counts = by_step(form.narrow_totals(totals.by_day().between(since, until)), is_monthly=is_monthly)
+    chart = draw(counts, since, until, is_monthly=is_monthly)
     return Report(
         first=since.date(),
         last=(until - DAY).date(),
@@ -152,15 +166,20 @@ def make_report(form: UsageForm, totals: CallTotalQuerySet) -> Report | None:
     )
 
 
-def draw(totals: CallTotalQuerySet, since: datetime.datetime, until: datetime.datetime) -> Row:
-    """The numbers of the chart, one row for each day or month of the period, and the `totals`."""
-    is_monthly = (until - since).days > CHART_DAYS
+def by_step(totals: CallTotalQuerySet, *, is_monthly: bool) -> list[Row]:
+    """Sums by day or month (`step`) and status class, as `HourTotalQuerySet.by` has them."""
     column = "month" if is_monthly else "start"
+    grouped = (totals.with_month() if is_monthly else totals).grouped(column, "status_class")
+    return [{**row, "step": row[column]} for row in grouped]
+
+
+def draw(rows: list[Row], since: datetime.datetime, until: datetime.datetime, *, is_monthly: bool) -> Row:
+    """The numbers of the chart, one row for each day or month of the period, and the `totals`."""
     counts: dict[tuple[datetime.datetime, int], int] = {}
     sums = dict.fromkeys(SUMS, 0)
-    for row in (totals.with_month() if is_monthly else totals).grouped(column, "status_class"):
+    for row in rows:
         status = row["status_class"] if row["status_class"] in CLASSES else 2
-        counts[row[column], status] = counts.get((row[column], status), 0) + row["calls"]
+        counts[row["step"], status] = counts.get((row["step"], status), 0) + row["calls"]
         sums = {name: sums[name] + row[name] for name in SUMS}
     starts = months(since, until) if is_monthly else days(since, until)
     form = "%Y-%m" if is_monthly else "%Y-%m-%d"

@@ -261,6 +261,7 @@ class TestColumns:
             "name_and_key",
             "owner_name",
             "state_badge",
+            "calls_30_days",
             "own_limits",
             "last_used_on",
             "expires_on",
@@ -271,6 +272,7 @@ class TestColumns:
         for number in range(3):
             key = key_of(cast["dora"], name=f"key {number}")
         actions.revoke(key=key)
+        total_of(key, 7)
         place = alice.get(KEYS).context["cl"].list_display.index(column)
 
         up = [key.pk for key in alice.get(KEYS, {"o": str(place)}).context["cl"].result_list]
@@ -279,7 +281,7 @@ class TestColumns:
         assert len(up) == 3
         if column in ("name_and_key", "created_on"):
             assert up == down[::-1]
-        if column == "state_badge":
+        if column in ("state_badge", "calls_30_days"):
             assert (up[-1], down[0]) == (key.pk, key.pk)
 
     def test_calls_cost_no_query_of_their_own(self, cast, alice):
