@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from keys.admin import alert_pages, invitation_pages, key_usage
 from keys.api import leak_reports
+from keys.pages import progress
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
@@ -36,6 +37,7 @@ urlpatterns = [
     path("admin/usage/", admin.site.admin_view(usage_pages.usage), name="usage-report"),
     path("admin/usage/find/", admin.site.admin_view(usage_pages.find), name="usage-report-find"),
     path("admin/usage/export/", admin.site.admin_view(usage_pages.export), name="usage-report-export"),
+    path("admin/progress/<str:progress_id>/", admin.site.admin_view(progress.progress), name="progress"),
     path("admin/palette/", admin.site.admin_view(palette.palette), name="palette"),
     path("admin/search/", home.gone),  # unfold's, which the palette replaces
     path("admin/login/", views.admin_login),

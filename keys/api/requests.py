@@ -129,16 +129,17 @@ class KeyRequests(ListModelMixin, GenericAPIView[KeyRequest]):
         responses={201: KeyRequestSerializer},
     )
     def post(self, request: Request) -> Response:
-        """For a signed-in person, not for a key."""
+        """A key requests later expiries only. Who finds a key cannot ask for more in its holder's name."""
         return once(request, transaction.atomic(lambda: self.create_request(request)))
 
     def create_request(self, request: Request) -> Response:
-        if key_of(request):
-            raise forbidden(
-                "permission", "Only a signed-in person requests something for a key; a key may not."
-            )
         sent = NewRequestSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
+        if key_of(request) and sent.validated_data["kind"] != KeyRequest.Kind.RENEWAL:
+            raise forbidden(
+                "permission",
+                "With a key, only a later expiry can be requested. Sign in to request a key or more rights.",
+            )
         fields = dict(sent.validated_data)
         key_id, preset = fields.pop("key_id", None), fields.pop("preset", None)
         key = None

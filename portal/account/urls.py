@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from portal.account import collecting, own_calls, own_keys, own_registrations, own_requests, usage
+from portal.account import collecting, own_calls, own_keys, own_registrations, own_requests, palette, usage
 
 FORM = r"(?P<form>csv|jsonl)"
 
@@ -28,6 +28,7 @@ urlpatterns = [
     re_path(rf"^calls/download\.{FORM}\Z", own_calls.download, name="account-calls-download"),
     path("calls/find/", own_calls.find, name="account-find"),
     path("calls/<str:request_id>/", own_calls.call, name="account-call"),
+    path("palette/", palette.palette, name="holder-palette"),
     path("registrations/", own_registrations.ledger, name="account-registrations"),
     re_path(
         rf"^registrations/download\.{FORM}\Z",

@@ -9,7 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
-from portal.api import health, schema, settings
+from portal.api import health, schema, settings, uncalled_requests
 from proxy.api import calls, incidents, owners, registrations, tries, usage
 
 ADDRESSES: dict[str, Any] = {
@@ -51,6 +51,7 @@ ADDRESSES: dict[str, Any] = {
     "calls": calls.Calls,
     "calls/export": calls.CallExport,
     "calls/<str:request_id>": calls.OneCall,
+    "uncalled-requests/<str:request_id>": uncalled_requests.OneUncalledRequest,
     "usage": usage.Usage,
     "registrations": registrations.Registrations,
     "registrations/export": registrations.RegistrationExport,

@@ -25,6 +25,7 @@ from proxy.models.calls import Call
 
 MOST = 8  # of each sort
 REQUEST_ID = re.compile(r"req_[0-9a-f]{32}")
+REPLACED = "; you searched for an old secret of it, which a rotation replaced"
 ACTION_LABELS = {
     "rights": "Change rights",
     "pause": "Pause",
@@ -57,7 +58,7 @@ def palette(request: HttpRequest) -> HttpResponse:
             *(keys_and_users(request, text) if text else ()),
             *(of_models(request, text) if text else ()),
         ]
-    response = render(request, "admin/palette.html", {"hits": hits, "text": bool(text)})
+    response = render(request, "palette_hits.html", {"hits": hits, "text": bool(text)})
     response["Cache-Control"] = "no-store"
     return response
 
@@ -147,7 +148,7 @@ def of_secret(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 
 def of_key(key: ApiKey, *, is_old: bool) -> Hit:
-    old = "; you searched for an old secret of it, which a rotation replaced" if is_old else ""
+    old = REPLACED if is_old else ""
     return Hit(
         title=f"{key.name} ({key.masked})",
         kind=f"Key of {key.owner.username}, {key.state}{old}",

@@ -22,6 +22,8 @@ from keys.formatting.csv_export import cell
 from keys.models import ApiKey
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
+from keys.pages.progress import Progress
+from keys.pages.submission import new_form_id
 from keys.refusals import Refusal
 from keys.rights import permissions
 from proxy.ledger import compliance, incident
@@ -145,6 +147,7 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
                 registry=upstream,
                 reason=form.cleaned_data["reason"],
                 by=actor_of(request).user,
+                on_progress=Progress(request),
             )
         except (registry.RegistryError, Refusal) as error:
             messages.error(request, f"{error} Try again later; what is marked stays marked.")
@@ -170,6 +173,7 @@ def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> Htt
         reason=form.cleaned_data["reason"] or f"since {timezone.now():%Y-%m-%d}",
         pending=Registration.objects.pending().by_key(key).between(since).count(),
         still_works=key.state not in STOPPED,
+        progress_id=new_form_id(),
     )
 
 

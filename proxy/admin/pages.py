@@ -12,7 +12,8 @@ from keys.actions.grants import is_owner_allowed
 from keys.models import ApiKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
-from keys.pages.submission import submit_form
+from keys.pages.progress import Progress
+from keys.pages.submission import new_form_id, submit_form
 from keys.rights.permissions import CHANGE_OWNER
 from proxy.admin.forms import HandOverForm, ShareForm, TryForm
 from proxy.answers import ERROR_CODES
@@ -93,10 +94,13 @@ def hand_over(request: HttpRequest) -> HttpResponse:
     if not form.cleaned_data["confirmed"]:
         owned = objects_of(giver)
         context = {"giver": giver, "taker": taker, "owned": owned, "total": sum(count for _, count in owned)}
+        context["progress_id"] = new_form_id()
         return render_page(
             request, "admin/proxy/hand_over_confirm.html", model=Owner, title=title, form=form, **context
         )
-    count = owner_actions.hand_over(giver=giver, taker=taker, actor=actor_of(request))
+    count = owner_actions.hand_over(
+        giver=giver, taker=taker, actor=actor_of(request), on_progress=Progress(request)
+    )
     messages.success(
         request,
         f"{owner_actions.format_count(count)} of {giver.username} now {verb(count)} to {taker.username}.",

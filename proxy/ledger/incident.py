@@ -182,18 +182,20 @@ def quarantine(
     reason: str = "",
     by: User | None = None,
     on_result: Callable[[QuarantineResult], None] = lambda result: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[QuarantineResult]:
     """Set the quarantine tag on every version that a key registered since then, and record this in the ledger.
 
     Pending rows of the key are reconciled first, so that no version is missed; this raises RegistryError if MLflow
-    is unreachable. If one version cannot be marked, the others still are. Raises NotAllowed for a superuser's key if
-    `by` is a user and none.
+    is unreachable. If one version cannot be marked, the others still are. `on_progress` gets how many versions of how
+    many are done. Raises NotAllowed for a superuser's key if `by` is a user and none.
     """
     check_user(key.owner_id, by)
     reconcile.reconcile_pending(key.environment, registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
-    results = []
-    for row, current in versions_of(key, since):
+    results, versions = list[QuarantineResult](), versions_of(key, since)
+    for row, current in versions:
+        on_progress(len(results), len(versions))
         results.append(quarantine_version(row, current.name, value, registry, by))
         on_result(results[-1])
     return results

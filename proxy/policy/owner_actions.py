@@ -1,6 +1,6 @@
 """Records owners: when an object is created, renamed, shared, deleted or handed over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from django.db import IntegrityError, transaction
 
@@ -16,6 +16,7 @@ from proxy.request.messages import Json, values
 from proxy.routes.objects import ObjectRef
 from proxy.routes.operations import Operation
 
+BATCH = 2000  # objects that a hand-over changes at once, after which it reports its progress
 # Operations, other than creations, that change who owns or shares an object.
 CHANGING_OWNERS = frozenset(
     {"registered-models.rename", "registered-models.delete", "experiments.set-tag", "experiments.delete-tag"}
@@ -145,13 +146,24 @@ def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor:
 
 
 @transaction.atomic
-def hand_over(*, giver: User, taker: User, actor: Actor = COMMAND) -> int:
+def hand_over(
+    *,
+    giver: User,
+    taker: User,
+    actor: Actor = COMMAND,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
     """Make `taker` the owner of all objects of `giver`; returns their number. The tags at MLflow still name the
-    creator. Raises NotAllowed for the objects of a superuser if the actor is none."""
+    creator. `on_progress` gets how many of how many are done. Raises NotAllowed for the objects of a superuser if the
+    actor is none."""
     check_owner(giver.pk, actor)
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
-    count = Owner.objects.filter(user=giver).update(user=taker)
+    owned = Owner.objects.filter(user=giver)
+    ids, count = list(owned.order_by("pk").values_list("pk", flat=True)), 0
+    for first in range(0, len(ids), BATCH):
+        count += owned.filter(pk__in=ids[first : first + BATCH]).update(user=taker)
+        on_progress(min(first + BATCH, len(ids)), len(ids))
     log(giver, f"Handed over {format_count(count)} to {taker.username}.", actor=actor)
     return count
 

@@ -48,11 +48,14 @@ def test_a_form_that_waits_says_so_on_its_button_and_beside_it(visit, web_portal
     # The page stays, as it does until the response is there.
     window.page.evaluate("window.addEventListener('submit', event => event.preventDefault())")
     button, status = window.page.get_by_role("button", name="Show"), window.page.get_by_role("status")
+    window.page.route("**/progress/x/", lambda route: route.fulfill(json={"done": 1200, "total": 5000}))
+    button.evaluate("button => { button.dataset.progress = '/admin/progress/x/' }")
 
     button.click()
 
     working = status.filter(has_text="Reading the ledger, the owners and the usage log…")
     expect(working).to_be_visible()
+    expect(window.page.locator(".waiting")).to_contain_text("1,200 of 5,000, ")
     expect(button).to_have_attribute("aria-busy", "true")
     assert window.findings() == []
     window.page.evaluate("window.dispatchEvent(new Event('pageshow'))")  # back on the page

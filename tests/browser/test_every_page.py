@@ -43,7 +43,7 @@ ALWAYS_LIGHT = {"api/v1/docs/"}  # Swagger UI's own, seen to stay so
 # Addresses that are no page a person looks at, and those that another test looks at.
 ELSEWHERE = re.compile(
     r"admin$|account$|docs$|api/v1/docs$"  # redirects to the same with a slash
-    r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|search/|autocomplete/|jsi18n/|/r/|logout/)"
+    r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|progress/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
     r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/approve/"

@@ -1,9 +1,11 @@
-// Shows that something is running, and how far it has got. A form that was sent says so beside its button. A link with
+// Shows that something is running, and how far it has got. A form that was sent says so beside its button; if the button
+// has data-progress, the page asks that address how many of how many are done. A link with
 // data-export counts the lines of its file while they arrive; it can be cancelled, and says if the download fails.
 // Without JavaScript, forms and links work as usual.
 "use strict";
 
 const QUIET_MS = 400; // what ends sooner shows nothing
+const ASK_MS = 500; // between two questions how far it has got
 const PART_BYTES = 4 * 1024 * 1024; // the browser may keep parts of a file on disk
 const NEWLINE = 10;
 
@@ -20,16 +22,34 @@ function progressLine(element) {
   return { line, words, figures };
 }
 
-function showRunning(form, button) {
+// "1,200 of 5,000, " once the first is done.
+async function askProgress(address) {
+  try {
+    const response = await fetch(address, { headers: { Accept: "application/json" }, redirect: "error" });
+    const { done, total } = response.ok ? await response.json() : {};
+    return total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")}, ` : "";
+  } catch {
+    return ""; // The action goes on; only its progress is not known.
+  }
+}
+
+function showRunning(button) {
   const { line, words, figures } = progressLine(button);
   const started = Date.now();
+  let progress = "", isOver = false;
+  const follow = async () => {
+    progress = (await askProgress(button.dataset.progress)) || progress;
+    if (!isOver) setTimeout(follow, ASK_MS);
+  };
+  if (button.dataset.progress) follow();
   button.setAttribute("aria-busy", "true");
   button.setAttribute("aria-disabled", "true");
   const timer = setInterval(() => {
     words.textContent = `${button.dataset.busy || "Working"}…`;
-    figures.textContent = `${Math.round((Date.now() - started) / 1000)} s`;
+    figures.textContent = `${progress}${Math.round((Date.now() - started) / 1000)} s`;
   }, 200);
   return () => {
+    isOver = true;
     clearInterval(timer);
     line.remove();
     button.removeAttribute("aria-busy");
@@ -42,7 +62,7 @@ document.addEventListener("submit", (event) => {
   const button = event.submitter || form.querySelector("button[type=submit]");
   if (event.defaultPrevented || !button || form.closest("nav, header, dialog")) return;
   let end = () => {};
-  const timer = setTimeout(() => { end = showRunning(form, button); }, QUIET_MS);
+  const timer = setTimeout(() => { end = showRunning(button); }, QUIET_MS);
   window.addEventListener("pageshow", () => { clearTimeout(timer); end(); }, { once: true });
 });
 

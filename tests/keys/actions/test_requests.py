@@ -222,11 +222,22 @@ class TestOverTheApi:
         assert bob.post(f"{path}/approve").json()["state"] == "approved"
         refused(bob.post(f"{path}/approve"), 409, "not_possible")
 
-    def test_no_key_requests(self, cast, key):
+    def test_a_key_requests_a_later_expiry_and_nothing_else(self, cast, key):
         own = program(cast["dora"], Scope.PORTAL_ADMIN)
-        requested = {"kind": "renewal", "key_id": key.public_id, "days": 90}
+        wanted = {"key_id": key.public_id, "days": 90}
 
-        refused(own.post("/key-requests", requested), 403, "permission")
+        assert own.post("/key-requests", {"kind": "renewal", **wanted}).json()["state"] == "open"
+        assert key.events.get(kind="requested").detail["via"] == own.key.public_id
+        for more in ({"kind": "scope", "preset": "full"}, {"kind": "new", "name": "n", "preset": "full"}):
+            refused(own.post("/key-requests", {**wanted, **more}), 403, "permission")
+        other = key_of(cast["bob"])
+        refused(
+            own.post("/key-requests", {"kind": "renewal", "key_id": other.public_id, "days": 9}),
+            404,
+            "not_found",
+        )
+        reader = program(cast["dora"], Scope.PORTAL_READ)
+        refused(reader.post("/key-requests", {"kind": "renewal", **wanted}), 403, "scope")
 
     def test_the_approval_of_a_new_key_has_the_message_once(self, cast, dora):
         bob = program(cast["bob"], Scope.PORTAL_ADMIN)

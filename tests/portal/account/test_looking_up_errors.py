@@ -4,13 +4,16 @@ import datetime
 import json
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from keys import actions
+from keys.rights.scopes import Scope
 from proxy.models import UncalledRequest
 from proxy.usage import recording
+from tests.keys.api.callers import program
 from tests.keys.people import SECRET, everything_stored
 from tests.portal.account.test_own_calls import looked_up
 from tests.portal.account.test_urls import text
@@ -91,6 +94,22 @@ def test_a_doubled_mount_is_quoted_to_who_has_a_key(dora, settings):
 
     assert f"The request went to http://testserver{path}" in message
     assert f"the tracking URI is {settings.PUBLIC_URL}/api/mlflow." in message
+
+
+def test_api_and_command_explain_the_same_request(dora, capsys):
+    request_id = json.loads(error_of(f"/api/mlflow{EXPERIMENT}"))["request_id"]
+    reader = program(dora.user, Scope.PORTAL_READ)
+
+    answer = reader.get(f"/uncalled-requests/{request_id}").json()
+    call_command("uncalled_request", request_id, "--json")
+    assert json.loads(capsys.readouterr().out) == answer
+    assert (answer["reason"], answer["path"]) == ("no_key", f"/api/mlflow{EXPERIMENT}")
+    assert "MLFLOW_TRACKING_TOKEN" in answer["remedy"]
+    call_command("uncalled_request", request_id)
+    assert answer["remedy"] in capsys.readouterr().out
+    assert reader.get("/uncalled-requests/req_x").status_code == 404
+    with pytest.raises(CommandError, match="list_calls --request-id"):
+        call_command("uncalled_request", "req_x")
 
 
 def test_it_is_forgotten_after_an_hour(dora):

@@ -31,7 +31,7 @@ class Can:
 KEY = "admin:keys_apikey_"
 CAPABILITIES = {
     "see and search keys": Can(
-        web=f"{KEY}changelist {KEY}export {KEY}change {KEY}find account account-key palette",
+        web=f"{KEY}changelist {KEY}export {KEY}change {KEY}find account account-key palette holder-palette",
         api="keys_list keys_read",
         command="list_keys",
     ),
@@ -95,7 +95,7 @@ CAPABILITIES = {
     ),
     "try a call": Can(web="try-call", api="keys_try", command="may"),
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
-    "quarantine versions": Can(web="incident", api="keys_quarantine", command="quarantine"),
+    "quarantine versions": Can(web="incident progress", api="keys_quarantine", command="quarantine"),
     "lift a quarantine": Can(web="quarantine-lift", api="quarantine_lift", command="quarantine --lift"),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
@@ -146,7 +146,7 @@ CAPABILITIES = {
         api="owners_list",
         because="A command would print millions of rows; hand_over --dry-run counts a user's.",
     ),
-    "hand over": Can(web="admin:proxy_owner_hand_over", api="users_hand_over", command="hand_over"),
+    "hand over": Can(web="admin:proxy_owner_hand_over progress", api="users_hand_over", command="hand_over"),
     "share an experiment": Can(
         web="admin:proxy_owner_share", api="experiments_share", command="share_experiment"
     ),
@@ -155,6 +155,9 @@ CAPABILITIES = {
         "account-calls account-call account-find",
         api="calls_list calls_read",
         command="list_calls",
+    ),
+    "see why a request became no call": Can(
+        web="account-find account-call", api="uncalled_requests_read", command="uncalled_request"
     ),
     "export calls": Can(
         web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls --csv"
@@ -188,7 +191,7 @@ CAPABILITIES = {
         web="admin:admin_logentry_changelist admin:admin_logentry_export admin:admin_logentry_change "
         "admin:admin_logentry_history",
         api="admin_log_list",
-        because="Commands are called beside the database; what was done to keys is told by list_events.",
+        because="Who has a shell reads the pages too; what was done to keys is told by list_events.",
     ),
     "see who I am": Can(web="account", api="me", because="The command line is nobody in particular."),
     "wait for a key's first call": Can(web="key-connection", api="keys_read", command="list_keys"),

@@ -64,6 +64,7 @@ ROWS: dict[str, Row] = {
     "admin/jsi18n/": Row(STAFF),
     "admin/search/": Row(NOBODY),  # unfold's, which the palette replaces
     "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
+    "admin/progress/<str:progress_id>/": Row(STAFF),  # of each person's own forms
     "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
     "admin/alerts/": READ,
     "admin/alerts/test/": Row(NOBODY, KEEPERS),
@@ -137,6 +138,7 @@ OTHERS: dict[str, Row] = {
     "/account/calls/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/{call}/": Row(HOLDER, HOLDER),
+    "/account/palette/": Row(NOBODY, SIGNED_IN),  # each person's own results
     "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
     "/account/registrations/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/registrations/model/?name=fraud": Row(HOLDER, HOLDER),

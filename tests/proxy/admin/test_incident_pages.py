@@ -9,6 +9,7 @@ from django.contrib.auth.models import Group, Permission
 from django.utils import timezone
 
 from keys.models import User
+from keys.pages import progress
 from keys.rights.groups import AUDITORS
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
@@ -103,6 +104,26 @@ def test_quarantine_marks_and_says_what_became_of_each(cast, alice, key, monkeyp
     assert "fraud version 3: marked" in text
     assert (seen["key"], seen["reason"], seen["by"]) == (key, "leaked", cast["alice"])
     assert timezone.now() - seen["since"] < timedelta(hours=25)
+
+
+def test_quarantine_tells_its_own_page_how_far_it_has_got(alice, key, monkeypatch):
+    seen = []
+    row(key, "model-versions.create", "fraud", version="3")
+    row(key, "model-versions.create", "fraud", version="4")
+    monkeypatch.setattr(incident.reconcile, "reconcile_pending", lambda *args, **options: None)
+    monkeypatch.setattr(registry, "registries", lambda: {"live": "MLflow"})
+
+    def mark(*args):
+        seen.append(alice.get("/admin/progress/x1/").json())
+        return QuarantineResult(name="fraud", version="3", result="marked")
+
+    monkeypatch.setattr(incident, "quarantine_version", mark)
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0)
+
+    assert 'data-progress="/admin/progress/' in alice.post(page(key), {"since": since(24)}).content.decode()
+    alice.post(page(key), {"since": since(24), "confirmed": "yes", "progress": "x1"})
+
+    assert seen == [{"done": 0, "total": 2}, {"done": 1, "total": 2}]
 
 
 def test_it_asks_for_confirmation_and_lists_the_versions(alice, key, monkeypatch):

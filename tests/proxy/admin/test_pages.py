@@ -8,7 +8,9 @@ from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey, User
+from keys.pages import progress
 from proxy.models import Call, Owner
+from proxy.policy import owner_actions
 from tests.keys.people import everything_stored, key_of, make_cast, page_of, queries, signed_in
 
 OWNERS = "/admin/proxy/owner/"
@@ -342,6 +344,23 @@ class TestHandingOver:
         entry = LogEntry.objects.get()
         assert (entry.user, entry.object_id) == (cast["bob"], str(cast["dora"].pk))
         assert "Handed over 3 objects to alice. From 192.0.2.7." in entry.change_message
+
+    def test_tells_its_own_page_how_far_it_has_got(self, cast, bob, alice, monkeypatch):
+        monkeypatch.setattr(owner_actions, "BATCH", 2)
+        monkeypatch.setattr(progress, "PAUSE_SECONDS", 0)
+        seen, keep = [], progress.cache.set
+        monkeypatch.setattr(progress.cache, "set", lambda *args: (seen.append(args[1]), keep(*args)))
+        for number in range(3):
+            owned(f"r{number}", cast["dora"])
+        answers = {"giver": cast["dora"].pk, "taker": cast["alice"].pk}
+        form_id = bob.post(HAND_OVER, answers).context["progress_id"]
+
+        assert bob.get(f"/admin/progress/{form_id}/").json() == {}
+        bob.post(HAND_OVER, {**answers, "confirmed": "yes", "progress": form_id})
+
+        assert seen == [{"done": 2, "total": 3}, {"done": 3, "total": 3}]
+        assert bob.get(f"/admin/progress/{form_id}/").json() == seen[-1]
+        assert alice.get(f"/admin/progress/{form_id}/").json() == {}
 
     def test_takes_two_users_of_whom_one_owns_something_and_the_other_is_active(self, cast, bob):
         owned("r", cast["dora"])
