@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
+from keys.actions.admin_log import done_by_users, who_did
 from keys.admin.columns import badge, lines
 from keys.admin.filters import OnlyItsFilters, SpanFilter
 from keys.admin.list_export import export_path
@@ -36,7 +37,7 @@ class WhoFilter(TextFilter):  # type: ignore[misc]
 class AdminFilter(WhoFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[LogEntry]) -> QuerySet[LogEntry]:  # type: ignore[override]
         text = (self.value() or "").replace("\0", "").strip()
-        return queryset.filter(user__username__icontains=text) if text else queryset
+        return done_by_users(queryset.filter(user__username__icontains=text)) if text else queryset
 
 
 class ActionSpanFilter(SpanFilter):
@@ -156,7 +157,7 @@ class LogEntryAdmin(OnlyItsFilters):
 
     @admin.display(description="Who did it")
     def who(self, entry: LogEntry) -> str:
-        return entry.user.get_username()
+        return who_did(entry)
 
     @admin.display(description="About")
     def about(self, entry: LogEntry) -> str:

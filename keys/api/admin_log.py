@@ -8,6 +8,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from keys.actions.admin_log import who_did
 from keys.api.callers import read_rule
 from keys.lists.columns import describe_entry
 from keys.lists.filters import AdminLogFilters
@@ -16,12 +17,15 @@ from keys.rights.permissions import VIEW_KEY_EVENT
 
 class AdminLogSerializer(serializers.Serializer[LogEntry]):
     at = serializers.DateTimeField(source="action_time")
-    actor = serializers.CharField(source="user.username")
+    actor = serializers.SerializerMethodField(help_text="The user's name, or `command line`.")
     kind = serializers.CharField(
         source="content_type.name", allow_null=True, help_text="Of what it is about."
     )
     about = serializers.CharField(source="object_repr")
     details = serializers.SerializerMethodField()
+
+    def get_actor(self, entry: LogEntry) -> str:
+        return who_did(entry)
 
     def get_details(self, entry: LogEntry) -> str:
         return describe_entry(entry)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from django.contrib.admin.models import LogEntry
 
+from keys.actions.admin_log import who_did
 from keys.formatting.csv_export import Columns
 from keys.formatting.sizes import format_size
 from keys.lists.event_words import describe_actor, describe_event
@@ -46,7 +47,7 @@ EVENT_COLUMNS: Columns = {
 }
 ADMIN_LOG_COLUMNS: Columns = {
     "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
-    "who": lambda entry: entry.user.get_username(),
+    "who": who_did,
     "about": lambda entry: entry.object_repr,
     "kind": lambda entry: entry.content_type.name if entry.content_type else "",
     "details": lambda entry: describe_entry(entry),

@@ -7,8 +7,10 @@ methods of the querysets.
 import datetime
 
 import django_filters
+from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 
+from keys.actions.admin_log import done_by_users
 from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
 from keys.models import (
     Alert,
@@ -105,6 +107,9 @@ class UserFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 
 class AdminLogFilters(django_filters.FilterSet):  # type: ignore[misc]
-    actor = django_filters.CharFilter(field_name="user__username", label="Who did it: a user's name.")
+    actor = django_filters.CharFilter(method="by_actor", label="Who did it: a user's name.")
     since = TimeFilter(field_name="action_time", lookup_expr="gte", label="At that time or later.")
     until = TimeFilter(field_name="action_time", lookup_expr="lt", label="Before that time.")
+
+    def by_actor(self, entries: "QuerySet[LogEntry]", name: str, value: str) -> "QuerySet[LogEntry]":
+        return done_by_users(entries.filter(user__username=value))

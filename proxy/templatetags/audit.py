@@ -4,7 +4,9 @@ and the ledger."""
 import json
 
 from django import template
+from django.contrib.admin.models import LogEntry
 
+from keys.actions import admin_log
 from keys.formatting import sizes
 from keys.lists.colours import ALERT_COLOURS, DELIVERY_COLOURS
 from proxy.ledger import history
@@ -50,6 +52,11 @@ def alert_colour(kind: str) -> str:
 @register.filter
 def delivery_colour(state: str) -> str:
     return DELIVERY_COLOURS.get(state, "info")
+
+
+@register.filter
+def who_did(entry: LogEntry) -> str:
+    return admin_log.who_did(entry)
 
 
 @register.filter

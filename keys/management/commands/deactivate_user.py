@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
+from keys.actions.actor import COMMAND
+from keys.actions.admin_log import log
 from keys.api.serializers import serialize_key
 from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
@@ -25,8 +27,10 @@ class Command(BaseCommand):
         try:
             if options["undo"]:
                 keys = actions.reactivate(user=user)
+                log(user, "Reactivated.", actor=COMMAND)
             else:
                 keys = actions.deactivate(user=user, reason=options["reason"])
+                log(user, f"Deactivated; {len(keys)} keys are paused.", actor=COMMAND)
         except actions.ActionError as error:
             raise CommandError(f"{user.username}: {error}") from None
         if options["json"]:

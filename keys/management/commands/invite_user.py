@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, invitations
+from keys.actions.actor import COMMAND
+from keys.actions.admin_log import log
 from keys.alerts.invitation_links import link_to, mail_link
 from keys.formatting.invisible import escape
 from keys.management.one_user import find_user, user_of
@@ -37,6 +39,7 @@ class Command(BaseCommand):
         try:
             user = user or invitations.add_user(name=options["user"], email=options["email"])
             invitation, secret = invitations.invite(user=user)
+            log(user, "Sign-in link made.", actor=COMMAND)
         except ActionError as error:
             raise CommandError(str(error)) from None
         link = link_to(secret)
@@ -54,6 +57,8 @@ def withdraw(options: dict[str, Any]) -> str:
     """End the user's open link. Returns the command's output."""
     user = user_of(options["user"])
     was_open = invitations.withdraw(user=user)
+    if was_open:
+        log(user, "Sign-in link withdrawn.", actor=COMMAND)
     if options["json"]:
         return json.dumps({"user": user.username, "user_id": user.public_id, "withdrawn": was_open})
     return (

@@ -6,6 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys import actions
+from keys.actions.actor import COMMAND
+from keys.actions.admin_log import log
 from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
 
@@ -20,6 +22,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         user = user_of(options["user"])
         removed = actions.remove_second_factors(user=user)
+        if removed:
+            log(user, "Second factors removed.", actor=COMMAND)
         if options["json"]:
             shown = {"user": user.username, "user_id": user.public_id, "removed": removed}
             self.stdout.write(json.dumps(shown))

@@ -119,6 +119,23 @@ def test_single_permissions_go_where_they_have_no_effect(cast, alice):
     assert not again(cast["dora"]).is_staff
 
 
+def test_a_command_leaves_the_same_entry_as_the_page_without_a_person(cast, alice):
+    dora = cast["dora"]
+    call_command("set_role", "dora", "auditor")
+
+    entry = LogEntry.objects.get()
+    assert entry.change_message == "Role: key holder → auditor. By command line."
+    for path in (f"{USERS}{dora.pk}/history/", "/admin/admin/logentry/", "/admin/admin/logentry/export/"):
+        response = alice.get(path)
+        page = (response.content if not response.streaming else b"".join(response)).decode()
+        assert "Role: key holder → auditor." in page
+        assert "command line" in page.partition("Role: key")[0]
+    assert "Role: key" not in alice.get("/admin/admin/logentry/?who=dora").content.decode()
+    log = program(cast["alice"], Scope.PORTAL_READ)
+    assert [row["actor"] for row in log.get("/admin-log").json()["results"]] == ["command line"]
+    assert log.get("/admin-log?actor=dora").json()["results"] == []
+
+
 def test_the_last_superuser_stays(cast, alice):
     page = save(alice, cast["alice"], role="key_admin").content.decode()
 
