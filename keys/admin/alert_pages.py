@@ -18,6 +18,7 @@ from keys.models import Alert, AlertQuerySet
 from keys.pages.frame import actor_of, redirect_see_other, render_page
 from keys.pages.keys import can_see_keys
 from keys.rights import permissions
+from keys.templatetags.filters import Field
 
 PER_PAGE = 50
 STATES = {"open": "Open", "settled": "Settled", "all": "All"}
@@ -48,14 +49,18 @@ def alerts(request: HttpRequest) -> HttpResponse:
         older=rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else None,
         state=state,
         states=STATES.items(),
-        kind=kind,
-        kinds=Alert.Kind.choices,
+        fields=[kind_field(state, kind)],
+        others=[("state", state)],
         open_count=Alert.objects.open().count(),
         channels=channels(),
         queue=queue_state(),
         may_act=request.user.has_perm(permissions.CHANGE_KEY),
         may_see_addresses=any(request.user.has_perm(name) for name in permissions.SEE_USERS),
     )
+
+
+def kind_field(state: str, kind: str) -> Field:
+    return Field(name="kind", label="Kind", value=kind, options=Alert.Kind.choices, without=f"?state={state}")
 
 
 def in_state(state: str) -> AlertQuerySet:
