@@ -28,8 +28,8 @@ from keys.rights.scopes import ACTS, AREA_LABELS, DEFAULT_PRESET, PORTAL_SCOPE_L
 
 EXPIRES_IN = [("30", "30 days"), ("90", "90 days"), ("365", "365 days"), (NEVER, "Never")]
 DELIVERIES = [
-    ("show", "Show it to me, once"),
-    ("collect", "Let the holder collect it: the next page has a message to send, with a link and no secret"),
+    ("collect", "The holder collects it: the next page has a message to send, with a link and no secret"),
+    ("show", "Show it to me, once: for a machine, or to pass it on yourself"),
 ]
 SINGLE = "single"
 PRESETS = [
@@ -205,12 +205,13 @@ class IssueForm(RightsForm):
         required=False,
         widget=UnfoldBooleanWidget,
         help_text="It grants no access: calls with it are refused as with an unknown key; each use raises an alert. "
-        "Give it an owner who has no other keys, because owners see which of their keys is a canary.",
+        "Give it an owner who has no other keys, because owners see which of their keys is a canary. "
+        "Nobody collects it: the next page shows it to you.",
     )
     delivery = forms.ChoiceField(
         label="The secret",
         choices=DELIVERIES,
-        initial="show",
+        initial="collect",
         required=False,
         widget=UnfoldAdminRadioSelectWidget,
     )
@@ -233,7 +234,7 @@ class IssueForm(RightsForm):
     @property
     def is_collected(self) -> bool:
         """Whether the holder collects the secret, so that the admin never sees it."""
-        return bool(self.cleaned_data["delivery"] == "collect")
+        return bool(self.cleaned_data["delivery"] == "collect" and not self.cleaned_data["is_canary"])
 
     def rights(self) -> dict[str, Any]:
         """The arguments for `actions.issue`. The expiry counts from now; None: never."""

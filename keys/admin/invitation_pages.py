@@ -24,7 +24,7 @@ from keys.models import Invitation, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form
 from keys.rights.permissions import ADD_KEY, ADD_USER, CHANGE_USER
-from keys.rights.scopes import Preset
+from keys.rights.scopes import DEFAULT_PRESET, Preset
 
 SESSION_NAME = "invitation"  # holds the invitation's primary key, not its secret
 
@@ -52,7 +52,8 @@ class AddForm(forms.Form):
     )
     preset = forms.ChoiceField(
         label="First key",
-        choices=[("", "None yet"), *((preset.value, preset.label) for preset in Preset)],
+        choices=[*((preset.value, preset.label) for preset in Preset), ("", "None yet")],
+        initial=DEFAULT_PRESET.value,
         required=False,
         widget=UnfoldAdminRadioSelectWidget,
     )

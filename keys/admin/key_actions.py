@@ -19,14 +19,15 @@ from keys import actions
 from keys.actions import collecting
 from keys.admin import key_usage, prepared_pages
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, RevokeForm, RotateForm
+from keys.alerts.key_messages import is_machine
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
 from keys.formatting.sentences import to_sentence
 from keys.lists.event_words import RIGHTS
 from keys.lists.old_secret import read_old_secret_use
-from keys.models import ApiKey, PreparedKey
-from keys.pages.frame import actor_of, posted_data, redirect_see_other, render_page
+from keys.models import ApiKey, PreparedKey, User
+from keys.pages.frame import actor_of, posted_data, redirect_see_other, render_page, row_number
 from keys.pages.key_forms import ConfirmForm
 from keys.pages.keys import can_see_keys, key_to_act_on, possible_actions
 from keys.pages.submission import Submission, submit_form
@@ -51,9 +52,7 @@ def back(request: HttpRequest, key: ApiKey, text: str, level: int = messages.SUC
 def issue(request: HttpRequest) -> HttpResponse:
     """Issue a key: the form, and in the response to its POST the secret, which is shown only once, or the message for
     the holder who collects it."""
-    form = IssueForm(
-        posted_data(request), initial={"owner": request.GET.get("owner")}
-    )  # a user's page links here
+    form = IssueForm(posted_data(request), initial=initial_of(request))
     made, prepared = Submission(request), list[tuple[PreparedKey, str]]()
 
     def act() -> None:
@@ -70,11 +69,21 @@ def issue(request: HttpRequest) -> HttpResponse:
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token)
 
 
+def initial_of(request: HttpRequest) -> dict[str, Any]:
+    """The owner, if a user's page links to the form, and how the key gets there: nobody collects a machine's."""
+    number = row_number(request.GET.get("owner", ""))
+    owner = User.objects.filter(pk=number).first() if number else None
+    if owner is None:
+        return {}
+    return {"owner": owner.pk, "delivery": "show" if is_machine(owner) else "collect"}
+
+
 @permission_required(permissions.KEY_ACTIONS["rotate"], raise_exception=True)
 def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     """Rotate a key: the form, and in the response to its POST the new secret, which is shown only once."""
     key = key_to_act_on(request, pk)
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
+    was_leaked = key.leak is not None
 
     def act() -> tuple[ApiKey, str]:
         overlap = form.cleaned_data["overlap"]
@@ -85,7 +94,8 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     if not submit_form(form, lambda: made.run(form, act)):
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form)
     title = "New secret" if made.token else "This key was already rotated"
-    return key_page(request, "issued.html", title=title, key=made.key, token=made.token, is_rotated=True)
+    context = {"is_rotated": True, "was_leaked": was_leaked}
+    return key_page(request, "issued.html", title=title, key=made.key, token=made.token, **context)
 
 
 @permission_required(permissions.KEY_ACTIONS["end_old_secret"], raise_exception=True)

@@ -35,6 +35,11 @@ def can_sign_in(user: User) -> bool:
     return user.has_usable_password() or user.last_login is not None
 
 
+def is_machine(user: User) -> bool:
+    """Whether the user only holds keys: they cannot sign in, and nobody has invited them to."""
+    return not (can_sign_in(user) or user.email or user.invitations.exists())
+
+
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
     """The message for the key's holder, and its mail. Makes an invitation if the holder needs one to sign in."""

@@ -47,6 +47,8 @@ def test_the_keyboard_alone_issues_and_revokes_a_key(visit, web_portal, echo):
     keyboard.type("bob")
     tab_to(window, "Name", "textbox")
     keyboard.type("by keyboard")
+    tab_to_first(window, page.get_by_label("The holder collects it"), "how the key gets to its holder")
+    keyboard.press("ArrowDown")  # to the other way: it is shown
     tab_to(window, "Issue key", "button")
     press_enter(window)
     key = page.locator("#secret").inner_text()

@@ -1,6 +1,7 @@
 """From an admin's first click to a holder's last question: two browsers, the stock client, a real MLflow."""
 
 import re
+import time
 
 import mlflow
 import pytest
@@ -9,10 +10,13 @@ from mlflow.exceptions import MlflowException
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PASSWORD, Visit
+from tests.browser.test_admin_pages import press_enter, tab_to, tab_to_first
 from tests.browser.test_issue_key import clipboard
 from tests.portals import Portal, portal
 
 pytestmark = [pytest.mark.browser, pytest.mark.mlflow]
+
+LEAK_SECONDS = 120  # from the report to the quarantine
 
 PEOPLE = f"""
 from keys.models import User
@@ -69,20 +73,26 @@ def test_the_whole_story(windows, office, monkeypatch):
     admin.page.get_by_label("Owner").select_option(label="bob")
     admin.page.get_by_label("Name", exact=True).fill("bob's training")
     admin.follow("Issue key", "button")
-    key = copied(admin)
-    expect(admin.page.get_by_text("Waiting for the first call…")).to_be_visible()
+    message = admin.page.locator("#message").inner_text()
+    assert "hk_live_" not in message
+
+    sign_in(holder, "bob", "/account/")
+    [link] = re.findall(r"/account/collect/link/\w+/", message)
+    holder.goto(link)
+    holder.follow("Show the key", "button")
+    key = copied(holder)
+    expect(holder.page.get_by_text("Waiting for the first call…")).to_be_visible()
 
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", key)
     MlflowClient().create_registered_model("the-story")
-    expect(admin.page.get_by_text("Connected")).to_be_visible()
+    expect(holder.page.get_by_text("Connected")).to_be_visible()
 
-    admin.follow("I have saved the key")
     admin.goto("/admin/proxy/registration/")
     row = admin.page.get_by_role("row").filter(has_text="the-story")
     expect(row).to_contain_text("bob")
     expect(row).to_contain_text("Done")
 
-    sign_in(holder, "bob", "/account/")
+    holder.goto("/account/")
     holder.follow("bob's training")
     holder.follow("Rotate")
     holder.page.get_by_label("The old secret ends").select_option("now")
@@ -110,3 +120,55 @@ def test_the_whole_story(windows, office, monkeypatch):
     holder.follow("Look up", "button")
     expect(holder.page.get_by_text("What to do.")).to_be_visible()
     expect(holder.page.get_by_text("The key was revoked permanently.")).to_be_visible()
+
+
+def test_a_leak_goes_from_report_to_incident_report_by_pages_and_keyboard_alone(windows, office, monkeypatch):
+    admin, finder = windows
+    issued = office.issue("bob", "--name", "leaky")
+    leaked = issued["key"]
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", leaked)
+    mlflow.set_tracking_uri(f"{office.url}/api/mlflow")
+    client = MlflowClient()
+    run = client.create_run(client.create_experiment("leaky")).info.run_id
+    client.create_registered_model("taken")
+    client.create_model_version("taken", f"runs:/{run}/model", run_id=run)
+    admin.let_in("alice")
+    started = time.monotonic()
+
+    finder.goto("/leaks")
+    tab_to(finder, "The key, or the text that contains it", "textbox")
+    finder.page.keyboard.insert_text(f"token = '{leaked}'")
+    tab_to_first(finder, finder.page.get_by_label("Where you found it"), "where it was found")
+    finder.page.keyboard.insert_text("https://git.example/notebook")
+    tab_to(finder, "Report", "button")
+    press_enter(finder)
+    expect(finder.page.get_by_role("heading", name="Thank you")).to_be_visible()
+    with pytest.raises(MlflowException, match="never works again"):  # from the first second
+        MlflowClient().search_registered_models()
+
+    admin.goto("/admin/")
+    tab_to_first(admin, admin.page.get_by_role("link", name="leaky"), "the alert")
+    press_enter(admin)
+    expect(admin.page.get_by_text("https://git.example/notebook").first).to_be_visible()
+    tab_to(admin, "Rotate", "link")
+    press_enter(admin)
+    tab_to(admin, "Create new secret", "button")
+    press_enter(admin)
+    tab_to(admin, "Copy", "button")
+    admin.page.keyboard.press("Enter")
+    admin.page.get_by_role("button", name="Copied").wait_for()
+    new = admin.page.locator("#secret").inner_text()
+    tab_to(admin, "Incident report", "link")
+    press_enter(admin)
+    expect(admin.page.get_by_role("cell", name="taken version 1")).to_be_visible()
+    tab_to(admin, "Quarantine these versions", "button")
+    press_enter(admin)
+    tab_to(admin, "Quarantine 1 version", "button")
+    press_enter(admin)
+    expect(admin.page.get_by_text("taken version 1: marked")).to_be_visible()
+
+    assert time.monotonic() - started < LEAK_SECONDS
+    with pytest.raises(MlflowException, match="is not known here"):
+        MlflowClient().search_registered_models()
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", new)
+    assert MlflowClient().get_model_version("taken", "1").tags["hokusai.quarantine"]

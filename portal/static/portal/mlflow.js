@@ -5,8 +5,12 @@
 const START = "#/experiments";
 // MLflow's own settings, as it keeps them in the browser. The person's choice stays.
 const CHOSEN = { "mlflow.workflowType_v1": "machine_learning" }; // what the menu shows
-// The assistant is closed: its panel does not open by itself.
-const CLOSED = { "mlflow.assistant.panelOpen_v1": false, "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": true };
+// The assistant is closed: its panel does not open by itself. Nor does the dialog that advertises MLflow's new registry.
+const CLOSED = {
+  "mlflow.assistant.panelOpen_v1": false,
+  "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": true,
+  "_mlflow_model_registry_promo_modal_dismissed_v1": true,
+};
 
 try {
   for (const [name, value] of Object.entries(CHOSEN)) {

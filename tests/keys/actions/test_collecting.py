@@ -121,6 +121,17 @@ class TestOnThePages:
         dora.post(page_of(prepared), form_of(dora, prepared))
         assert page_of(prepared) not in text(dora.get("/account/"))
 
+    def test_the_form_is_set_to_collecting_except_for_machines_and_canaries(self, cast, bob):
+        machine, person = User.objects.create_user("m"), User.objects.create_user("p", email="p@example.com")
+        for owner, delivery in ((None, "collect"), (machine, "show"), (person, "collect")):
+            form = bob.get(ISSUE, {"owner": owner.pk} if owner else {}).context["form"]
+            assert (form["delivery"].value(), form["owner"].value()) == (delivery, owner and owner.pk)
+        assert bob.get(ISSUE, {"owner": "x"}).status_code == 200
+        assert bob.get(f"{USERS}add/").context["form"]["preset"].value() == "contributor"
+
+        bob.post(ISSUE, filled(bob, cast["dora"], delivery="collect", is_canary="on"))
+        assert ApiKey.objects.get().is_canary
+
     def test_one_message_brings_a_new_person_to_the_key(self, cast, bob):
         person = {
             "name": "eve",
