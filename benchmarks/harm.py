@@ -1,17 +1,20 @@
-"""The effect of one user at full speed on another: `make harm`, two minutes (SECONDS=… sets each measurement's length).
+"""The effect of one user at full speed on another: `make harm`, two minutes (SECONDS=… sets each measurement's length,
+ONLY=… the kinds of calls, separated by commas).
 
 Alice works with the stock MLflow client and a real MLflow. Bob calls as fast as his ordinary keys allow, over
-CONNECTIONS connections: one kind of call after the other, then all together. The exit status is 1 if one of alice's
-calls fails, if her p95 is more than ALLOWED times her p95 without bob, if a worker uses more memory than MEMORY, or if
-a page of the portal takes more than PAGE_SECONDS. Bob's inputs are harmless: ordinary calls, and bodies just beyond the
-portal's limits.
+CONNECTIONS connections: one kind of call after the other, then all together, at last the largest bodies over
+LARGE_CONNECTIONS. The exit status is 1 if one of alice's calls fails, if her p95 is more than ALLOWED times her p95
+without bob, if a worker uses more memory than MEMORY, or if a page of the portal takes more than PAGE_SECONDS. Bob's
+inputs are harmless: ordinary calls, and bodies just beyond the portal's limits.
+
+Alice works alone before each kind of call, while the same pages are read, and her p95 alone is that of all these
+measurements. Bob begins half a second before she is measured.
 """
 
 import http.client
 import json
 import os
 import secrets
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,7 @@ from benchmarks.usage_log import ROOT
 
 SECONDS = float(os.environ.get("SECONDS", 5))
 CONNECTIONS = 10
+LARGE_CONNECTIONS = 14  # calls in flight that one user may have
 ALLOWED = 2.0  # times alice's p95 without bob
 MEMORY = 512 * 2**20  # bytes of the portal's worker
 PAGE_SECONDS = 1.0
@@ -39,8 +44,10 @@ BOBS_SCOPES = (
     "registry:read",
     "artifacts:read",
     "traces:read",
+    "traces:write",
     "portal:read",
 )
+LARGEST = "bodies of 32 MiB"
 PAGES = ("/health/live", "/health", "/account/login/", "/")
 
 ALICE = """
@@ -86,29 +93,58 @@ for line in sys.stdin:
     print(json.dumps({"took": took, "failures": failures}), flush=True)
 """
 
+# Raw sockets, and a lower priority than alice and the servers: on a machine of two cores, a client that is busy with
+# itself would be measured instead of the portal.
 BOB = """
-import collections, http.client, json, os, sys, threading, time
+import collections, json, os, socket, sys, threading
 port, key, connections, requests = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), json.loads(sys.stdin.readline())
+os.nice(10)
 counts = collections.Counter()
+def message(method, path, size, body):
+    content = (body + " " * max(0, size - len(body.encode()))).encode()
+    head = f"{method} {path} HTTP/1.1\\r\\nHost: 127.0.0.1:{port}\\r\\nAuthorization: Bearer {key}\\r\\n"
+    length = f"Content-Type: application/json\\r\\nContent-Length: {len(content)}\\r\\n" if content else ""
+    return f"{head}{length}\\r\\n".encode() + content
+messages = [message(*request) for request in requests]
+def read(connection, buffer):
+    received = b""
+    while b"\\r\\n\\r\\n" not in received:
+        piece = connection.recv(65536)
+        if not piece:
+            raise OSError("closed")
+        received += piece
+    head, _, rest = received.partition(b"\\r\\n\\r\\n")
+    fields = head.lower()
+    if b"transfer-encoding: chunked" in fields:
+        tail = rest[-5:]
+        while tail != b"0\\r\\n\\r\\n":
+            count = connection.recv_into(buffer)
+            if not count:
+                raise OSError("closed")
+            tail = (tail + buffer[max(0, count - 5):count])[-5:]
+    else:
+        left = int(fields.partition(b"content-length:")[2].split(b"\\r\\n")[0]) - len(rest)
+        while left > 0:
+            count = connection.recv_into(buffer)
+            if not count:
+                raise OSError("closed")
+            left -= count
+    return head[9:12].decode(), b"connection: close" in fields
 def work(number):
-    connection, turn = None, number
+    connection, turn, buffer = None, number, bytearray(262144)
     while True:
-        method, path, size, body = requests[turn % len(requests)]
-        turn += 1
         try:
-            connection = connection or http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-            content = (body + " " * max(0, size - len(body))).encode() if body or size else None
-            headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
-            connection.request(method, path, body=content, headers=headers)
-            answer = connection.getresponse()
-            answer.read()
-            counts[str(answer.status)] += 1
+            connection = connection or socket.create_connection(("127.0.0.1", port), timeout=60)
+            connection.sendall(messages[turn % len(messages)])
+            status, is_last = read(connection, buffer)
+            counts[status] += 1
+            if is_last:
+                connection.close()
+                connection = None
         except OSError:
             counts["closed"] += 1
             connection = None
-        except http.client.HTTPException:
-            counts["broken"] += 1
-            connection = None
+        turn += 1
 for number in range(connections):
     threading.Thread(target=work, args=(number,), daemon=True).start()
 sys.stdin.read()
@@ -123,6 +159,18 @@ Request = tuple[str, str, int, str]  # method, path, size to which spaces extend
 def small_values(size: int) -> str:
     """A JSON body of `size` bytes that consists of small values."""
     return json.dumps({"run_ids": ["a"] * (size // 5)})
+
+
+def largest_body() -> str:
+    """A trace of 32 MiB that the portal parses, and then refuses for its id: 250,000 small values, characters that take
+    four bytes in memory, and a long text."""
+    info = {"trace_id": "harm", "tags": {f"{number:x}": "" for number in range(250_000)}}
+    body = json.dumps({"trace": {"trace_info": info}, "unknown": "\N{GRINNING FACE}"}, ensure_ascii=False)
+    return f'{body[:-2]}{"x" * (2**25 - len(body.encode()))}"}}'
+
+
+def largest_bodies() -> list[Request]:
+    return [("POST", "/api/mlflow/api/3.0/mlflow/traces", 0, largest_body())]
 
 
 def kinds_of_calls() -> dict[str, list[Request]]:
@@ -155,11 +203,11 @@ class Watch:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        while not self.stopping.wait(0.1):
-            processes = [self.worker, *self.worker.children(recursive=True)]
-            self.memory = max(self.memory, *(each.memory_info().rss for each in processes))
-            for page in PAGES:
-                self.slowest = max(self.slowest, (self.seconds_for(page), page))
+        for page in cycle(PAGES):
+            self.memory = max(self.memory, self.worker.memory_info().rss)
+            self.slowest = max(self.slowest, (self.seconds_for(page), page))
+            if self.stopping.wait(0.1):
+                return
 
     def seconds_for(self, page: str) -> float:
         started = time.perf_counter()
@@ -215,9 +263,11 @@ class Alice:
 
 
 @contextmanager
-def bob_calls(port: int, key: str, requests: list[Request], statuses: dict[str, int]) -> Iterator[None]:
+def bob_calls(
+    port: int, key: str, requests: list[Request], statuses: dict[str, int], *, connections: int
+) -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, "-c", BOB, str(port), key, str(CONNECTIONS)],
+        [sys.executable, "-c", BOB, str(port), key, str(connections)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -238,31 +288,39 @@ def bob_calls(port: int, key: str, requests: list[Request], statuses: dict[str, 
 def measure(port: int, worker: psutil.Process, keys: dict[str, str], kinds: dict[str, list[Request]]) -> int:
     alice = Alice(port, keys["alice"])
     alice.work(1.0)
-    results, alone = [], []
+    results, alone = [], list[float]()
     try:
         for kind, requests in kinds.items():
-            took, failures = alice.work(SECONDS)
+            time.sleep(1.0)  # until the calls of the kind before have ended
+            with watching(Watch(port, worker)):
+                took, failures = alice.work(SECONDS / 2)
             assert not failures, failures
-            alone.append(p95(took))
+            alone += took
             results.append(beside(alice, kind, requests, port, worker, keys["bob"]))
     finally:
         alice.process.kill()
         alice.process.wait()
-    return report(results, statistics.median(alone))
+    return report(results, p95(alone))
+
+
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    watcher = threading.Thread(target=watch.run)
+    watcher.start()
+    try:
+        yield
+    finally:
+        watch.stopping.set()
+        watcher.join()
 
 
 def beside(
     alice: Alice, kind: str, requests: list[Request], port: int, worker: psutil.Process, key: str
 ) -> Result:
     watch, statuses = Watch(port, worker), dict[str, int]()
-    watcher = threading.Thread(target=watch.run)
-    watcher.start()
-    try:
-        with bob_calls(port, key, requests, statuses):
-            took, failures = alice.work(SECONDS)
-    finally:
-        watch.stopping.set()
-        watcher.join()
+    connections = LARGE_CONNECTIONS if kind == LARGEST else CONNECTIONS
+    with watching(watch), bob_calls(port, key, requests, statuses, connections=connections):
+        took, failures = alice.work(SECONDS)
     return Result(
         kind=kind,
         p95=p95(took) if took else float("inf"),
@@ -328,14 +386,13 @@ def main() -> int:
             "bob": issue("bob", *(word for scope in BOBS_SCOPES for word in ("--scope", scope))),
         }
         port = stack.enter_context(quiet_portal(folder))
-        worker = next(
-            process
-            for process in psutil.Process().children(recursive=True)
-            if "gunicorn" in str(process.cmdline())
-        )
+        [arbiter] = [child for child in psutil.Process().children() if "gunicorn" in str(child.cmdline())]
+        [worker] = arbiter.children()
         kinds = kinds_of_calls()
         together = [request for requests in kinds.values() for request in requests]
-        return measure(port, worker, keys, {**kinds, "all together": together})
+        kinds |= {"all together": together, LARGEST: largest_bodies()}
+        wanted = os.environ.get("ONLY", ",".join(kinds)).split(",")
+        return measure(port, worker, keys, {kind: kinds[kind] for kind in wanted})
 
 
 if __name__ == "__main__":

@@ -130,6 +130,13 @@ def count_call(call: CallInProgress, caller: Caller, target: Target, *, connecti
     call.counted_call = limits.count_call(caller, is_transfer=is_transfer)
 
 
+def charge_refusal(call: CallInProgress, connection: object) -> None:
+    """Charge the caller for the processor time of a refused call. While others call, a caller with many refusals gets
+    them later: otherwise they would take the interpreter from the others' calls. `connection` is the server's."""
+    if hasattr(connection, "charge_to"):  # the portal's own server
+        connection.charge_to(call.caller.user.public_id if call.caller else call.address)
+
+
 def find_operation(call: CallInProgress, caller: Caller, target: Target) -> Match:
     """The operation of the request. Raises Refusal (403, 404) if it is not served to this caller."""
     match = matching.match_operation(target.method, target.path, by_browser=caller.key is None)
@@ -273,7 +280,7 @@ def wait_for_turn(forwarding: Forwarding) -> AbstractContextManager[None]:
     if matching.is_transfer(forwarding.call.method, forwarding.decision.match.path):
         return nullcontext()
     user = forwarding.caller.user.public_id
-    return fair_queue.turn_at(forwarding.url, user, is_search=operation.is_search)
+    return fair_queue.calls(forwarding.url).turn(user, is_search=operation.is_search)
 
 
 def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamResponse:

@@ -49,6 +49,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             if call.caller is None:
                 recording.keep_refusal(request, refusal)
             response = refuse(request, refusal)
+            forwarding.charge_refusal(call, request.META.get("gunicorn.socket"))
         except bodies.ClientGone:
             call.reason, status = call.reason or "client_gone", CLIENT_GONE
             response = refuse(

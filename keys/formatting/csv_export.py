@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
-CHUNK = 1000  # rows read at a time
+CHUNK = 200  # rows read at a time: so that an export keeps the interpreter for a few milliseconds only
 
 FORMULA = tuple(
     "=+-@|\uff1d\uff0b\uff0d\uff20"

@@ -101,6 +101,7 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         super().__init__(*arguments, **options)
         self.waiting: dict[Connection, float] = {}  # deadline of the next request, or of the rest of one
         self.sending: dict[Connection, float] = {}  # deadline of the next MIN_BYTES
+        self.delayed: dict[Connection, float] = {}  # when the response may be sent
         self.lingering: dict[Connection, float] = {}
         self.discarding: dict[Connection, Discard] = {}  # the rest of a refused request's body
         self.scrap = bytearray(DISCARD_PIECE)
@@ -185,6 +186,7 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
             threads.shutdown(wait=False)
 
     def handle(self, conn: Connection) -> Any:
+        conn.sock.begin_request()
         conn.init()
         if not isinstance(conn.parser.unreader, ClientUnreader):
             conn.parser.unreader = ClientUnreader(conn.sock)
@@ -240,9 +242,18 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         if conn.sock.is_held:
             self.discard(conn)
         elif conn.sock.unsent:
-            self.send_rest(conn)
+            self.send_in_time(conn)
         else:
             self.end_response(conn)
+
+    # The response of a user who has to rest is delayed
+
+    def send_in_time(self, conn: Connection) -> None:
+        due, conn.sock.delayed_until = conn.sock.delayed_until, 0.0
+        if self.alive and due > time.monotonic():
+            self.delayed[conn] = due
+        else:
+            self.send_rest(conn)
 
     # The body of a refused request is discarded
 
@@ -276,14 +287,14 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         self.forget(conn)
         conn.keepalive = conn.keepalive and not conn.body.unread
         conn.sock.is_held = False
-        self.send_rest(conn)
+        self.send_in_time(conn)
 
     def send_rest(self, conn: Connection) -> None:
         conn.sock.setblocking(False)
         conn.last_unsent = len(conn.sock.unsent)
         self.sending[conn] = time.monotonic() + sockets.IDLE_SECONDS
         self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self.on_writable, conn))
-        while sum(len(conn.sock.unsent) for conn in self.sending) > MAX_BUFFERED:
+        while sum(len(conn.sock.unsent) for conn in (*self.sending, *self.delayed)) > MAX_BUFFERED:
             self.drop(next(iter(self.sending)))
 
     def on_writable(self, conn: Connection, sock: ClientSocket) -> None:
@@ -333,6 +344,7 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         if self.waiting.pop(conn, None) is not None:
             self.buffered -= len(conn.received)
         self.sending.pop(conn, None)
+        self.delayed.pop(conn, None)
         self.lingering.pop(conn, None)
         self.discarding.pop(conn, None)
         with contextlib.suppress(OSError, KeyError, ValueError):
@@ -369,26 +381,12 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
     def murder_pending(self) -> None:
         """Do nothing: `murder_keepalived` does it all."""
 
-    def close_idle(self) -> None:
-        """Before the end, close connections that wait for their next request.
-
-        Those that wait for their first one stay: their clients have just connected and are about to send it.
-        """
-        for conn in [conn for conn in self.waiting if not conn.received]:
-            self.on_readable(conn, conn.sock)  # it may have arrived meanwhile
-            if conn.initialized and conn in self.waiting and not conn.received:
-                self.drop(conn)
-
-    def has_newcomers(self) -> bool:
-        """Whether any connection waits for its first request."""
-        return any(not conn.initialized for conn in self.waiting)
-
     def make_room(self, count: int = 16) -> None:
-        """Drop the oldest connections: those that end, idle ones, slow requests, refused ones, slow readers, in this
-        order."""
+        """Drop the oldest connections: those that end, idle ones, slow requests, refused ones, delayed responses,
+        slow readers, in this order."""
         idle = [conn for conn in self.waiting if not conn.received]
         slow = [conn for conn in self.waiting if conn.received]
-        for conn in [*self.lingering, *idle, *slow, *self.discarding, *self.sending][:count]:
+        for conn in [*self.lingering, *idle, *slow, *self.discarding, *self.delayed, *self.sending][:count]:
             self.drop(conn)
 
     def set_accept_enabled(self, enabled: bool) -> None:

@@ -4,6 +4,7 @@ The API's callers take their slots in `keys.api.callers`, where they are known. 
 export: it takes a slot of its own before it reads its first row, and holds it until its last byte is sent.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,13 +15,17 @@ from keys.page_slots import PageSlot
 from keys.refusals import Refusal
 from portal.http.event_loop import SIGN_IN
 from proxy.answers import refuse
+from proxy.upstream.time_share import PROCESSOR
 
 PAGES = ("/account/", "/admin/")
 COUNTED = (*PAGES, "/api/v1/")
+# How much of the processor time of an export, and of a person's pages, is charged: an export is one long response, and
+# a person, who waits for each page, may open several at once.
+WEIGHT = 0.25
 
 
 class SlotsOfPages:
-    """Takes the slots of people's pages and of all exports, and releases all slots."""
+    """Takes the slots of people's pages and of all exports, and releases all slots. Charges the user for the page."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -34,7 +39,13 @@ class SlotsOfPages:
             if slot := getattr(request, "page_slot", None):
                 slot.release()
         if isinstance(response, StreamingHttpResponse):
-            return self.hold_export_slot(request, response)
+            response = self.take_export_slot(request, response)
+        if user := known_user(request):
+            PROCESSOR.note(user)
+            connection: Any = request.META.get("gunicorn.socket")
+            if not response.streaming and hasattr(connection, "charge_to"):  # the portal's own server
+                caller = getattr(request, "api_caller", None)
+                connection.charge_to(user, 1.0 if caller and caller.key else WEIGHT)
         return response
 
     def process_view(
@@ -43,13 +54,14 @@ class SlotsOfPages:
         if not request.path_info.startswith(PAGES) or request.path_info.encode() in SIGN_IN:
             return None
         if user := user_id(request):
+            request.page_user = user  # type: ignore[attr-defined]
             try:
                 request.page_slot = page_slots.take_page_slot(user)  # type: ignore[attr-defined]
             except Refusal as refusal:
                 return refuse(request, refusal)
         return None
 
-    def hold_export_slot(
+    def take_export_slot(
         self, request: HttpRequest, response: StreamingHttpResponse
     ) -> StreamingHttpResponse | HttpResponse:
         try:
@@ -62,16 +74,28 @@ class SlotsOfPages:
 
 
 class ExportContent:
-    """The content of an export, whose slot is released when the response is closed."""
+    """The content of an export, whose slot is released when the response is closed. While others are active, it rests
+    after each piece."""
 
     def __init__(self, pieces: Iterable[bytes], slot: PageSlot) -> None:
         self.pieces, self.slot = pieces, slot
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.pieces)
+        user, spent = self.slot.user, time.thread_time()
+        for piece in self.pieces:
+            yield piece
+            before, spent = spent, time.thread_time()
+            PROCESSOR.charge(user, (spent - before) * WEIGHT)
+            time.sleep(PROCESSOR.seconds_to_rest(user))
 
     def close(self) -> None:
         self.slot.release()
+
+
+def known_user(request: HttpRequest) -> str:
+    """The id of the caller, if the request has been served so far that the portal knows it: no query is made."""
+    caller = getattr(request, "api_caller", None)
+    return str(caller.user.public_id) if caller else getattr(request, "page_user", "")
 
 
 def user_id(request: HttpRequest) -> str:

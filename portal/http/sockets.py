@@ -6,6 +6,7 @@ them. A response to a body that has not arrived is held until the event loop has
 proxies read a response only after they have sent everything.
 """
 
+import contextlib
 import errno
 import socket
 import threading
@@ -18,6 +19,7 @@ from gunicorn.http.errors import InvalidChunkSize
 from gunicorn.http.unreader import SocketUnreader
 
 from keys.page_slots import MAX_EXPORTS
+from proxy.upstream.time_share import PROCESSOR
 
 IDLE_SECONDS = 60.0  # without a byte of a transfer, in either direction
 MIN_BYTES = 60 * 1024  # that a client must send or read in IDLE_SECONDS of waiting for it: 1 KiB/s
@@ -43,6 +45,9 @@ class ClientSocket(socket.socket):
         self.waited, self.count = 0.0, 0  # for the reader of a longer response; bytes that it took meanwhile
         self.must_hold: Callable[[], bool] | None = None  # asked when the response to a request begins
         self.is_held = False  # the response: it waits for the rest of the request
+        self.started = 0.0  # the thread's processor time when it began with the request
+        self.charged: tuple[str, float] | None = None  # user and weight, see `charge_to`
+        self.delayed_until = 0.0  # on the monotonic clock: when the response may be sent
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(IDLE_SECONDS if flag else 0.0)
@@ -50,6 +55,12 @@ class ClientSocket(socket.socket):
     def wait_for_reader(self) -> None:
         """Do not buffer the response: it is forwarded, and its call holds a slot in flight."""
         self.waits_for_reader = True
+
+    def charge_to(self, user: str, weight: float = 1.0) -> None:
+        """Charge this user for the request's processor time, times `weight`. The response is the portal's own; if the
+        user has to rest, the event loop sends it later, and no thread waits meanwhile."""
+        self.waits_for_reader = False
+        self.charged = user, weight
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         if self.must_hold:
@@ -63,6 +74,8 @@ class ClientSocket(socket.socket):
             self.send_piece(data)
             return
         self.unsent += data
+        if self.charged and len(self.unsent) <= MAX_UNSENT:
+            return
         if not self.waits_for_reader:
             self.send_without_waiting()
             if len(self.unsent) <= MAX_UNSENT:
@@ -113,12 +126,27 @@ class ClientSocket(socket.socket):
         finally:
             self.settimeout(timeout)
 
+    def begin_request(self) -> None:
+        self.started = time.thread_time()
+
     def end_response(self) -> None:
+        if self.charged:
+            self.charge_user(*self.charged)
+            self.charged = None
         if self.has_turn:
             long_responses.release()
         self.waits_for_reader = self.has_turn = False
         self.waited, self.count = 0.0, 0
         self.must_hold = None
+
+    def charge_user(self, user: str, weight: float) -> None:
+        PROCESSOR.charge(user, (time.thread_time() - self.started) * weight)
+        if rest := PROCESSOR.seconds_to_rest(user):
+            self.delayed_until = time.monotonic() + rest
+        elif not self.is_held:
+            # The event loop meets the same error and closes the connection.
+            with contextlib.suppress(OSError):
+                self.send_without_waiting()
 
 
 class ClientUnreader(SocketUnreader):  # type: ignore[misc]

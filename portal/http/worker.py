@@ -16,6 +16,9 @@ from proxy import draining
 CUT_SECONDS = 2  # that an interrupted call has to record itself
 WRITE_SECONDS = 10  # that the spool has to empty; another process adopts the rest
 POLL_SECONDS = 0.1
+# After so long, a thread that computes lets another one run. Python's default is ten times that: a call waits for it
+# each time that it has waited for MLflow, PostgreSQL or its client.
+SWITCH_SECONDS = 0.0005
 
 
 class Worker(EventLoopWorker):
@@ -29,6 +32,10 @@ class Worker(EventLoopWorker):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.serving: dict[Any, socket.socket] = {}
+
+    def init_process(self) -> None:
+        sys.setswitchinterval(SWITCH_SECONDS)
+        super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:
         self.serving[conn] = conn.sock
@@ -50,9 +57,21 @@ class Worker(EventLoopWorker):
         """Handle the events of the next `seconds` at most."""
         self.notify()
         self.set_accept_enabled(accept and self.nr_conns < self.worker_connections)
-        self.wait_for_and_dispatch_events(timeout=seconds)
+        self.wait_for_and_dispatch_events(timeout=self.seconds_until_delayed(seconds))
+        self.send_delayed()
         self.murder_keepalived()
         self.murder_pending()
+
+    def send_delayed(self) -> None:
+        """Send the responses whose time has come; all of them if the worker ends."""
+        now = time.monotonic()
+        for conn in [conn for conn, due in self.delayed.items() if due <= now or not self.alive]:
+            del self.delayed[conn]
+            self.send_rest(conn)
+
+    def seconds_until_delayed(self, seconds: float) -> float:
+        """How long the loop may wait for events: at most `seconds`, and until the next delayed response."""
+        return max(0.0, min([seconds, *(due - time.monotonic() for due in self.delayed.values())]))
 
     def drain(self) -> None:
         """Return when the calls that run now have ended, or after DRAIN_SECONDS."""
@@ -60,7 +79,7 @@ class Worker(EventLoopWorker):
         now = time.monotonic()
         end, newcomers_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
         self.close_idle()
-        running = {*self.serving, *self.discarding, *self.sending}
+        running = {*self.serving, *self.discarding, *self.delayed, *self.sending}
         while (now := time.monotonic()) < end and (
             self.has_to_wait_for(running) or (self.has_newcomers() and now < newcomers_end)
         ):
@@ -71,10 +90,24 @@ class Worker(EventLoopWorker):
         while self.nr_conns > 0 and time.monotonic() < end:
             self.turn(accept=False, seconds=POLL_SECONDS)
 
+    def close_idle(self) -> None:
+        """Before the end, close connections that wait for their next request.
+
+        Those that wait for their first one stay: their clients have just connected and are about to send it.
+        """
+        for conn in [conn for conn in self.waiting if not conn.received]:
+            self.on_readable(conn, conn.sock)  # it may have arrived meanwhile
+            if conn.initialized and conn in self.waiting and not conn.received:
+                self.drop(conn)
+
+    def has_newcomers(self) -> bool:
+        """Whether any connection waits for its first request."""
+        return any(not conn.initialized for conn in self.waiting)
+
     def has_to_wait_for(self, running: set[Any]) -> bool:
         """Whether any of `running` still runs; if only this worker ends, whether anything runs, because new calls are
         then served and not sent away."""
-        busy = {*self.serving, *self.discarding, *self.sending}
+        busy = {*self.serving, *self.discarding, *self.delayed, *self.sending}
         return bool(busy & running if draining.has_begun() else busy)
 
     def leave(self) -> None:
@@ -85,7 +118,7 @@ class Worker(EventLoopWorker):
         for connection in list(self.serving.values()):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        for conn in [*self.waiting, *self.discarding, *self.sending, *self.lingering]:
+        for conn in [*self.waiting, *self.discarding, *self.delayed, *self.sending, *self.lingering]:
             self.drop(conn)
         end = time.monotonic() + CUT_SECONDS
         while self.nr_conns > 0 and time.monotonic() < end:

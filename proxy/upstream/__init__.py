@@ -1,1 +1,1 @@
-"""The connection to MLflow: client, pools, circuit breaker, slots in flight."""
+"""The connection to MLflow: client, pools, circuit breaker, slots in flight, shares of users."""

@@ -2,7 +2,10 @@
 
 MLflow works on a few calls at a time; the rest would wait inside it, where the portal cannot tell a caller with one
 call from a caller with a hundred. So the portal sends only as many JSON calls as MLflow can work on, and picks the
-next one from a different user each time. Artifact transfers do not wait here.
+next one from a different user each time. While others are active, a user has one call there, or few, and rests after
+each in proportion to the time that it took (`proxy.upstream.time_share`): a slow search slows every other call down
+for as long as it runs, because the threads of an MLflow process share one interpreter. Artifact transfers do not wait
+here.
 """
 
 import threading
@@ -10,15 +13,20 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cache
 
 from django.conf import settings
 from prometheus_client import Gauge
 
 from keys.refusals import Refusal, unavailable
+from proxy.upstream.time_share import RECENT_SECONDS, Clock, TimeShare
 
 LONGEST_WAIT = 10.0  # seconds; then the call is refused without having been sent
-RECENT_SECONDS = 1.0  # for which a user counts as active after a call
+# While others are active, one user's calls take this share of the time of one MLflow process, which works well on so
+# many calls at once (see MLFLOW_CONCURRENCY).
+SHARE, CALLS_AT_ONCE = 1 / 3, 3
+BURST, LONGEST_REST = 0.5, 5.0  # seconds
 
 WAITING = Gauge(
     "hokusai_calls_waiting", "Calls that wait for their turn at MLflow.", multiprocess_mode="livesum"
@@ -32,20 +40,31 @@ def waited_too_long() -> Refusal:
     )
 
 
+@dataclass(eq=False)
 class Turn:
-    """One waiting call; `granted` is set when it may go."""
+    """One waiting call. `woken` is set when it should look again: it may go, or its user has ended another call."""
 
-    def __init__(self, user: str) -> None:
-        self.user = user
-        self.granted = threading.Event()
+    user: str
+    is_search: bool = False
+    is_granted: bool = False
+    started: float = 0.0  # by the queue's clock
+    woken: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def line(self) -> "Line":
+        return self.user, self.is_search
+
+
+Line = tuple[str, bool]  # a user, and whether the calls are searches: calls of one line stay in order
 
 
 class FairQueue:
     """At most `capacity` calls at once; of one user at most half while others are active, and never more than
-    `most_each`. Thread-safe.
+    `most_each`. Of searches, the same for `most_searches`, which leaves the rest to other calls. Thread-safe.
 
-    Waiting users take turns: each user's calls stay in order, and a user with one call waits for at most one call
-    of each other user.
+    Waiting users take turns, and a user with one call waits for at most one call of each other user. Each call is
+    charged to the `share` for the time that it took by `clock`, and its user's next calls wait until the user has
+    rested.
     """
 
     def __init__(
@@ -53,30 +72,36 @@ class FairQueue:
         capacity: int,
         *,
         most_each: int | None = None,
+        most_searches: int | None = None,
         longest_wait: float = LONGEST_WAIT,
         refusal: Callable[[], Refusal] = waited_too_long,
+        share: TimeShare | None = None,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.capacity, self.most_each = capacity, most_each or capacity
+        self.most_searches = most_searches or capacity
         self.longest_wait = longest_wait
         self.refusal = refusal
+        self.share = share or TimeShare()
+        self.clock = clock
         self.lock = threading.Lock()
-        self.running: dict[str, int] = {}
-        self.waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
-        self.last_active: dict[str, float] = {}
+        self.running: dict[Line, int] = {}
+        self.waiting: OrderedDict[Line, deque[Turn]] = OrderedDict()
 
     @contextmanager
-    def turn(self, user: str) -> Iterator[None]:
+    def turn(self, user: str, *, is_search: bool = False) -> Iterator[None]:
         """Waits until the call may be sent. Raises Refusal (503) after `longest_wait` seconds."""
-        turn = Turn(user)
+        turn = Turn(user, is_search)
         with self.lock:
-            self.last_active[user] = time.monotonic()
-            self.waiting.setdefault(user, deque()).append(turn)
+            self.share.note(user)
+            self.waiting.setdefault(turn.line, deque()).append(turn)
             self.grant()
         try:
-            if not turn.granted.is_set():
+            if not turn.is_granted:
                 with WAITING.track_inprogress():
                     self.wait(turn)
             self.withdraw_unless_granted(turn)
+            turn.started = self.clock()
             yield
         finally:
             self.end(turn)
@@ -87,86 +112,97 @@ class FairQueue:
         Looks again now and then, because a user's share grows when the others have been quiet for RECENT_SECONDS.
         """
         deadline = time.monotonic() + self.longest_wait
-        while (left := deadline - time.monotonic()) > 0:
-            if turn.granted.wait(min(left, RECENT_SECONDS)):
-                return
+        while True:
             with self.lock:
                 self.grant()
+                left = deadline - time.monotonic()
+                if turn.is_granted or left <= 0:
+                    return
+                pause = min(left, self.seconds_until_change(turn))
+            turn.woken.wait(pause)
+            turn.woken.clear()
+
+    def seconds_until_change(self, turn: Turn) -> float:
+        """After how long to look again if no call ends. Only the first of a line waits for the end of its user's rest,
+        so that not all of them wake up then."""
+        is_first = self.waiting[turn.line][0] is turn
+        rest = self.share.seconds_to_rest(turn.user) if is_first else 0.0
+        return min(rest, RECENT_SECONDS) or RECENT_SECONDS
 
     def withdraw_unless_granted(self, turn: Turn) -> None:
         with self.lock:
-            if turn.granted.is_set():
+            if turn.is_granted:
                 return
-            self.waiting[turn.user].remove(turn)
-            if not self.waiting[turn.user]:
-                del self.waiting[turn.user]
+            self.waiting[turn.line].remove(turn)
+            if not self.waiting[turn.line]:
+                del self.waiting[turn.line]
         raise self.refusal()
 
     def end(self, turn: Turn) -> None:
         with self.lock:
-            if not turn.granted.is_set():
+            if not turn.is_granted:
                 return
-            self.running[turn.user] -= 1
-            if not self.running[turn.user]:
-                del self.running[turn.user]
-            self.last_active[turn.user] = time.monotonic()
+            for user, _ in self.running:
+                self.share.note(user)  # a user is active for as long as a call runs
+            self.share.charge(turn.user, self.clock() - turn.started)
+            self.running[turn.line] -= 1
+            if not self.running[turn.line]:
+                del self.running[turn.line]
             self.grant()
+            for line in ((turn.user, False), (turn.user, True)):
+                if line in self.waiting:
+                    self.waiting[line][0].woken.set()
 
     def grant(self) -> None:
         """Let as many waiting calls go as fit; the user who got a turn goes to the end of the row."""
         while sum(self.running.values()) < self.capacity:
-            user = next((user for user in self.waiting if self.has_room(user)), None)
-            if user is None:
+            line = next((line for line in self.waiting if self.has_room(*line)), None)
+            if line is None:
                 return
-            turn = self.waiting[user].popleft()
-            self.waiting.move_to_end(user)
-            if not self.waiting[user]:
-                del self.waiting[user]
-            self.running[user] = self.running.get(user, 0) + 1
-            turn.granted.set()
+            turn = self.waiting[line].popleft()
+            self.waiting.move_to_end(line)
+            if not self.waiting[line]:
+                del self.waiting[line]
+            self.running[line] = self.running.get(line, 0) + 1
+            turn.is_granted = True
+            turn.woken.set()
 
-    def has_room(self, user: str) -> bool:
-        share = max(1, self.capacity // 2) if self.has_others(user) else self.capacity
-        return self.running.get(user, 0) < min(share, self.most_each)
+    def has_room(self, user: str, is_search: bool) -> bool:
+        if self.share.seconds_to_rest(user):
+            return False
+        has_others = self.has_others(user)
+        own = self.running.get((user, False), 0) + self.running.get((user, True), 0)
+        if own >= self.most_of_one(self.capacity, self.most_each, has_others=has_others):
+            return False
+        if not is_search or self.most_searches == self.capacity:
+            return True
+        searches = sum(count for (_, is_search), count in self.running.items() if is_search)
+        most_each = max(1, self.most_searches - 1)
+        most = self.most_of_one(self.most_searches, most_each, has_others=has_others)
+        return searches < self.most_searches and self.running.get((user, True), 0) < most
+
+    @staticmethod
+    def most_of_one(capacity: int, most_each: int, *, has_others: bool) -> int:
+        return min(max(1, capacity // 2), most_each) if has_others else most_each
 
     def has_others(self, user: str) -> bool:
         """Whether another user has called within RECENT_SECONDS, or has a call under way."""
-        if any(other != user for other in self.running) or any(other != user for other in self.waiting):
+        if any(other != user for other, _ in self.running) or any(other != user for other, _ in self.waiting):
             return True
-        now = time.monotonic()
-        for other, at in list(self.last_active.items()):
-            if now - at > RECENT_SECONDS:
-                del self.last_active[other]
-            elif other != user:
-                return True
-        return False
+        return self.share.has_others(user)
 
 
 @cache
 def calls(url: str) -> FairQueue:
-    """The queue of all JSON calls to the MLflow at `url`, one for each process."""
-    return with_reserve(settings.MLFLOW_CONCURRENCY)
+    """The queue of all JSON calls to the MLflow at `url`, one for each process.
 
-
-@cache
-def searches(url: str) -> FairQueue:
-    """The queue of searches, which take turns here before they take turns among all calls: however many searches wait,
-    the other half of the capacity is left to other calls."""
-    return with_reserve((settings.MLFLOW_CONCURRENCY + 1) // 2)
-
-
-def with_reserve(capacity: int) -> FairQueue:
-    """A queue in which one user never has every turn: MLflow works on a large trace for 20 s and longer, and the call
-    of a user who comes meanwhile would be refused."""
-    return FairQueue(capacity, most_each=max(1, capacity - 1))
-
-
-@contextmanager
-def turn_at(url: str, user: str, *, is_search: bool) -> Iterator[None]:
-    """Waits until the call of this user may be sent to the MLflow at `url`. Raises Refusal (503)."""
-    if not is_search:
-        with calls(url).turn(user):
-            yield
-        return
-    with searches(url).turn(user), calls(url).turn(user):
-        yield
+    One user never has every turn: MLflow works on a large trace for 20 s and longer, and the call of a user who comes
+    meanwhile would be refused. However many searches wait, half of the capacity is left to other calls.
+    """
+    capacity = settings.MLFLOW_CONCURRENCY
+    return FairQueue(
+        capacity,
+        most_each=max(1, capacity - 1),
+        most_searches=(capacity + 1) // 2,
+        share=TimeShare(share=SHARE * capacity / CALLS_AT_ONCE, burst=BURST, longest=LONGEST_REST),
+    )

@@ -17,6 +17,7 @@ from django.conf import settings
 from prometheus_client import Gauge
 
 from keys.refusals import Refusal, unavailable
+from proxy.upstream.time_share import PROCESSOR
 
 IN_FLIGHT = Gauge(
     "hokusai_calls_in_flight", "Calls being forwarded now.", ["kind"], multiprocess_mode="livesum"
@@ -97,6 +98,7 @@ class Slots:
                 if self.last[0] != name:
                     self.last_other = self.last
                 self.last = (name, slot.since)
+                PROCESSOR.note(owner)
         GAUGES[is_transfer].inc()
         return slot
 

@@ -6,10 +6,12 @@ until MLflow has responded. Users take turns, see `proxy.upstream.fair_queue`. N
 places: a slow sender keeps one for a minute, longer than others can wait.
 """
 
+import time
 from contextlib import AbstractContextManager, nullcontext
 
 from keys.refusals import Refusal, unavailable
 from proxy.upstream.fair_queue import FairQueue
+from proxy.upstream.time_share import PROCESSOR
 
 PARSED_ALONE = 64 * 1024  # bytes
 LARGE, LARGEST = 256 * 1024, 4 * 1024 * 1024  # bytes
@@ -24,7 +26,9 @@ def too_many_large_bodies() -> Refusal:
     )
 
 
-PARSED = FairQueue(1, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
+PARSED = FairQueue(
+    1, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies, share=PROCESSOR, clock=time.thread_time
+)
 HELD = FairQueue(8, most_each=4, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
 HELD_LARGEST = FairQueue(2, most_each=1, longest_wait=LONGEST_WAIT, refusal=too_many_large_bodies)
 

@@ -197,7 +197,7 @@ def everything(connection: socket.socket) -> bytes:
 @pytest.fixture(scope="module")
 def short_timeouts(echo_server, echo_portal) -> Iterator[Portal]:
     with portal(
-        mlflow_url=echo_server.url, database=echo_portal.database, config="tests.portal.short_timeouts"
+        mlflow_url=echo_server.url, database=echo_portal.database, config="tests.portal.short_shares"
     ) as running:
         yield running
 
@@ -233,6 +233,22 @@ class TestImpatience:
         assert not echo.received
         [call] = short_timeouts.calls(request_id=echo.broken[-1].values("X-Request-ID")[0])
         assert (call["status"], call["reason"]) == (499, "client_gone")
+
+    def test_refusals_of_one_user_come_later_while_others_call_and_occupy_no_thread(
+        self, echo, short_timeouts, echo_key
+    ):
+        bob = short_timeouts.issue("bob")
+        refused = request("GET", "/api/mlflow/api/2.0/mlflow/nowhere", bob)
+        assert took(short_timeouts, "GET", GET_EXPERIMENT, 200, key=echo_key["key"]) < SOON
+        started = time.monotonic()
+        with opened(short_timeouts, 80, refused) as bobs:  # more than there are threads
+            assert took(short_timeouts, "GET", GET_EXPERIMENT, 200, key=echo_key["key"]) < SOON
+            bobs[-1].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                bobs[-1].recv(1, socket.MSG_PEEK)
+            bobs[-1].settimeout(20)
+            assert {one_answer(one).status for one in bobs} >= {404}
+            assert time.monotonic() - started > 0.5
 
     @pytest.mark.parametrize("framing", ["Content-Length: 10000000", "Transfer-Encoding: chunked"])
     def test_a_body_of_json_that_takes_its_time_is_refused(self, framing, echo, short_timeouts, echo_key):

@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from keys.refusals import Refusal
 from proxy.routes.limits import KIB, MIB, VALUES
 from proxy.upstream import large_bodies
+from proxy.upstream.time_share import TimeShare
 from tests.echo import Script
 from tests.portals import Portal, Reply
 from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT
@@ -273,7 +274,7 @@ def test_few_large_bodies_are_in_memory_and_a_user_cannot_take_all_the_room(monk
 def test_a_slow_sender_leaves_half_of_the_places_although_nobody_else_was_there(size, most, monkeypatch):
     for queue in (large_bodies.HELD, large_bodies.HELD_LARGEST):
         monkeypatch.setattr(queue, "longest_wait", 0.05)
-        monkeypatch.setattr(queue, "last_active", {})
+        monkeypatch.setattr(queue, "share", TimeShare())
     with ExitStack() as stack:
         for _ in range(most):
             stack.enter_context(large_bodies.hold("bob", size))

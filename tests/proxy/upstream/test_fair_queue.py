@@ -1,11 +1,15 @@
 import threading
+import time
 from contextlib import ExitStack
 
 import pytest
 
 from keys.refusals import Refusal
-from proxy.upstream.fair_queue import FairQueue, with_reserve
+from proxy.upstream import fair_queue
+from proxy.upstream.fair_queue import FairQueue
+from proxy.upstream.time_share import TimeShare
 from tests.portals import wait_for
+from tests.proxy.upstream.test_time_share import Clock
 
 
 class Callers:
@@ -29,7 +33,7 @@ class Callers:
         assert wait_for(lambda: name in self.order or self.waiting(user) > before)
 
     def waiting(self, user: str) -> int:
-        return len(self.queue.waiting.get(user, ()))
+        return len(self.queue.waiting.get((user, False), ()))
 
     def finish(self, name: str) -> None:
         under_way = len(self.order)
@@ -64,16 +68,74 @@ def test_a_user_with_one_call_waits_for_one_call_of_the_busy_one_and_not_for_all
     assert callers.order == ["b1", "b2", "a1"]
 
 
-def test_one_user_never_has_the_last_turn_of_a_queue_with_a_reserve():
-    queue = with_reserve(3)
+def queue_of_calls(settings, capacity: int) -> FairQueue:
+    """The queue to an MLflow that works on so many calls at once."""
+    settings.MLFLOW_CONCURRENCY = capacity
+    return fair_queue.calls.__wrapped__("http://127.0.0.1:9")
+
+
+def test_one_user_never_has_the_last_turn_of_a_queue_with_a_reserve(settings):
+    queue = queue_of_calls(settings, 3)
     with queue.turn("bob"), queue.turn("bob"):
         queue.longest_wait = 0.05
         with pytest.raises(Refusal), queue.turn("bob"):
             pass
         with queue.turn("alice"):
             pass
-    with with_reserve(1).turn("bob"):
+    with queue_of_calls(settings, 1).turn("bob"):
         pass  # a queue of one turn has no reserve
+
+
+def test_searches_leave_half_of_the_turns_to_other_calls_and_one_to_other_users(settings):
+    queue = queue_of_calls(settings, 4)
+    queue.longest_wait = 0.05
+    with queue.turn("bob", is_search=True):
+        with pytest.raises(Refusal), queue.turn("bob", is_search=True):
+            pass
+        with queue.turn("bob"), queue.turn("alice", is_search=True):
+            with pytest.raises(Refusal), queue.turn("charlie", is_search=True):
+                pass
+            with queue.turn("charlie"):
+                pass
+
+
+def test_a_user_whose_calls_take_long_rests_in_between_and_others_do_not():
+    clock = Clock()
+    queue = FairQueue(3, share=TimeShare(share=0.5, longest=5.0, clock=clock), clock=clock)
+    with queue.turn("alice"):
+        pass
+    with queue.turn("bob", is_search=True):
+        clock.now += 0.5  # a slow search
+
+    for is_search in (True, False):
+        assert queue.has_room("alice", is_search)
+        assert not queue.has_room("bob", is_search)
+    clock.now += 0.9
+    with queue.turn("alice"):
+        pass
+    assert not queue.has_room("bob", is_search=False)
+    clock.now += 0.2
+    assert queue.has_room("bob", is_search=False)
+
+
+def test_a_call_goes_as_soon_as_its_user_has_rested():
+    queue = FairQueue(3, share=TimeShare(share=1.0, longest=5.0))
+    with queue.turn("bob"):
+        time.sleep(0.1)
+        with queue.turn("alice"):
+            pass
+    started = time.monotonic()
+    with queue.turn("bob"):
+        assert 0.05 < time.monotonic() - started < 0.5
+
+
+def test_a_call_that_runs_keeps_its_user_active():
+    clock = Clock()
+    queue = FairQueue(3, share=TimeShare(share=1.0, longest=5.0, clock=clock), clock=clock)
+    with queue.turn("alice"):
+        with queue.turn("bob"):
+            clock.now += 3.0
+        assert not queue.has_room("bob", is_search=False)
 
 
 def test_while_others_are_active_a_user_has_half(callers):
@@ -127,6 +189,7 @@ def test_a_call_that_fails_gives_its_turn_back():
 
 def test_a_users_share_grows_when_the_others_have_gone_quiet(callers, monkeypatch):
     monkeypatch.setattr("proxy.upstream.fair_queue.RECENT_SECONDS", 0.05)
+    monkeypatch.setattr("proxy.upstream.time_share.RECENT_SECONDS", 0.05)
     callers.call("alice", "a1")
     callers.call("bob", "b1")
     callers.call("bob", "b2")
