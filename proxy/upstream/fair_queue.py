@@ -25,8 +25,9 @@ from proxy.upstream.time_share import RECENT_SECONDS, Clock, TimeShare
 LONGEST_WAIT = 10.0  # seconds; then the call is refused without having been sent
 # While others are active, one user's calls take this share of the time of one MLflow process, which works well on so
 # many calls at once (see MLFLOW_CONCURRENCY).
-SHARE, CALLS_AT_ONCE = 1 / 3, 3
+SHARE, CALLS_AT_ONCE = 0.25, 3
 BURST, LONGEST_REST = 0.5, 5.0  # seconds
+FREE_SECONDS = 0.1  # so long a call is free if its user makes one at a time
 
 WAITING = Gauge(
     "hokusai_calls_waiting", "Calls that wait for their turn at MLflow.", multiprocess_mode="livesum"
@@ -64,7 +65,8 @@ class FairQueue:
 
     Waiting users take turns, and a user with one call waits for at most one call of each other user. Each call is
     charged to the `share` for the time that it took by `clock`, and its user's next calls wait until the user has
-    rested.
+    rested. Calls that a user makes one at a time are free up to `free_seconds`: whoever waits for each call limits
+    itself.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class FairQueue:
         longest_wait: float = LONGEST_WAIT,
         refusal: Callable[[], Refusal] = waited_too_long,
         share: TimeShare | None = None,
+        free_seconds: float = 0.0,
         clock: Clock = time.monotonic,
     ) -> None:
         self.capacity, self.most_each = capacity, most_each or capacity
@@ -83,6 +86,7 @@ class FairQueue:
         self.longest_wait = longest_wait
         self.refusal = refusal
         self.share = share or TimeShare()
+        self.free_seconds = free_seconds
         self.clock = clock
         self.lock = threading.Lock()
         self.running: dict[Line, int] = {}
@@ -144,14 +148,20 @@ class FairQueue:
                 return
             for user, _ in self.running:
                 self.share.note(user)  # a user is active for as long as a call runs
-            self.share.charge(turn.user, self.clock() - turn.started)
             self.running[turn.line] -= 1
             if not self.running[turn.line]:
                 del self.running[turn.line]
+            seconds = self.clock() - turn.started
+            if seconds > self.free_seconds or self.has_more(turn.user):
+                self.share.charge(turn.user, seconds)
             self.grant()
             for line in ((turn.user, False), (turn.user, True)):
                 if line in self.waiting:
                     self.waiting[line][0].woken.set()
+
+    def has_more(self, user: str) -> bool:
+        """Whether the user has another call under way, or waiting."""
+        return any((user, kind) in lines for kind in (False, True) for lines in (self.running, self.waiting))
 
     def grant(self) -> None:
         """Let as many waiting calls go as fit; the user who got a turn goes to the end of the row."""
@@ -205,4 +215,5 @@ def calls(url: str) -> FairQueue:
         most_each=max(1, capacity - 1),
         most_searches=(capacity + 1) // 2,
         share=TimeShare(share=SHARE * capacity / CALLS_AT_ONCE, burst=BURST, longest=LONGEST_REST),
+        free_seconds=FREE_SECONDS,
     )

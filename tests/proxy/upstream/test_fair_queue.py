@@ -118,6 +118,25 @@ def test_a_user_whose_calls_take_long_rests_in_between_and_others_do_not():
     assert queue.has_room("bob", is_search=False)
 
 
+def test_short_calls_one_at_a_time_are_free_and_parallel_or_long_ones_are_not():
+    clock = Clock()
+    queue = FairQueue(4, share=TimeShare(share=0.5, longest=9.0, clock=clock), free_seconds=0.1, clock=clock)
+    with queue.turn("bob"):
+        pass
+    for _ in range(10):
+        with queue.turn("alice"):
+            clock.now += 0.05
+    assert queue.has_room("alice", is_search=False), "she waits for each"
+
+    with queue.turn("alice"), queue.turn("alice", is_search=True):
+        clock.now += 0.05
+    assert not queue.has_room("alice", is_search=False)
+    clock.now += 0.5
+    with queue.turn("bob"):
+        clock.now += 0.11
+    assert not queue.has_room("bob", is_search=False)
+
+
 def test_a_call_goes_as_soon_as_its_user_has_rested():
     queue = FairQueue(3, share=TimeShare(share=1.0, longest=5.0))
     with queue.turn("bob"):
