@@ -162,7 +162,7 @@ def test_while_others_are_active_a_user_has_half(callers):
     callers.call("bob", "b1")
     callers.call("bob", "b2")
     callers.doors["a1"].set()
-    assert wait_for(lambda: "alice" not in callers.queue.running)
+    assert wait_for(lambda: ("alice", False) not in callers.queue.running)
 
     assert callers.order == ["a1", "b1"]  # alice called a moment ago, and finds room when she calls again
     callers.call("alice", "a2")
