@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak compat integrations screenshots format lock clean api
+.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak compat integrations readers screenshots format lock clean api api-schema
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -45,6 +45,15 @@ bench: .venv/dev.stamp
 api: .venv/dev.stamp
 	API_EXAMPLES=100 $(BIN)/python -m pytest tests/end_to_end/test_api_live.py -s --timeout=3600
 
+# Write the OpenAPI schema of the management API to dist/openapi.json; each release has it as a file.
+api-schema: export SECRET_KEY = schema
+api-schema: export KEY_PEPPERS = schema-schema-schema-schema-schema
+api-schema: export DATABASE_URL = postgresql://nowhere/schema
+api-schema: export MLFLOW_URL = http://127.0.0.1:9
+api-schema: .venv/embedded.stamp
+	@mkdir -p dist
+	@$(BIN)/python -W ignore manage.py spectacular --format openapi-json --file dist/openapi.json --fail-on-warn --skip-checks
+
 # Kill workers and stop PostgreSQL for a minute: the long form of tests in the suite. Two minutes.
 chaos: .venv/dev.stamp
 	CHAOS=whole $(BIN)/python -m pytest tests/chaos -s
@@ -81,6 +90,11 @@ compat: .venv/dev.stamp
 # Run the programs of docs/integrations.md through the portal (PROGRAMS=… selects some; KEEP=no deletes what each installed).
 integrations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.integrations
+	$(BIN)/python -m tests.field.readers
+
+# The part of it that reads what the portal writes: secret scanners (READERS=… selects some).
+readers: .venv/dev.stamp
+	$(BIN)/python -m tests.field.readers
 
 # Take screenshots of the main pages for docs/screenshots, and run the suite's checks on every page.
 screenshots: .venv/dev.stamp
@@ -97,7 +111,7 @@ lock:
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --extra embedded --extra telemetry --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
+	  --extra embedded --extra parquet --extra telemetry --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

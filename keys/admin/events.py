@@ -14,7 +14,7 @@ from unfold.paginator import InfinitePaginator
 from keys.actions.admin_log import done_by_users, who_did
 from keys.admin.columns import badge, lines
 from keys.admin.filters import OnlyItsFilters, SpanFilter
-from keys.admin.list_export import export_path
+from keys.admin.list_export import export_paths
 from keys.formatting.moments import format_exact_time
 from keys.lists.colours import EVENT_COLOURS
 from keys.lists.columns import ADMIN_LOG_COLUMNS, EVENT_COLUMNS, describe_entry
@@ -78,7 +78,7 @@ class KeyEventAdmin(OnlyItsFilters):
         return False
 
     def get_urls(self) -> list[URLPattern]:
-        return [export_path(self, "key-activity", EVENT_COLUMNS), *super().get_urls()]
+        return [*export_paths(self, "key-activity", EVENT_COLUMNS), *super().get_urls()]
 
     @admin.display(description="Time (UTC)")
     def time(self, event: KeyEvent) -> str:
@@ -127,7 +127,7 @@ class LogEntryAdmin(OnlyItsFilters):
     fields = readonly_fields = list_display
 
     def get_urls(self) -> list[URLPattern]:
-        return [export_path(self, "admin-log", ADMIN_LOG_COLUMNS), *super().get_urls()]
+        return [*export_paths(self, "admin-log", ADMIN_LOG_COLUMNS), *super().get_urls()]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

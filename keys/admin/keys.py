@@ -24,7 +24,7 @@ from keys.admin.columns import (
     use,
 )
 from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
-from keys.admin.list_export import export_path
+from keys.admin.list_export import export_paths
 from keys.credentials import tokens
 from keys.formatting.moments import format_relative, format_time
 from keys.lists.colours import SHOWN_STATE_COLOURS
@@ -103,7 +103,7 @@ class ApiKeyAdmin(OnlyItsFilters):
                 wrap(prepared_pages.withdraw),
                 name="keys_apikey_withdraw_prepared",
             ),
-            export_path(self, "keys", KEY_COLUMNS),
+            *export_paths(self, "keys", KEY_COLUMNS),
             *own,
             *super().get_urls(),
         ]

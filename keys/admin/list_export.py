@@ -1,4 +1,4 @@
-"""The admin's lists as CSV files."""
+"""The admin's lists as CSV and JSON Lines files."""
 
 from typing import Any
 
@@ -12,18 +12,24 @@ from django.urls import URLPattern, path
 from keys.formatting.csv_export import Columns, download
 
 
-def export_path(model_admin: "ModelAdmin[Any]", name: str, columns: Columns, *prefetched: str) -> URLPattern:
-    """The URL that exports a list as CSV, for users who may see the list. `prefetched`: the to-many relations that its
-    columns read, fetched once per page of rows."""
+def export_paths(
+    model_admin: "ModelAdmin[Any]", name: str, columns: Columns, *prefetched: str
+) -> list[URLPattern]:
+    """The URLs that export a list as files, for users who may see the list. `prefetched`: the to-many relations that
+    its columns read, fetched once per page of rows."""
 
-    def export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    def export(request: HttpRequest, form: str = "csv") -> HttpResponse | StreamingHttpResponse:
         if not model_admin.has_view_permission(request):
             raise PermissionDenied
         try:
             rows = model_admin.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
-            return redirect("../?e=1")  # as the list itself does
-        return download(name, columns, rows.prefetch_related(*prefetched))
+            return redirect("../?e=1" if form == "csv" else "../../?e=1")  # as the list itself does
+        return download(name, columns, rows.prefetch_related(*prefetched), form)
 
-    options, wrap = model_admin.opts, model_admin.admin_site.admin_view
-    return path("export/", wrap(export), name=f"{options.app_label}_{options.model_name}_export")
+    view = f"{model_admin.opts.app_label}_{model_admin.opts.model_name}"
+    wrapped = model_admin.admin_site.admin_view(export)
+    return [
+        path("export/", wrapped, name=f"{view}_export"),
+        path("export/jsonl/", wrapped, {"form": "jsonl"}, name=f"{view}_export"),
+    ]

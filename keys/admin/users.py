@@ -27,7 +27,7 @@ from keys.admin import invitation_pages, user_actions
 from keys.admin.columns import ApiKeyInline, badge, render_time
 from keys.admin.filters import OnlyItsFilters, RoleFilter
 from keys.admin.key_page import chart
-from keys.admin.list_export import export_path
+from keys.admin.list_export import export_paths
 from keys.formatting.sentences import to_sentence
 from keys.lists.colours import ACCOUNT_COLOURS
 from keys.lists.columns import USER_COLUMNS
@@ -139,8 +139,8 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
             path(f"<int:pk>/{name}/", wrap(view), name=f"keys_user_{name}")
             for name, view in (user_actions.USER_PAGES | invitation_pages.USER_PAGES).items()
         ]
-        export = export_path(self, "users", USER_COLUMNS, "groups", "user_permissions")
-        return [export, *own, *super().get_urls()]
+        exports = export_paths(self, "users", USER_COLUMNS, "groups", "user_permissions")
+        return [*exports, *own, *super().get_urls()]
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """The action saves the role and the permissions, with an entry of its own in the history."""

@@ -23,7 +23,7 @@ from keys.rights import permissions
 
 class AlertSerializer(serializers.Serializer[Alert]):
     id = serializers.SerializerMethodField()
-    kind = serializers.ChoiceField(choices=Alert.Kind.values)
+    kind = serializers.ChoiceField(choices=Alert.Kind.choices)
     at = serializers.DateTimeField()
     text = serializers.SerializerMethodField()
     advice = serializers.SerializerMethodField()

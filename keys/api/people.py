@@ -20,6 +20,7 @@ from keys.api import serializers
 from keys.api.callers import Rule, actor_of, key_of, read_rule, user_of, visible_rows, write_rule
 from keys.api.once import IDEMPOTENCY, once
 from keys.credentials import authentication
+from keys.formatting.moments import format_rfc3339
 from keys.lists.filters import UserFilters
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden
@@ -140,7 +141,7 @@ class Invite(OneUser):
                 "user": serializers.UserSerializer(user).data,
                 "link": link,
                 "is_mailed": mail_link(user, link),
-                "expires_at": made.expires_at.isoformat(),
+                "expires_at": format_rfc3339(made.expires_at),
                 "notice": "Send it to the user: it is shown only now.",
             }
             return Response(answer, headers={"Cache-Control": "no-store"})

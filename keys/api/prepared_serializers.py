@@ -19,7 +19,7 @@ class PreparedKeySerializer(serializers.Serializer[PreparedKey]):
     purpose = serializers.CharField()
     user = serializers.CharField(source="owner.username")
     user_id = serializers.CharField(source="owner.public_id")
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     scopes = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField()
     created_at = serializers.DateTimeField()

@@ -38,7 +38,7 @@ class KeyRequestSerializer(serializers.Serializer[KeyRequest]):
     """What a holder requests, and what was decided."""
 
     id = serializers.CharField(source="public_id")
-    kind = serializers.ChoiceField(choices=KeyRequest.Kind.values)
+    kind = serializers.ChoiceField(choices=KeyRequest.Kind.choices)
     user = serializers.CharField(source="user.username")
     user_id = serializers.CharField(source="user.public_id")
     key_id = serializers.CharField(source="key.public_id", allow_null=True, default=None)
@@ -48,7 +48,7 @@ class KeyRequestSerializer(serializers.Serializer[KeyRequest]):
         allow_null=True, help_text="How long the key is to work from the approval on."
     )
     note = serializers.CharField()
-    state = serializers.ChoiceField(choices=KeyRequest.State.values)
+    state = serializers.ChoiceField(choices=KeyRequest.State.choices)
     created_at = serializers.DateTimeField()
     decided_at = serializers.DateTimeField(allow_null=True)
     decided_by = serializers.CharField(source="decided_by.username", allow_null=True, default=None)
@@ -62,7 +62,7 @@ class KeyRequestSerializer(serializers.Serializer[KeyRequest]):
 
 
 class NewRequestSerializer(StrictSerializer):
-    kind = serializers.ChoiceField(choices=KeyRequest.Kind.values)
+    kind = serializers.ChoiceField(choices=KeyRequest.Kind.choices)
     key_id = serializers.CharField(
         max_length=20, required=False, help_text="For a later expiry and more rights."
     )

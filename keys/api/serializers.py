@@ -11,6 +11,7 @@ from rest_framework import serializers
 
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
+from keys.api.fields import JsonObject, TimeField
 from keys.formatting import durations
 from keys.lists.event_words import describe_actor
 from keys.lists.old_secret import OldSecretUse
@@ -98,9 +99,9 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     purpose = serializers.CharField()
     user = serializers.CharField(source="owner.username")
     user_id = serializers.CharField(source="owner.public_id")
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     masked = serializers.CharField()
-    state = serializers.ChoiceField(choices=ApiKey.State.values)
+    state = serializers.ChoiceField(choices=ApiKey.State.choices)
     scopes = SCOPES
     networks = serializers.ListField(child=serializers.CharField())
     patterns = serializers.ListField(child=serializers.CharField())
@@ -192,9 +193,7 @@ class RightsSerializer(StrictSerializer):
         max_value=2**53,
         help_text="null: the portal's default, or no limit.",
     )
-    expires_at = serializers.DateTimeField(
-        required=False, allow_null=True, help_text="null: it does not expire."
-    )
+    expires_at = TimeField(required=False, allow_null=True, help_text="null: it does not expire.")
     expires_in = serializers.CharField(
         required=False,
         max_length=6,
@@ -237,7 +236,7 @@ class IssueSerializer(RightsSerializer):
         max_length=150, help_text="The name or id (usr_…) of an existing user, who will own the key."
     )
     name = serializers.CharField(max_length=100, help_text="A name by which you recognise it.")
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
     is_canary = serializers.BooleanField(
         required=False, help_text="Make a decoy: it grants nothing, and each use of it sends an alert."
     )
@@ -277,7 +276,7 @@ class RotateSerializer(StrictSerializer):
     overlap = serializers.ChoiceField(
         choices=list(OVERLAPS), default="24h", help_text="How long the old secret still works."
     )
-    expires_at = serializers.DateTimeField(
+    expires_at = TimeField(
         required=False,
         allow_null=True,
         help_text="Another expiry; null: never. Without it, the expiry stays.",
@@ -298,7 +297,7 @@ class EventSerializer(serializers.Serializer[KeyEvent]):
     """Something that happened to a key."""
 
     at = serializers.DateTimeField()
-    kind = serializers.ChoiceField(choices=KeyEvent.Kind.values)
+    kind = serializers.ChoiceField(choices=KeyEvent.Kind.choices)
     actor = serializers.CharField(
         source="actor.username",
         allow_null=True,
@@ -309,7 +308,7 @@ class EventSerializer(serializers.Serializer[KeyEvent]):
         help_text="The actor's name, or “command line”, “leak report” or “unknown caller”."
     )
     address = serializers.CharField(allow_null=True)
-    detail = serializers.DictField()
+    detail = JsonObject()
 
     def get_by(self, event: KeyEvent) -> str:
         return describe_actor(event)
@@ -392,6 +391,6 @@ class IntrospectionSerializer(serializers.Serializer[Any]):
     username = serializers.CharField(required=False)
     exp = serializers.IntegerField(required=False, help_text="Seconds since 1970.")
     iat = serializers.IntegerField(required=False)
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, required=False)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, required=False)
     patterns = serializers.ListField(child=serializers.CharField(), required=False)
     any_owner = serializers.BooleanField(required=False)

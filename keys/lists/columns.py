@@ -1,4 +1,4 @@
-"""The columns of the lists as CSV files, by name."""
+"""The columns of the lists as files, by name."""
 
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ KEY_COLUMNS: Columns = {
     "revoked_reason": lambda key: key.revoked_reason,
 }
 EVENT_COLUMNS: Columns = {
-    "at": lambda event: event.at.isoformat(timespec="seconds"),
+    "at": lambda event: event.at.replace(microsecond=0),
     "what": lambda event: event.kind,
     "key_id": lambda event: event.key.public_id,
     "key": lambda event: event.key.name,
@@ -46,7 +46,7 @@ EVENT_COLUMNS: Columns = {
     "details": lambda event: "; ".join(describe_event(event)),
 }
 ADMIN_LOG_COLUMNS: Columns = {
-    "at": lambda entry: entry.action_time.isoformat(timespec="seconds"),
+    "at": lambda entry: entry.action_time.replace(microsecond=0),
     "who": who_did,
     "about": lambda entry: entry.object_repr,
     "kind": lambda entry: entry.content_type.name if entry.content_type else "",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
@@ -79,12 +79,15 @@ def log(request: HttpRequest) -> HttpResponse:
         older=str(rows[-1].cursor) if len(rows) == SIZE else None,
         after=after,
         form=LookUpForm(),
+        forms=exports.log_forms(),
     )
 
 
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
-    """The filtered calls as CSV."""
+    """The filtered calls as a file."""
+    if form not in exports.log_forms():
+        raise Http404
     calls, _ = filter_calls(request)
     return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 

@@ -45,7 +45,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
 
 @login_required
 def download(request: HttpRequest, form: str) -> HttpResponseBase:
-    """The filtered registrations as CSV."""
+    """The filtered registrations as a file."""
     rows, _ = filter_rows(request)
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, exports.registrations(rows))
 

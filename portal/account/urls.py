@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from portal.account import collecting, own_calls, own_keys, own_registrations, own_requests, palette, usage
 
 FORM = r"(?P<form>csv|jsonl)"
+LOG_FORM = r"csv|jsonl|parquet"
 
 urlpatterns = [
     path("", own_keys.overview, name="account"),
@@ -23,9 +24,9 @@ urlpatterns = [
     path("keys/<str:public_id>/revoke/", own_keys.revoke, name="account-revoke"),
     path("usage/", usage.usage, name="account-usage"),
     path("usage/report/", usage.report, name="account-usage-report"),
-    path("usage/download.csv", usage.download, name="account-usage-download"),
+    re_path(rf"^usage/download\.(?P<file_form>{LOG_FORM})\Z", usage.download, name="account-usage-download"),
     path("calls/", own_calls.log, name="account-calls"),
-    re_path(rf"^calls/download\.{FORM}\Z", own_calls.download, name="account-calls-download"),
+    re_path(rf"^calls/download\.(?P<form>{LOG_FORM})\Z", own_calls.download, name="account-calls-download"),
     path("calls/find/", own_calls.find, name="account-find"),
     path("calls/<str:request_id>/", own_calls.call, name="account-call"),
     path("palette/", palette.palette, name="holder-palette"),

@@ -4,7 +4,7 @@ import datetime
 from dataclasses import dataclass
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -13,7 +13,7 @@ from keys import limits
 from keys.models import ApiKey, User
 from portal.account.frame import holder, page
 from proxy.lists import exports
-from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, csv_rows, make_report
+from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, all_rows, make_report
 from proxy.models import CallTotal
 from proxy.models.totals import CallTotalQuerySet, percentile
 
@@ -139,14 +139,24 @@ def report(request: HttpRequest) -> HttpResponse:
     form = UsageForm(request.GET, is_own=True)
     made = make_report(form, CallTotal.objects.filter(user=holder(request)))
     chosen = form.cleaned_data.get("span", "") if made else ""
-    return page(request, "report.html", filter=form, report=made, presets=PRESETS, chosen=chosen)
+    return page(
+        request,
+        "report.html",
+        filter=form,
+        report=made,
+        presets=PRESETS,
+        chosen=chosen,
+        forms=exports.log_forms(),
+    )
 
 
 @login_required
-def download(request: HttpRequest) -> HttpResponseBase:
-    """All rows of the report as CSV."""
+def download(request: HttpRequest, file_form: str) -> HttpResponseBase:
+    """All rows of the report as a file."""
     form = UsageForm(request.GET, is_own=True)
+    if file_form not in exports.log_forms():
+        raise Http404
     if not form.is_valid():
         return redirect(f"{reverse('account-usage-report')}?{form.query}")  # that page shows the error
-    rows = csv_rows(form, CallTotal.objects.filter(user=holder(request)))
-    return exports.download("usage", "csv", FIELDS, rows)
+    rows = all_rows(form, CallTotal.objects.filter(user=holder(request)))
+    return exports.download("usage", file_form, FIELDS, rows)

@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
@@ -30,6 +31,16 @@ PROBLEMS = {
     "429": "Too many requests a minute.",
     "503": "PostgreSQL or MLflow does not answer just now.",
 }
+# Otherwise the framework names types that share a field's name by a hash, which changes with the API.
+NAMES = {
+    "EnvironmentEnum": "keys.models.ApiKey.Environment",
+    "KeyStateEnum": "keys.models.ApiKey.State",
+    "EventKindEnum": "keys.models.KeyEvent.Kind",
+    "KeyRequestKindEnum": "keys.models.KeyRequest.Kind",
+    "KeyRequestStateEnum": "keys.models.KeyRequest.State",
+    "PreparedKeyStateEnum": "keys.api.prepared_serializers.STATES",
+}
+spectacular_settings.apply_patches({"ENUM_NAME_OVERRIDES": NAMES})  # type: ignore[no-untyped-call]
 ALWAYS = {"400", "401", "403", "429", "503"}
 WITH_BODY = {"409", "413", "415", "422"}
 

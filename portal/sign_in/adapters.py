@@ -8,6 +8,9 @@ OIDC_CREATE_USERS: then as a new user without any right.
 
 import base64
 import hashlib
+import hmac
+import logging
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,12 +22,16 @@ from allauth.socialaccount.models import SocialApp, SocialLogin
 from allauth.socialaccount.providers.base import AuthProcess
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
+from requests import RequestException
 
 from keys.credentials.addresses import client_address, network_of
 from keys.models import User
+from portal.sign_in.provider import ProviderError
+
+logger = logging.getLogger(__name__)
 
 PROVIDER_ID = "provider"  # in the address that the provider sends people back to
 
@@ -119,12 +126,26 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             )
         ]
 
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: Any = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        """Show what went wrong at the provider. Raises ImmediateHttpResponse."""
+        if exception is not None:
+            raise ImmediateHttpResponse(render_failure(request, exception))
+
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
         """Link a new identity to its user, or refuse it. Raises ImmediateHttpResponse."""
         if sociallogin.state.get("process") != AuthProcess.LOGIN:
             # Linking to the user who is signed in would let a malicious page connect an attacker's identity to them.
             raise render_refusal(request, "Identities are linked at sign-in or by an admin.")
         claims = sociallogin.account.extra_data
+        if not belongs_to(claims, sociallogin.state):
+            raise render_refusal(request, "The provider's response belongs to another sign-in. Start again.")
         if not is_of_one_person(claims):
             raise render_refusal(request, "The provider's answers are about two different people.")
         if sociallogin.is_existing:
@@ -157,6 +178,30 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         user: User = super().populate_user(request, sociallogin, {**data, "email": email})
         user.is_staff = user.is_superuser = False
         return user
+
+
+def belongs_to(claims: dict[str, Any], state: dict[str, Any]) -> bool:
+    """OpenID Connect Core 3.1.3.7: the id token has the nonce that this sign-in sent."""
+    sent, received = state.get("nonce"), claims.get("id_token", {}).get("nonce")
+    return bool(sent) and hmac.compare_digest(str(sent).encode(), str(received).encode())
+
+
+def render_failure(request: HttpRequest, error: Exception) -> HttpResponse:
+    """The page that says that the provider failed. The log names the kind of error."""
+    code = re.search(r'"error"\s*:\s*"([a-z_]{1,40})"', str(error))  # of a token endpoint, RFC 6749
+    kind = type(error).__name__
+    logger.warning("provider_failed", extra={"error": kind, "oauth_error": code[1] if code else ""})
+    if isinstance(error, ProviderError):
+        reason = f"{error} Tell your administrator."
+    elif isinstance(error, RequestException):
+        reason = f"{settings.OIDC_NAME} does not answer. Try again later, or sign in with your password."
+    elif code and code[1] in ("invalid_client", "unauthorized_client"):
+        reason = f"{settings.OIDC_NAME} refuses the portal's client id or secret. Tell your administrator."
+    else:
+        reason = (
+            f"{settings.OIDC_NAME} sent an unexpected response. Try again, or sign in with your password."
+        )
+    return render(request, "socialaccount/authentication_error.html", {"reason": reason}, status=502)
 
 
 def render_refusal(request: HttpRequest, reason: str) -> ImmediateHttpResponse:

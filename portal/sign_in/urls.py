@@ -3,7 +3,6 @@ address or link an identity themselves."""
 
 from allauth.account import views
 from allauth.socialaccount import views as provider
-from allauth.socialaccount.providers.openid_connect import views as oidc
 from django.urls import include, path, re_path
 
 from portal.sign_in import views as ours
@@ -13,7 +12,7 @@ urlpatterns = [
     path("login/provider/error/", provider.login_error, name="socialaccount_login_error"),
     path("login/provider/cancelled/", provider.login_cancelled, name="socialaccount_login_cancelled"),
     path("login/<provider_id>/", ours.provider_login, name="openid_connect_login"),
-    path("login/<provider_id>/callback/", oidc.callback, name="openid_connect_callback"),
+    path("login/<provider_id>/callback/", ours.provider_callback, name="openid_connect_callback"),
     path("logout/", views.logout, name="account_logout"),
     path("inactive/", views.account_inactive, name="account_inactive"),
     path("signup/", views.signup, name="account_signup"),  # says that sign-up is closed

@@ -1,14 +1,16 @@
 """Replacements of the admin's own sign-in and sign-out, which know no second factors and count no attempts."""
 
-import logging
+import secrets
 from typing import cast
 
 from allauth.account.views import logout
 from allauth.account.views import password_reset as password_reset_by_mail
-from allauth.socialaccount.providers.openid_connect.views import login as to_provider
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.models import SocialApp
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -16,9 +18,13 @@ from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from requests import RequestException
 
-__all__ = ["admin_login", "logout", "password_reset", "provider_login"]
+from portal.sign_in.adapters import render_failure
+from portal.sign_in.provider import ProviderConnection, ProviderError
 
-logger = logging.getLogger(__name__)
+__all__ = ["admin_login", "logout", "password_reset", "provider_callback", "provider_login"]
+
+# What allauth raises for a response that it does not expect.
+FAILURES = (ProviderError, RequestException, LookupError, ValueError, TypeError, AttributeError)
 
 
 @never_cache
@@ -40,10 +46,27 @@ def password_reset(request: HttpRequest) -> HttpResponseBase:
 
 
 def provider_login(request: HttpRequest, provider_id: str) -> HttpResponseBase:
-    """Redirect to the provider, whose endpoints are discovered; an error page if it does not respond correctly."""
+    """Redirect to the provider, whose endpoints are discovered; an error page if it does not respond correctly. The
+    nonce ties the provider's id token to this sign-in."""
     try:
-        return cast(HttpResponseBase, to_provider(request, provider_id))
-    except (RequestException, LookupError, ValueError) as error:
-        logger.warning("provider_unreachable", extra={"error": type(error).__name__})
-        reason = f"{settings.OIDC_NAME} does not answer. Try again later, or sign in with your password."
-        return render(request, "socialaccount/authentication_error.html", {"reason": reason}, status=502)
+        provider = get_adapter(request).get_provider(request, provider_id)
+        provider.oauth2_adapter_class = ProviderConnection
+        options = provider.get_redirect_from_request_kwargs(request)
+        nonce = secrets.token_urlsafe(24)
+        options |= {"scope": provider.get_scope(), "auth_params": {"nonce": nonce}}  # none from the URL
+        return cast(HttpResponseBase, provider.redirect(request, **options, nonce=nonce))
+    except SocialApp.DoesNotExist:
+        raise Http404 from None
+    except FAILURES as error:
+        return render_failure(request, error)
+
+
+def provider_callback(request: HttpRequest, provider_id: str) -> HttpResponseBase:
+    """Sign in with the provider's response; an error page if the response is not correct."""
+    try:
+        view = OAuth2CallbackView.adapter_view(ProviderConnection(request, provider_id))
+        return cast(HttpResponseBase, view(request))
+    except SocialApp.DoesNotExist:
+        raise Http404 from None
+    except FAILURES as error:
+        return render_failure(request, error)

@@ -41,6 +41,7 @@ def log(request: HttpRequest) -> HttpResponseBase:
         shown=shown,
         retention=settings.USAGE_RETENTION_DAYS,
         operations=page_filters.names(OPERATIONS),
+        forms=exports.log_forms(),
     )
 
 
@@ -66,10 +67,10 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
 @may_see
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
-    """All calls that match the filter, as CSV."""
-    asked = CallForm(request.GET)
-    if not asked.is_valid():
+    """All calls that match the filter, as CSV, or in the form of ?form=."""
+    asked, form = CallForm(request.GET), request.GET.get("form", "csv")
+    if not asked.is_valid() or form not in exports.log_forms():
         return redirect(
             f"{reverse('admin:proxy_call_changelist')}?{asked.query}"
         )  # that page shows the error
-    return exports.download("calls", "csv", exports.CALL_FIELDS, exports.calls(asked.matching_rows()))
+    return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(asked.matching_rows()))

@@ -1,10 +1,8 @@
 """The admin's incident page for a leaked key: its changes and downloads since a time, and the quarantine of its
 versions. Another page lifts the quarantine of one version."""
 
-import csv
 import dataclasses
 import datetime
-import io
 
 from django import forms
 from django.contrib import messages
@@ -18,7 +16,7 @@ from django.utils.http import urlencode
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys.actions.grants import is_owner_allowed
-from keys.formatting.csv_export import cell
+from keys.formatting import csv_export
 from keys.models import ApiKey
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
@@ -77,8 +75,8 @@ def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     form = SinceForm(request.GET if "since" in request.GET else {"since": f"{start:%Y-%m-%dT%H:%M}"})
     since = form.cleaned_data["since"] if form.is_valid() else None
     touches = incident.blast_radius(since=since, key=key) if since else []
-    if since and request.GET.get("format") == "csv":
-        return as_file(key, touches)
+    if since and (file_form := request.GET.get("format", "")) in csv_export.TYPES:
+        return as_file(key, touches, file_form)
     return render_incident(request, key, form, touches, since)
 
 
@@ -234,15 +232,17 @@ def lift_version(request: HttpRequest, form: LiftForm, row: Registration, name: 
     return result.result != "failed"
 
 
-def as_file(key: ApiKey, touches: list[Change]) -> HttpResponse:
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(FIELDS)
-    for touch in touches:
-        last = touch.last.isoformat(timespec="seconds") if touch.last else ""
-        row = {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds"), "last": last}
-        writer.writerow([cell(row[name]) for name in FIELDS])
-    response = HttpResponse(file.getvalue(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="{key.public_id}.csv"'
+def as_file(key: ApiKey, touches: list[Change], form: str) -> HttpResponse:
+    rows = (
+        {
+            **dataclasses.asdict(touch),
+            "at": touch.at.replace(microsecond=0),
+            "last": touch.last.replace(microsecond=0) if touch.last else None,
+        }
+        for touch in touches
+    )
+    content = b"".join(csv_export.file_pieces(form, FIELDS, rows))
+    response = HttpResponse(content, content_type=csv_export.TYPES[form])
+    response["Content-Disposition"] = f'attachment; filename="{key.public_id}.{form}"'
     response["Cache-Control"] = "no-store"
     return response

@@ -15,7 +15,7 @@ from unfold.paginator import InfinitePaginator
 from keys.actions.grants import is_owner_allowed
 from keys.admin.columns import badge, render_time
 from keys.admin.filters import OnlyItsFilters
-from keys.admin.list_export import export_path
+from keys.admin.list_export import export_paths
 from keys.formatting import csv_export
 from keys.formatting.moments import format_time
 from keys.models import User
@@ -118,7 +118,7 @@ class OwnerAdmin(OnlyItsFilters):
         return [
             path("hand-over/", wrap(pages.hand_over), name="proxy_owner_hand_over"),
             path("share/", wrap(pages.share), name="proxy_owner_share"),
-            export_path(self, "owners", COLUMNS),
+            *export_paths(self, "owners", COLUMNS),
             *super().get_urls(),
         ]
 

@@ -10,7 +10,7 @@ from keys.pages.frame import render_page
 from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.lists.listing import find_in
-from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, csv_rows, make_report
+from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, all_rows, make_report
 from proxy.models import CallTotal, HourTotal
 
 may_see = permission_required(VIEW_CALL, raise_exception=True)
@@ -32,14 +32,15 @@ def usage(request: HttpRequest) -> HttpResponseBase:
         report=report,
         presets=PRESETS,
         chosen=form.cleaned_data.get("span", "") if report else "",
+        forms=exports.log_forms(),
     )
 
 
 @may_see
 @require_safe
 def export(request: HttpRequest) -> HttpResponseBase:
-    """All rows of the report as CSV."""
-    form = UsageForm(request.GET)
-    if not form.is_valid():
+    """All rows of the report as CSV, or in the form of ?form=."""
+    form, file_form = UsageForm(request.GET), request.GET.get("form", "csv")
+    if not form.is_valid() or file_form not in exports.log_forms():
         return redirect(f"{reverse('usage-report')}?{form.query}")  # that page shows the error
-    return exports.download("usage", "csv", FIELDS, csv_rows(form, CallTotal.objects.all()))
+    return exports.download("usage", file_form, FIELDS, all_rows(form, CallTotal.objects.all()))

@@ -1,5 +1,6 @@
 """The usage log over the management API."""
 
+from collections.abc import Collection
 from typing import cast
 
 from django.db.models import Q, QuerySet
@@ -19,9 +20,15 @@ from proxy.lists import exports
 from proxy.lists.filters import CallFilters
 from proxy.models.calls import Call, CallQuerySet, Cursor
 
-FORMS = [("csv", "CSV"), ("jsonl", "JSON Lines")]
 LEDGER_FORM = OpenApiParameter(
     "form", str, enum=list(exports.TYPES), default="csv", description="The file's format."
+)
+LOG_FORM = OpenApiParameter(
+    "form",
+    str,
+    enum=list(exports.LOG_TYPES),
+    default="csv",
+    description="The file's format. Parquet needs pyarrow on the server.",
 )
 
 
@@ -90,19 +97,26 @@ class CallExport(Calls):
         operation_id="calls_export",
         summary="Export the calls that match the filters as a file",
         tags=["calls"],
-        parameters=[LEDGER_FORM],
+        parameters=[LOG_FORM],
         filters=True,
-        responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
+        responses={
+            (200, "text/csv"): OpenApiTypes.STR,
+            (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, exports.LOG_TYPES["parquet"]): OpenApiTypes.BINARY,
+        },
     )
     def get(self, request: Request) -> HttpResponseBase:
-        form, calls = form_of(request), cast(CallQuerySet, self.filter_queryset(self.get_queryset()))
+        form, calls = (
+            form_of(request, exports.log_forms()),
+            cast(CallQuerySet, self.filter_queryset(self.get_queryset())),
+        )
         return exports.download("calls", form, exports.CALL_FIELDS, exports.calls(calls))
 
 
-def form_of(request: Request) -> str:
+def form_of(request: Request, forms: Collection[str] = exports.TYPES) -> str:
     form = request.query_params.get("form", "csv")
-    if form not in exports.TYPES:
-        raise bad_value(f"form: one of {', '.join(exports.TYPES)}", {"form": ["No such form."]})
+    if form not in forms:
+        raise bad_value(f"form: one of {', '.join(forms)}", {"form": ["No such form."]})
     return form
 
 

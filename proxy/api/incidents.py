@@ -10,6 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import read_rule, user_of, write_rule
+from keys.api.fields import TimeField
 from keys.api.keys import one_of
 from keys.api.lists import refuse_unknown
 from keys.api.serializers import StrictSerializer
@@ -21,7 +22,7 @@ from proxy.upstream import registry
 
 
 class SinceSerializer(serializers.Serializer[Any]):
-    since = serializers.DateTimeField()
+    since = TimeField()
 
 
 class TouchSerializer(serializers.Serializer[Any]):
@@ -71,7 +72,7 @@ class Touched(GenericAPIView[ApiKey]):
 
 
 class QuarantineSerializer(StrictSerializer):
-    since = serializers.DateTimeField()
+    since = TimeField()
     reason = serializers.CharField(max_length=200, default="", allow_blank=True, help_text="The tag's value.")
 
 
@@ -114,7 +115,7 @@ class Quarantine(GenericAPIView[ApiKey]):
 class LiftSerializer(StrictSerializer):
     name = serializers.CharField(help_text="The registered model's name.")
     version = serializers.CharField()
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default=ApiKey.Environment.LIVE)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
     reason = serializers.CharField(max_length=200, help_text="Why it is lifted, for the ledger.")
 
 

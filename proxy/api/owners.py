@@ -31,7 +31,7 @@ def by_user(user: User) -> Q:
 class OwnerSerializer(serializers.Serializer[Owner]):
     kind = serializers.CharField()
     name = serializers.CharField(help_text="Its id at MLflow; a registered model's name.")
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     user = serializers.CharField(
         source="user.username", allow_null=True, default=None, help_text="null: nobody."
     )
@@ -106,7 +106,7 @@ class HandOver(GenericAPIView[User]):
 
 class ShareSerializer(StrictSerializer):
     experiment_id = serializers.RegexField(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", max_length=18)
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values, default="live")
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
     is_shared = serializers.BooleanField(help_text="Whether anyone may create runs in it.")
 
 

@@ -7,13 +7,14 @@ from typing import Any, cast
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import read_rule, visible_rows
+from keys.api.fields import JsonObject
 from keys.api.lists import number
 from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
@@ -48,7 +49,7 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     key = serializers.CharField()
     key_id = serializers.CharField()
     actor = serializers.CharField()
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.values)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     operation = serializers.CharField()
     kind = serializers.CharField()
     is_prompt = serializers.BooleanField()
@@ -58,11 +59,11 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     run_id = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]
     tags = serializers.DictField(child=serializers.CharField(allow_null=True))
-    detail = serializers.DictField()
+    detail = JsonObject()
     tag_rules = serializers.CharField(help_text="complete, missing, malformed; empty: no version was made.")
     tag_problems = serializers.ListField(child=serializers.CharField())
     address = serializers.CharField(allow_null=True)
-    outcome = serializers.ChoiceField(choices=Registration.Outcome.values)
+    outcome = serializers.ChoiceField(choices=Registration.Outcome.choices)
     status = serializers.IntegerField(allow_null=True)
     reason = serializers.CharField()
     completed_at = serializers.DateTimeField(allow_null=True)
@@ -141,12 +142,17 @@ class OneRegistration(GenericAPIView[Registration]):
         return Response(exports.of_registration(row, exports.rules([row]).get(row.pk)))
 
 
+@extend_schema_field(OpenApiTypes.DATETIME)
+class HeadTime(serializers.CharField):
+    """A time that nothing is computed from: heads that were exported long ago may have it in another form."""
+
+
 class HeadSerializer(StrictSerializer):
     """The end of the chain at some time. Its hash covers every row before it."""
 
     sequence = serializers.IntegerField(min_value=1, max_value=2**62)
     hash = serializers.RegexField(r"^[0-9a-f]{64}$")
-    at = serializers.CharField(max_length=40, help_text="When this was the head.")
+    at = HeadTime(max_length=40, help_text="When this was the head.")
 
 
 class LedgerSerializer(serializers.Serializer[Any]):

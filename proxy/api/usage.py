@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import read_rule, visible_rows
+from keys.api.fields import TimeField
 from keys.rights.permissions import VIEW_CALL
 from proxy.api.calls import by_user
 from proxy.lists.filters import UsageFilters
@@ -25,11 +26,10 @@ EARLIEST, LATEST = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year 
 
 
 class UsageQuerySerializer(serializers.Serializer[Any]):
-    since = serializers.DateTimeField(required=False, help_text="Default: 30 days ago.")
-    until = serializers.DateTimeField(required=False, help_text="Default: now.")
+    since = TimeField(required=False, help_text="Default: 30 days ago.")
+    until = TimeField(required=False, help_text="Default: now.")
     by = serializers.CharField(
         required=False,
-        default="",
         max_length=60,
         help_text="The columns to group by, separated by commas: key, user, operation, status, and day, month or "
         "hour; or model alone, which is counted from the log itself, for at most 31 days.",
@@ -45,6 +45,7 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
         return names
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        attrs.setdefault("by", [])
         attrs.setdefault("until", timezone.now())
         for name in ("since", "until"):
             if name in attrs and not EARLIEST <= attrs[name] <= LATEST:

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import F
 
+from keys.formatting.moments import format_rfc3339
 from proxy.models import Registration, chain
 
 CHUNK = 2000  # rows
@@ -162,4 +163,4 @@ def find_trigger_problem() -> str:
 
 
 def format_now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return format_rfc3339(datetime.datetime.now(datetime.UTC).replace(microsecond=0))

@@ -1,7 +1,6 @@
 """Options and output of the commands that list calls, registrations and usage. They use the API's filters."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -9,7 +8,6 @@ from django.db.models import QuerySet
 
 from keys.formatting import tables
 from keys.lists import command_options
-from proxy.lists import exports
 
 
 def add(parser: CommandParser, **filters: str) -> None:
@@ -18,9 +16,7 @@ def add(parser: CommandParser, **filters: str) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", help=help_text)
     tables.add_span(parser)
     tables.add_limit(parser)
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
-    form.add_argument("--csv", action="store_true", help="print CSV, all columns")
+    tables.add_forms(parser)
 
 
 def span(options: dict[str, Any]) -> dict[str, str]:
@@ -43,12 +39,9 @@ def show(
     columns: tuple[str, ...],
     empty: str,
 ) -> None:
-    """Print the rows in the requested format. CSV is written while rows are read, without holding all in memory."""
+    """Print the rows in the requested format."""
     rows = tables.limit_rows(rows, options["limit"])
-    if not options["csv"]:
+    if options["csv"] or options["jsonl"]:
+        tables.print_file(command, fields, rows, options)
+    else:
         tables.show(command, columns, rows, as_json=options["json"], empty=empty)
-        return
-    with suppress(BrokenPipeError):  # | head
-        for line in exports.csv_lines(fields, rows):
-            command.stdout.write(line, ending="")
-        command.stdout.flush()

@@ -1,30 +1,28 @@
-"""Calls and registrations as CSV and JSON Lines, the same for pages, the API and commands.
+"""Calls, usage and registrations as CSV and JSON Lines, the same for pages, the API and commands. The log and usage
+also as Parquet.
 
 Rows are streamed, newest first, in pages by keyset rather than from one cursor on the server: memory stays constant,
 and a slow reader holds no transaction open, which would block the creation of the log's next partition.
 """
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
 
 from django.http import StreamingHttpResponse
 from django.utils import timezone
 
-from keys.formatting.csv_export import Echo, in_pieces
-from keys.formatting.csv_export import cell as cell  # re-exported for the commands
-from keys.formatting.csv_export import plain as plain
+from keys.formatting.csv_export import TYPES as TYPES
+from keys.formatting.csv_export import Row, as_file, file_pieces, plain
+from keys.formatting.csv_export import csv_lines as csv_lines  # re-exported
+from keys.formatting.csv_export import json_lines as json_lines
 from keys.models import ApiKey, User
 from proxy.ledger import compliance
+from proxy.lists import parquet
 from proxy.models import Registration, RegistrationQuerySet, tag_rules
 from proxy.models.calls import Call, CallQuerySet
 
 CHUNK = 200  # rows read at a time: so that an export keeps the interpreter for a few milliseconds only
 FIRST = 100  # rows in the first read, so that a download starts at once
-TYPES = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
-
-Row = dict[str, Any]
+LOG_TYPES = {**TYPES, "parquet": "application/vnd.apache.parquet"}  # of calls and usage
 # Whether to include a row, given the label of its version: the state of its tags, or "quarantined" ("": no version).
 Keep = Callable[[Registration, str], bool]
 
@@ -151,25 +149,13 @@ def order_fields(row: Call | Registration, fields: list[str], known: Row) -> Row
     return {name: plain(known[name] if name in known else getattr(row, name)) for name in fields}
 
 
-def csv_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
-    """CSV (RFC 4180) with a header line."""
-    line = csv.writer(Echo(), lineterminator="\r\n")
-    yield line.writerow(fields)
-    for row in rows:
-        yield line.writerow([cell(row[name]) for name in fields])
-
-
-def json_lines(fields: list[str], rows: Iterable[Row]) -> Iterator[str]:
-    """One JSON object per line."""
-    for row in rows:
-        yield json.dumps({name: row[name] for name in fields}, ensure_ascii=False) + "\n"
-
-
 def download(name: str, form: str, fields: list[str], rows: Iterable[Row]) -> StreamingHttpResponse:
-    """The rows as a file `name`-DAY-TIME.`form`, which is "csv" or "jsonl"."""
-    lines = csv_lines(fields, rows) if form == "csv" else json_lines(fields, rows)
-    response = StreamingHttpResponse(in_pieces(lines), content_type=TYPES[form])
-    stamp = f"{timezone.now():%Y%m%dT%H%M%SZ}"
-    response["Content-Disposition"] = f'attachment; filename="{name}-{stamp}.{form}"'
-    response["Cache-Control"] = "no-store"
-    return response
+    """The rows as a file `name`-DAY-TIME.`form`, which is a key of LOG_TYPES."""
+    is_parquet = form == "parquet"
+    pieces = parquet.parquet_pieces(fields, rows) if is_parquet else file_pieces(form, fields, rows)
+    return as_file(f"{name}-{timezone.now():%Y%m%dT%H%M%SZ}.{form}", LOG_TYPES[form], pieces)
+
+
+def log_forms() -> list[str]:
+    """The forms in which this installation writes calls and usage."""
+    return [form for form in LOG_TYPES if form != "parquet" or parquet.is_available()]

@@ -191,7 +191,7 @@ def draw(rows: list[Row], since: datetime.datetime, until: datetime.datetime, *,
     }
 
 
-def csv_rows(form: UsageForm, totals: CallTotalQuerySet) -> Iterator[Row]:
+def all_rows(form: UsageForm, totals: CallTotalQuerySet) -> Iterator[Row]:
     """All rows, one query for each step: a year of days of all keys does not fit into memory at once."""
     since, until = form.bounds
     match form.step:

@@ -10,6 +10,7 @@ from keys.actions.actor import COMMAND
 from keys.actions.admin_log import log
 from keys.alerts.invitation_links import link_to, mail_link
 from keys.formatting.invisible import escape
+from keys.formatting.moments import format_rfc3339
 from keys.management.one_user import find_user, user_of
 
 
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         is_mailed = mail_link(user, link)
         if options["json"]:
             shown = {"user": user.username, "user_id": user.public_id, "link": link, "mailed": is_mailed}
-            self.stdout.write(json.dumps({**shown, "expires_at": invitation.expires_at.isoformat()}))
+            self.stdout.write(json.dumps({**shown, "expires_at": format_rfc3339(invitation.expires_at)}))
             return
         self.stdout.write(f"{link}\nWorks once, until {invitation.expires_at:%Y-%m-%d %H:%M} UTC.")
         if is_new:

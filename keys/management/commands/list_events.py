@@ -1,13 +1,12 @@
 """List the events of API keys."""
 
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from keys.api.serializers import ActivitySerializer
-from keys.formatting import csv_export
-from keys.formatting.tables import add_limit, add_span, limit_rows, show, span
+from keys.formatting.csv_export import read
+from keys.formatting.tables import add_forms, add_limit, add_span, limit_rows, print_file, show, span
 from keys.lists.columns import EVENT_COLUMNS
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import EventFilters
@@ -27,29 +26,19 @@ class Command(BaseCommand):
         parser.add_argument("--actor", metavar="USER", help=f"only actions of this user: {NAME_OR_ID}")
         add_span(parser)
         add_limit(parser)
-        form = parser.add_mutually_exclusive_group()
-        form.add_argument("--json", action="store_true", help="print a JSON list, all columns")
-        form.add_argument("--csv", action="store_true", help="print CSV, as the page exports it")
+        add_forms(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         events = matching_events(options)
-        if options["csv"]:
-            self.export(events, options["limit"])
+        if options["csv"] or options["jsonl"]:
+            exported = limit_rows(read(EVENT_COLUMNS, events), options["limit"])  # as the page exports it
+            print_file(self, list(EVENT_COLUMNS), exported, options)
             return
         rows = (
             dict(ActivitySerializer(event).data)
             for event in limit_rows(events.iterator(1000), options["limit"])
         )
         show(self, COLUMNS, rows, as_json=options["json"], empty="No such events.")
-
-    def export(self, events: KeyEventQuerySet, limit: int) -> None:
-        """Write the rows as CSV while they are read, without holding all of them in memory."""
-        with suppress(BrokenPipeError):  # | head
-            for line in limit_rows(
-                csv_export.lines(EVENT_COLUMNS, events), limit and limit + 1
-            ):  # plus the header line
-                self.stdout.write(line, ending="")
-            self.stdout.flush()
 
 
 def matching_events(options: dict[str, Any]) -> KeyEventQuerySet:

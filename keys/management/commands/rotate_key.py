@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
 from keys.formatting.invisible import escape
+from keys.formatting.moments import format_rfc3339
 from keys.management.commands.issue_key import description, parse_expiry
 from keys.management.one_key import key_of
 
@@ -39,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(f"{options['key_id']}: {error}") from None
         ends = key.previous_ends_at
         if options["json"]:
-            ends_at = ends and ends.isoformat()
+            ends_at = ends and format_rfc3339(ends)
             self.stdout.write(json.dumps({**description(key), "key": secret, "previous_ends_at": ends_at}))
             return
         self.stdout.write(secret)

@@ -1,6 +1,7 @@
 // Shows that something is running, and how far it has got. A form that was sent says so beside its button; if the button
 // has data-progress, the page asks that address how many of how many are done. A link with
-// data-export counts the lines of its file while they arrive; it can be cancelled, and says if the download fails.
+// data-export counts the lines of its file, or the bytes of a binary one, while they arrive; it can be cancelled, and
+// says if the download fails.
 // Without JavaScript, forms and links work as usual.
 "use strict";
 
@@ -66,24 +67,29 @@ document.addEventListener("submit", (event) => {
   window.addEventListener("pageshow", () => { clearTimeout(timer); end(); }, { once: true });
 });
 
-async function readFile(response, onLines) {
+async function readFile(response, onProgress) {
+  const isText = !/parquet/.test(response.headers.get("Content-Type"));
+  const inWords = (lines, bytes) => isText
+    ? `${lines.toLocaleString("en")} lines` : `${Math.ceil(bytes / 1024).toLocaleString("en")} KiB`;
   const reader = response.body.getReader();
   const parts = [];
-  let pieces = [], size = 0, lines = 0;
+  let pieces = [], size = 0, lines = 0, bytes = 0;
   for (;;) {
     const { done, value } = await reader.read();
     if (done) break;
     for (let at = value.indexOf(NEWLINE); at >= 0; at = value.indexOf(NEWLINE, at + 1)) lines += 1;
     pieces.push(value);
     size += value.length;
+    bytes += value.length;
     if (size >= PART_BYTES) {
       parts.push(new Blob(pieces));
       pieces = [];
       size = 0;
     }
-    onLines(lines);
+    onProgress(inWords(lines, bytes));
   }
-  return { file: new Blob([...parts, ...pieces], { type: response.headers.get("Content-Type") }), lines };
+  const file = new Blob([...parts, ...pieces], { type: response.headers.get("Content-Type") });
+  return { file, amount: inWords(lines, bytes) };
 }
 
 function save(file, name) {
@@ -100,12 +106,10 @@ async function download(link, signal, figures) {
   if (response.redirected || !response.ok || !disposition.startsWith("attachment")) {
     throw new Error(`the portal responded with ${response.redirected ? "a redirect" : response.status}`);
   }
-  const { file, lines } = await readFile(response, (count) => {
-    figures.textContent = `${count.toLocaleString("en")} lines`;
-  });
+  const { file, amount } = await readFile(response, (words) => { figures.textContent = words; });
   const name = /filename="([^"]+)"/.exec(disposition);
   save(file, name ? name[1] : "export.csv");
-  return lines;
+  return amount;
 }
 
 async function runExport(link) {
@@ -120,8 +124,7 @@ async function runExport(link) {
   link.setAttribute("aria-busy", "true");
   setTimeout(() => { words.textContent ||= "Downloading…"; });
   try {
-    const lines = await download(link, abort.signal, figures);
-    words.textContent = `Downloaded ${lines.toLocaleString("en")} lines.`;
+    words.textContent = `Downloaded ${await download(link, abort.signal, figures)}.`;
     line.classList.add("connected");
   } catch (error) {
     const cause = abort.signal.aborted ? "Cancelled" : `The download failed (${error.message})`;

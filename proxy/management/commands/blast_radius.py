@@ -1,10 +1,7 @@
 """List what a key or a user created, changed or downloaded since a time."""
 
-import csv
 import dataclasses
 import datetime
-import json
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -14,7 +11,6 @@ from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from proxy.ledger import incident
 from proxy.ledger.incident import Change
-from proxy.lists.exports import cell
 
 FIELDS = [field.name for field in dataclasses.fields(Change)]
 COLUMNS = [
@@ -40,28 +36,18 @@ class Command(BaseCommand):
         whose.add_argument("--key", metavar="KEY_ID", help="key_…, as list_keys shows it")
         whose.add_argument("--user", help=NAME_OR_ID)
         add_since(parser)
-        form = parser.add_mutually_exclusive_group()
-        form.add_argument("--csv", action="store_true", help="print CSV, all columns")
-        form.add_argument("--json", action="store_true", help="print a JSON list")
+        tables.add_forms(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         key = key_of(options["key"]) if options["key"] else None
         user = user_of(options["user"]) if options["user"] else None
         touches = incident.blast_radius(since=time_of_option(options["since"]), key=key, user=user)
         rows = [format_change(touch) for touch in touches]
-        if options["json"]:
-            self.stdout.write(json.dumps(rows))
-        elif options["csv"]:
-            with suppress(BrokenPipeError):  # | head
-                writer = csv.writer(self.stdout, lineterminator="\n")
-                writer.writerow(FIELDS)
-                writer.writerows([cell(row[name]) for name in FIELDS] for row in rows)
-                self.stdout.flush()
-        else:
-            self.table(rows)
-
-    def table(self, rows: list[dict[str, Any]]) -> None:
-        tables.show(self, COLUMNS, rows, as_json=False, empty="Nothing was created, changed or downloaded.")
+        if options["csv"] or options["jsonl"]:
+            tables.print_file(self, FIELDS, rows, options)
+            return
+        empty = "Nothing was created, changed or downloaded."
+        tables.show(self, COLUMNS, rows, as_json=options["json"], empty=empty)
 
 
 def add_since(parser: CommandParser, *, required: bool = True) -> None:
@@ -82,6 +68,6 @@ def time_of_option(text: str) -> datetime.datetime:
 
 
 def format_change(touch: Change) -> dict[str, Any]:
-    """The change as a row, with times in ISO 8601."""
-    last = touch.last.isoformat(timespec="seconds") if touch.last else None
-    return {**dataclasses.asdict(touch), "at": touch.at.isoformat(timespec="seconds"), "last": last}
+    """The change as a row, with times to the second."""
+    last = touch.last.replace(microsecond=0) if touch.last else None
+    return {**dataclasses.asdict(touch), "at": touch.at.replace(microsecond=0), "last": last}

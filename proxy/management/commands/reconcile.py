@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
+from keys.formatting.moments import format_rfc3339
 from proxy.ledger import comparison, reconcile
 from proxy.ledger.comparison import RegistryObject
 from proxy.ledger.reconcile import Reconciled
@@ -93,7 +94,7 @@ def outcome_row(reconciled: Reconciled) -> dict[str, Any]:
     row = reconciled.row
     return {
         "request_id": row.request_id,
-        "at": row.at.isoformat(timespec="seconds"),
+        "at": format_rfc3339(row.at.replace(microsecond=0)),
         "environment": row.environment,
         "operation": row.operation,
         "name": row.object_name,

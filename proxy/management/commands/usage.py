@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from proxy.api.usage import UsageQuerySerializer
-from proxy.lists import command_options, exports
+from proxy.lists import command_options
 from proxy.lists.filters import UsageFilters
 from proxy.lists.usage import MODEL, sum_usage
 from proxy.models.calls import Call
@@ -45,4 +45,4 @@ class Command(BaseCommand):
 
 def format_value(value: Any) -> Any:
     """A value for output; sums of milliseconds are rounded to drop floating-point noise."""
-    return round(value, 1) if isinstance(value, float) else exports.plain(value)
+    return round(value, 1) if isinstance(value, float) else value

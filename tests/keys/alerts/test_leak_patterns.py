@@ -5,8 +5,10 @@ import re
 import subprocess
 import sys
 import tomllib
+from typing import Any
 
 import pytest
+import yaml
 from django.core.management import call_command
 
 from keys.credentials import tokens
@@ -79,3 +81,42 @@ def test_gitleaks_rule_is_the_pattern_of_keys():
     assert re.compile(rule["regex"]).groups == 0
     assert any(word in secret for word in rule["keywords"])
     assert not re.search(rule["regex"], "hk_live_short")
+
+
+def test_gitleaks_keeps_its_own_rules():
+    assert tomllib.loads(printed("gitleaks"))["extend"] == {"useDefault": True}
+
+
+@pytest.mark.parametrize("content", ['{{"text": "a\\n{}\\nb"}}', "old_{}_backup=1", "https://x:{}@host/"])
+def test_every_rule_finds_keys_wherever_they_stand(content):
+    secret = tokens.generate().secret
+    text = content.format(secret)
+    semgrep = yaml.safe_load(printed("semgrep"))["rules"][0]["pattern-regex"]
+    kingfisher = yaml.safe_load(printed("kingfisher"))["rules"][0]["pattern"]
+    github = dict(line.split(": ", 1) for line in printed("github").splitlines() if line[0] != "#")
+    parts = [
+        github[name].replace(r"\z", r"\Z") for name in ("Before secret", "Secret format", "After secret")
+    ]
+
+    for pattern in (semgrep, kingfisher, "".join(f"(?:{part})" for part in parts)):
+        assert secret in re.search(pattern, text)[0]
+        assert not re.search(pattern, "hk_live_short " + "a" * 100)
+
+
+def test_the_plugin_for_detect_secrets_computes_the_checksum():
+    found: dict[str, Any] = {}
+    secret = tokens.generate().secret
+    code = printed("detect-secrets").replace("from detect_secrets.plugins.base import RegexBasedDetector", "")
+    exec(code.replace("(RegexBasedDetector)", ""), found)
+
+    assert found["is_key"](secret.encode())
+    assert not found["is_key"](look_alike(secret).encode())
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_the_hook_reads_other_encodings(hook, tmp_path, encoding):
+    file = tmp_path / "notes.txt"
+    file.write_bytes(f"a\r\n{tokens.generate().secret}\r\n".encode(encoding))
+
+    assert f"{file}:2:" in scan(hook, file).stderr
+    file.unlink()

@@ -2,7 +2,12 @@
 
 import csv
 import io
+import json
+import re
 import secrets
+from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -49,7 +54,14 @@ def file(client, address: str, **asked: str) -> list[dict[str, str]]:
         (" =1", "' =1"),
         ("\uff1d1", "'\uff1d1"),
         ("|x", "'|x"),
-        ("\t=1", "'\t=1"),
+        ("\t=1", "'\t'=1"),
+        ("a\t=1", "a\t'=1"),
+        ("a,-1", "a,'-1"),
+        ("a\n@x", "a\n'@x"),
+        ('a;"=1', "a;\"'=1"),
+        ("'=1", "''=1"),
+        ("';'=1", "';''=1"),
+        ({"=b": ["+1", "-2"], "a": "-1"}, """{"=b": ["+1", "'-2"], "a": "-1"}"""),
         ("a-b; c+d", "a-b; c+d"),
         (-3, "'-3"),
         ("", ""),
@@ -139,3 +151,67 @@ def test_it_goes_on_beyond_what_is_read_at_once_and_costs_the_same_however_many_
 
     assert reading(1000) == (few + 12, once)
     assert reading(4)[0] == few + 12
+
+
+HOSTILE = ["=", "+", "-", "@", "|", "'", '"', " ", "\t", ",", ";", "\r", "\n", "a", "1", "\uff1d", "\u3000"]
+
+
+def hostile_texts(count: int) -> list[str]:
+    random = Random(7)
+    return ["".join(random.choices(HOSTILE, k=random.randint(1, 7))) for _ in range(count)]
+
+
+def test_every_cell_is_restored_from_the_file():
+    texts = hostile_texts(3000)
+    line = csv_export.csv_line(texts)
+
+    [row] = csv.reader(io.StringIO(line, newline=""))
+
+    assert [csv_export.restore(cell) for cell in row] == texts
+
+
+@pytest.mark.parametrize("separators", [",", ";", "\t", "|", ",;\t"])
+def test_no_cell_begins_with_a_formula_at_whatever_a_program_splits(separators):
+    """Read as a spreadsheet does: a quote opens a quoted cell only at the cell's beginning."""
+    for text in hostile_texts(3000):
+        for cell in naive_cells(csv_export.csv_line(["x", text, "y"]), separators):
+            assert not cell.startswith(tuple("=+-@\uff1d\uff0b\uff0d\uff20")), (text, cell)
+
+
+def naive_cells(line: str, separators: str) -> list[str]:
+    cells, at = [], 0
+    while at < len(line):
+        cell, quoted = "", line[at] == '"'
+        at += quoted
+        while at < len(line) and (quoted or line[at] not in f"{separators}\r\n"):
+            if quoted and line[at] == '"':
+                quoted = line[at : at + 2] == '""'
+                at += 1
+                if not quoted:
+                    continue
+            cell, at = cell + line[at], at + 1
+        cells.append(cell.strip())
+        at += 1
+    return cells
+
+
+def test_json_lines_have_the_same_rows_with_values_as_they_are(cast, alice):
+    key_of(cast["dora"], "=cmd()")
+
+    response = alice.get(f"{KEYS}export/jsonl/")
+    [row] = [json.loads(line) for line in b"".join(response.streaming_content).decode().splitlines()]
+
+    assert response["Content-Type"] == "application/x-ndjson"
+    assert (row["name"], row["any_owner"], row["expires_at"]) == ("=cmd()", False, None)
+    assert row["created_at"].endswith("Z")
+    assert 'href="export/jsonl/?state=active"' in alice.get(KEYS, {"state": "active"}).content.decode()
+
+
+def test_the_document_shows_a_function_that_restores_cells():
+    text = Path("docs/integrations.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(code, shown)
+
+    for text in hostile_texts(1000):
+        assert shown["restore"](csv_export.cell(text)) == text

@@ -103,6 +103,8 @@ def test_keys_are_listed_with_their_last_use(cast, run):
     key_of(cast["bob"], "other")
     ApiKey.objects.filter(pk=key.pk).update(last_used_at=timezone.now())
 
-    assert run("list_keys", "--find", "nightly").splitlines()[1].endswith(f"{timezone.now():%Y-%m-%d %H:%M}")
+    assert (
+        run("list_keys", "--find", "nightly").splitlines()[1].endswith(f"{timezone.now():%Y-%m-%d %H:%M} UTC")
+    )
     assert run("list_keys", "--state", "revoked") == "No such keys.\n"
     assert json.loads(run("list_keys", "--json", "--user", "dora"))[0]["last_used_at"]

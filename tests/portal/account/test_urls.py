@@ -45,7 +45,7 @@ LISTS = {
     "account-request-new": [],
     "account-usage": [],
     "account-usage-report": [],
-    "account-usage-download": [],
+    "account-usage-download": ["csv"],
     "account-calls": [],
     "account-calls-download": ["csv"],
     "account-find": [],

@@ -74,7 +74,7 @@ ROWS: dict[str, Row] = {
     "admin/<app_label>/": Row(VIEWERS, VIEWERS),
     "admin/(?P<url>.*)$": Row(NOBODY),
     "admin/try/<int:pk>/": Row(VIEWERS, VIEWERS),  # reads by POST
-    **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST}),
+    **record("keys/apikey", **{"add/": DO, "find/": LIST, "export/": LIST, "export/jsonl/": LIST}),
     **{f"admin/keys/apikey/<int:pk>/{act}/": DO for act in ("rights", "pause", "resume", "rotate", "revoke")},
     "admin/keys/apikey/<int:pk>/end_old_secret/": DO,
     "admin/keys/apikey/requests/": READ,
@@ -87,6 +87,7 @@ ROWS: dict[str, Row] = {
         **{
             "add/": DO,
             "export/": LIST,
+            "export/jsonl/": LIST,
             "<path:object_id>/change/": Row(VIEWERS, KEEPERS),
             "<id>/password/": DO,
             "<int:pk>/invite/": DO,
@@ -95,8 +96,8 @@ ROWS: dict[str, Row] = {
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
-    **record("keys/keyevent", **{"export/": LIST}),
-    **record("admin/logentry", **{"export/": LIST}),
+    **record("keys/keyevent", **{"export/": LIST, "export/jsonl/": LIST}),
+    **record("admin/logentry", **{"export/": LIST, "export/jsonl/": LIST}),
     "admin/usage/": READ,
     "admin/usage/find/": Row(NOBODY, VIEWERS),
     "admin/usage/export/": READ,
@@ -107,7 +108,7 @@ ROWS: dict[str, Row] = {
         "proxy/registration",
         **{"": READ, "find/": Row(NOBODY, VIEWERS), "export/": READ, "model/": READ},
     ),
-    **record("proxy/owner", **{"hand-over/": DO, "share/": DO, "export/": LIST}),
+    **record("proxy/owner", **{"hand-over/": DO, "share/": DO, "export/": LIST, "export/jsonl/": LIST}),
 }
 
 SIGNED_IN = ALL - {"anonymous"}

@@ -1,0 +1,1 @@
+"""Programs that read what the portal writes: generators of clients, data frames, spreadsheets, secret scanners."""
