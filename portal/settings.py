@@ -206,12 +206,14 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "portal.http.middleware.request_id",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.http.middleware.calls_by_key",
     "portal.http.content_security.ContentSecurityPolicy",
     "portal.http.small_bodies.SmallBodies",
     "proxy.api.call_log.record_calls",
     "portal.http.page_slots.SlotsOfPages",
     "portal.http.middleware.no_key_in_address",
-    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -220,7 +222,6 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.second_factor.second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"

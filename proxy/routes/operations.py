@@ -1,6 +1,7 @@
 """The types of the table of MLflow's operations: a row, and a row that a request matched. Pure."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from keys.rights.scopes import Scope
 
@@ -37,26 +38,26 @@ class Operation:
     created: ObjectField | None = None
     tags: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def is_streamed(self) -> bool:
         """Whether MLflow reads the body as a stream. Its other routes need the whole body and its length: Flask
         behind Starlette's bridge treats a chunked body as empty."""
         return self.name == "artifacts.upload"
 
-    @property
+    @cached_property
     def is_read(self) -> bool:
         return all(scope.endswith(":read") for scope in self.scopes)
 
-    @property
+    @cached_property
     def is_search(self) -> bool:
         """Whether MLflow reads an amount of data that the call does not name, such as all runs of an experiment."""
         return self.is_read and any(word in self.name for word in SEARCH_WORDS)
 
-    @property
+    @cached_property
     def is_registry_write(self) -> bool:
         return not self.is_read and self.scopes[0].startswith("registry:")
 
-    @property
+    @cached_property
     def names_objects(self) -> bool:
         """Whether the portal must read the request to know which objects it acts on."""
         return bool(self.targets or self.parents or self.claims or self.created or self.tags)
