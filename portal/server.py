@@ -79,7 +79,7 @@ graceful_timeout = (
 )  # seconds until gunicorn kills a worker
 timeout = 60  # seconds without a worker's heartbeat; a long transfer does not stop the heartbeat
 worker_connections = 2000
-limit_request_line = 8190  # bytes
+limit_request_line = 0  # the event loop limits it (`portal.http.connections.MAX_LINE`)
 limit_request_fields = 100
 control_socket_disable = True
 sendfile = False  # sendfile has its own way of waiting for the client

@@ -12,6 +12,7 @@ from keys.credentials import cache  # noqa: E402  needs Django set up
 from portal.http import disks  # noqa: E402
 from portal.http.requests import PortalHandler  # noqa: E402
 from proxy.ledger import background  # noqa: E402
+from proxy.upstream import server_release  # noqa: E402
 from proxy.usage import tracing, writer  # noqa: E402
 
 application = PortalHandler()
@@ -22,3 +23,4 @@ writer.start()
 tracing.start()
 background.start()
 disks.start()
+server_release.start()

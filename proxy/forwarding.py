@@ -9,7 +9,7 @@ so that a refused call is logged with all that was known.
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +43,15 @@ logger = logging.getLogger(__name__)
 
 Body = RecordedBody | WholeBody
 
+# Operations for which MLflow copies a whole file to or from its store before its first byte.
+FILE_TRANSFERS = frozenset(
+    {
+        *("artifacts.upload", "artifacts.download", "logged-models.get-artifact"),
+        *("pages.get-artifact", "pages.get-version-artifact"),
+    }
+)
+INTERIM_AGENTS = ("mlflow-python-client/", "python-requests/")
+
 slots = in_flight.from_settings()
 
 
@@ -66,6 +75,7 @@ class Forwarding:
     registration: Registration | None
     query: str
     mount: str
+    while_waiting: Callable[[], None] | None = None
 
     @property
     def url(self) -> str:
@@ -106,8 +116,9 @@ def identify_caller(request: HttpRequest, mount: str) -> Caller:
 def read_target(request: HttpRequest, mount: str) -> Target:
     """Raises Refusal (400) for a path or query that two programs could read differently."""
     meta = request.META
-    path = paths.decode(meta["PATH_INFO"]).removeprefix(mount)
-    paths.check_target(meta.get("RAW_URI", ""))
+    target = meta.get("RAW_URI", "")
+    path = paths.decode(meta["PATH_INFO"], target).removeprefix(mount)
+    paths.check_target(target)
     query = paths.check_query(meta.get("QUERY_STRING", ""))
     return Target(method=request.method or "", path=path, query=query)
 
@@ -252,6 +263,29 @@ def headers_to_send(forwarding: Forwarding, meta: Mapping[str, Any]) -> dict[str
     return prepared
 
 
+def keep_caller(operation: Operation, meta: Mapping[str, Any]) -> Callable[[], None] | None:
+    """What to do while MLflow copies a file to or from its store: end the call if its caller has left, and send an
+    interim response to MLflow's own client, which otherwise gives up after 120 s. None for other operations.
+
+    Clients of other kinds may not expect interim responses, and nginx takes one for the response.
+    """
+    if operation.name not in FILE_TRANSFERS:
+        return None
+    connection = meta.get("gunicorn.socket")
+    agent = meta.get("HTTP_USER_AGENT", "").startswith(INTERIM_AGENTS)
+    takes_interim = agent and meta.get("SERVER_PROTOCOL") == "HTTP/1.1" and not settings.TRUSTED_PROXIES
+
+    def keep() -> None:
+        if not hasattr(connection, "is_left"):  # another server's
+            return
+        if connection.is_left():
+            raise bodies.ClientGone
+        if takes_interim:
+            connection.send_interim()
+
+    return keep
+
+
 def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> UpstreamResponse:
     """MLflow's response. Raises Refusal (502, 503, 504) if there is none."""
     call, body = forwarding.call, forwarding.body
@@ -266,6 +300,7 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
                 headers=request_headers,
                 body=body.content if isinstance(body, WholeBody) else body,
                 chunked=body is not None and body.length is None,
+                while_waiting=forwarding.while_waiting,
             )
     except Refusal as refusal:
         writer.not_sent(forwarding.registration, refusal)

@@ -60,7 +60,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             call.reason, call.status = "portal_error", 500
             call.end()
             raise
-        return record_response(response, call, status=status)
+        return record_response(response, call, request.META, status=status)
 
     def respond(self, request: HttpRequest, mount: str, call: CallInProgress) -> HttpResponseBase:
         """The response to a call. Raises Refusal, and ClientGone."""
@@ -126,6 +126,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             registration=registration,
             query=request.META.get("QUERY_STRING", ""),
             mount=mount,
+            while_waiting=forwarding.keep_caller(decision.operation, request.META),
         )
         response: HttpResponseBase = super().dispatch(request, decision.match.path)
         if caller.key is None:

@@ -85,6 +85,9 @@ class Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def handle_any(self) -> None:
+        if self.path == "/version" and "X-Hokusai-User-Id" not in self.headers:
+            self.answer_portal()
+            return
         received = Received(self.command, self.path, list(self.headers.items()))
         self.server.arriving.append(received)
         try:
@@ -100,6 +103,19 @@ class Handler(BaseHTTPRequestHandler):
         except OSError:
             self.server.broken.append(received)
             self.close_connection = True
+
+    def answer_portal(self) -> None:
+        """The release, for which the portal itself asks at any time; not recorded. A script that breaks every
+        answer breaks this one too."""
+        script = self.server.script
+        if script is None or script.only or script.barrier or script.hold or script.hang:
+            script = Script(body=self.server.release.encode())
+        with contextlib.suppress(OSError):
+            if script.raw is not None:
+                self.wfile.write(script.raw)
+                self.close_connection = True
+            else:
+                self.play(script)
 
     def pieces(self):
         """The body's; ValueError or OSError if it is not whole."""
@@ -183,7 +199,7 @@ class EchoServer(ThreadingHTTPServer):
 
     `arriving` holds every request from its headers on, `received` those that came whole, `broken` those that
     did not or whose answer did not get through; `script` is the next answers, `connections` how many there
-    have been.
+    have been; `release` is what `/version` states.
     """
 
     daemon_threads = True
@@ -196,6 +212,7 @@ class EchoServer(ThreadingHTTPServer):
         self.received: list[Received] = []
         self.broken: list[Received] = []
         self.script: Script | None = None
+        self.release = "3.17.2"
         self.connections = 0
         self.open: set[socket.socket] = set()
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

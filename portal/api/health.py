@@ -19,6 +19,14 @@ class CheckSerializer(serializers.Serializer[Any]):
     status = serializers.ChoiceField(choices=["ok", "degraded", "down"])
     ms = serializers.FloatField()
     problem = serializers.CharField(required=False)
+    release = serializers.CharField(required=False, help_text="MLflow's release.")
+    tested = serializers.BooleanField(
+        required=False, help_text="Whether the portal was tested with this release."
+    )
+    unknown_routes = serializers.CharField(
+        required=False, help_text="Which of MLflow's routes the portal does not know."
+    )
+    note = serializers.CharField(required=False, help_text="What to know about an untested release.")
 
 
 class HealthSerializer(serializers.Serializer[Any]):

@@ -146,7 +146,10 @@ def check_mlflow(context: Context) -> str:
             f"The portal is up, but MLflow behind it is down: {problem}.",
             "Your address and key are not the cause. Tell the portal's operator, or wait.",
         )
-    return f"MLflow responds to the portal in {check.get('ms', '?')} ms"
+    if check.get("note"):
+        context.warnings.append(str(check["note"]))
+    release = f" {check['release']}" if check.get("release") else ""
+    return f"MLflow{release} responds to the portal in {check.get('ms', '?')} ms"
 
 
 def host_and_port(proxy: str) -> str:

@@ -11,7 +11,10 @@ from gunicorn.workers.gthread import TConn
 from portal.http.sockets import ClientSocket, RequestBody
 from proxy.request.bodies import SMALL_BODY
 
-MAX_HEAD = 64 * 1024  # bytes
+MAX_LINE = (
+    64 * 1024
+)  # bytes of a request line: MLflow's client asks for the metrics of 1,000 runs in one address
+MAX_HEAD = MAX_LINE + 64 * 1024  # bytes
 
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 UNKNOWN_LENGTH = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
@@ -42,7 +45,7 @@ class Connection(TConn):  # type: ignore[misc]
         """Whether the head, and a small body with it, has arrived."""
         if not self.needed:
             end = self.received.find(b"\r\n\r\n", max(0, self.searched - 3))
-            if end < 0:
+            if end < 0 or self.is_line_too_long:
                 self.searched = len(self.received)
                 return False
             self.needed = end + 4 + self.small_body(bytes(self.received[: end + 2]))
@@ -62,6 +65,12 @@ class Connection(TConn):  # type: ignore[misc]
         """Status, reason phrase and message if the received bytes cannot become a request."""
         if self.needed or not self.received:
             return None
+        if self.is_line_too_long:
+            return (
+                414,
+                "URI Too Long",
+                f"The request's address has more than {MAX_LINE:,} bytes. Name fewer objects in one call.",
+            )
         if len(self.received) > MAX_HEAD:
             return 431, "Request Header Fields Too Large", "The request's headers are too large."
         if self.received[0] not in TOKEN:
@@ -69,6 +78,10 @@ class Connection(TConn):  # type: ignore[misc]
         if (end := self.received.find(b"\n")) >= 0 and self.received[max(end - 1, 0)] != CR:
             return 400, "Bad Request", "A line of the request does not end with CR LF."
         return None
+
+    @property
+    def is_line_too_long(self) -> bool:
+        return len(self.received) > MAX_LINE and not 0 <= self.received.find(b"\r\n") <= MAX_LINE
 
     @property
     def path(self) -> bytes:

@@ -20,7 +20,8 @@ from keys.refusals import Refusal
 from portal.http import disks
 from proxy import draining
 from proxy.request.headers import is_browser
-from proxy.upstream import client
+from proxy.routes import releases
+from proxy.upstream import client, server_release
 from proxy.usage import recording
 
 PROBE_TIMEOUT = 3.0  # seconds
@@ -75,7 +76,21 @@ def mlflow() -> Check:
         response.data  # noqa: B018  reads it completely, so that the connection returns to the pool
     except Refusal as refusal:
         return check(started, problem=refusal.message)
-    return check(started, problem="" if response.status == 200 else f"MLflow answered {response.status}")
+    result = check(started, problem="" if response.status == 200 else f"MLflow answered {response.status}")
+    return {**result, **release()}
+
+
+def release() -> Check:
+    """MLflow's release, whether it has been tested, and which of its routes are unknown; {} until it is known."""
+    known = server_release.release_of(settings.MLFLOW_URL)
+    if known is None:
+        return {}
+    return {
+        "release": known.text,
+        "tested": known.is_tested,
+        "unknown_routes": releases.describe_routes(known),
+        **({"note": note} if (note := releases.describe_release(known)) else {}),
+    }
 
 
 def spool() -> Check:

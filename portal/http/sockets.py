@@ -9,6 +9,7 @@ proxies read a response only after they have sent everything.
 import contextlib
 import errno
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ IDLE_SECONDS = 60.0  # without a byte of a transfer, in either direction
 MIN_BYTES = 60 * 1024  # that a client must send or read in IDLE_SECONDS of waiting for it: 1 KiB/s
 PIECE = 64 * 1024  # bytes read or sent at once
 MAX_UNSENT = 4 * 2**20  # bytes of a response of the portal's own that are buffered for its client
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
 MAX_CHUNK_LINE = 64 * 1024  # bytes of a chunk's size line, or of the trailer section
 TURN_SECONDS = 10.0  # that a longer response waits until it may use a thread
 # A longer response ends if its client does not take this much in this much waiting for it: 32 KiB/s. Otherwise two
@@ -48,6 +50,7 @@ class ClientSocket(socket.socket):
         self.started = 0.0  # the thread's processor time when it began with the request
         self.charged: tuple[str, float] | None = None  # user and weight, see `charge_to`
         self.delayed_until = 0.0  # on the monotonic clock: when the response may be sent
+        self.is_unbounded = False
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(IDLE_SECONDS if flag else 0.0)
@@ -88,6 +91,38 @@ class ClientSocket(socket.socket):
             else:
                 self.send_piece(piece)
             del self.unsent[:PIECE]
+
+    def begin_unbounded(self) -> None:
+        """The end of the connection will be the end of the response (HTTP/1.0). Until `end_unbounded`, any end resets
+        the connection, so that a response that was cut off does not look complete."""
+        self.is_unbounded = True
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def end_unbounded(self) -> None:
+        self.is_unbounded = False
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+
+    def shutdown(self, how: int) -> None:
+        if self.is_unbounded:
+            raise ConnectionResetError(errno.ECONNRESET, "the response was cut off")
+        super().shutdown(how)
+
+    def is_left(self) -> bool:
+        """Whether the client has closed the connection. Only for the thread that serves it."""
+        timeout = self.gettimeout()
+        self.settimeout(0.0)
+        try:
+            return self.recv(1, socket.MSG_PEEK) == b""
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            return True
+        finally:
+            self.settimeout(timeout)
+
+    def send_interim(self) -> None:
+        """Send an interim response, so that a client does not time out (RFC 9110 section 15.2.1)."""
+        self.send_piece(INTERIM)
 
     def send_piece(self, piece: Any) -> None:
         try:

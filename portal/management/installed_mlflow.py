@@ -4,10 +4,14 @@ Only `manage.py mlflow_table` and the tests import this file, which needs MLflow
 (`proxy.routes.served`) and the fields (`proxy/routes/fields.json`) in the repository.
 """
 
+import ast
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
-BODY_METHODS = ("POST", "PUT", "PATCH", "DELETE")
+SERVER_FOLDERS = ("server", "store/tracking", "store/model_registry", "genai/scorers/online")
+CLIENT_FILES = ("file_store.py", "rest_store.py", "databricks_rest_store.py")
 
 
 def version() -> str:
@@ -19,16 +23,41 @@ def version() -> str:
 def routes() -> set[tuple[str, str]]:
     """(method, path) of every route, with parameters as `{name}` or `{name:path}`; without HEAD and OPTIONS."""
     from mlflow.server import app as flask_app
-    from mlflow.server.fastapi_app import app as fastapi_app
 
+    return flask_routes(flask_app.url_map.iter_rules()) | native_routes()
+
+
+def unserved_routes() -> set[tuple[str, str]]:
+    """The routes that the server declares and answers with 404, because only Databricks serves them."""
+    from mlflow.server import app as flask_app
+
+    views = flask_app.view_functions
+    return flask_routes(
+        rule for rule in flask_app.url_map.iter_rules() if views[rule.endpoint].__name__ == "_not_implemented"
+    )
+
+
+def flask_routes(rules: Iterable[Any]) -> set[tuple[str, str]]:
     pairs = set()
-    for rule in flask_app.url_map.iter_rules():
+    for rule in rules:
         path = re.sub(r"<(?:path:)(\w+)>", r"{\1:path}", rule.rule)
         path = re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", path)
         pairs |= {(method, path) for method in rule.methods or () if method not in ("HEAD", "OPTIONS")}
-    for route in fastapi_routes(fastapi_app.routes):
-        pairs |= {(method, route.path) for method in route.methods if method not in ("HEAD", "OPTIONS")}
     return pairs
+
+
+def native_routes() -> set[tuple[str, str]]:
+    """FastAPI's routes; older releases have none."""
+    try:
+        from mlflow.server.fastapi_app import app as fastapi_app
+    except ImportError:
+        return set()
+    return {
+        (method, route.path)
+        for route in fastapi_routes(fastapi_app.routes)
+        for method in route.methods
+        if method not in ("HEAD", "OPTIONS")
+    }
 
 
 def fastapi_routes(listed: Any) -> list[Any]:
@@ -136,3 +165,46 @@ def field_type(field: Any) -> tuple[str, list[Any]]:
 # google.protobuf.descriptor.FieldDescriptor.CPPTYPE_*
 SCALARS = {1: "int32", 2: "int64", 3: "uint32", 4: "uint64", 5: "double", 6: "float", 7: "bool", 9: "string"}
 BYTES = 12  # FieldDescriptor.TYPE_BYTES, whose C++ type is that of strings
+
+
+def tags() -> set[str]:
+    """The keys of the tags that the server's code reads: the constants of MLflow that hold a tag's key and that its
+    server, stores or online scorers use."""
+    import mlflow
+
+    root = Path(mlflow.__file__).parent
+    files = [
+        file
+        for folder in SERVER_FOLDERS
+        for file in (root / folder).rglob("*.py")
+        if file.name not in CLIENT_FILES
+    ]
+    text = "\n".join(
+        line
+        for file in files
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if not re.match(r"\s*(from|import) |\s*\w+,$", line)
+    )
+    return {key for name, key in tag_constants(root).items() if re.search(rf"\b{re.escape(name)}\b", text)}
+
+
+def tag_constants(root: Path) -> dict[str, str]:
+    """MLflow's constants that hold a tag's key, by name."""
+    found = {}
+    for file in ("utils/mlflow_tags.py", "prompt/constants.py", "tracing/constant.py"):
+        if not (root / file).exists():  # older releases
+            continue
+        tree = ast.parse((root / file).read_text(encoding="utf-8"))
+        bodies = [("", tree.body)]
+        bodies += [
+            (node.name, node.body)
+            for node in tree.body
+            if isinstance(node, ast.ClassDef) and node.name in ("TraceTagKey", "TraceExperimentTagKey")
+        ]
+        for owner, body in bodies:
+            for node in body:
+                match node:
+                    case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+                        if "mlflow" in value:
+                            found[f"{owner}.{name}".strip(".")] = value
+    return found

@@ -64,6 +64,12 @@ def artifact_location(match: Match, content: Json, query: str) -> None:
             "mlflow-artifacts:/some/folder.",
         )
     folder = artifact_paths.canonical(inside[1].rstrip("/"))
+    if artifact_paths.is_skill_content(folder):
+        raise invalid(
+            "artifact_location",
+            "The artifact_location is in the folder skills/, which MLflow from 3.18 keeps for its skills: it refuses "
+            "every upload there. Leave it out, or name another folder.",
+        )
     if artifact_paths.holder(folder)[0] != "artifact":
         raise invalid(
             "artifact_location",
@@ -140,6 +146,25 @@ def artifact_path(match: Match, content: Json, query: str) -> None:
     artifact_paths.canonical(match.arguments["artifact_path"])
 
 
+def artifact_upload(match: Match, content: Json, query: str) -> None:
+    """A name with a question mark arrives with its second part as the query."""
+    if query:
+        raise artifact_paths.bad_artifact_path(
+            "The address of the upload contains a question mark, and MLflow would cut the file's name there. Rename "
+            "the file."
+        )
+
+
+def skill_content(match: Match, content: Json, query: str) -> None:
+    """Raise Refusal (403) for a change of a skill's content."""
+    if artifact_paths.is_skill_content(match.arguments["artifact_path"]):
+        raise forbidden(
+            "route_refused",
+            f"{match.operation.name} is closed to every API key below skills/: MLflow keeps the content of its skills "
+            "there, and no key may change skills. Log artifacts to a run.",
+        )
+
+
 def artifact_deletion(match: Match, content: Json, query: str) -> None:
     path = artifact_paths.canonical(match.arguments["artifact_path"])
     if artifact_paths.holder(path)[0] in ("experiment", "artifact"):
@@ -151,10 +176,17 @@ def artifact_listing(match: Match, content: Json, query: str) -> None:
     paths = [value for name, value in parse_qsl(query, keep_blank_values=True) if name == "path"]
     if len(paths) > 1:
         raise invalid("bad_query", "The query contains “path” more than once. Send it once.")
-    path = paths[0].rstrip("/") if paths else ""
-    if path in ("", "."):
+    path = listed_path(paths[0]) if paths else ""
+    if not path:
         artifact_paths.refuse_tree("", "list")
     artifact_paths.refuse_tree(artifact_paths.canonical(path), "list")
+
+
+def listed_path(path: str) -> str:
+    """The folder that a listing names, "" for the root. `download_artifacts(".")` adds “.” segments, which MLflow's
+    stores leave out."""
+    segments = [segment for segment in path.rstrip("/").split("/") if segment != "."]
+    return "/".join(segments)
 
 
 Rule = Callable[[Match, Json, str], None]
@@ -165,12 +197,12 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "registered-models.create": (key_as_name, invisible_name),
     "registered-models.rename": (key_as_name, invisible_name),
     "traces.start": (started_trace,),
-    "artifacts.upload": (artifact_path,),
+    "artifacts.upload": (artifact_upload, artifact_path, skill_content),
     "artifacts.download": (artifact_path,),
-    "artifacts.delete": (artifact_deletion,),
+    "artifacts.delete": (artifact_deletion, skill_content),
     "artifacts.list": (artifact_listing,),
     "artifacts.presigned-upload-url": (direct_upload,),
-    "artifacts.mpu-create": (artifact_path,),
-    "artifacts.mpu-complete": (artifact_path,),
-    "artifacts.mpu-abort": (artifact_path,),
+    "artifacts.mpu-create": (artifact_path, skill_content),
+    "artifacts.mpu-complete": (artifact_path, skill_content),
+    "artifacts.mpu-abort": (artifact_path, skill_content),
 }

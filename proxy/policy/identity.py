@@ -54,6 +54,7 @@ FIELDS: tuple[IdentityField, ...] = (
     *fields_of("datasets.create", Rule.SET, CREATOR, "created_by"),
     *fields_of("datasets.upsert-records", Rule.SET, CREATOR, "updated_by"),
     *fields_of("issues.create", Rule.SET, CREATOR, "created_by"),
+    *fields_of("issues.update", Rule.SET, CREATOR, "last_updated_by"),
     *fields_of("review-queues.create", Rule.SET, CREATOR, "created_by"),
     *fields_of("review-queues.create", Rule.OWN, REVIEWERS, "users[]"),
     *fields_of("review-queues.get-or-create-user", Rule.SET, CREATOR, "created_by"),

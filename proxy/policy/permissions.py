@@ -5,23 +5,26 @@ network -> scopes -> dangerous input -> keys in text -> name patterns -> reserve
 """
 
 from fnmatch import fnmatchcase
+from urllib.parse import parse_qsl
 
 from django.conf import settings
 
 from keys.credentials import authentication
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, forbidden, unauthenticated
-from keys.rights.scopes import allows
+from keys.rights.scopes import Scope, allows
 from proxy.policy import attribution, dangerous_input, identity, ownership, quarantine
 from proxy.policy.decisions import Decision, ReceivedRequest
 from proxy.policy.server_tags import LOCATION_TAGS
-from proxy.request import key_in_text, messages, otlp, query_limits
+from proxy.request import artifact_paths, key_in_text, messages, otlp, query_limits
 from proxy.request.messages import Json, values
 from proxy.routes.limits import most_values
 from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Match
 
 OTLP_EXPORT = "traces.export-otlp"
+# Reads of artifacts by their path in the store.
+STORE_READS = frozenset({"artifacts.list", "artifacts.download", "artifacts.presigned"})
 
 
 def decide(caller: Caller, request: ReceivedRequest) -> Decision:
@@ -30,7 +33,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
     match, objects = request.match, RequestObjects()
     try:
         authentication.check_network(caller, request.address)
-        check_scopes(caller, match)
+        check_scopes(caller, match, request.query)
         export = read_export(request)
         content: Json = {}
         if match.operation.names_objects and request.body is not None and export is None:
@@ -61,10 +64,20 @@ def attribute(caller: Caller, match: Match, content: Json) -> Json:
     )
 
 
-def check_scopes(caller: Caller, match: Match) -> None:
-    operation, held = match.operation, caller.scopes
-    if not allows(held, operation.scopes):
-        missing = [scope.value for scope in operation.scopes if scope not in held]
+def needed_scopes(match: Match, query: str) -> tuple[Scope, ...]:
+    """The scopes of the operation. Below skills/, artifacts are the content of MLflow's skills, and need what the
+    reads of skills need."""
+    if match.operation.scopes != (Scope.ARTIFACTS_READ,):
+        return match.operation.scopes
+    path = match.arguments.get("artifact_path") or dict(parse_qsl(query)).get("path", "")
+    is_skill = match.operation.name in STORE_READS and artifact_paths.is_skill_content(path)
+    return (Scope.REGISTRY_READ,) if is_skill else match.operation.scopes
+
+
+def check_scopes(caller: Caller, match: Match, query: str) -> None:
+    operation, held, needed = match.operation, caller.scopes, needed_scopes(match, query)
+    if not allows(held, needed):
+        missing = [scope.value for scope in needed if scope not in held]
         raise forbidden(
             "scope",
             f"{operation.name} needs the scope {' and '.join(missing)}. {describe_scopes(caller)} "

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from django.core.handlers.wsgi import get_path_info
+
 from keys.credentials import authentication
 from keys.models import ApiKey
 from keys.refusals import Refusal
@@ -39,7 +41,7 @@ def simulate(
         caller = authentication.check_state(key)
         path, _, query = target.removeprefix("https://").removeprefix("http://").partition("?")
         path = path[path.find("/") :] if "/" in path else f"/{path}"
-        path = without_mount(paths.decode(unquote_to_bytes(path).decode("latin-1")))
+        path = without_mount(paths.decode(read_path(path), path))
         match = matching.match_operation(method, path)
         operation = match.operation.name
         request = ReceivedRequest(
@@ -67,6 +69,11 @@ def simulate(
         message=f"{operation}{on} would be forwarded.",
         operation=operation,
     )
+
+
+def read_path(path: str) -> str:
+    """The decoded path, as Django's PATH_INFO has it."""
+    return get_path_info({"PATH_INFO": unquote_to_bytes(path).decode("latin-1")})
 
 
 def without_mount(path: str) -> str:

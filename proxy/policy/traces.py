@@ -1,16 +1,20 @@
 """Protects traces that were created without the portal: their ids cannot be claimed."""
 
 import json
+from urllib.parse import quote
 
 from django.conf import settings
 
 from keys.credentials.caller import Caller
+from keys.refusals import Refusal
 from proxy.policy import ownership
 from proxy.request import messages
 from proxy.routes.objects import RequestObjects
+from proxy.upstream import server_release
 from proxy.upstream.client import bad_gateway, send
 
 TIMEOUT = 10.0  # seconds
+BATCH_SINCE = "3.14"  # 3.11, between two tested releases
 
 
 def refuse_unowned(caller: Caller, objects: RequestObjects, *, url: str) -> None:
@@ -28,6 +32,16 @@ def refuse_unowned(caller: Caller, objects: RequestObjects, *, url: str) -> None
 
 def existing_traces(url: str, trace_ids: list[str]) -> set[str]:
     """Those of the traces that MLflow has; the portal asks in its own name."""
+    release = server_release.release_of(url)
+    if release is None or release.has(since=BATCH_SINCE) is not False:
+        existing = existing_in_batch(url, trace_ids)
+        if existing is not None:
+            return existing
+    return {trace_id for trace_id in trace_ids if is_existing(url, trace_id)}
+
+
+def existing_in_batch(url: str, trace_ids: list[str]) -> set[str] | None:
+    """`existing_traces` in one call; None from a server that lacks the route (below 3.11)."""
     response = send(
         url,
         method="POST",
@@ -36,10 +50,28 @@ def existing_traces(url: str, trace_ids: list[str]) -> set[str]:
         body=json.dumps({"trace_ids": trace_ids}).encode(),
         timeout=TIMEOUT,
     )
-    content = messages.decode(response.data) if response.status == 200 else None
-    if content is None:
-        raise bad_gateway(
-            "upstream_broken",
-            "MLflow did not state whether the trace exists already, so the portal did not forward it. Try again.",
-        )
-    return {str(name) for name in messages.values(content, "trace_infos[].trace_id")}
+    body = response.data
+    if response.status in (404, 405):
+        return None
+    if response.status != 200:
+        raise unknown_existence()
+    return {str(name) for name in messages.values(messages.decode(body), "trace_infos[].trace_id")}
+
+
+def is_existing(url: str, trace_id: str) -> bool:
+    """Whether MLflow has the trace, by a route that every supported release has."""
+    path = f"/api/2.0/mlflow/traces/{quote(trace_id, safe='')}/info"
+    response = send(url, method="GET", path=path, timeout=TIMEOUT)
+    body = response.data
+    if response.status == 404 and b"RESOURCE_DOES_NOT_EXIST" in body:
+        return False
+    if response.status != 200:
+        raise unknown_existence()
+    return True
+
+
+def unknown_existence() -> Refusal:
+    return bad_gateway(
+        "upstream_broken",
+        "MLflow did not state whether the trace exists already, so the portal did not forward it. Try again.",
+    )

@@ -2,15 +2,27 @@
 
 MLflow normalises an artifact's path before it uses it: it percent-decodes the path repeatedly, parses it as an address
 and strips characters (mlflow/utils/uri.py, `validate_path_is_safe`). A path passes only if none of this would change
-it, so that MLflow acts on the same path that the portal checked.
+it, so that MLflow acts on the same path that the portal checked, and a file comes back under the name that was sent.
 """
 
 import posixpath
 import re
+from collections.abc import Iterator
+from urllib.parse import unquote, urlparse, urlunparse
 
-from keys.refusals import forbidden, invalid
+from keys.refusals import Refusal, forbidden, invalid
 
-UNSAFE = re.compile(r"[\x00-\x1f\x7f\\;#]|\?$|%[0-9A-Fa-f]{2}|^[A-Za-z][A-Za-z0-9+.-]*:")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\\#]|\?$|^[A-Za-z][A-Za-z0-9+.-]*:")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+DECODINGS = 10  # MLflow's own limit
+SKILLS = "skills"
+# What log_image of MLflow's clients 2.11 to 3.10 names its files. MLflow stores it damaged: `%17` in the timestamp is
+# a control character, and the two digits after the last % may be any byte.
+STOCK_IMAGE = re.compile(
+    r"(?:.*/)?images/[A-Za-z0-9_. -]+%step%-?[0-9]+%timestamp%[0-9]+%"
+    r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?:%compressed)?\.(?:png|webp)",
+    re.DOTALL,
+)
 EXPERIMENT = re.compile(r"(0|[1-9][0-9]*)(?:/|$)")
 # Below an experiment's own folder, an id counts only at its fixed position; below a folder that was set as an
 # experiment's artifact_location, it counts at its first occurrence.
@@ -24,20 +36,70 @@ IN_FOLDER = tuple((kind, re.compile(rf"/{tier}")) for kind, tier in TIERS)
 
 
 def canonical(path: str) -> str:
-    """`path` if every program reads it the same way. Raises Refusal (400) otherwise."""
+    """`path` if MLflow acts on exactly this path, or if MLflow's own client made up the name. Raises Refusal (400)
+    otherwise."""
     if (
         UNSAFE.search(path)
-        or path != path.strip()
         or path != posixpath.normpath(path)  # "" becomes "."
         or path in (".", "..")
         or path.startswith(("/", "../"))
     ):
-        raise invalid(
-            "bad_artifact_path",
-            "The artifact path is not plain. It must be relative, without “.”, “..”, “//”, “\\”, “#”, “;”, control "
-            "characters, percent escapes, a scheme, and without blanks or “?” at its ends. Rename the file.",
+        raise bad_artifact_path(
+            "The artifact path is not plain. It must be relative, without “.”, “..”, “//”, “\\”, “#”, control "
+            "characters, a scheme, and without “?” at its end. Rename the file."
+        )
+    stored = stored_path(path)
+    if stored != path and not (STOCK_IMAGE.fullmatch(path) and stays_in_folder(path, stored)):
+        raise bad_artifact_path(
+            f"MLflow would not store this file under its name, but as “{stored[:300]}”, because it decodes percent "
+            "escapes. Rename the file."
+        )
+    if not all(stays_in_folder(path, decoded) for decoded in decodings(path)):
+        raise bad_artifact_path(
+            "The artifact path leads to another folder once it is decoded. Rename the file."
         )
     return path
+
+
+def stored_path(path: str) -> str:
+    """The path on which MLflow acts (mlflow/utils/uri.py, `_decode` and `_escape_control_characters`). Raises Refusal
+    (400) if MLflow cannot decode it."""
+    for _ in range(DECODINGS):
+        try:
+            decoded = urlunparse(urlparse(unquote(path)))
+        except ValueError:
+            break
+        if decoded == path:
+            return CONTROL.sub(lambda match: f"%{ord(match[0]):02x}", path)
+        path = decoded
+    raise bad_artifact_path("MLflow cannot decode the artifact path. Rename the file.")
+
+
+def decodings(path: str) -> Iterator[str]:
+    """The path decoded once, twice and so on, until it no longer changes: what any store behind MLflow could make of
+    it."""
+    for _ in range(2 * DECODINGS):
+        decoded = unquote(path)
+        if decoded == path:
+            return
+        yield decoded
+        path = decoded
+
+
+def stays_in_folder(path: str, decoded: str) -> bool:
+    """Whether the decoded path is in the folder of the path, and belongs to the same object."""
+    folder = posixpath.dirname(path)
+    return (
+        decoded.startswith(f"{folder}/" if folder else "")
+        and not decoded.startswith("/")
+        and "\\" not in decoded
+        and not {".", ".."} & set(decoded.split("/"))
+        and holder(decoded)[0] == holder(path)[0]
+    )
+
+
+def bad_artifact_path(message: str) -> Refusal:
+    return invalid("bad_artifact_path", message)
 
 
 def holder(path: str) -> tuple[str, str]:
@@ -55,6 +117,15 @@ def holder(path: str) -> tuple[str, str]:
         (match.start(), kind, match[1]) for kind, pattern in IN_FOLDER if (match := pattern.search(path))
     ]
     return min(matches)[1:] if matches else ("artifact", path)
+
+
+def is_skill_content(path: str) -> bool:
+    """Whether the path is in the folder in which MLflow from 3.18 keeps its skills, in any spelling
+    (mlflow/store/tracking/skill_registry/artifact_paths.py, `is_skill_upload_namespace`)."""
+    segments = [segment for segment in path.split("/") if segment not in ("", ".")]
+    if len(segments) >= 2 and segments[0].lower() == "workspaces":
+        segments = segments[2:]
+    return bool(segments) and segments[0].lower() == SKILLS
 
 
 def refuse_tree(path: str, act: str) -> None:

@@ -34,6 +34,11 @@ FIELD_MASK = re.compile(
 MOST_DOUBLE, MOST_SINGLE = 1.7e308, 3.4e38
 DEPTH = 60  # levels of nesting; protobuf's JSON parser goes to 100
 NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?|NaN|-?Infinity")
+# Metrics' whole numbers, which R's and other clients send as 1e+05 or with a fraction. Where MLflow cannot read one, it
+# leaves it and what follows out. In these messages, what follows is a part of what was checked.
+METRIC_NUMBERS = frozenset(
+    (message, field) for message in ("mlflow.LogMetric", "mlflow.Metric") for field in ("step", "timestamp")
+)
 CANONICAL_INTEGER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 Json = dict[str, Any]
@@ -97,7 +102,10 @@ def validate(content: Any, message: str, where: str) -> Json:
             continue
         if name in validated:
             raise unreadable(f"it contains “{where}{name}” in two spellings")
-        validated[name] = validate_value(value, types[name], f"{where}{name}")
+        if (message, name) in METRIC_NUMBERS and is_metric_number(value):
+            validated[name] = value
+        else:
+            validated[name] = validate_value(value, types[name], f"{where}{name}")
     for alternatives in load_types()["oneofs"].get(message, []):
         if len(set(alternatives) & set(validated)) > 1:
             raise unreadable(f"“{where}” may contain only one of {', '.join(alternatives)}")
@@ -162,6 +170,11 @@ def is_number(value: Any) -> bool:
     if isinstance(value, str):
         return NUMBER.fullmatch(value) is not None and (value[-1] in "Ny" or math.isfinite(float(value)))
     return isinstance(value, int | float) and -MOST_DOUBLE <= value <= MOST_DOUBLE
+
+
+def is_metric_number(value: Any) -> bool:
+    """Whether it is a number in the range of int64, in any notation."""
+    return is_number(value) and value not in ("NaN", "Infinity", "-Infinity") and abs(float(value)) < 2**63
 
 
 def is_single(value: Any) -> bool:

@@ -5,29 +5,37 @@ read differently: the path that was checked is the path that is forwarded.
 """
 
 import re
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from keys.refusals import invalid
 
-# RFC 3986 unreserved characters, sub-delims and the other characters of a segment; ";" is refused before.
+# RFC 3986 unreserved characters, sub-delims and the other characters of a segment; ";" is encoded.
 SAFE = "/-._~!$&'()*+,=:@"
-FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\;]")
+FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\\]")
 NOT_VISIBLE = re.compile(r"[^\x21-\x7e]")
 # Escapes that are left after decoding: Django encodes bytes that are not UTF-8 again, and MLflow decodes artifact paths
 # repeatedly (mlflow.utils.uri.validate_path_is_safe), so that it would act on a path that the portal did not check.
 STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+# The paths whose end is the name of a file, with or without the portal's mount.
+ARTIFACT = re.compile(
+    r"(?:/api/mlflow|/mlflow)?(?:/w/[^/]+)?/(?:ajax-)?api/2\.0/mlflow-artifacts/"
+    r"(?:artifacts|presigned|mpu/(?:create|complete|abort))/"
+)
 DOT_SEGMENT = re.compile(r"(?:^|/)\.{1,2}(?:/|$)")
 
 
-def decode(path: str) -> str:
-    """The path from Django's PATH_INFO, checked.
+def decode(path: str, target: str = "") -> str:
+    """The path from Django's PATH_INFO, checked. `target` is the request line's, "" if it is not known.
 
-    Raises Refusal (400) unless it is UTF-8 without control characters, backslashes, semicolons, empty or
-    dot segments, and was percent-encoded at most once.
+    Raises Refusal (400) unless it is UTF-8 without control characters, backslashes, empty or dot segments, and was
+    percent-encoded at most once. Only a file's name may contain a semicolon or a percent sign before two digits
+    (`proxy.request.artifact_paths` decides which).
     """
-    if STILL_ENCODED.search(path):
+    artifact = ARTIFACT.match(path)
+    fixed = artifact[0] if artifact else path
+    if STILL_ENCODED.search(fixed) or (STILL_ENCODED.search(path) and not is_encoded_once(path, target)):
         raise bad_path("it is not UTF-8, or is percent-encoded twice")
-    if FORBIDDEN.search(path):
+    if FORBIDDEN.search(path) or ";" in fixed:
         raise bad_path("it contains a control character, a backslash or a semicolon")
     if "//" in path:
         raise bad_path(
@@ -36,6 +44,16 @@ def decode(path: str) -> str:
     if DOT_SEGMENT.search(path):
         raise bad_path("it contains a dot segment (“.” or “..”)")
     return path
+
+
+def is_encoded_once(path: str, target: str) -> bool:
+    """Whether the path in a request line's target decodes to `path` as UTF-8. Django encodes bytes that are not UTF-8
+    again, which then look like a name with a percent sign."""
+    raw = target if target.startswith("/") else urlsplit(target).path
+    try:
+        return unquote_to_bytes(raw.partition("?")[0]).decode("utf-8") == path
+    except UnicodeDecodeError:
+        return False
 
 
 def encode(path: str) -> str:

@@ -23,9 +23,13 @@ ARTIFACTS = "/mlflow-artifacts/artifacts/"
 
 @dataclass
 class Node:
-    """A node in the tree of path segments: the possible next segments, and the operation whose path ends here."""
+    """A node in the tree of path segments: the possible next segments, and the operation whose path ends here.
+
+    `patterns` are segments with a parameter and something around it, such as `@{organization}`.
+    """
 
     literals: dict[str, "Node"] = field(default_factory=dict)
+    patterns: "list[tuple[re.Pattern[str], Node]]" = field(default_factory=list)
     parameter: "tuple[str, Node] | None" = None
     rest: list[tuple[re.Pattern[str], Operation]] = field(default_factory=list)
     operation: Operation | None = None
@@ -43,8 +47,8 @@ def build_tree(operations: tuple[Operation, ...]) -> dict[str, Node]:
         node = roots.setdefault(operation.method, Node())
         segments = operation.path.strip("/").split("/")
         for index, segment in enumerate(segments):
-            if segment.startswith("{") and not PARAMETER.fullmatch(segment):
-                node.rest.append((rest_pattern("/".join(segments[index:])), operation))
+            if ":path}" in segment:
+                node.rest.append((path_pattern("/".join(segments[index:])), operation))
                 break
             node = child(node, segment)
         else:
@@ -57,16 +61,26 @@ def build_tree(operations: tuple[Operation, ...]) -> dict[str, Node]:
 
 
 def child(node: Node, segment: str) -> Node:
-    if not segment.startswith("{"):
+    if "{" not in segment:
         return node.literals.setdefault(segment, Node())
+    if not PARAMETER.fullmatch(segment):
+        return pattern_child(node, path_pattern(segment))
     if node.parameter is None:
         node.parameter = (segment.strip("{}"), Node())
     return node.parameter[1]
 
 
-def rest_pattern(template: str) -> re.Pattern[str]:
-    """A pattern for the remainder of a path, from a segment that is not exactly one parameter:
-    `{name:path}`, or `{name}:generateContent`."""
+def pattern_child(node: Node, pattern: re.Pattern[str]) -> Node:
+    for known, following in node.patterns:
+        if known.pattern == pattern.pattern:
+            return following
+    node.patterns.append((pattern, Node()))
+    return node.patterns[-1][1]
+
+
+def path_pattern(template: str) -> re.Pattern[str]:
+    """A pattern for one segment such as `@{name}` or `{name}:generateContent`, or for the remainder of a path from a
+    segment with `{name:path}`."""
     pattern = ""
     for literal, name, is_rest in re.findall(r"([^{]*)(?:\{(\w+)(:path)?\})?", template):
         pattern += re.escape(literal)
@@ -78,7 +92,11 @@ def rest_pattern(template: str) -> re.Pattern[str]:
 def sort_rests(node: Node) -> None:
     """Sort the more specific patterns first, as FastAPI's order of declaration does."""
     node.rest.sort(key=lambda rest: -rest[0].pattern.count("/"))
-    for following in (*node.literals.values(), *([node.parameter[1]] if node.parameter else [])):
+    for following in (
+        *node.literals.values(),
+        *(following for _, following in node.patterns),
+        *([node.parameter[1]] if node.parameter else []),
+    ):
         sort_rests(following)
 
 
@@ -138,12 +156,17 @@ def candidate_paths(path: str) -> list[str]:
 def walk(
     node: Node, segments: list[str], index: int, arguments: dict[str, str]
 ) -> tuple[Operation, dict[str, str]] | None:
-    """Prefer literal segments to parameters, and parameters to rests, as Werkzeug does; backtracks."""
+    """Prefer literal segments to patterns, these to parameters, and parameters to rests, as MLflow does; backtracks."""
     if index == len(segments):
         return (node.operation, arguments) if node.operation else None
     segment = segments[index]
     if (literal := node.literals.get(segment)) and (matched := walk(literal, segments, index + 1, arguments)):
         return matched
+    for pattern, following in node.patterns:
+        if (values := pattern.fullmatch(segment)) and (
+            matched := walk(following, segments, index + 1, {**arguments, **values.groupdict()})
+        ):
+            return matched
     if node.parameter and segment:
         name, following = node.parameter
         if matched := walk(following, segments, index + 1, {**arguments, name: segment}):

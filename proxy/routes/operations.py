@@ -23,7 +23,8 @@ class Operation:
 
     `path` is MLflow's standard path (`/api/…` where MLflow has two mounts). A key needs all of `scopes` (none:
     any key may call it). `refused` states why no key may call it; "" if keys may. If `for_browsers` is set,
-    the sessions of signed-in people reach the operation although keys do not.
+    the sessions of signed-in people reach the operation although keys do not. `since` and `until` are the first and the
+    last of the releases in `proxy.routes.releases` that have the route; "" if the oldest or the newest has it.
     """
 
     name: str
@@ -37,6 +38,8 @@ class Operation:
     claims: tuple[ObjectField, ...] = ()
     created: ObjectField | None = None
     tags: tuple[str, ...] = ()
+    since: str = ""
+    until: str = ""
 
     @cached_property
     def is_streamed(self) -> bool:

@@ -4,6 +4,7 @@ import re
 
 from keys.rights.scopes import Scope
 from proxy.routes.operations import ObjectField, Operation
+from proxy.routes.releases import TESTED
 
 ROW_START = re.compile(r"\n(?=\s*[\w-]+(?:\.[\w-]+)+\s+[A-Z]+\s)")
 
@@ -36,10 +37,35 @@ def parse_row(row: str, scopes: tuple[Scope, ...], only_browsers: str) -> Operat
         claims=parse_fields(fields.pop("claim", [])),
         created=created[0] if created else None,
         tags=tuple(fields.pop("tag", [])),
+        **parse_releases(fields),
     )
     if fields:
         raise ValueError(f"{name}: unknown notes {', '.join(fields)}")
     return operation
+
+
+def parse_refused(reasons: dict[str, str]) -> tuple[Operation, ...]:
+    """The rows of the table of refused routes: `METHOD /path`, perhaps with `since=` and `until=`."""
+    operations = []
+    for reason, routes in reasons.items():
+        for row in routes.strip().splitlines():
+            method, path, *notes = row.split()
+            fields = {role: [value] for role, _, value in (note.partition("=") for note in notes)}
+            releases = parse_releases(fields)
+            if fields:
+                raise ValueError(f"{method} {path}: unknown notes {', '.join(fields)}")
+            operations.append(
+                Operation(name=f"{method} {path}", method=method, path=path, refused=reason, **releases)
+            )
+    return tuple(operations)
+
+
+def parse_releases(fields: dict[str, list[str]]) -> dict[str, str]:
+    """`since` and `until`, taken out of a row's notes. Raises ValueError for a release that is not in the list."""
+    found = {name: fields.pop(name)[0] for name in ("since", "until") if name in fields}
+    if unknown := set(found.values()) - set(TESTED):
+        raise ValueError(f"not a tested release: {', '.join(sorted(unknown))}")
+    return found
 
 
 def parse_fields(notes: list[str]) -> tuple[ObjectField, ...]:

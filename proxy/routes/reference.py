@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 
 from proxy.routes.operations import ObjectField, Operation
+from proxy.routes.releases import TESTED
 
-HEAD = """# MLflow's routes
+HEAD = f"""# MLflow's routes
 
 The portal refuses every route that is not in these tables, with 404 `ENDPOINT_NOT_FOUND`. If MLflow serves a route
 under both `/api/` and `/ajax-api/`, the table lists the first, and the portal serves both. A route needs all of its
 scopes. "Acts on" lists the objects that the key's user must own. For "in", the experiment must belong to the user
-or be shared; "new" is what the route creates.
+or be shared; "new" is what the route creates. "MLflow" states from which of the tested releases to which the route
+exists; an empty cell stands for all of them ({", ".join(TESTED)}).
 
 `manage.py mlflow_table --write` generates this page from `proxy/routes/served.py` and `proxy/routes/refused.py`.
 """
@@ -20,18 +22,21 @@ def format_page(operations: Sequence[Operation]) -> str:
     pages = [operation for operation in operations if operation.for_browsers]
     refused = [operation for operation in operations if operation.refused and not operation.for_browsers]
     lines = [HEAD, f"## Served: {len(served)} routes", ""]
-    lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
+    lines += ["| operation | method and path | scope | acts on | MLflow |", "|---|---|---|---|---|"]
     lines += [format_row(operation) for operation in served]
     lines += [
         "",
         f"## MLflow's own pages: {len(pages)} routes, only for signed-in browsers below `/mlflow/`",
         "",
     ]
-    lines += ["| operation | method and path | scope | acts on |", "|---|---|---|---|"]
+    lines += ["| operation | method and path | scope | acts on | MLflow |", "|---|---|---|---|---|"]
     lines += [format_row(operation) for operation in pages]
     lines += ["", f"## Closed to everybody: {len(refused)} routes", ""]
-    lines += ["| method and path | reason |", "|---|---|"]
-    lines += [f"| `{operation.method} {operation.path}` | {operation.refused} |" for operation in refused]
+    lines += ["| method and path | reason | MLflow |", "|---|---|---|"]
+    lines += [
+        f"| `{operation.method} {operation.path}` | {operation.refused} | {format_releases(operation)} |"
+        for operation in refused
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -43,7 +48,13 @@ def format_row(operation: Operation) -> str:
         *(f"new {format_field(field)}" for field in operation.claims),
         *([f"new {operation.created.kind}"] if operation.created else []),
     ]
-    return f"| {operation.name} | `{operation.method} {operation.path}` | {scopes} | {'; '.join(acts)} |"
+    route, releases = f"`{operation.method} {operation.path}`", format_releases(operation)
+    return f"| {operation.name} | {route} | {scopes} | {'; '.join(acts)} | {releases} |"
+
+
+def format_releases(operation: Operation) -> str:
+    parts = [f"from {operation.since}"] if operation.since else []
+    return " ".join([*parts, f"to {operation.until}"] if operation.until else parts)
 
 
 def format_field(field: ObjectField) -> str:

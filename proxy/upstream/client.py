@@ -4,9 +4,10 @@ The only module that knows urllib3.
 """
 
 import logging
+import select
 import socket
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -33,9 +34,23 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the response's first byte too
+# Only for artifacts: MLflow copies a whole file to or from its store before it sends its first byte.
+MOST_WAITING = 6 * 3600.0  # seconds
+WAITING_STEP = 20.0  # seconds between two calls of `while_waiting`
 BLOCK_SIZE = 64 * 1024  # bytes
 PROBE_TIMEOUT = 3.0  # seconds for the breaker's probe
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
+
+# Called with the host and the port of each new connection, before the request is sent.
+connection_listeners: list[Callable[[str, int], None]] = []
+
+
+# TCP finds out that MLflow's machine is gone while the portal waits for a slow store.
+KEEP_ALIVE = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, option), seconds)
+    for option, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, option)
+]
 
 
 class Body(Protocol):
@@ -45,17 +60,18 @@ class Body(Protocol):
 
 
 class Headers(dict[str, str]):
-    """Headers that carry the request target with them.
+    """Headers that carry the request target with them, and `while_waiting` (see `send`).
 
     urllib3 rewrites targets (upper-case escapes, quoting), but a query string must be sent unchanged.
     """
 
     target: str = ""
+    while_waiting: Callable[[], None] | None = None
 
     def copy(self) -> "Headers":
         """urllib3 sends a copy."""
         duplicate = Headers(self)
-        duplicate.target = self.target
+        duplicate.target, duplicate.while_waiting = self.target, self.while_waiting
         return duplicate
 
 
@@ -66,6 +82,7 @@ class ExactTarget(HTTPConnection):
     """
 
     is_reusable = True
+    while_waiting: Callable[[], None] | None = None
 
     def _new_conn(self) -> socket.socket:
         self.timeout = CONNECT_TIMEOUT
@@ -76,16 +93,39 @@ class ExactTarget(HTTPConnection):
     def connect(self) -> None:
         super().connect()
         self.sock.settimeout(IDLE_TIMEOUT)
+        for listener in connection_listeners:
+            listener(self.host, self.port)
 
     def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def]
+        self.while_waiting = headers.while_waiting
         super().request(method, headers.target, body=body, headers=headers, **options)
 
     def getresponse(self) -> Any:
-        response = super().getresponse()
+        response = self.wait_for_response(self.while_waiting) if self.while_waiting else super().getresponse()
         # After a 5xx, MLflow's server may close the connection a moment later without saying so. The next call on it,
         # somebody else's perhaps, would fail, and the portal must not repeat a write.
         self.is_reusable = response.status < 500
         return response
+
+    def wait_for_response(self, while_waiting: Callable[[], None]) -> Any:
+        """The response, for which the idle timeout begins with its first byte, or after MOST_WAITING."""
+        until = time.monotonic() + MOST_WAITING
+        options = self._response_options  # urllib3's, which it takes at the first try
+        while True:
+            while not self.has_bytes(WAITING_STEP) and time.monotonic() < until:
+                while_waiting()
+            try:
+                return super().getresponse()
+            except TimeoutError:  # the bytes were TLS's own
+                if not isinstance(self, HTTPSConnection) or time.monotonic() >= until:
+                    raise
+                self._response_options = options
+
+    def has_bytes(self, seconds: float) -> bool:
+        """Whether bytes arrive within this time."""
+        poller = select.poll()
+        poller.register(self.sock, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
 
 
 class ExactTargetOverTLS(ExactTarget, HTTPSConnection):
@@ -114,6 +154,7 @@ def pool(url: str) -> HTTPConnectionPool:
         "timeout": Timeout(connect=IDLE_TIMEOUT, read=IDLE_TIMEOUT),  # connecting: see ExactTarget
         "blocksize": BLOCK_SIZE,
         "retries": False,
+        "socket_options": [*HTTPConnection.default_socket_options, *KEEP_ALIVE],
     }
     host = parts.hostname or ""
     if parts.scheme == "http":
@@ -210,16 +251,19 @@ def send(
     chunked: bool = False,
     timeout: float | None = None,
     is_probe: bool = False,
+    while_waiting: Callable[[], None] | None = None,
 ) -> UpstreamResponse:
     """Send one request to the MLflow at `url`. `path` is percent-encoded and standard; `timeout` in seconds applies
     to each wait (default: the module's). Raises Refusal (502, 504) for a failure before the response's headers, and
-    503 at once while the breaker is open, unless it is a probe.
+    503 at once while the breaker is open, unless it is a probe. With `while_waiting`, which is called from time to time
+    and may raise, the response's first byte may take as long as a store needs for a large file.
 
     A call that is safe to repeat (GET without a body) is sent once more if a kept-alive connection is dead.
     """
     if not is_probe:
         breaker(url).check()
     prepared = prepare(url, method, path, query, headers)
+    prepared.while_waiting = while_waiting
     started = time.monotonic()
     try:
         response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)

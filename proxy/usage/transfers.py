@@ -1,6 +1,7 @@
 """Streamed bodies of requests and responses: counted for the usage log, and throttled while others call."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.http import HttpResponseBase, StreamingHttpResponse
 
@@ -26,13 +27,20 @@ class RecordedBody:
 
 class RecordedResponse:
     """A streamed response that counts its bytes. It records its call before it yields the last byte, so that this
-    process cannot end between a complete response and its record, or when it is closed early."""
+    process cannot end between a complete response and its record, or when it is closed early.
 
-    def __init__(self, pieces: Iterator[bytes], call: CallInProgress, length: int | None) -> None:
+    `unbounded` is the caller's connection if its end is the end of the response."""
+
+    def __init__(
+        self, pieces: Iterator[bytes], call: CallInProgress, length: int | None, unbounded: Any = None
+    ) -> None:
         self.pieces = pieces
         self.call = call
         self.length = length
         self.is_complete = False
+        self.unbounded = unbounded
+        if unbounded:
+            unbounded.begin_unbounded()
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self.pieces:
@@ -43,6 +51,8 @@ class RecordedResponse:
             yield piece
             self.call.bytes_out += len(piece)
         self.is_complete = True
+        if self.unbounded:
+            self.unbounded.end_unbounded()
         self.call.record()  # the end of a chunked response, or the headers of an empty one, are not sent yet
 
     def close(self) -> None:
@@ -53,15 +63,21 @@ class RecordedResponse:
         self.call.end()
 
 
-def record_response(response: HttpResponseBase, call: CallInProgress, *, status: int = 0) -> HttpResponseBase:
+def record_response(
+    response: HttpResponseBase, call: CallInProgress, meta: Mapping[str, Any], *, status: int = 0
+) -> HttpResponseBase:
     """The response, which records its call when its last byte is sent. `status` replaces the response's in the log."""
     call.status = status or response.status_code
     if isinstance(response, StreamingHttpResponse):
-        length = response.headers.get("Content-Length", "")
+        text = response.headers.get("Content-Length", "")
+        length = int(text) if text.isdecimal() else None
+        connection = meta.get("gunicorn.socket")
+        is_unbounded = length is None and meta.get("SERVER_PROTOCOL") == "HTTP/1.0"
         response.streaming_content = RecordedResponse(
             iter(response.streaming_content),  # type: ignore[arg-type]
             call,
-            int(length) if length.isdecimal() else None,
+            length,
+            connection if is_unbounded and hasattr(connection, "begin_unbounded") else None,
         )
     else:
         call.bytes_out = len(response.content)  # type: ignore[attr-defined]

@@ -9,3 +9,5 @@ def post_worker_init(worker: Any) -> None:
     from proxy.upstream import client
 
     client.IDLE_TIMEOUT = 2.0
+    client.WAITING_STEP = 0.5
+    client.pool.cache_clear()  # the question for MLflow's release may have made one already

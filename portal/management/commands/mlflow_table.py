@@ -6,61 +6,67 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from portal.management import table_comparison
+from proxy.routes import releases
 from proxy.routes.message_types import FIELDS
 from proxy.routes.reference import format_page
 from proxy.routes.table import OPERATIONS
 
 PAGE = settings.BASE_DIR / "docs" / "operations.md"
-# Routes that exist only under `mlflow server --app-name basic-auth`.
-BASIC_AUTH = ("/signup", "/api/2.0/mlflow/users/", "/api/3.0/mlflow/users/", "/api/3.0/mlflow/roles/")
+TABLE = ("proxy/routes/served.py", "proxy/routes/refused.py", "proxy/routes/releases.py")
 
 
 class Command(BaseCommand):
     help = (
-        "Compare the table of operations (proxy/routes/served.py, proxy/routes/refused.py) and the fields of their "
-        "requests (proxy/routes/fields.json) with the MLflow that is installed; exit status 1 if they differ."
+        "Compare the table of operations (proxy/routes/served.py, proxy/routes/refused.py), the fields of their "
+        "requests (proxy/routes/fields.json) and the tags on which the server acts (proxy/policy/server_tags.py) with "
+        "the MLflow that is installed, and print a patch for the table; exit status 1 if they differ."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--write", action="store_true", help="regenerate proxy/routes/fields.json and docs/operations.md"
+            "--write",
+            action="store_true",
+            help="regenerate docs/operations.md, and add the installed MLflow's fields to proxy/routes/fields.json",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         from portal.management import installed_mlflow
 
-        problems = differences(installed_mlflow.routes())
-        facts = installed_mlflow.facts(readable())
+        release = releases.parse(installed_mlflow.version())
+        if release is None:
+            raise CommandError(f"“{installed_mlflow.version()}” is not a release of MLflow.")
+        routes, facts = installed_mlflow.routes(), installed_mlflow.facts(readable())
+        unserved = installed_mlflow.unserved_routes()
         if options["write"]:
-            FIELDS.write_text(json.dumps(facts, indent=1) + "\n")
+            known = table_comparison.merge_facts(json.loads(FIELDS.read_text()), facts)
+            FIELDS.write_text(json.dumps(known, indent=1) + "\n")
             PAGE.write_text(format_page(OPERATIONS))
-            self.stdout.write(f"wrote {FIELDS.name}, {len(facts['requests'])} requests, and docs/{PAGE.name}")
-        elif json.loads(FIELDS.read_text()) != facts:
-            problems.append(f"changed: the fields of requests; compare {FIELDS.name} after --write")
+            self.stdout.write(f"wrote {FIELDS.name}, {len(known['requests'])} requests, and docs/{PAGE.name}")
+        new = table_comparison.new_routes(OPERATIONS, routes - unserved, release)
+        gone = table_comparison.gone_routes(OPERATIONS, routes, release)
+        fields = table_comparison.new_fields(json.loads(FIELDS.read_text()), facts)
+        tags = table_comparison.new_tags(installed_mlflow.tags())
+        problems = [
+            *(f"new: {method} {path}" for method, path in new),
+            *(f"gone: {method} {path}" for method, path in gone),
+            *(f"field: {problem}" for problem in fields),
+            *(f"tag: {key}" for key in tags),
+        ]
         for problem in problems:
             self.stdout.write(problem)
+        sources = {path: (settings.BASE_DIR / path).read_text(encoding="utf-8") for path in TABLE}
+        if new or gone:
+            self.stdout.write(table_comparison.format_patch(sources, new, gone, release))
         if problems:
             raise CommandError(
-                f"MLflow {installed_mlflow.version()} differs from the table in {len(problems)} points. A route that "
-                "is not in the table is refused; decide for each whether to serve it."
+                f"MLflow {release.text} differs from the table in {len(problems)} points. A route that is not in the "
+                "table is refused; decide for each whether to serve it. The patch refuses all of them. --write adds "
+                "the fields."
             )
-        self.stdout.write(f"MLflow {installed_mlflow.version()}: all {len(OPERATIONS)} rows agree.")
-
-
-def differences(installed: set[tuple[str, str]]) -> list[str]:
-    """`new: METHOD /path` for routes that the table lacks, `gone: …` for rows that MLflow lacks."""
-    table = {(operation.method, operation.path) for operation in OPERATIONS}
-    standard = {
-        (method, path.replace("/ajax-api/", "/api/", 1))
-        for method, path in installed
-        if (method, path) not in table
-    }
-    new = sorted(f"new: {method} {path}" for method, path in standard - table)
-    gone = sorted(
-        f"gone: {method} {path}" for method, path in table - installed if not path.startswith(BASIC_AUTH)
-    )
-    return new + gone
+        rows = sum(table_comparison.row_exists(row, release) is True for row in OPERATIONS)
+        self.stdout.write(f"MLflow {release.text}: all {rows} rows agree.")
 
 
 def readable() -> set[str]:

@@ -295,8 +295,27 @@ class TestImpatience:
 @pytest.mark.postgresql
 class TestOddConnections:
     def test_headers_without_end_are_refused(self, echo_portal):
-        reply = echo_portal.exchange(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 70_000)
+        reply = echo_portal.exchange(b"GET / HTTP/1.1\r\n" + b"X-A: " + b"a" * 140_000)
         assert (reply.status, reply.json()["error_code"]) == (431, "INVALID_PARAMETER_VALUE")
+
+    def test_a_request_line_of_64_kib_passes_and_a_longer_one_is_told_so(self, echo, echo_portal, echo_key):
+        """MLflow's client names 1,000 runs in one address."""
+        path = "/api/2.0/mlflow/metrics/get-history-bulk"
+        runs = "&".join(f"run_id={number:032x}" for number in range(1000)) + "&metric_key=loss"
+        longest = len(b"GET  HTTP/1.1")
+        for target, length, status in (
+            (f"/api/mlflow{path}?{runs}", 0, 200),
+            (f"/api/mlflow{path}?metric_key=", 65_536, 200),
+            (f"/api/mlflow{path}?metric_key=", 65_537, 414),
+            (f"/api/mlflow{path}?metric_key=", 500_000, 414),
+        ):
+            target += "x" * max(0, length - longest - len(target))
+            reply = echo_portal.exchange(request("GET", target, echo_key))
+            assert reply.status == status
+            if status == 200:
+                assert echo.last.target == target.removeprefix("/api/mlflow")
+            else:
+                assert "more than 65,536 bytes" in reply.json()["message"]
 
     @pytest.mark.parametrize("head", [b"GET / HTTP/1.1\nHost: a\n\n", b"\nGET / HTTP/1.1\r\n"])
     def test_lines_that_end_with_lf_alone_are_refused_at_once(self, head, echo_portal):

@@ -188,6 +188,27 @@ def test_half_a_download_never_looks_whole(answered, echo, echo_portal, echo_key
     assert call["reason"] == "cut_off"
 
 
+def test_over_http_1_0_too(echo, echo_portal, echo_key):
+    """Without a length, only a reset connection tells that the rest is missing."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+    asked = request("GET", TARGET, echo_key).replace(b"HTTP/1.1", b"HTTP/1.0")
+    for answered, is_whole in ((BROKEN_OFF["chunked"], False), (BROKEN_OFF["chunked"] + b"0\r\n\r\n", True)):
+        echo.script = Script(raw=head + answered)
+        with socket.create_connection(("127.0.0.1", echo_portal.port), timeout=20) as connection:
+            connection.sendall(asked)
+            received, is_reset = b"", False
+            try:
+                while piece := connection.recv(65536):
+                    received += piece
+            except ConnectionResetError:
+                is_reset = True
+
+        assert b"Content-Length" not in received
+        assert is_reset is not is_whole
+        if is_whole:
+            assert received.endswith(HALF)
+
+
 def test_pieces_come_down_as_they_are_made(echo, echo_portal, echo_key):
     """A trace or a log that is still being written is read while it grows."""
     later = threading.Event()
@@ -195,8 +216,10 @@ def test_pieces_come_down_as_they_are_made(echo, echo_portal, echo_key):
 
     def mlflow() -> None:
         connection, _ = listener.accept()
+        while b"GET /version" in connection.recv(65536):  # from the portal itself
+            connection.close()
+            connection, _ = listener.accept()
         with connection:
-            connection.recv(65536)
             connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n")
             later.wait(20)
             connection.sendall(b"4\r\nlast\r\n0\r\n\r\n")

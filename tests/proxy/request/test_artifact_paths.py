@@ -1,7 +1,7 @@
 """Artifact paths in one form, and the objects to which they belong."""
 
 import warnings
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -107,6 +107,70 @@ def test_the_first_id_on_the_way_down_is_the_holder(path, expected):
     assert artifact_paths.holder(path) == expected
 
 
-@pytest.mark.parametrize("path", ["5/x.txt", f"5/{RUN}/artifacts/a b.txt", "5/ä?b+c~.txt", "folder/sub"])
-def test_plain_paths_pass(path):
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("5/x.txt", f"5/{RUN}/artifacts/a b.txt", "5/ä?b+c~.txt", "folder/sub"),
+        *("5/a;b.csv", "5/a;b/c", "5/100%", "5/a%zz", "5/blank behind ", f"5/{RUN}/artifacts/a%17b.png"),
+    ],
+)
+def test_a_name_that_mlflow_leaves_as_it_is_passes(path):
+    assert artifact_paths.canonical(path) == path == validate_path_is_safe(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored"),
+    [
+        ("a%20b.txt", "a b.txt"),
+        ("a%252525b", "a%b"),
+        ("a%1Fb", "a%1fb"),
+        ("a%f0b", "a\ufffdb"),
+        ("a%09b", "ab"),
+    ],
+)
+def test_a_name_that_mlflow_would_change_is_refused_with_the_name_that_it_would_get(name, stored):
+    with pytest.raises(Refusal) as refused:
+        artifact_paths.canonical(f"5/{RUN}/artifacts/{name}")
+
+    assert f"as “5/{RUN}/artifacts/{stored}”" in refused.value.message
+
+
+# log_image of clients 2.11 to 3.10; the digits after the last % begin a random id.
+IMAGE = "images/dog%step%{step}%timestamp%1731000000000%{start}1f2e3d-4c5b-4a69-8877-665544332211{end}"
+
+
+@pytest.mark.parametrize("start", ["f0", "17", "2f", "2e", "3f", "41", "00", "0a", "20"])
+@pytest.mark.parametrize(("step", "end"), [("0", ".png"), ("-1", "%compressed.webp"), ("253", ".png")])
+def test_the_names_of_old_clients_images_pass_damaged_or_not_and_stay_in_their_folder(start, step, end):
+    path = f"5/{RUN}/artifacts/{IMAGE.format(step=step, start=start, end=end)}"
+
     assert artifact_paths.canonical(path) == path
+    assert validate_path_is_safe(path) == artifact_paths.stored_path(path)
+    assert artifact_paths.stored_path(path).startswith(f"5/{RUN}/artifacts/images/dog")
+
+
+@given(path=st.one_of(PATHS, VARIED, st.text(max_size=30), st.from_regex(artifact_paths.STOCK_IMAGE)))
+def test_no_number_of_decodings_leads_out_of_the_folder(path):
+    try:
+        artifact_paths.canonical(path)
+    except Refusal:
+        return
+    before, holder = path, artifact_paths.holder(path)
+    for _ in range(25):
+        path = unquote(path)
+        assert not {"..", "."} & set(path.split("/"))
+        assert "\\" not in path
+        assert artifact_paths.holder(path)[0] == holder[0]
+        if "/" in before:
+            assert path.startswith(before.rpartition("/")[0] + "/")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        *(("skills/x/y", True), ("Skills/x", True), ("./skills/x", True), ("workspaces/a/skills/b", True)),
+        *(("5/skills/x", False), ("skillset/x", False), ("", False), ("workspaces/skills", False)),
+    ],
+)
+def test_the_folder_of_mlflows_skills(path, expected):
+    assert artifact_paths.is_skill_content(path) is expected

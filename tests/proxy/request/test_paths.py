@@ -29,6 +29,11 @@ NOT_UTF8 = {
 }
 
 
+def characters_of(path: str) -> dict[str, str]:
+    """A file's name may contain a semicolon."""
+    return {name: one for name, one in CHARACTERS.items() if one != ";" or path != ARTIFACT}
+
+
 def bad_paths() -> dict[str, str]:
     found = {}
     for path in (ORDINARY, ARTIFACT):
@@ -45,12 +50,12 @@ def bad_paths() -> dict[str, str]:
                 }
                 if segment:
                     found[f"{name} at the end of {path}: {spelling}"] = f"{path}/{spelling}"
-        for name, character in CHARACTERS.items():
+        for name, character in characters_of(path).items():
             found |= {
                 f"{name} in {path}": f"{path}{character}part",
                 f"{name} first in {path}": f"/{character}{path}",
             }
-        for name, character in {**CHARACTERS, **CONTROLS, "C1 control": "\x85"}.items():
+        for name, character in {**characters_of(path), **CONTROLS, "C1 control": "\x85"}.items():
             found[f"{name} escaped in {path}"] = path + escaped(character)
         for name, content in NOT_UTF8.items():
             found[f"{name} in {path}"] = path + "".join(f"%{byte:02x}" for byte in content)
@@ -134,6 +139,28 @@ def test_what_only_looks_like_it_passes(path):
     assert paths.decode(path) == path
 
 
+@pytest.mark.parametrize(
+    ("name", "target"),
+    [
+        ("a;b", "a;b"),
+        ("a%17b", "a%2517b"),
+        ("ü%17", "%C3%BC%2517"),
+        ("50%", "50%25"),
+    ],
+)
+def test_a_files_name_may_contain_semicolons_and_percent_signs(name, target):
+    folder = "/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/"
+
+    assert paths.decode(folder + name, folder + target) == folder + name
+    assert paths.decode(folder + name, f"http://x{folder}{target}?a=%FF") == folder + name
+
+
+def test_bytes_that_are_not_utf8_are_no_percent_sign_in_a_name():
+    target = "/api/2.0/mlflow-artifacts/artifacts/0/a%F0b"
+    with pytest.raises(Refusal):
+        paths.decode(path_info(target), target)
+
+
 @pytest.mark.parametrize("query", QUERIES)
 def test_a_query_is_returned_as_it_came(query):
     assert paths.check_query(query) == query
@@ -186,6 +213,11 @@ class TestOnTheWire:
             ("/api/2.0/mlflow/logged-models/a%3Fb", "/api/2.0/mlflow/logged-models/a%3Fb"),
             ("/api/2.0/mlflow/logged-models/a%23b", "/api/2.0/mlflow/logged-models/a%23b"),
             ("/api/2.0/mlflow-artifacts/artifacts/0/a+b", "/api/2.0/mlflow-artifacts/artifacts/0/a+b"),
+            ("/api/2.0/mlflow-artifacts/artifacts/0/a;b", "/api/2.0/mlflow-artifacts/artifacts/0/a%3Bb"),
+            (
+                "/api/2.0/mlflow-artifacts/artifacts/0/a%2517b",
+                "/api/2.0/mlflow-artifacts/artifacts/0/a%2517b",
+            ),
             ("/api/2.0/mlflow/logged-models/m-1", "/api/2.0/mlflow/logged-models/m-1"),
         ],
     )

@@ -265,6 +265,19 @@ def test_what_could_be_read_in_two_ways_is_refused_with_a_reason(body):
     assert "cannot be read unambiguously" in refused.value.message
 
 
+@pytest.mark.parametrize("number", ["1e+05", "100000.0", 1e5, 1731000000000.25, "-1", "1731000000000.5"])
+def test_metrics_may_have_numbers_as_r_and_others_write_them(number):
+    """Elsewhere, where MLflow may stop at such a number, they are refused."""
+    rows = {operation.name: operation for operation in READ}
+    metric = {"key": "loss", "value": 1.0, "timestamp": number, "step": number}
+
+    for name, body in (("runs.log-batch", {"metrics": [metric]}), ("runs.log-metric", metric)):
+        assert messages.read(rows[name], json.dumps(body).encode()) == body
+    if not str(number).lstrip("-").isdecimal() and number != 1e5:
+        with pytest.raises(Refusal):
+            messages.read(rows["traces.delete"], json.dumps({"max_traces": number}).encode())
+
+
 def test_a_body_that_is_not_stamped_goes_as_it_came(echo, echo_portal, echo_key):
     """Byte for byte: blanks, order, escapes and unknown fields included."""
     body = b'{ "value" : "\\u00e9\xc3\xa9" ,"key":"k",\n"runId":"' + b"a" * 32 + b'", "unknown": 1.0e0 }'

@@ -1,5 +1,6 @@
 """An MLflow that is slow or hangs, behind a portal as it is run, with 2 s of patience in place of 60."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 from proxy.upstream.breaker import FAILURES
 from tests.echo import BLOCK, EchoServer, Script
 from tests.portals import Portal, Reply, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -88,6 +89,70 @@ def test_a_download_that_moves_takes_as_long_as_it_takes(echo, hurried, echo_key
     assert time.monotonic() - started > 1.5 * SECONDS
     [call] = hurried.calls(request_id=reply.headers["X-Request-ID"])
     assert (call["status"], call["reason"], call["bytes_out"]) == (200, "", pieces * len(BLOCK))
+
+
+@contextmanager
+def copying(echo: EchoServer) -> Iterator[None]:
+    """MLflow copies a file to or from its store, and sends nothing for twice as long as it may be silent."""
+    event = threading.Event()
+    echo.script = Script(hold=event, only=ARTIFACT)
+    timer = threading.Timer(2 * SECONDS, event.set)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        event.set()
+        echo.script = None
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    return received
+
+
+MLFLOW_CLIENT, OTHER_CLIENT = "mlflow-python-client/3.17.2", "mlflow/rust"
+UPLOADED = b"x" * 100_000
+
+
+def test_transfers_wait_for_mlflows_store(echo, hurried, echo_key):
+    """MLflow's own client gets interim responses meanwhile, or it would give up after 120 s; HTTP/1.0 has none."""
+
+    def transfer(method: str, agent: str, version: bytes = b"HTTP/1.1") -> bytes:
+        body = UPLOADED if method == "PUT" else b""
+        head = request(
+            *(method, f"/api/mlflow{ARTIFACT}", echo_key, f"User-Agent: {agent}"),
+            f"Content-Length: {len(body)}",
+        )
+        with socket.create_connection(("127.0.0.1", hurried.port), timeout=20) as connection:
+            connection.sendall(head.replace(b"HTTP/1.1", version) + body)
+            return until_closed(connection)
+
+    cases = [(method, agent) for method in ("GET", "PUT") for agent in (MLFLOW_CLIENT, OTHER_CLIENT)]
+    with copying(echo), ThreadPoolExecutor(len(cases) + 1) as callers:
+        old = callers.submit(transfer, "GET", MLFLOW_CLIENT, b"HTTP/1.0")
+        received = list(callers.map(lambda case: transfer(*case), cases))
+
+    for (method, agent), reply in zip(cases, received, strict=True):
+        first, _, rest = reply.partition(b"HTTP/1.1 200 OK")
+        assert rest, (method, agent)
+        assert first == b"HTTP/1.1 100 Continue\r\n\r\n" * first.count(b"100 Continue")
+        assert bool(first) is (agent == MLFLOW_CLIENT)
+    assert old.result().startswith(b"HTTP/1.0 200 OK")
+    assert [one.length for one in echo.received if one.method == "PUT"] == [len(UPLOADED)] * 2
+
+
+def test_a_caller_that_leaves_meanwhile_frees_its_slot(echo, hurried, echo_key):
+    with hanging(echo, only=ARTIFACT):
+        with socket.create_connection(("127.0.0.1", hurried.port), timeout=20) as connection:
+            connection.sendall(request("GET", f"/api/mlflow{ARTIFACT}", echo_key))
+            assert wait_for(lambda: echo.arriving)
+        request_id = echo.arriving[-1].values("X-Request-ID")[0]
+        [call] = hurried.calls(request_id=request_id, seconds=5.0)
+
+    assert (call["status"], call["reason"]) == (499, "client_gone")
 
 
 def test_slow_calls_that_time_out_leave_those_that_work_alone(echo, hurried, echo_key):
