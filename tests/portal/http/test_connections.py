@@ -300,7 +300,7 @@ class TestOddConnections:
 
     def test_a_request_line_of_64_kib_passes_and_a_longer_one_is_told_so(self, echo, echo_portal, echo_key):
         """MLflow's client names 1,000 runs in one address."""
-        path = "/api/2.0/mlflow/metrics/get-history-bulk"
+        path = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
         runs = "&".join(f"run_id={number:032x}" for number in range(1000)) + "&metric_key=loss"
         longest = len(b"GET  HTTP/1.1")
         for target, length, status in (
