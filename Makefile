@@ -92,7 +92,8 @@ integrations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.integrations
 	$(BIN)/python -m tests.field.readers
 
-# The part of it that reads what the portal writes: secret scanners (READERS=… selects some).
+# The part of it that reads what the portal writes: secret scanners, spreadsheets, data frames (READERS=… selects some).
+# Three minutes. LibreOffice must be installed.
 readers: .venv/dev.stamp
 	$(BIN)/python -m tests.field.readers
 
