@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 
 from django.conf import settings
@@ -49,11 +49,15 @@ class Turn:
     is_search: bool = False
     is_granted: bool = False
     started: float = 0.0  # by the queue's clock
-    woken: threading.Event = field(default_factory=threading.Event)
+    woken: threading.Event | None = None  # only of a call that waits
 
     @property
     def line(self) -> "Line":
         return self.user, self.is_search
+
+    def wake(self) -> None:
+        if self.woken:
+            self.woken.set()
 
 
 Line = tuple[str, bool]  # a user, and whether the calls are searches: calls of one line stay in order
@@ -100,17 +104,19 @@ class FairQueue:
             self.share.note(user)
             self.waiting.setdefault(turn.line, deque()).append(turn)
             self.grant()
-        try:
             if not turn.is_granted:
+                turn.woken = threading.Event()
+        try:
+            if turn.woken:
                 with WAITING.track_inprogress():
-                    self.wait(turn)
-            self.withdraw_unless_granted(turn)
+                    self.wait(turn, turn.woken)
+                self.withdraw_unless_granted(turn)
             turn.started = self.clock()
             yield
         finally:
             self.end(turn)
 
-    def wait(self, turn: Turn) -> None:
+    def wait(self, turn: Turn, woken: threading.Event) -> None:
         """Waits for the turn, at most `longest_wait` seconds.
 
         Looks again now and then, because a user's share grows when the others have been quiet for RECENT_SECONDS.
@@ -123,8 +129,8 @@ class FairQueue:
                 if turn.is_granted or left <= 0:
                     return
                 pause = min(left, self.seconds_until_change(turn))
-            turn.woken.wait(pause)
-            turn.woken.clear()
+            woken.wait(pause)
+            woken.clear()
 
     def seconds_until_change(self, turn: Turn) -> float:
         """After how long to look again if no call ends. Only the first of a line waits for the end of its user's rest,
@@ -157,11 +163,12 @@ class FairQueue:
             self.grant()
             for line in ((turn.user, False), (turn.user, True)):
                 if line in self.waiting:
-                    self.waiting[line][0].woken.set()
+                    self.waiting[line][0].wake()
 
     def has_more(self, user: str) -> bool:
         """Whether the user has another call under way, or waiting."""
-        return any((user, kind) in lines for kind in (False, True) for lines in (self.running, self.waiting))
+        lines = ((user, False), (user, True))
+        return any(line in self.running or line in self.waiting for line in lines)
 
     def grant(self) -> None:
         """Let as many waiting calls go as fit; the user who got a turn goes to the end of the row."""
@@ -175,7 +182,7 @@ class FairQueue:
                 del self.waiting[line]
             self.running[line] = self.running.get(line, 0) + 1
             turn.is_granted = True
-            turn.woken.set()
+            turn.wake()
 
     def has_room(self, user: str, is_search: bool) -> bool:
         if self.share.seconds_to_rest(user):
