@@ -61,7 +61,7 @@ class ApiKeyAdmin(OnlyItsFilters):
     list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
     list_select_related = ["owner", "created_by"]
     list_per_page = 50
-    list_before_template = "admin/list_before.html"
+    list_before_template = "admin/keys/apikey/list_before.html"
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
     search_help_text = "Name, owner, id, key or its ends"
 

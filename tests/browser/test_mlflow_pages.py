@@ -164,6 +164,9 @@ def test_what_the_client_made_is_shown_and_nothing_goes_wrong(pages, zoe, work):
     window.goto(f"#/experiments/{work.experiment}/runs/{work.run}/artifacts/notes.txt")
     shows(page.get_by_text("hello from the client"))
 
+    window.goto("#/models")
+    shows(page.get_by_role("link", name=work.model))
+    assert page.get_by_role("dialog").count() == 0  # MLflow's, which advertises its new registry
     window.goto(f"#/models/{work.model}")
     shows(page.get_by_text("What the pages show."))
     window.goto(f"#/models/{work.model}/versions/1")
