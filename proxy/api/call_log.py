@@ -50,6 +50,6 @@ def record_calls(
             return response
         length = meta.get("CONTENT_LENGTH") or ""
         call.bytes_in = int(length) if length.isdecimal() else 0
-        return record_response(response, call)
+        return record_response(response, call, meta)
 
     return middleware
