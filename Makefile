@@ -92,8 +92,8 @@ integrations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.integrations
 	$(BIN)/python -m tests.field.readers
 
-# The part of it that reads what the portal writes: secret scanners, spreadsheets, data frames (READERS=… selects some).
-# Three minutes. LibreOffice must be installed.
+# The part of it that reads what the portal writes: generators of clients, spreadsheets, data frames,
+# secret scanners, an OpenID provider (READERS=… selects some). Five minutes. Needs Node and LibreOffice.
 readers: .venv/dev.stamp
 	$(BIN)/python -m tests.field.readers
 

@@ -7,10 +7,10 @@ import os
 import sys
 
 from tests.field.environments import InstallError
-from tests.field.readers import scanners, tables
+from tests.field.readers import generators, scanners, tables
 from tests.field.readers.results import Result, show
 
-READERS = {"scanners": scanners.run, "tables": tables.run}
+READERS = {"scanners": scanners.run, "tables": tables.run, "generators": generators.run}
 
 
 def main() -> int:
