@@ -73,9 +73,10 @@ class Portal:
         key: str | None = None,
         headers: list[tuple[str, str]] | None = None,
         body: Any = None,
+        timeout: float = 60,
     ) -> Reply:
         """One request whose target and headers go out as they are written here."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         connection.putrequest(method, target, skip_accept_encoding=True)
         pairs = list(headers or [])
         if key:

@@ -15,6 +15,7 @@ from tests.portals import Portal, portal, wait_for
 EXPORT = "/api/v1/calls/export?form=csv"
 ROWS = 10_000  # some 11 MB as CSV: more than the portal and the kernel buffer for a client
 SOON = 1.0  # seconds
+SOON_REFUSED = 10.0  # seconds, on a machine that is busy
 ADD_CALLS = """
     INSERT INTO proxy_call (request_id, at, key_id, user_id, operation, method, path, object_kind, object_name, status,
         reason, bytes_in, bytes_out, duration_ms, upstream_ms, address, client, client_version)
@@ -35,7 +36,7 @@ def fastest(running: Portal, path: str, *, seconds: float = 5.0) -> float:
 
     def attempt() -> float:
         started = time.monotonic()
-        assert running.request("GET", path).status == 200
+        assert running.request("GET", path, timeout=seconds).status == 200
         return time.monotonic() - started
 
     return wait_for(attempt, lambda took: took < SOON, seconds=seconds)
@@ -51,10 +52,10 @@ def test_exports_that_nobody_reads_stop_nobody_else(running):
         for path in ("/health/live", "/health", "/account/login/", "/health/live"):
             assert fastest(running, path) < SOON, path
 
-        refused = running.request("GET", EXPORT, key=bob["key"])
+        refused = running.request("GET", EXPORT, key=bob["key"], timeout=SOON_REFUSED)
         assert (refused.status, refused.json()["reason"]) == (503, "too_many_exports")
         assert refused.headers["Retry-After"] == "30"
-        whole = running.request("GET", EXPORT, key=alice["key"])
+        whole = running.request("GET", EXPORT, key=alice["key"], timeout=30)
         assert (whole.status, whole.body.count(b"\r\n")) == (200, ROWS + 1)
         statuses = sorted(int(connection.recv(4096).split()[1]) for connection in connections)
         assert statuses == [200] * MAX_EXPORTS_EACH + [503] * (36 - MAX_EXPORTS_EACH)
