@@ -7,10 +7,15 @@ import os
 import sys
 
 from tests.field.environments import InstallError
-from tests.field.readers import generators, scanners, tables
+from tests.field.readers import generators, providers, scanners, tables
 from tests.field.readers.results import Result, show
 
-READERS = {"scanners": scanners.run, "tables": tables.run, "generators": generators.run}
+READERS = {
+    "scanners": scanners.run,
+    "tables": tables.run,
+    "generators": generators.run,
+    "providers": providers.run,
+}
 
 
 def main() -> int:
