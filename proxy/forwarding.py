@@ -8,6 +8,7 @@ so that a refused call is logged with all that was known.
 
 import json
 import logging
+import ntpath
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -26,14 +27,14 @@ from keys.refusals import Refusal, forbidden, unavailable
 from proxy import draining
 from proxy.ledger import writer
 from proxy.models import Registration
-from proxy.policy import browser, owner_actions, permissions, responses, traces
+from proxy.policy import browser, direct_artifacts, owner_actions, permissions, responses, upstream_checks
 from proxy.policy.decisions import Decision, ReceivedRequest
-from proxy.request import bodies, headers, messages, otlp, paths
+from proxy.request import artifact_paths, bodies, headers, messages, otlp, paths
 from proxy.request.bodies import WholeBody
 from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
-from proxy.upstream import fair_queue, in_flight, large_bodies
+from proxy.upstream import fair_queue, in_flight, large_bodies, stored_files
 from proxy.upstream.client import UpstreamResponse, send
 from proxy.usage import named_objects, tracing
 from proxy.usage.recording import CallInProgress
@@ -212,7 +213,8 @@ def decide(
         decision = permissions.decide(caller, request) if caller.key else browser.decide(caller.user, request)
     call.named_object = decision.objects.first or call.named_object
     decision.enforce()
-    traces.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
+    upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
+    upstream_checks.refuse_foreign_source(caller, match, decision.content, url=upstream_url(caller))
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
     return decision
 
@@ -325,12 +327,40 @@ def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamRespo
     """
     if response.status >= 400:
         writer.complete(forwarding.registration, response)
+    correct_missing_file(forwarding, response)
     responses.refuse_unpresentable(response, forwarding.operation)
     responses.rewrite(response, forwarding.operation, url=forwarding.url, mount=forwarding.mount)
     if 200 <= response.status < 300:
         record_owners(forwarding, response)
         writer.complete(forwarding.registration, response)
+        record_direct_transfer(forwarding)
     return response
+
+
+def correct_missing_file(forwarding: Forwarding, response: UpstreamResponse) -> None:
+    """Turn the response for a file that does not exist into a 404. With a store such as S3, MLflow responds with 500,
+    and its clients try again for minutes."""
+    if forwarding.operation.name != "artifacts.download" or response.status < 500:
+        return
+    path = forwarding.decision.match.arguments["artifact_path"]
+    if stored_files.is_missing(forwarding.url, artifact_paths.stored_path(path)):
+        message = f"There is no artifact “{path[:300]}” in MLflow's store."
+        content = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
+        response.replace(json.dumps(content).encode(), status=404, content_type="application/json")
+
+
+def record_direct_transfer(forwarding: Forwarding) -> None:
+    """Mark a call after which the client transfers a file directly, or has done so, with the file's size."""
+    call, match = forwarding.call, forwarding.decision.match
+    if not settings.DIRECT_ARTIFACTS or not direct_artifacts.is_direct(match.operation, forwarding.query):
+        return
+    call.reason = "direct"
+    folder = match.arguments.get("artifact_path", "")
+    if match.operation.name == "artifacts.mpu-complete":
+        name = ntpath.basename(str(forwarding.decision.content.get("path", "")))
+        call.bytes_in += stored_files.size_of(forwarding.url, f"{folder}/{name}")
+    elif folder:
+        call.direct_out = stored_files.size_of(forwarding.url, folder)
 
 
 def record_owners(forwarding: Forwarding, response: UpstreamResponse) -> None:

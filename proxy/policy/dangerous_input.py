@@ -1,5 +1,6 @@
 """Refuses input that MLflow accepts although it reaches the server's files or secrets, by field. Pure."""
 
+import ntpath
 import re
 from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl
@@ -7,7 +8,8 @@ from urllib.parse import parse_qsl
 from django.conf import settings
 
 from keys.credentials.tokens import KEY_LIKE_PATTERN
-from keys.refusals import forbidden, invalid
+from keys.refusals import Refusal, forbidden, invalid
+from proxy.policy import direct_artifacts
 from proxy.policy.attribution import tag_keys
 from proxy.policy.server_tags import LOCATION_TAGS, first_refused
 from proxy.request import artifact_paths, names
@@ -24,6 +26,8 @@ TRACE_ID = re.compile(r"tr-[0-9a-f]{32}")
 
 def check(match: Match, content: Json, query: str) -> None:
     """Raise Refusal (400, 403) for dangerous input of this operation."""
+    if not settings.DIRECT_ARTIFACTS:
+        direct_artifacts.refuse(match.operation, query)
     for rule in RULES.get(match.operation.name, ()):
         rule(match, content, query)
     refuse_server_tags(tag_keys(match, content))
@@ -94,19 +98,25 @@ def invisible_name(match: Match, content: Json, query: str) -> None:
 
 
 def version_source(match: Match, content: Json, query: str) -> None:
-    """A model version's source must be in MLflow's store: MLflow itself compares these forms with the run."""
+    """A model version's source must be in MLflow's store: MLflow itself compares these forms with the run. A source in
+    another store that names a run or model is compared with its artifacts (`proxy.policy.upstream_checks`)."""
     source = content.get("source", "")
-    if (
-        not source
-        or VERSION_SOURCE.fullmatch(source)
-        or has_allowed_scheme(source)
-        or source in PROMPT_SOURCES
-    ):
-        return
-    raise invalid(
+    if is_foreign_source(source) and not (content.get("run_id") or content.get("model_id")):
+        raise foreign_source()
+
+
+def is_foreign_source(source: str) -> bool:
+    return bool(source) and not (
+        VERSION_SOURCE.fullmatch(source) or has_allowed_scheme(source) or source in PROMPT_SOURCES
+    )
+
+
+def foreign_source() -> Refusal:
+    return invalid(
         "version_source",
-        "The model version's source is not runs:/…, models:/… or mlflow-artifacts:/…. Log the model to a run "
-        "first (mlflow.<flavor>.log_model) and register it from there.",
+        "The model version's source is not runs:/…, models:/… or mlflow-artifacts:/…, nor in the artifacts of a run or "
+        "logged model of yours that the call names. Log the model to a run first (mlflow.<flavor>.log_model) and "
+        "register it from there.",
     )
 
 
@@ -155,6 +165,13 @@ def artifact_upload(match: Match, content: Json, query: str) -> None:
         )
 
 
+def multipart_name(match: Match, content: Json, query: str) -> None:
+    """Of `path`, a local path of the client, MLflow uses the last part."""
+    name = ntpath.basename(str(content.get("path", "")))
+    if name:
+        artifact_paths.canonical(f"{match.arguments['artifact_path']}/{name}")
+
+
 def skill_content(match: Match, content: Json, query: str) -> None:
     """Raise Refusal (403) for a change of a skill's content."""
     if artifact_paths.is_skill_content(match.arguments["artifact_path"]):
@@ -199,10 +216,11 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "traces.start": (started_trace,),
     "artifacts.upload": (artifact_upload, artifact_path, skill_content),
     "artifacts.download": (artifact_path,),
+    "artifacts.presigned": (artifact_path,),
     "artifacts.delete": (artifact_deletion, skill_content),
     "artifacts.list": (artifact_listing,),
     "artifacts.presigned-upload-url": (direct_upload,),
-    "artifacts.mpu-create": (artifact_path, skill_content),
-    "artifacts.mpu-complete": (artifact_path, skill_content),
-    "artifacts.mpu-abort": (artifact_path, skill_content),
+    "artifacts.mpu-create": (artifact_path, multipart_name, skill_content),
+    "artifacts.mpu-complete": (artifact_path, multipart_name, skill_content),
+    "artifacts.mpu-abort": (artifact_path, multipart_name, skill_content),
 }

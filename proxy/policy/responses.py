@@ -6,7 +6,7 @@ from django.conf import settings
 
 from keys.refusals import Refusal
 from proxy.answers import ERROR_CODES
-from proxy.policy import server_info
+from proxy.policy import direct_artifacts
 from proxy.request import headers
 from proxy.routes.operations import Operation
 from proxy.upstream.client import UpstreamResponse, bad_gateway
@@ -53,7 +53,7 @@ def rewrite(response: UpstreamResponse, operation: Operation, *, url: str, mount
     path in front of MLflow's paths."""
     if operation.name == "meta.server-info":
         content_type = response.headers.get("Content-Type", "") or "application/json"
-        content = server_info.filter_flags(response.data, direct_artifacts=settings.DIRECT_ARTIFACTS)
+        content = direct_artifacts.filter_flags(response.data, direct_artifacts=settings.DIRECT_ARTIFACTS)
         response.replace(content, content_type=content_type)
         return
     upstream = url + settings.MLFLOW_STATIC_PREFIX

@@ -77,6 +77,7 @@ class CallInProgress:
     reason: str = ""
     bytes_in: int = 0
     bytes_out: int = 0
+    direct_out: int = 0  # bytes that the caller gets from MLflow's store without the portal
     upstream_ms: float = 0.0
     at: datetime.datetime = field(default_factory=utc_now)
     started: float = field(default_factory=time.perf_counter)
@@ -100,7 +101,7 @@ class CallInProgress:
             self.record_once(bytes_out)
 
     def record_once(self, bytes_out: int | None) -> None:
-        bytes_out = self.bytes_out if bytes_out is None else bytes_out
+        bytes_out = (self.bytes_out if bytes_out is None else bytes_out) + self.direct_out
         before = self.recorded
         if before is not None and before.bytes_out == bytes_out and before.reason == self.reason:
             return
@@ -148,7 +149,7 @@ class CallInProgress:
     @property
     def final_record(self) -> CallRecord:
         """The record of a call that has ended."""
-        return self.recorded or self.make_record(self.bytes_out)
+        return self.recorded or self.make_record(self.bytes_out + self.direct_out)
 
     def make_record(self, bytes_out: int) -> CallRecord:
         """The call as it stands, with these bytes in its response."""

@@ -129,14 +129,14 @@ def test_downloads_count_as_reads_and_uploads_as_writes(echo, echo_portal, echo_
 
 
 def test_mlflows_shortcuts_around_the_portal_are_turned_off(echo, echo_portal, echo_key):
-    content = b'{"multipart_uploads": true, "presigned_downloads": true, "store_type": "SqlStore"}'
+    """A flag that only a later release knows is left out."""
+    content = b'{"multipart_uploads_enabled": true, "new_shortcut": true, "store_type": "SqlStore"}'
     echo.script = Script(headers=[("Content-Type", "application/json")], body=content)
 
     reply = echo_portal.request("GET", "/api/mlflow/api/3.0/mlflow/server-info", key=echo_key["key"])
 
     assert reply.json() == {
-        "multipart_uploads": False,
-        "presigned_downloads": False,
+        "multipart_uploads_enabled": False,
         "store_type": "SqlStore",
     }
     assert reply.headers.get_all("Content-Length") == [str(len(reply.body))]

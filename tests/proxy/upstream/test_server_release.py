@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from proxy.policy import traces
+from proxy.policy import upstream_checks
 from proxy.routes import releases
 from proxy.upstream import client, server_release
 from tests.echo import Script
@@ -52,7 +52,7 @@ class TestWhetherATraceExists:
         server_release.servers[watched.url].release = releases.parse("3.10.1")
         watched.script = Script(status=404, body=NOT_FOUND, only=TRACES[1])
 
-        assert traces.existing_traces(watched.url, TRACES) == {TRACES[0]}
+        assert upstream_checks.existing_traces(watched.url, TRACES) == {TRACES[0]}
         assert [one.target for one in watched.received] == [
             f"/api/2.0/mlflow/traces/{trace}/info" for trace in TRACES
         ]
@@ -62,12 +62,12 @@ class TestWhetherATraceExists:
         server_release.servers[watched.url].release = None
         watched.script = Script(status=status, body=b"<html>", only="batchGetInfos")
 
-        assert traces.existing_traces(watched.url, TRACES) == set(TRACES)
+        assert upstream_checks.existing_traces(watched.url, TRACES) == set(TRACES)
 
     def test_a_404_that_is_not_mlflows_is_no_answer(self, watched):
         server_release.servers[watched.url].release = releases.parse("3.10.1")
         watched.script = Script(status=404, body=b"<html>")
 
         with pytest.raises(client.Refusal) as refused:
-            traces.existing_traces(watched.url, TRACES)
+            upstream_checks.existing_traces(watched.url, TRACES)
         assert refused.value.status == 502

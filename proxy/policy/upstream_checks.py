@@ -1,15 +1,19 @@
-"""Protects traces that were created without the portal: their ids cannot be claimed."""
+"""Checks that need a response from MLflow: whether a trace with a claimed id exists, and whether a version's source is
+in the artifacts of the caller's run."""
 
 import json
+import re
 from urllib.parse import quote
 
 from django.conf import settings
 
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal
-from proxy.policy import ownership
+from proxy.policy import dangerous_input, ownership
 from proxy.request import messages
-from proxy.routes.objects import RequestObjects
+from proxy.request.messages import Json
+from proxy.routes.objects import ObjectRef, RequestObjects
+from proxy.routes.operations import Match
 from proxy.upstream import server_release
 from proxy.upstream.client import bad_gateway, send
 
@@ -75,3 +79,40 @@ def unknown_existence() -> Refusal:
         "upstream_broken",
         "MLflow did not state whether the trace exists already, so the portal did not forward it. Try again.",
     )
+
+
+def refuse_foreign_source(caller: Caller, match: Match, content: Json, *, url: str) -> None:
+    """Raise Refusal (400) for a model version's source in another store than MLflow's own, unless it is in the
+    artifacts of the run or logged model that the call names and that the caller owns."""
+    source = str(content.get("source", "")) if match.operation.name == "model-versions.create" else ""
+    if not dangerous_input.is_foreign_source(source):
+        return
+    for kind, field, path, name in (
+        ("run", "run_id", "/api/2.0/mlflow/runs/get?run_id=", "run.info.artifact_uri"),
+        ("logged_model", "model_id", "/api/2.0/mlflow/logged-models/", "model.info.artifact_uri"),
+    ):
+        ref = ObjectRef(kind=kind, name=str(content.get(field) or ""))
+        if ref.name and is_own(caller, ref) and is_inside(source, artifact_root(url, path, ref.name, name)):
+            return
+    raise dangerous_input.foreign_source()
+
+
+def is_own(caller: Caller, ref: ObjectRef) -> bool:
+    owner = ownership.owner_of(caller.environment, ref)
+    return caller.any_owner or bool(owner and not owner.is_reserved and owner.user_id == caller.user.pk)
+
+
+def artifact_root(url: str, path: str, object_id: str, field: str) -> str:
+    """The address of an object's artifacts, "" if MLflow does not state it."""
+    path, _, query = (path + quote(object_id, safe="")).partition("?")
+    response = send(url, method="GET", path=path, query=query, timeout=TIMEOUT)
+    body = response.data
+    roots = messages.values(messages.decode(body), field) if response.status == 200 else iter(())
+    return str(next(roots, ""))
+
+
+def is_inside(source: str, root: str) -> bool:
+    """Whether an address is the root or below it, whatever a store makes of it."""
+    root = root.rstrip("/")
+    is_plain = not re.search(r"[\\\\%?#;\x00-\x20\x7f]", source) and not {".", ".."} & set(source.split("/"))
+    return bool(root) and is_plain and f"{source.rstrip('/')}/".startswith(f"{root}/")
