@@ -21,7 +21,7 @@ from django.http import HttpRequest
 LEEWAY = 60  # seconds by which the two clocks may differ
 MOST_AGE = 600  # seconds, of an id token: the portal asks for it just before it arrives
 BASIC, POST = "client_secret_basic", "client_secret_post"
-ENDPOINTS = ("issuer", "authorization_endpoint", "token_endpoint", "jwks_uri")
+ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 
 
 class ProviderError(OAuth2Error):  # type: ignore[misc]
@@ -80,7 +80,7 @@ def check_response(parameters: Mapping[str, str], metadata: Mapping[str, Any]) -
     issuer = parameters.get("iss")
     if issuer is None and metadata.get("authorization_response_iss_parameter_supported") is not True:
         return
-    if issuer != metadata["issuer"]:
+    if issuer != metadata.get("issuer"):
         raise ProviderError("The response does not come from the provider that was asked.")
 
 
