@@ -269,13 +269,14 @@ def keep_caller(operation: Operation, meta: Mapping[str, Any]) -> Callable[[], N
     """What to do while MLflow copies a file to or from its store: end the call if its caller has left, and send an
     interim response to MLflow's own client, which otherwise gives up after 120 s. None for other operations.
 
-    Clients of other kinds may not expect interim responses, and nginx takes one for the response.
+    Other clients may not expect interim responses. Of the proxies in front, nginx 1.22 and HAProxy 2.6 pass them on,
+    Caddy 2.6 and Apache 2.4 drop them.
     """
     if operation.name not in FILE_TRANSFERS:
         return None
     connection = meta.get("gunicorn.socket")
     agent = meta.get("HTTP_USER_AGENT", "").startswith(INTERIM_AGENTS)
-    takes_interim = agent and meta.get("SERVER_PROTOCOL") == "HTTP/1.1" and not settings.TRUSTED_PROXIES
+    takes_interim = agent and meta.get("SERVER_PROTOCOL") == "HTTP/1.1"
 
     def keep() -> None:
         if not hasattr(connection, "is_left"):  # another server's
