@@ -45,8 +45,8 @@ def sum_usage(
     rows = [
         {columns.get(name, name): round_milliseconds(value) for name, value in row.items()} for row in grouped
     ]
-    names = {group: read_names(group, {row[group] for row in rows}) for group in NAMED if group in by}
-    return [with_names(row, names) for row in rows]
+    found = {group: read_names(group, {row[group] for row in rows}) for group in NAMED if group in by}
+    return [with_names(row, found) for row in rows]
 
 
 def read_names(group: str, numbers: set[int | None]) -> Names:

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Sum
-from django.db.models.functions import Coalesce, Trunc
+from django.db.models.functions import Cast, Coalesce, Trunc
 
 from keys.models import ApiKey, User
 
@@ -44,7 +44,9 @@ class CallTotalQuerySet(models.QuerySet["CallTotal"]):
 
     def grouped(self, *fields: str) -> "models.QuerySet[CallTotal, dict[str, Any]]":
         """Sums by these fields (`key`, `user`, `operation`, `status_class`, `start`), most calls first."""
-        sums: models.QuerySet[CallTotal, dict[str, Any]] = self.order_by().values(*fields).annotate(**SUMS)
+        sums: models.QuerySet[CallTotal, dict[str, Any]] = (
+            self.order_by().values(*fields).annotate(**GROUP_SUMS)
+        )
         return sums.order_by("-calls", *fields)
 
     def top_keys(self, count: int = 10) -> list[dict[str, Any]]:
@@ -63,6 +65,14 @@ SUMS = {
         ("duration_ms", models.FloatField()),
     )
 }
+
+
+# PostgreSQL sums bigint as numeric, which takes more than twice as long for a hundred thousand groups. As double
+# precision, sums of whole numbers are exact up to 2^53: nine petabytes.
+GROUP_SUMS = {
+    name: Cast(Sum(Cast(name, models.FloatField())), models.BigIntegerField())
+    for name in ("calls", "bytes_in", "bytes_out")
+} | {"duration_ms": SUMS["duration_ms"]}
 
 
 class CallTotal(models.Model):
