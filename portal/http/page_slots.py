@@ -19,9 +19,9 @@ from proxy.upstream.time_share import PROCESSOR
 
 PAGES = ("/account/", "/admin/")
 COUNTED = (*PAGES, "/api/v1/")
-# How much of the processor time of an export, and of a person's pages, is charged: an export is one long response, and
-# a person, who waits for each page, may open several at once.
-WEIGHT = 0.25
+# How much of the processor time is charged of an export, which is one long response, and of the pages of a person, who
+# waits for each of them, but may open several at once.
+WEIGHT_OF_EXPORT, WEIGHT_OF_PAGE = 0.5, 0.25
 
 
 class SlotsOfPages:
@@ -45,7 +45,7 @@ class SlotsOfPages:
             connection: Any = request.META.get("gunicorn.socket")
             if not response.streaming and hasattr(connection, "charge_to"):  # the portal's own server
                 caller = getattr(request, "api_caller", None)
-                connection.charge_to(user, 1.0 if caller and caller.key else WEIGHT)
+                connection.charge_to(user, 1.0 if caller and caller.key else WEIGHT_OF_PAGE)
         return response
 
     def process_view(
@@ -85,7 +85,7 @@ class ExportContent:
         for piece in self.pieces:
             yield piece
             before, spent = spent, time.thread_time()
-            PROCESSOR.charge(user, (spent - before) * WEIGHT)
+            PROCESSOR.charge(user, (spent - before) * WEIGHT_OF_EXPORT)
             time.sleep(PROCESSOR.seconds_to_rest(user))
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """Exports and pages of one user stop neither health checks nor sign-in, nor other users' exports."""
 
+import itertools
 import socket
 import time
 from collections.abc import Iterator
@@ -8,9 +9,13 @@ from contextlib import ExitStack
 import pytest
 
 from keys import page_slots
-from keys.page_slots import MAX_EXPORTS, MAX_EXPORTS_EACH, PageSlots, exports, pages
+from keys.page_slots import MAX_EXPORTS, MAX_EXPORTS_EACH, PageSlot, PageSlots, exports, pages
+from portal.http import page_slots as http_slots
+from portal.http.page_slots import ExportContent
+from proxy.upstream.time_share import TimeShare
 from tests.portal.http.test_connections import not_reading
 from tests.portals import Portal, portal, wait_for
+from tests.proxy.upstream.test_time_share import Clock
 
 EXPORT = "/api/v1/calls/export?form=csv"
 ROWS = 10_000  # some 11 MB as CSV: more than the portal and the kernel buffer for a client
@@ -90,6 +95,29 @@ def test_slow_readers_of_two_users_do_not_keep_all_slots(echo_server):
         assert wait_for(export, lambda status: status == 200) == 200, "their connections are still open"
 
 
+def test_an_export_rests_between_its_pieces_while_others_are_active(monkeypatch):
+    share, slept, spent = TimeShare(share=0.1, longest=5.0, clock=Clock()), [], itertools.count(0.0, 0.01)
+    monkeypatch.setattr(http_slots, "PROCESSOR", share)
+    monkeypatch.setattr(http_slots.time, "sleep", slept.append)
+    monkeypatch.setattr(http_slots.time, "thread_time", lambda: next(spent))
+    export = lambda: ExportContent(iter([b"a", b"b"]), PageSlot(exports, "bob"))  # noqa: E731
+
+    assert b"".join(export()) == b"ab"
+    assert slept == [0, 0], "nobody else is there"
+    share.note("alice")
+    assert b"".join(export()) == b"ab"
+    assert slept[2:] == pytest.approx([0.05, 0.1])
+
+
+class Connection:
+    """The server's end of a connection, which notes who is charged."""
+
+    charged: tuple[str, float] | None = None
+
+    def charge_to(self, user: str, weight: float = 1.0) -> None:
+        self.charged = user, weight
+
+
 @pytest.fixture
 def no_exports(monkeypatch) -> None:
     monkeypatch.setattr(page_slots, "exports", PageSlots(most=0, most_each=0))
@@ -120,6 +148,12 @@ class TestPeople:
         response = admin_client.get(path, headers={"Accept": "text/html", "User-Agent": "Mozilla/5.0"})
         assert (response.status_code, response["Retry-After"]) == (503, "5")
         assert "Too many pages" in response.content.decode()
+
+    @pytest.mark.parametrize("path", ["/account/calls/", "/admin/", "/api/v1/calls", "/api/v1/calls?size=0"])
+    def test_a_page_is_charged_to_its_user(self, path, admin_client, admin_user):
+        connection = Connection()
+        admin_client.get(path, **{"gunicorn.socket": connection})
+        assert connection.charged == (admin_user.public_id, 0.25)
 
     def test_sign_in_takes_no_slot(self, admin_client, no_pages):
         assert admin_client.get("/account/login/").status_code == 302
