@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connection
 
-from keys.refusals import unavailable
+from keys.refusals import not_sent
 
 DATABASE_ERRORS = (DatabaseError, InterfaceError)  # Django's InterfaceError is not a DatabaseError
+RETRY_SECONDS = 10  # the Retry-After that callers get: seven attempts of MLflow's client cover a restart
 
 
 def connection_parameters() -> dict[str, Any]:
@@ -31,12 +32,12 @@ def holds_connection() -> bool:
 
 @contextmanager
 def database_required(message: str, *, reason: str = "database_unavailable") -> Iterator[None]:
-    """Turn a database error in the block into a Refusal (503) with this message and reason."""
+    """Turn a database error in the block into a Refusal (429) with this message and reason."""
     try:
         yield
     except DATABASE_ERRORS as error:
         discard_dead_connections()
-        raise unavailable(reason, message) from error
+        raise not_sent(reason, message, retry_after=RETRY_SECONDS) from error
 
 
 def discard_dead_connections() -> None:

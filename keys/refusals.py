@@ -25,6 +25,12 @@ class Refusal(Exception):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def is_not_sent(self) -> bool:
+        """Whether MLflow did not get the call because something that it needs was unavailable for the moment. The
+        limits of calls a minute have an error code of their own."""
+        return self.error_code == "TEMPORARILY_UNAVAILABLE" and "Retry-After" in self.headers
+
 
 def unauthenticated(reason: str, message: str) -> Refusal:
     """401. RFC 9110 wants a challenge with it; Basic is not offered, or browsers would ask for a password."""
@@ -45,8 +51,23 @@ def forbidden(reason: str, message: str) -> Refusal:
     return Refusal(status=403, error_code="PERMISSION_DENIED", reason=reason, message=message)
 
 
+def not_sent(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
+    """429 for a call that the portal did not send to MLflow, so that every client may send it again.
+
+    MLflow's client from 3.18 repeats creations after 408 and 429 only, earlier ones also after 5xx. `retry_after` in
+    seconds, at most 30: a longer one exceeds the total timeout of MLflow's client.
+    """
+    return Refusal(
+        status=429,
+        error_code="TEMPORARILY_UNAVAILABLE",
+        reason=reason,
+        message=message,
+        headers={"Retry-After": str(retry_after)},
+    )
+
+
 def unavailable(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
-    """503. `retry_after` in seconds, at most 30: a longer one exceeds the total timeout of MLflow's client."""
+    """503 for a page or a call of the management API. `retry_after` in seconds."""
     return Refusal(
         status=503,
         error_code="TEMPORARILY_UNAVAILABLE",

@@ -7,8 +7,6 @@ so that a refused call is logged with all that was known.
 """
 
 import json
-import logging
-import ntpath
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
@@ -16,31 +14,37 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.conf import settings
+from django.db import close_old_connections, connection
 from django.http import HttpRequest
 
 from keys import limits
 from keys.credentials import authentication, tokens
 from keys.credentials.addresses import client_address
+from keys.credentials.cache import pulse
 from keys.credentials.caller import Caller
-from keys.database import DATABASE_ERRORS, database_required
-from keys.refusals import Refusal, forbidden, unavailable
+from keys.database import database_required
+from keys.refusals import Refusal, forbidden, not_sent
 from proxy import draining
 from proxy.ledger import writer
 from proxy.models import Registration
-from proxy.policy import browser, direct_artifacts, owner_actions, permissions, responses, upstream_checks
+from proxy.policy import (
+    browser,
+    name_locks,
+    owner_actions,
+    permissions,
+    upstream_checks,
+)
 from proxy.policy.decisions import Decision, ReceivedRequest
-from proxy.request import artifact_paths, bodies, headers, messages, otlp, paths
+from proxy.request import bodies, headers, otlp, paths
 from proxy.request.bodies import WholeBody
 from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
-from proxy.upstream import fair_queue, in_flight, large_bodies, stored_files
+from proxy.upstream import fair_queue, in_flight, large_bodies
 from proxy.upstream.client import UpstreamResponse, send
 from proxy.usage import named_objects, tracing
 from proxy.usage.recording import CallInProgress
 from proxy.usage.transfers import RecordedBody
-
-logger = logging.getLogger(__name__)
 
 Body = RecordedBody | WholeBody
 
@@ -75,6 +79,7 @@ class Forwarding:
     body: Body | None
     registration: Registration | None
     query: str
+    content_type: str
     mount: str
     while_waiting: Callable[[], None] | None = None
 
@@ -105,7 +110,7 @@ def begin_record(request: HttpRequest) -> CallInProgress:
 def identify_caller(request: HttpRequest, mount: str) -> Caller:
     """The caller: the user of a session on MLflow's own pages, else the holder of the key that the request carries.
 
-    Raises Refusal (400, 401, 503).
+    Raises Refusal (400, 401, 429).
     """
     if browser.is_session(request, mount):
         return browser.authenticate(request)
@@ -126,11 +131,11 @@ def read_target(request: HttpRequest, mount: str) -> Target:
 
 def refuse_while_draining() -> None:
     if draining.has_begun():
-        raise unavailable("portal_stopping", "The portal is stopping. Try again in a few seconds.")
+        raise not_sent("portal_stopping", "The portal is stopping. Try again in a few seconds.")
 
 
 def count_call(call: CallInProgress, caller: Caller, target: Target, *, connection: object) -> None:
-    """Occupy a slot and count the call towards the caller's limits. Raises Refusal: 429 or 403 over a limit, 503
+    """Occupy a slot and count the call towards the caller's limits. Raises Refusal: 429 or 403 over a limit, 429
     without a free slot. `connection` is the server's."""
     is_transfer = matching.is_transfer(target.method, target.path)
     owner = caller.user.public_id
@@ -151,11 +156,17 @@ def charge_refusal(call: CallInProgress, connection: object) -> None:
 
 def find_operation(call: CallInProgress, caller: Caller, target: Target) -> Match:
     """The operation of the request. Raises Refusal (403, 404) if it is not served to this caller."""
-    match = matching.match_operation(target.method, target.path, by_browser=caller.key is None)
+    method = "GET" if is_head_of_artifact(target) else target.method
+    match = matching.match_operation(method, target.path, by_browser=caller.key is None)
     call.operation = match.operation.name
     call.is_of_page = match.operation.name == "pages.file"
     call.named_object = named_objects.find_in_address(match, target.query)
     return match
+
+
+def is_head_of_artifact(target: Target) -> bool:
+    """MLflow has no HEAD for its artifacts, so the portal sends a GET and drops the body."""
+    return target.method == "HEAD" and matching.is_transfer(target.method, target.path)
 
 
 def check_environment(caller: Caller) -> None:
@@ -175,7 +186,7 @@ def read_body(
     call: CallInProgress, caller: Caller, operation: Operation, meta: Mapping[str, Any], held: ExitStack
 ) -> Body | None:
     """The body: a stream for an artifact; in memory if it must be checked, or MLflow needs its length; None without
-    one. `held` ends with the call and keeps the memory of a large body reserved. Raises Refusal (400, 408, 413, 503)
+    one. `held` ends with the call and keeps the memory of a large body reserved. Raises Refusal (400, 408, 413, 429)
     and ClientGone."""
     if operation.is_streamed:
         stream = bodies.request_body(meta, limit=settings.MAX_ARTIFACT_BODY)
@@ -241,13 +252,30 @@ def body_to_send(decision: Decision, body: Body | None) -> Body | None:
 
 
 def claim_ids(caller: Caller, decision: Decision) -> None:
-    """Record the caller as owner of the ids that it chose. Raises Refusal: 403 if another owns one, 503."""
+    """Record the caller as owner of the ids that it chose. Raises Refusal: 403 if another owns one, 429."""
     if not decision.objects.claims:
         return
     with database_required(
         "The portal cannot record the owner just now, so the call was not sent to MLflow. Try again in a few seconds."
     ):
         owner_actions.claim_ids(caller=caller, claims=decision.objects.claims)
+
+
+def require_database(decision: Decision, registration: Registration | None) -> None:
+    """Refuse (429) a creation while PostgreSQL is unavailable, because its owner could not be recorded.
+
+    PostgreSQL is asked only if it has been silent, and not if it has just stored the ledger's row.
+    """
+    is_asked = pulse.has_listener and not pulse.is_steady
+    if registration or not is_asked or not owner_actions.changes_owners(decision.operation):
+        return
+    with database_required(
+        "The portal cannot record the owner just now, so the call was not sent to MLflow. Try again in a few seconds."
+    ):
+        name_locks.discard_connection()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        close_old_connections()  # others may use it while MLflow has the call
 
 
 def headers_to_send(forwarding: Forwarding, meta: Mapping[str, Any]) -> dict[str, str]:
@@ -290,14 +318,14 @@ def keep_caller(operation: Operation, meta: Mapping[str, Any]) -> Callable[[], N
 
 
 def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> UpstreamResponse:
-    """MLflow's response. Raises Refusal (502, 503, 504) if there is none."""
+    """MLflow's response. Raises Refusal (429, 502, 504) if there is none."""
     call, body = forwarding.call, forwarding.body
     started = time.perf_counter()
     try:
         with wait_for_turn(forwarding), tracing.upstream(call, request_headers):
             return send(
                 forwarding.url,
-                method=call.method,
+                method="GET" if call.method == "HEAD" else call.method,
                 path=paths.encode(forwarding.decision.match.path),
                 query=forwarding.query,
                 headers=request_headers,
@@ -319,64 +347,3 @@ def wait_for_turn(forwarding: Forwarding) -> AbstractContextManager[None]:
         return nullcontext()
     user = forwarding.caller.user.public_id
     return fair_queue.calls(forwarding.url).turn(user, is_search=operation.is_search)
-
-
-def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamResponse:
-    """MLflow's response as the caller may see it, once owners and the ledger are recorded.
-
-    Raises Refusal for a response that concerns only the operator, and if an owner cannot be recorded.
-    """
-    if response.status >= 400:
-        writer.complete(forwarding.registration, response)
-    correct_missing_file(forwarding, response)
-    responses.refuse_unpresentable(response, forwarding.operation)
-    responses.rewrite(response, forwarding.operation, url=forwarding.url, mount=forwarding.mount)
-    if 200 <= response.status < 300:
-        record_owners(forwarding, response)
-        writer.complete(forwarding.registration, response)
-        record_direct_transfer(forwarding)
-    return response
-
-
-def correct_missing_file(forwarding: Forwarding, response: UpstreamResponse) -> None:
-    """Turn the response for a file that does not exist into a 404. With a store such as S3, MLflow responds with 500,
-    and its clients try again for minutes."""
-    if forwarding.operation.name != "artifacts.download" or response.status < 500:
-        return
-    path = forwarding.decision.match.arguments["artifact_path"]
-    if stored_files.is_missing(forwarding.url, artifact_paths.stored_path(path)):
-        message = f"There is no artifact “{path[:300]}” in MLflow's store."
-        content = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
-        response.replace(json.dumps(content).encode(), status=404, content_type="application/json")
-
-
-def record_direct_transfer(forwarding: Forwarding) -> None:
-    """Mark a call after which the client transfers a file directly, or has done so, with the file's size."""
-    call, match = forwarding.call, forwarding.decision.match
-    if not settings.DIRECT_ARTIFACTS or not direct_artifacts.is_direct(match.operation, forwarding.query):
-        return
-    call.reason = "direct"
-    folder = match.arguments.get("artifact_path", "")
-    if match.operation.name == "artifacts.mpu-complete":
-        name = ntpath.basename(str(forwarding.decision.content.get("path", "")))
-        call.bytes_in += stored_files.size_of(forwarding.url, f"{folder}/{name}")
-    elif folder:
-        call.direct_out = stored_files.size_of(forwarding.url, folder)
-
-
-def record_owners(forwarding: Forwarding, response: UpstreamResponse) -> None:
-    """Record the owner of a created object before the caller gets the response. Raises Refusal (503)."""
-    call, decision = forwarding.call, forwarding.decision
-    if not owner_actions.changes_owners(decision.operation):
-        return
-    try:
-        content = messages.decode(response.peek())
-        call.named_object = named_objects.find_created(decision.match, content) or call.named_object
-        owner_actions.record_changes(caller=forwarding.caller, decision=decision, response=content)
-    except (*DATABASE_ERRORS, Refusal) as error:
-        logger.exception("owner_not_recorded", extra={"request_id": call.request_id})
-        raise unavailable(
-            "owner_not_recorded",
-            f"MLflow carried out {decision.operation.name}, but the portal could not record the owner. "
-            "Check before you try again, and send your administrator the request id.",
-        ) from error

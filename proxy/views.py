@@ -15,8 +15,8 @@ from keys import limits
 from keys.credentials import authentication
 from keys.credentials.caller import Caller
 from keys.refusals import Refusal, invalid
-from proxy import forwarding
-from proxy.answers import name_address, refuse
+from proxy import forwarding, presentation
+from proxy.answers import fit_exporter, name_address, refuse
 from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
@@ -44,7 +44,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             call.reason = refusal.reason
             if refusal.caller and limits.may_log_ended_key(refusal.caller):
                 call.caller, call.is_counted = refusal.caller, True
-            refusal = name_address(request, refusal)
+            refusal = fit_exporter(request, name_address(request, refusal))
             authentication.hint_at_overrides(refusal, request.META)
             if call.caller is None:
                 recording.keep_refusal(request, refusal)
@@ -118,6 +118,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         registration = writer.begin(
             caller=caller, decision=decision, request_id=call.request_id, address=call.address
         )
+        forwarding.require_database(decision, registration)
         self.forwarding = Forwarding(
             call=call,
             caller=caller,
@@ -125,6 +126,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             body=body,
             registration=registration,
             query=request.META.get("QUERY_STRING", ""),
+            content_type=request.META.get("CONTENT_TYPE", ""),
             mount=mount,
             while_waiting=forwarding.keep_caller(decision.operation, request.META),
         )
@@ -146,7 +148,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
 
     def _created_proxy_response(self, request: HttpRequest, path: str) -> UpstreamResponse:
         response = forwarding.send_request(self.forwarding, self.request_headers)
-        return forwarding.present(self.forwarding, response)
+        return presentation.present(self.forwarding, response)
 
     def _replace_host_on_redirect_location(self, request: HttpRequest, proxy_response: Any) -> None:
         """Nothing: `proxy.policy.responses` has rewritten it with the other headers."""

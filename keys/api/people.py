@@ -252,7 +252,7 @@ class Introspect(GenericAPIView[ApiKey]):
         try:
             answer = introspect(sent.validated_data["token"], sent.validated_data.get("address", ""))
         except Refusal as refusal:
-            if refusal.status == 503:
+            if refusal.is_not_sent:
                 raise
             answer = {"active": False, "reason": refusal.reason}
         return Response(answer, headers={"Cache-Control": "no-store"})

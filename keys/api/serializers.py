@@ -103,6 +103,7 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     masked = serializers.CharField()
     state = serializers.ChoiceField(choices=ApiKey.State.choices)
     scopes = SCOPES
+    warnings = serializers.ListField(child=serializers.CharField(), source="missing_reads")
     networks = serializers.ListField(child=serializers.CharField())
     patterns = serializers.ListField(child=serializers.CharField())
     any_owner = serializers.BooleanField()

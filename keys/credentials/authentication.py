@@ -40,7 +40,7 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     """The caller whose key the request (`meta`: WSGI names) carries.
 
     Raises Refusal: 401 if the key is missing, unknown, mistyped, expired, paused, revoked or in the query string,
-    400 for two different credentials, 503 if PostgreSQL is needed and unavailable.
+    400 for two different credentials, 429 if PostgreSQL is needed and unavailable.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
     credential = read_credential(meta)
@@ -102,7 +102,7 @@ def parse_credential(text: str) -> tokens.Token:
 
 def find_caller_key(token: tokens.Token) -> KeyMatch:
     """The key with this secret. Raises Refusal: 401 with the same message for an unknown key and a wrong secret,
-    503 if PostgreSQL is needed and unavailable."""
+    429 if PostgreSQL is needed and unavailable."""
     with database_required("The portal cannot check API keys just now. Try again in a few seconds."):
         match = find_cached_key(token)
     if match is None:

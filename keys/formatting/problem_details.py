@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 
+from keys.formatting.sentences import plain_punctuation
 from keys.refusals import Refusal
 
 CONTENT_TYPE = "application/problem+json"
@@ -17,7 +18,7 @@ def problem_content(request_id: str, status: int, reason: str, detail: str, **mo
         "type": f"{settings.PUBLIC_URL}/docs/errors/#{reason}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": plain_punctuation(detail),
         "reason": reason,
         "request_id": request_id,
         **more,
@@ -30,9 +31,8 @@ def request_id_of(request: HttpRequest) -> str:
 
 def problem_response(request: HttpRequest, refusal: Refusal) -> JsonResponse:
     more = {"errors": refusal.errors} if refusal.errors else {}
-    content = problem_content(request_id_of(request), refusal.status, refusal.reason, refusal.message, **more)
-    response = JsonResponse(
-        content, status=refusal.status, content_type=CONTENT_TYPE, headers=refusal.headers
-    )
+    status = 503 if refusal.is_not_sent else refusal.status  # 429 is for MLflow's clients
+    content = problem_content(request_id_of(request), status, refusal.reason, refusal.message, **more)
+    response = JsonResponse(content, status=status, content_type=CONTENT_TYPE, headers=refusal.headers)
     response["Cache-Control"] = "no-store"
     return response

@@ -15,7 +15,7 @@ from django.utils.functional import cached_property
 from keys.models.changes import CHANNEL
 from keys.models.public_ids import new_key_id
 from keys.models.users import User
-from keys.rights.scopes import DEFAULT_PRESET, Scope
+from keys.rights.scopes import DEFAULT_PRESET, Scope, describe_missing_reads
 
 LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 EXPIRES_SOON = datetime.timedelta(days=14)  # before the expiry, from when on a key is listed as expiring
@@ -309,6 +309,11 @@ class ApiKey(models.Model):
     def previous_masked(self) -> str:
         """The old secret of the last rotation, as pages show it."""
         return f"{self.previous_prefix}…{self.previous_last4}"
+
+    @property
+    def missing_reads(self) -> list[str]:
+        """Warnings about scopes without which MLflow's client cannot finish what it begins."""
+        return [] if self.is_canary else describe_missing_reads(self.scopes)
 
     @property
     def has_old_secret(self) -> bool:

@@ -91,3 +91,15 @@ def describe_scopes(held: Iterable[str]) -> list[str]:
 def find_preset(held: Iterable[str]) -> Preset | None:
     """The preset that has exactly these scopes."""
     return next((preset for preset in Preset if set(preset.scopes) == set(held)), None)
+
+
+def describe_missing_reads(held: Iterable[str]) -> list[str]:
+    """A warning for each area that a key may write or delete but not read. MLflow's client reads an object before it
+    changes it: `end_run` reads the run, and without that leaves it RUNNING."""
+    scopes = set(held)
+    return [
+        f"The key may change {words} but not read them, and MLflow's client reads before it writes"
+        f"{' (end_run leaves the run RUNNING)' if area == 'tracking' else ''}. Add the scope {area}:read."
+        for area, words in AREA_LABELS.items()
+        if scopes & {f"{area}:write", f"{area}:delete"} and f"{area}:read" not in scopes
+    ]

@@ -95,7 +95,9 @@ def describe_refusal(reply: Reply) -> Failed:
         401: "Set MLFLOW_TRACKING_TOKEN to a valid key, or ask your administrator for one.",
         403: "Ask your administrator for a key with this right.",
         413: "The portal, or a server in front of it, limits the size of uploads; ask its operator.",
-        429: "Wait a minute and try again, or ask your administrator for a higher limit.",
+        429: "Try again in a few seconds; if this lasts, tell the portal's operator."
+        if reply.error_code == "TEMPORARILY_UNAVAILABLE"
+        else "Wait a minute and try again, or ask your administrator for a higher limit.",
     }.get(reply.status, "")
     if reply.status >= 500:
         advice = "Tell the portal's operator" + (" the request's id." if reply.request_id else ".")

@@ -77,7 +77,10 @@ def call_with_key(context: Context) -> str:
     reply = context.send("GET", "/version")
     if 200 <= reply.status < 300:
         return f"the {token.environment} key is accepted; MLflow is {reply.body[:40].decode(errors='replace').strip()}"
-    if reply.status in (502, 504) and OUR_REQUEST_ID.fullmatch(reply.request_id):
+    is_away = reply.status == 429 and reply.message.startswith(
+        "MLflow "
+    )  # not one of the portal's own limits
+    if (is_away or reply.status in (502, 504)) and OUR_REQUEST_ID.fullmatch(reply.request_id):
         return f"the {token.environment} key is accepted (but MLflow does not respond)"
     raise describe_refusal(reply)
 

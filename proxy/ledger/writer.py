@@ -57,7 +57,7 @@ def is_recorded(operation: Operation) -> bool:
 def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) -> Registration | None:
     """Insert the pending row of a request to change the registry; None for any other request.
 
-    Raises Refusal (503) if the row cannot be written: then MLflow must not be called.
+    Raises Refusal (429) if the row cannot be written: then MLflow must not be called.
     """
     if not is_recorded(decision.operation):
         return None
@@ -215,8 +215,8 @@ def complete(row: Registration | None, response: UpstreamResponse) -> None:
 
 
 def not_sent(row: Registration | None, refusal: Refusal) -> None:
-    """Complete the row of a request that the portal did not send to MLflow (503)."""
-    if row is None or refusal.status != 503:
+    """Complete the row of a request that the portal did not send to MLflow."""
+    if row is None or not refusal.is_not_sent:
         return
     try:
         close(row, outcome=Outcome.NOT_DONE, reason=refusal.reason)

@@ -126,19 +126,16 @@ def has_allowed_scheme(location: str) -> bool:
 
 
 def started_trace(match: Match, content: Json, query: str) -> None:
-    """The id becomes a folder's name; an assessment's id could take one from another trace."""
+    """The id becomes a folder's name; `ownership.bind_assessments` checks the ids of assessments."""
     for trace_id in values(content, "trace.trace_info.trace_id"):
         if not TRACE_ID.fullmatch(trace_id):
             raise invalid(
                 "bad_trace_id", "The trace's id is malformed. Send tr- and 32 lower-case hexadecimal digits."
             )
-    assessments = "trace.trace_info.assessments[]"
-    if any(values(content, f"{assessments}.assessment_id")) or any(
-        values(content, f"{assessments}.overrides")
-    ):
+    if any(values(content, "trace.trace_info.assessments[].overrides")):
         raise invalid(
             "assessment_id",
-            "A new trace must not bring assessments with ids or overrides. Log them after the trace.",
+            "A new trace must not bring assessments that override others. Log them after the trace.",
         )
 
 

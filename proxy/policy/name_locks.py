@@ -14,7 +14,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import psycopg
@@ -23,7 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, connection_parameters, database_required
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal, not_sent
 from proxy.policy import ownership
 from proxy.policy.decisions import Decision
 from proxy.request.messages import values
@@ -50,7 +50,7 @@ def names_to_lock(decision: Decision) -> list[str]:
 def hold(caller: Caller, decision: Decision) -> Iterator[None]:
     """Hold the lock of every name in the call, and check again that the caller may write them.
 
-    Raises Refusal: 503 if a lock is not free within WAIT_SECONDS or PostgreSQL is unavailable, and what
+    Raises Refusal: 429 if a lock is not free within WAIT_SECONDS or PostgreSQL is unavailable, and what
     `ownership.check` raises.
     """
     environment, names = caller.environment, names_to_lock(decision)
@@ -85,19 +85,32 @@ def hold_in_transaction(numbers: Sequence[int]) -> Iterator[None]:
     if not one_at_a_time.acquire(timeout=WAIT_SECONDS):
         raise busy()
     try:
-        with psycopg.connect(**connection_parameters()) as holding:
-
-            def try_once(number: int) -> bool:
-                query = "SELECT pg_try_advisory_xact_lock(%s, %s)"
-                return holding.execute(query, [NAMESPACE, number]).fetchone() == (True,)
-
-            if not all(wait_for(partial(try_once, number)) for number in numbers):
-                raise busy()
+        holding = begin_transaction(numbers)
+        try:
             yield
-    except psycopg.Error as error:
-        raise unavailable("database_unavailable", NOT_WRITABLE) from error
+        finally:
+            holding.close()  # an error here must not look like a call that was not sent
     finally:
         one_at_a_time.release()
+
+
+def begin_transaction(numbers: Sequence[int]) -> psycopg.Connection:
+    """A connection whose transaction holds the locks."""
+
+    def try_once(number: int) -> bool:
+        query = "SELECT pg_try_advisory_xact_lock(%s, %s)"
+        return holding.execute(query, [NAMESPACE, number]).fetchone() == (True,)
+
+    try:
+        holding = psycopg.connect(**connection_parameters())
+        with ExitStack() as failed:
+            failed.callback(holding.close)
+            if not all(wait_for(partial(try_once, number)) for number in numbers):
+                raise busy()
+            failed.pop_all()
+        return holding
+    except psycopg.Error as error:
+        raise not_sent("database_unavailable", NOT_WRITABLE) from error
 
 
 def lock_number(environment: str, name: str) -> int:
@@ -118,7 +131,7 @@ def acquire(number: int) -> None:
 
 
 def busy() -> Refusal:
-    return unavailable("model_busy", "Other calls are writing this model. Try again in a few seconds.")
+    return not_sent("model_busy", "Other calls are writing this model. Try again in a few seconds.")
 
 
 def wait_for(lock: Callable[[], bool]) -> bool:

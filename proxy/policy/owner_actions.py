@@ -55,6 +55,9 @@ def record_changes(*, caller: Caller, decision: Decision, response: Json) -> Non
     PostgreSQL announces the changes to other processes; this one drops what it remembers at once, so that its next
     call does not see an outdated owner.
     """
+    created = decision.operation.created
+    if created and created.kind == "assessment" and not any(values(response, created.field)):
+        return  # a trace without assessments
     with transaction.atomic():
         write_changes(caller, decision, response)
     targets, content = decision.objects.targets, decision.content

@@ -4,6 +4,7 @@ Everyone may read; only keys of the user who created an object through the porta
 memory as keys are (`keys.credentials.cache`), because PostgreSQL announces each change of an owner.
 """
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
+ASSESSMENTS = "trace.trace_info.assessments[]"
 DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
 
 known_owners: cache.RowCache[Owner] = cache.RowCache(size=100_000)
@@ -43,7 +45,7 @@ def cache_name(environment: str, ref: ObjectRef) -> str:
 
 
 def owner_of(environment: str, ref: ObjectRef) -> Owner | None:
-    """The row of the object's owner, None if nobody owns it. Raises Refusal (503) if PostgreSQL is unavailable and
+    """The row of the object's owner, None if nobody owns it. Raises Refusal (429) if PostgreSQL is unavailable and
     the owner is not in memory."""
 
     def fetch() -> Owner | None:
@@ -56,7 +58,7 @@ def owner_of(environment: str, ref: ObjectRef) -> Owner | None:
 
 
 def owners_of(environment: str, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
-    """The rows of the objects that have an owner, in one query for each kind. Raises Refusal (503)."""
+    """The rows of the objects that have an owner, in one query for each kind. Raises Refusal (429)."""
     owners: dict[ObjectRef, Owner] = {}
     with database_required("The portal cannot look up owners just now. Try again in a few seconds."):
         for kind in {ref.kind for ref in refs}:
@@ -97,11 +99,17 @@ def read_objects(
     )
     if is_incomplete and operation.name != "datasets.create":
         wanted = (operation.claims or operation.targets or operation.parents)[0]
-        raise invalid(
-            "no_object",
-            f"{operation.name} does not name a {wanted.kind}. Set “{wanted.field}”.",
-        )
+        if operation.parents and not parents:
+            wanted = operation.parents[0]
+        raise invalid("no_object", f"{operation.name} names no {wanted.kind}. {how_to_name(wanted)}")
     return RequestObjects(targets=targets, parents=parents, claims=claims)
+
+
+def how_to_name(wanted: ObjectField) -> str:
+    if not wanted.field.startswith("@"):
+        return f"Set “{wanted.field}”."
+    header = wanted.field[1:]
+    return f"Send the {wanted.kind}'s id in the header {header} (OTEL_EXPORTER_OTLP_HEADERS={header}=ID)."
 
 
 def objects_in(
@@ -175,7 +183,7 @@ def check_parent(caller: Caller, parent: ObjectRef) -> None:
 
 
 def check_claims(caller: Caller, claims: Sequence[ObjectRef]) -> None:
-    """Ids that the client chose must be its own, or nobody's (`proxy.policy.traces` asks MLflow)."""
+    """Ids that the client chose must be its own, or nobody's (`proxy.policy.upstream_checks` asks MLflow)."""
     if caller.any_owner or settings.OWNERSHIP == "off":
         return
     for claim, owner in owners_of(caller.environment, claims).items():
@@ -218,7 +226,7 @@ def not_owner(ref: ObjectRef, owner: Owner | None, hint: str = "") -> Refusal:
 
 
 def is_created_by_key(caller: Caller, objects: RequestObjects) -> bool:
-    """Whether this very key created every target before it expired; False without targets."""
+    """Whether this very key created every target before it expired, or as part of such a run; False without targets."""
     if caller.key is None:
         return False
     expired = caller.key.expires_at
@@ -228,7 +236,39 @@ def is_created_by_key(caller: Caller, objects: RequestObjects) -> bool:
             owner is None
             or owner.is_reserved
             or owner.key_id != caller.key.pk
-            or (expired and owner.created_at >= expired)
+            or (expired and owner.created_at >= expired and target.kind != "logged_model")
         ):
             return False
     return bool(objects.targets)
+
+
+def bind_assessments(caller: Caller, match: Match, content: Json) -> Json:
+    """The content of `traces.start` in which each assessment has an id of its own trace; `content` if nothing changes.
+
+    MLflow's client from 3.18 chooses the ids, so that a repeated call updates the same assessments. MLflow moves an
+    assessment with a known id to the new trace, and a server cannot be asked whose an id is. So an id that the portal
+    does not know becomes another one, which depends on the trace and the id and is the same when the call is repeated.
+    Raises Refusal (403) for the id of another user's assessment.
+    """
+    if match.operation.name != "traces.start" or settings.OWNERSHIP != "enforce" or caller.any_owner:
+        return content
+    trace_id = next(values(content, "trace.trace_info.trace_id"), "")
+    sent = [str(name) for name in values(content, f"{ASSESSMENTS}.assessment_id") if name]
+    if not sent:
+        return content
+    owned = owners_of(caller.environment, [ObjectRef(kind="assessment", name=name) for name in sent])
+    for ref, owner in owned.items():
+        if owner.user_id != caller.user.pk:
+            raise not_owner(ref, owner)
+    known = {ref.name for ref in owned}
+    info = content["trace"]["trace_info"]
+    assessments = [bind(each, str(trace_id), known) for each in info["assessments"]]
+    return {**content, "trace": {**content["trace"], "trace_info": {**info, "assessments": assessments}}}
+
+
+def bind(assessment: Json, trace_id: str, known: set[str]) -> Json:
+    name = str(assessment.get("assessment_id") or "")
+    if not name or name in known:
+        return assessment
+    digest = hashlib.sha256(f"{trace_id} {name}".encode(errors="replace")).hexdigest()
+    return {**assessment, "assessment_id": f"a-{digest[:32]}"}

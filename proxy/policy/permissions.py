@@ -4,6 +4,7 @@ network -> scopes -> dangerous input -> keys in text -> name patterns -> reserve
 -> quarantine -> attribution
 """
 
+import re
 from fnmatch import fnmatchcase
 from urllib.parse import parse_qsl
 
@@ -19,12 +20,20 @@ from proxy.policy.server_tags import LOCATION_TAGS
 from proxy.request import artifact_paths, key_in_text, messages, otlp, query_limits
 from proxy.request.messages import Json, values
 from proxy.routes.limits import most_values
-from proxy.routes.objects import RequestObjects
+from proxy.routes.objects import ObjectRef, RequestObjects
 from proxy.routes.operations import Match
 
 OTLP_EXPORT = "traces.export-otlp"
 # Reads of artifacts by their path in the store.
 STORE_READS = frozenset({"artifacts.list", "artifacts.download", "artifacts.presigned"})
+# What log_model creates for a run, with the fields that name the run and the logged model.
+LOGGED_MODELS = {
+    "logged-models.create": {"source_run_id": "run"},
+    "model-versions.create": {"run_id": "run", "model_id": "logged_model"},
+}
+# MLflow's client writes a trace's spans to this file if its server does not keep them in the database.
+TRACE_FILE = re.compile(r"(?:^|/)traces/([^/]+)/artifacts/traces\.json$")
+TRACE_FILE_SCOPES = {"artifacts.upload": Scope.TRACES_WRITE, "artifacts.download": Scope.TRACES_READ}
 
 
 def decide(caller: Caller, request: ReceivedRequest) -> Decision:
@@ -46,7 +55,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
         identity.refuse_others(caller, match, content)
         trace_ids = export.trace_ids if export else ()
         objects = ownership.read_objects(match, content, request.headers, trace_ids)
-        check_grace(caller, match, objects)
+        check_grace(caller, match, objects, content)
         ownership.check(caller, objects)
         quarantine.check(caller, match, content)
         attributed = attribute(caller, match, content)
@@ -58,6 +67,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
 def attribute(caller: Caller, match: Match, content: Json) -> Json:
     """The request as it goes to MLflow, with the caller where the client may have named somebody else."""
     user = caller.user
+    content = ownership.bind_assessments(caller, match, content)
     content = identity.set_names(match, content, user_name=user.username)
     return attribution.attribute(
         match, content, user_id=user.public_id, key_id=caller.key_id, user_name=user.username
@@ -76,13 +86,26 @@ def needed_scopes(match: Match, query: str) -> tuple[Scope, ...]:
 
 def check_scopes(caller: Caller, match: Match, query: str) -> None:
     operation, held, needed = match.operation, caller.scopes, needed_scopes(match, query)
-    if not allows(held, needed):
+    if not allows(held, needed) and not (is_trace_file(match) and allows(held, trace_scopes(match))):
         missing = [scope.value for scope in needed if scope not in held]
         raise forbidden(
             "scope",
             f"{operation.name} needs the scope {' and '.join(missing)}. {describe_scopes(caller)} "
             "Ask your administrator for a key with this scope.",
         )
+
+
+def is_trace_file(match: Match) -> bool:
+    """Whether the call transfers the file with a trace's spans."""
+    path = match.arguments.get("artifact_path", "")
+    file = TRACE_FILE.search(path)
+    return file is not None and artifact_paths.holder(path) == ("trace", file[1])
+
+
+def trace_scopes(match: Match) -> tuple[Scope, ...]:
+    """The scope that opens the file with a trace's spans; `ownership.check` requires one's own trace for a write."""
+    scope = TRACE_FILE_SCOPES.get(match.operation.name)
+    return (scope,) if scope else match.operation.scopes
 
 
 def describe_scopes(caller: Caller) -> str:
@@ -134,19 +157,46 @@ def check_model_names(caller: Caller, match: Match, content: Json) -> None:
         ownership.check_name(caller, name)
 
 
-def check_grace(caller: Caller, match: Match, objects: RequestObjects) -> None:
+def check_grace(caller: Caller, match: Match, objects: RequestObjects, content: Json) -> None:
     """Raise Refusal (401) if an expired key, in its grace period, does more than finish the runs that it began."""
     if caller.key is None or not caller.in_grace or match.operation.is_read:
         return
-    operation = match.operation
-    creates = operation.parents or operation.claims or operation.created or operation.name.endswith(".rename")
-    deletes = any(scope.endswith(":delete") for scope in operation.scopes)
-    if creates or deletes or not ownership.is_created_by_key(caller, objects):
+    if not (finishes(caller, match, objects) or logs_model(caller, match, content)):
         raise unauthenticated(
             "expired_key",
             f"{caller} expired on {caller.key.expires_at:%Y-%m-%d %H:%M} UTC. During its grace period it "
             "may finish the runs that it began before, and nothing else. Ask your administrator for a new key.",
         )
+
+
+def finishes(caller: Caller, match: Match, objects: RequestObjects) -> bool:
+    """Whether the call only changes what the key itself created."""
+    operation = match.operation
+    creates = operation.parents or operation.claims or operation.created
+    deletes = any(scope.endswith(":delete") for scope in operation.scopes)
+    if operation.name == "assessments.create":
+        creates = None  # part of a trace
+    if creates or deletes or operation.name.endswith(".rename"):
+        return False
+    return ownership.is_created_by_key(caller, objects)
+
+
+def logs_model(caller: Caller, match: Match, content: Json) -> bool:
+    """Whether the call is a step of MLflow's `log_model` for a run that the key itself began: it creates the logged
+    model, asks for the registered model, which must exist and be the user's, and registers the version."""
+    name = match.operation.name
+    if name == "registered-models.create":
+        ref = ObjectRef(kind="registered_model", name=str(content.get("name", "")))
+        owner = ownership.owner_of(caller.environment, ref)
+        return owner is not None and not owner.is_reserved and owner.user_id == caller.user.pk
+    fields = LOGGED_MODELS.get(name, {})
+    refs = tuple(
+        ObjectRef(kind=kind, name=str(content[field])) for field, kind in fields.items() if content.get(field)
+    )
+    is_own_source = name != "model-versions.create" or any(
+        ref.name in str(content.get("source", "")) for ref in refs
+    )
+    return is_own_source and ownership.is_created_by_key(caller, RequestObjects(targets=refs))
 
 
 def is_export(match: Match) -> bool:

@@ -92,7 +92,7 @@ cache.change_listeners.append(drop_changed)
 
 
 def check(caller: Caller, match: Match, content: Json) -> None:
-    """Raise Refusal (403) if the call concerns a quarantined version; 503 if PostgreSQL is unavailable."""
+    """Raise Refusal (403) if the call concerns a quarantined version; 429 if PostgreSQL is unavailable."""
     act = GUARDED.get(match.operation.name)
     if act is None:
         check_files(caller, match, content)

@@ -8,14 +8,14 @@ from urllib.parse import quote
 from django.conf import settings
 
 from keys.credentials.caller import Caller
-from keys.refusals import Refusal
+from keys.refusals import Refusal, not_sent
 from proxy.policy import dangerous_input, ownership
 from proxy.request import messages
 from proxy.request.messages import Json
 from proxy.routes.objects import ObjectRef, RequestObjects
 from proxy.routes.operations import Match
 from proxy.upstream import server_release
-from proxy.upstream.client import bad_gateway, send
+from proxy.upstream.client import send
 
 TIMEOUT = 10.0  # seconds
 BATCH_SINCE = "3.14"  # 3.11, between two tested releases
@@ -23,12 +23,15 @@ BATCH_SINCE = "3.14"  # 3.11, between two tested releases
 
 def refuse_unowned(caller: Caller, objects: RequestObjects, *, url: str) -> None:
     """Raise Refusal (403) if the caller claims the id of a trace that nobody owns but that exists in the MLflow at
-    `url`; 502 if MLflow cannot tell."""
+    `url`; 429 if MLflow cannot tell."""
     if not objects.claims or settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
     owned = ownership.owners_of(caller.environment, objects.claims)
     unowned = [claim for claim in objects.claims if claim not in owned]
-    existing = existing_traces(url, [trace.name for trace in unowned]) if unowned else set()
+    try:
+        existing = existing_traces(url, [trace.name for trace in unowned]) if unowned else set()
+    except Refusal as refusal:
+        raise unknown_existence() from refusal
     for trace in unowned:
         if trace.name in existing:
             raise ownership.not_owner(trace, None)
@@ -75,9 +78,10 @@ def is_existing(url: str, trace_id: str) -> bool:
 
 
 def unknown_existence() -> Refusal:
-    return bad_gateway(
-        "upstream_broken",
-        "MLflow did not state whether the trace exists already, so the portal did not forward it. Try again.",
+    return not_sent(
+        "upstream_unreachable",
+        "MLflow did not state whether the trace exists already, so the portal did not send your call there. Try again "
+        "in a few seconds.",
     )
 
 

@@ -3,23 +3,32 @@
 https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 
+import json
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 
 from keys.refusals import Refusal, invalid
+from proxy.request import messages
+from proxy.request.messages import Json
 
 TAG_PREFIX = "mlflow.traceTag."
 TRACE_ID_BYTES, SPAN_ID_BYTES = 16, 8
 MOST_TRACES = 512  # in one export; OpenTelemetry's processors send at most that many spans at once
 # An empty message takes far more memory than bytes in the body. 5,000 spans with ten attributes have 250,000 fields.
 MOST_FIELDS = 400_000
+MOST_JSON_VALUES = 600_000  # brackets, commas and colons: the same in JSON, see `proxy.routes.limits`
+JSON_TRACE_ID, JSON_SPAN_ID = re.compile("[0-9a-fA-F]{32}"), re.compile("[0-9a-fA-F]{16}")
 UNCOUNTED = 1024 * 1024  # bytes; a field has at least two
 
 
@@ -36,20 +45,35 @@ class Export:
 def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export:
     """The traces and tags of an export. Raises Refusal (400, 413) if they cannot be read unambiguously; the limit of
     `limit` bytes (0: none) also applies to the decompressed body."""
-    if content_type.partition(";")[0].strip().lower() != "application/x-protobuf":
+    if not (is_protobuf(content_type) or is_json(content_type)):
         raise invalid(
             "otlp_not_protobuf",
-            "The spans are not protobuf. Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf.",
+            "The spans are neither protobuf nor JSON. Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf.",
         )
-    request = ExportTraceServiceRequest()
+    reader = read_json if is_json(content_type) else read_protobuf
     try:
         content = decompress(body, encoding, limit)
-        refuse_many(content)
-        request.ParseFromString(content)
+        trace_ids, keys, spans = reader(content)
     except (DecodeError, IndexError, zlib.error) as error:
         raise invalid(
-            "unreadable_body", "The body is not OTLP protobuf. Send an ExportTraceServiceRequest."
+            "unreadable_body", "The body is not an OTLP export. Send an ExportTraceServiceRequest."
         ) from error
+    if len(trace_ids) > MOST_TRACES:
+        raise too_many(f"{MOST_TRACES} traces")
+    return Export(
+        trace_ids=tuple(trace_ids),
+        tag_keys=frozenset(
+            keys | {key.removeprefix(TAG_PREFIX) for key in keys if key.startswith(TAG_PREFIX)}
+        ),
+        suspicious=spans() if b"hk_" in content or b"\\u" in content else {},  # JSON may escape any letter
+    )
+
+
+def read_protobuf(content: bytes) -> tuple[dict[str, None], set[str], Callable[[], Json]]:
+    """The traces, in order, the keys of attributes, and the spans as JSON."""
+    refuse_many(content)
+    request = ExportTraceServiceRequest()
+    request.ParseFromString(content)
     trace_ids: dict[str, None] = {}
     keys: set[str] = set()
     for resource_spans in request.resource_spans:
@@ -58,21 +82,87 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
             for span in scope_spans.spans:
                 # MLflow reads an id as a number: ids of other lengths could name another trace.
                 if len(span.trace_id) != TRACE_ID_BYTES or len(span.span_id) != SPAN_ID_BYTES:
-                    raise invalid(
-                        "bad_trace_id",
-                        "A span's ids have the wrong length. Send a trace id of 16 bytes and a span id of 8 (OTLP).",
-                    )
+                    raise bad_ids()
                 trace_ids[f"tr-{span.trace_id.hex()}"] = None
                 keys |= {attribute.key for attribute in span.attributes}
-    if len(trace_ids) > MOST_TRACES:
-        raise too_many(f"{MOST_TRACES} traces")
-    return Export(
-        trace_ids=tuple(trace_ids),
-        tag_keys=frozenset(
-            keys | {key.removeprefix(TAG_PREFIX) for key in keys if key.startswith(TAG_PREFIX)}
-        ),
-        suspicious=MessageToDict(request) if b"hk_" in content else {},
+    return trace_ids, keys, lambda: MessageToDict(request)
+
+
+def read_json(content: bytes) -> tuple[dict[str, None], set[str], Callable[[], Json]]:
+    """The same from JSON, whose ids are hexadecimal (opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding)."""
+    trace_ids: dict[str, None] = {}
+    keys: set[str] = set()
+    export = messages.decode(content, most=MOST_JSON_VALUES)
+    for resource_spans in objects(export, "resourceSpans"):
+        resource = resource_spans.get("resource") or {}
+        if not isinstance(resource, dict):
+            raise invalid("unreadable_body", "“resource” is not an object. Send OTLP's JSON.")
+        keys |= attribute_keys(resource)
+        for scope_spans in objects(resource_spans, "scopeSpans"):
+            for span in objects(scope_spans, "spans"):
+                refuse_other_names(span, "traceId", "spanId")
+                ids = str(span.get("traceId")), str(span.get("spanId"))
+                if not (JSON_TRACE_ID.fullmatch(ids[0]) and JSON_SPAN_ID.fullmatch(ids[1])):
+                    raise bad_ids()
+                trace_ids[f"tr-{ids[0].lower()}"] = None
+                keys |= attribute_keys(span)
+    return trace_ids, keys, lambda: export
+
+
+def objects(holder: Json, name: str) -> list[Json]:
+    """The list of objects under this name; [] if it is missing or null, as protobuf reads it."""
+    refuse_other_names(holder, name)
+    items = holder.get(name)
+    if items is None:
+        return []
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise invalid("unreadable_body", f"“{name}” is not a list of objects. Send OTLP's JSON.")
+    return items
+
+
+def attribute_keys(holder: Json) -> set[str]:
+    keys = [attribute.get("key", "") for attribute in objects(holder, "attributes")]
+    if not all(isinstance(key, str) for key in keys):
+        raise invalid("unreadable_body", "The key of an attribute is not text. Send OTLP's JSON.")
+    return set(keys)
+
+
+def refuse_other_names(holder: Json, *names: str) -> None:
+    """Raise Refusal (400) for a field in snake_case: MLflow reads it too, but its ids in another encoding."""
+    for name in names:
+        other = re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
+        if other != name and other in holder:
+            raise invalid("unreadable_body", f"Send “{name}” in place of “{other}”, as OTLP's JSON names it.")
+
+
+def bad_ids() -> Refusal:
+    return invalid(
+        "bad_trace_id",
+        "A span's ids have the wrong length. Send a trace id of 16 bytes and a span id of 8 (OTLP), in JSON as 32 and "
+        "16 hexadecimal digits.",
     )
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
+
+
+def is_protobuf(content_type: str) -> bool:
+    return media_type(content_type) == "application/x-protobuf"
+
+
+def is_json(content_type: str) -> bool:
+    return media_type(content_type) == "application/json"
+
+
+def response_as_json(content: bytes) -> bytes:
+    """MLflow's response to an export, which may state a partial success, for an exporter that sent JSON."""
+    response = ExportTraceServiceResponse()
+    try:
+        response.ParseFromString(content)
+    except DecodeError:
+        return b"{}"
+    return json.dumps(MessageToDict(response)).encode()
 
 
 def is_compressed(headers: Mapping[str, str]) -> bool:

@@ -17,6 +17,11 @@ HINT = (
     "The tracking URI is the portal's address followed by /api/mlflow, once; check whether your MLflow version is "
     "newer than this registry's."
 )
+# Routes of MLflow 1, which its client calls and MLflow 2 no longer has.
+FORMER = re.compile(r"/(?:preview/mlflow/.+|mlflow/(?:experiments|registered-models)/list)$")
+OLD = (
+    "MLflow 1 has this route, so your client is older than MLflow 2: upgrade it (pip install 'mlflow>=2.9')."
+)
 PARAMETER = re.compile(r"\{\w+\}")  # a segment that is one parameter
 ARTIFACTS = "/mlflow-artifacts/artifacts/"
 
@@ -118,7 +123,7 @@ def match_operation(method: str, path: str, *, by_browser: bool = False) -> Matc
             break
     if matched is None:
         others = allowed_methods(path)
-        hint = f"This path accepts {' or '.join(others)}." if others else HINT
+        hint = f"This path accepts {' or '.join(others)}." if others else OLD if FORMER.search(path) else HINT
         raise Refusal(
             status=404,
             error_code="ENDPOINT_NOT_FOUND",

@@ -259,9 +259,9 @@ TABLE: dict[tuple[Scope, ...], str] = {
         traces.set-tag      PATCH  /api/2.0/mlflow/traces/{request_id}/tags
             on=trace:{request_id} tag=key
         traces.start        POST   /api/3.0/mlflow/traces since=3.10
-            in=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id claim=trace:trace.trace_info.trace_id tag=trace.trace_info.tags{}
+            in=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id claim=trace:trace.trace_info.trace_id new=assessment:trace.trace_info.assessments[].assessment_id tag=trace.trace_info.tags{}
         assessments.create  POST   /api/3.0/mlflow/traces/{trace_id}/assessments since=3.10
-            on=trace:{trace_id}
+            on=trace:{trace_id} new=assessment:assessment.assessment_id
         assessments.update  PATCH  /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} since=3.10
             on=trace:{trace_id}
         traces.delete-tag   DELETE /api/3.0/mlflow/traces/{trace_id}/tags since=3.10

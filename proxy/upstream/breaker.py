@@ -2,7 +2,7 @@
 thread waits.
 
 After FAILURES consecutive calls without a response, the breaker sends a probe of its own. If the probe gets no response
-either, the breaker opens: calls are refused with 503, and a thread of its own sends probes to MLflow until one gets a
+either, the breaker opens: calls are refused with 429, and a thread of its own sends probes to MLflow until one gets a
 response; then it closes. A response of any status counts as a success. A failure counts only if MLflow sent no response
 since that call began. So one caller's slow uploads or searches never open it, nor do errors that one caller's input
 causes.
@@ -15,13 +15,13 @@ from collections.abc import Callable
 
 from prometheus_client import Gauge
 
-from keys.refusals import unavailable
+from keys.refusals import not_sent
 
 logger = logging.getLogger(__name__)
 
 FAILURES = 5
 PROBE_SECONDS = 1.0  # between two probes while it is open
-RETRY_SECONDS = 10  # the Retry-After that callers get
+LEAST_RETRY_SECONDS, MOST_RETRY_SECONDS = 2, 30  # the Retry-After that callers get
 
 OPEN = Gauge(
     "hokusai_breaker_open",
@@ -40,19 +40,27 @@ class Breaker:
         self.name, self.probe, self.clock = name, probe, clock
         self.lock = threading.Lock()
         self.failures = 0
+        self.failing_since = 0.0
         self.responded = float("-inf")
         self.is_open = False
         self.is_confirming = False
         OPEN.labels(name).set(0)
 
     def check(self) -> None:
-        """Raises Refusal (503) while it is open."""
+        """Raises Refusal (429) while it is open."""
         if self.is_open:
-            raise unavailable(
+            raise not_sent(
                 "upstream_away",
                 "MLflow does not respond, and your call was not sent there. Try again in a few seconds.",
-                retry_after=RETRY_SECONDS,
+                retry_after=self.retry_seconds,
             )
+
+    @property
+    def retry_seconds(self) -> int:
+        """As long as MLflow has not responded: a caller's first attempts notice a short outage soon, and its later
+        ones outlast a long one."""
+        seconds = self.clock() - self.failing_since if self.failures else 0.0
+        return round(min(MOST_RETRY_SECONDS, max(LEAST_RETRY_SECONDS, seconds)))
 
     def succeed(self) -> None:
         """Record that MLflow responded."""
@@ -67,6 +75,8 @@ class Breaker:
         with self.lock:
             if self.responded >= started:
                 return
+            if not self.failures:
+                self.failing_since = started
             self.failures += 1
             if self.is_open or self.is_confirming or self.failures < FAILURES:
                 return

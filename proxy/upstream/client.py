@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -18,16 +19,14 @@ from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
-    ConnectTimeoutError,
     HTTPError,
     NewConnectionError,
     ProtocolError,
     ReadTimeoutError,
-    SSLError,
 )
 from urllib3.util import SKIP_HEADER, Timeout
 
-from keys.refusals import Refusal
+from keys.refusals import Refusal, not_sent
 from proxy.upstream.breaker import Breaker
 
 logger = logging.getLogger(__name__)
@@ -91,7 +90,12 @@ class ExactTarget(HTTPConnection):
         return sock
 
     def connect(self) -> None:
-        super().connect()
+        """Raises only NewConnectionError: a call that did not leave the portal is not one that MLflow may have
+        received."""
+        try:
+            super().connect()
+        except (OSError, HTTPException, HTTPError) as error:
+            raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error
         self.sock.settimeout(IDLE_TIMEOUT)
         for listener in connection_listeners:
             listener(self.host, self.port)
@@ -208,6 +212,11 @@ class UpstreamResponse:
         self.status = status or self.status
         self.keep([("Content-Type", content_type), ("Content-Length", str(len(content)))])
 
+    def drop_body(self) -> None:
+        """Keep the headers, for the response to a HEAD request, and release MLflow's connection."""
+        self.close()
+        self._content = b""
+
     def peek(self) -> bytes:
         """The whole body, which is then streamed from memory; for small responses that the portal must read."""
         if self._content is None:
@@ -254,9 +263,10 @@ def send(
     while_waiting: Callable[[], None] | None = None,
 ) -> UpstreamResponse:
     """Send one request to the MLflow at `url`. `path` is percent-encoded and standard; `timeout` in seconds applies
-    to each wait (default: the module's). Raises Refusal (502, 504) for a failure before the response's headers, and
-    503 at once while the breaker is open, unless it is a probe. With `while_waiting`, which is called from time to time
-    and may raise, the response's first byte may take as long as a store needs for a large file.
+    to each wait (default: the module's). Raises Refusal: 429 if MLflow cannot be reached, at once while the breaker is
+    open (unless it is a probe), and 502 or 504 for a later failure before the response's headers: MLflow may have
+    carried out the call. With `while_waiting`, which is called from time to time and may raise, the response's first
+    byte may take as long as a store needs for a large file.
 
     A call that is safe to repeat (GET without a body) is sent once more if a kept-alive connection is dead.
     """
@@ -268,8 +278,10 @@ def send(
     try:
         response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)
     except Refusal as failure:
-        if failure.status in (502, 504):  # other statuses concern the caller's own body
+        if failure.status in (502, 504) or failure.is_not_sent:  # others concern the caller's own body
             breaker(url).fail(started)
+        if failure.is_not_sent:
+            failure.headers = {"Retry-After": str(breaker(url).retry_seconds)}
         raise
     breaker(url).succeed()
     return response
@@ -338,9 +350,12 @@ def target(url: str, method: str, path: str) -> str:
 def refusal(error: Exception) -> Refusal:
     """The one map from urllib3's and the socket's errors to refusals. Internal addresses stay in the log."""
     logger.warning("upstream_failed", exc_info=error, extra={"error": type(error).__name__})
-    if isinstance(error, ConnectTimeoutError | ReadTimeoutError | TimeoutError) and not isinstance(
-        error, NewConnectionError
-    ):
+    if isinstance(error, NewConnectionError):
+        return not_sent(
+            "upstream_unreachable",
+            "MLflow cannot be reached, and your call was not sent there. Try again in a few seconds.",
+        )
+    if isinstance(error, ReadTimeoutError | TimeoutError):
         return Refusal(
             status=504,
             error_code="DEADLINE_EXCEEDED",
@@ -348,9 +363,6 @@ def refusal(error: Exception) -> Refusal:
             message="MLflow did not respond in time. It may or may not have carried out the call; check before "
             "you try again.",
         )
-    if isinstance(error, NewConnectionError | SSLError):
-        message = "MLflow cannot be reached. The call did not arrive there; try again in a minute."
-        return bad_gateway("upstream_unreachable", message)
     return broken()
 
 

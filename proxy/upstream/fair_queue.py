@@ -19,7 +19,7 @@ from functools import cache
 from django.conf import settings
 from prometheus_client import Gauge
 
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal, not_sent
 from proxy.upstream.time_share import RECENT_SECONDS, Clock, TimeShare
 
 LONGEST_WAIT = 10.0  # seconds; then the call is refused without having been sent
@@ -35,7 +35,7 @@ WAITING = Gauge(
 
 
 def waited_too_long() -> Refusal:
-    return unavailable(
+    return not_sent(
         "portal_busy",
         "Too many other calls are waiting for MLflow. This call was not sent. Try again in a few seconds.",
     )
@@ -98,7 +98,7 @@ class FairQueue:
 
     @contextmanager
     def turn(self, user: str, *, is_search: bool = False) -> Iterator[None]:
-        """Waits until the call may be sent. Raises Refusal (503) after `longest_wait` seconds."""
+        """Waits until the call may be sent. Raises Refusal (429) after `longest_wait` seconds."""
         turn = Turn(user, is_search)
         with self.lock:
             self.share.note(user)

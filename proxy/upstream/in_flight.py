@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from prometheus_client import Gauge
 
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal, not_sent
 from proxy.upstream.time_share import PROCESSOR
 
 IN_FLIGHT = Gauge(
@@ -73,7 +73,7 @@ class Slots:
     last_other: tuple[str, float] = ("", float("-inf"))  # the last other caller
 
     def take(self, name: str, *, owner: str, is_transfer: bool) -> Slot:
-        """A slot for a call with the key `name` of the user `owner`. Raises Refusal (503) if none is free."""
+        """A slot for a call with the key `name` of the user `owner`. Raises Refusal (429) if none is free."""
         with self.lock:
             for held, most, most_transfers in (
                 (self.taken.get(name, ()), self.most_each, self.most_transfers_each),
@@ -85,7 +85,7 @@ class Slots:
                 if len(transfers) >= most_transfers:
                     raise too_many(transfers, "artifact transfers")
             if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
-                raise unavailable(
+                raise not_sent(
                     "portal_busy",
                     "The portal is busy with other calls. Try again in a few seconds.",
                 )
@@ -126,7 +126,7 @@ def too_many(own: Collection[Slot], what: str) -> Refusal:
     ones."""
     now = time.monotonic()
     age = sum(now - slot.since for slot in own) / len(own)
-    return unavailable(
+    return not_sent(
         "too_many_in_flight",
         f"{len(own)} {what} of yours are in flight, which is the limit for one caller with all keys together. "
         "Try again when one has ended.",

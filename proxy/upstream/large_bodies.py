@@ -9,7 +9,7 @@ places: a slow sender keeps one for a minute, longer than others can wait.
 import time
 from contextlib import AbstractContextManager, nullcontext
 
-from keys.refusals import Refusal, unavailable
+from keys.refusals import Refusal, not_sent
 from proxy.upstream.fair_queue import FairQueue
 from proxy.upstream.time_share import PROCESSOR
 
@@ -19,7 +19,7 @@ LONGEST_WAIT = 20.0  # seconds
 
 
 def too_many_large_bodies() -> Refusal:
-    return unavailable(
+    return not_sent(
         "large_bodies_busy",
         f"Other large bodies are being processed, and this one waited {LONGEST_WAIT:.0f} seconds for its turn. "
         "The call was not sent. Try again in a few seconds, or send less at once.",
@@ -34,12 +34,12 @@ HELD_LARGEST = FairQueue(2, most_each=1, longest_wait=LONGEST_WAIT, refusal=too_
 
 
 def hold(user: str, size: int) -> AbstractContextManager[None]:
-    """Wait until a body of `size` bytes may be in memory. Raises Refusal (503)."""
+    """Wait until a body of `size` bytes may be in memory. Raises Refusal (429)."""
     if size <= LARGE:
         return nullcontext()
     return (HELD_LARGEST if size > LARGEST else HELD).turn(user)
 
 
 def parse(user: str, size: int) -> AbstractContextManager[None]:
-    """Wait until a body of `size` bytes, decompressed, may be parsed. Raises Refusal (503)."""
+    """Wait until a body of `size` bytes, decompressed, may be parsed. Raises Refusal (429)."""
     return PARSED.turn(user) if size > PARSED_ALONE else nullcontext()

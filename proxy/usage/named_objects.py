@@ -47,9 +47,10 @@ def find_requested(match: Match, content: Json) -> ObjectRef | None:
 
 
 def find_created(match: Match, response: Json) -> ObjectRef | None:
-    """The object that MLflow created, from its response; None for a model version, whose call names the model."""
+    """The object that MLflow created, from its response; None for a model version and an assessment, whose calls name
+    the model and the trace."""
     created = match.operation.created
-    if created is None or created.kind == "model_version":
+    if created is None or created.kind in ("model_version", "assessment"):
         return None
     return find_first(created.kind, response, created.field)
 

@@ -54,7 +54,7 @@ def test_workers_are_killed_and_postgresql_is_away(switch, alice, start_portal):
     print(f"slowest {max(call.seconds for call in during):.3f} s of {len(during)} while PostgreSQL was away")
     assert max(call.seconds for call in during) < 1.0
     # A worker that was started while PostgreSQL was away knows no key yet: its callers are not anyone's.
-    answered = [call.request_id for call in seen if call.status != 503]
+    answered = [call.request_id for call in seen if call.status != 429]
     rows = wait_for(lambda: logged(switch), lambda rows: all(name in rows for name in answered), seconds=20)
     assert [name for name in answered if name not in rows] == []
     assert [name for name, count in rows.items() if count > 1] == []

@@ -33,7 +33,7 @@ def test_postgresql_is_killed_and_comes_back(switch, alice, start_portal):
 
     assert {call.status for call in crowd.seen} == {200}, "a known key's calls noticed it"
     assert sum(caller.cut_off for caller in callers) == 0
-    assert (refused.status, refused.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (refused.status, refused.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
     assert created == 200
     assert_each_is_logged_once(switch, [call.request_id for call in crowd.seen])
     assert len(before) >= 2 * CALLS
@@ -52,7 +52,7 @@ def test_a_worker_that_starts_while_postgresql_is_away_knows_no_key(switch, alic
     )
 
     assert (known.status, during.status, back.status) == (200, 200, 200)
-    assert (new.status, new.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (new.status, new.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
     assert 1 <= int(new.headers["Retry-After"]) <= 30
     assert_each_is_logged_once(switch, [reply.headers["X-Request-ID"] for reply in (known, during, back)])
 

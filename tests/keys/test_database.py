@@ -6,14 +6,14 @@ from keys.refusals import Refusal
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError, IntegrityError])
-def test_a_database_error_becomes_a_503_with_the_message_of_its_place(error):
+def test_a_database_error_becomes_a_429_with_the_message_of_its_place(error):
     with pytest.raises(Refusal) as raised, database_required("The portal cannot look this up."):
         raise error("connection refused")
 
     refusal = raised.value
-    assert (refusal.status, refusal.reason) == (503, "database_unavailable")
+    assert (refusal.status, refusal.reason) == (429, "database_unavailable")
     assert refusal.message == "The portal cannot look this up."
-    assert refusal.headers["Retry-After"] == "5"
+    assert refusal.headers["Retry-After"] == "10"
     assert isinstance(refusal.__cause__, error)
 
 

@@ -96,6 +96,8 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps({**description(key), "key": secret}))
             return
         self.stdout.write(secret)
+        for warning in key.missing_reads:
+            self.stderr.write(f"Warning: {warning}")
         self.stderr.write(
             escape(
                 f"Key {key.public_id} “{key.name}” of {key.owner.username} "

@@ -272,7 +272,7 @@ def test_an_outage_of_the_database_does_not_look_like_a_bad_key(issued, monkeypa
     monkeypatch.setattr(ApiKey.objects, "with_owner", away)
     refused = refusal(bearer(issued[1]))
 
-    assert (refused.status, refused.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (refused.status, refused.error_code) == (429, "TEMPORARILY_UNAVAILABLE")
     assert 0 < int(refused.headers["Retry-After"]) <= 30
     assert "WWW-Authenticate" not in refused.headers
 

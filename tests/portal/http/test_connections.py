@@ -92,10 +92,10 @@ class TestSlowSenders:
             assert wait_for(lambda: len(echo.arriving) == 21)
 
             refused = echo_portal.request("PUT", TARGET, key=keys[0]["key"], body=b"x")
-            assert (refused.status, refused.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+            assert (refused.status, refused.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
             assert 1 <= int(refused.headers["Retry-After"]) <= 30
             assert "10 artifact transfers of yours" in refused.json()["message"]
-            assert took(echo_portal, "PUT", TARGET, 503, key=keys[2]["key"], body=b"x") < SOON
+            assert took(echo_portal, "PUT", TARGET, 429, key=keys[2]["key"], body=b"x") < SOON
             for key in keys:
                 assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=key["key"]) < SOON
             assert_well(echo_portal)
@@ -112,11 +112,11 @@ class TestSlowSenders:
         asked = lambda key: echo_portal.request("GET", GET_EXPERIMENT, key=key["key"])  # noqa: E731
         # More than the 14 places: who asks takes one for a moment too, and a slow one is then refused for good.
         with opened(echo_portal, 20, slow[0]):
-            assert wait_for(lambda: asked(first).status == 503, seconds=30)
+            assert wait_for(lambda: asked(first).status == 429, seconds=30)
             with opened(echo_portal, 14, slow[1]) as more:
                 for one in more:
                     answer = one_answer(one)
-                    assert (answer.status, answer.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+                    assert (answer.status, answer.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
                     assert "14 calls of yours" in answer.json()["message"]
                 assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=others["key"]) < SOON
                 assert_well(echo_portal)
@@ -127,7 +127,7 @@ class TestSlowSenders:
         key = echo_portal.issue("alice", "--any-owner")
         with opened(echo_portal, 10, request("GET", TARGET, key)):
             assert wait_for(lambda: len(echo.arriving) == 10, seconds=30)
-            assert echo_portal.request("GET", TARGET, key=key["key"]).status == 503
+            assert echo_portal.request("GET", TARGET, key=key["key"]).status == 429
             echo.script = None
             assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=key["key"]) < SOON
             assert_well(echo_portal)

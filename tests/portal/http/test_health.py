@@ -113,7 +113,7 @@ def test_without_postgresql_a_key_is_not_called_bad(echo, echo_server, echo_key)
         }
         reply = running.request("GET", GET_EXPERIMENT, key=echo_key["key"])
         shown = running.request("GET", "/health").json()
-    assert (reply.status, reply.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (reply.status, reply.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
     assert 0 < int(reply.headers["Retry-After"]) <= 30
     assert "nonexistent" not in str(shown)
     assert shown["checks"]["mlflow"]["status"] == "ok"

@@ -81,7 +81,7 @@ def test_what_runs_at_sigterm_is_finished_and_what_comes_is_asked_to_come_again(
             assert running.process.wait(10) == 0
         assert readiness(running) == 0
 
-        assert (late.status, late.json()["error_code"]) == (503, "TEMPORARILY_UNAVAILABLE")
+        assert (late.status, late.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
         assert int(late.headers["Retry-After"]) > 0
         assert (uploaded.status, downloaded.status, len(downloaded.body)) == (200, 200, BIG)
         rows = {row["request_id"]: row for row in running.calls(at_least=3)}

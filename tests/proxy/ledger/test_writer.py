@@ -256,7 +256,7 @@ def test_a_write_that_cannot_be_written_down_is_refused_and_does_not_reach_mlflo
 
     reply = echo_portal.request("POST", CREATE_VERSION, key=echo_key["key"], body=body)
 
-    assert reply.status == 503
+    assert reply.status == 429
     assert "ledger" in reply.json()["message"]
     assert int(reply.headers["Retry-After"]) <= 30
     assert echo.arriving == []

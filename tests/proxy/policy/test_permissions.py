@@ -279,6 +279,102 @@ def test_a_grace_lets_only_what_the_key_itself_began(people):
         decide(late, wanted)
 
 
+def post(path: str, **content) -> ReceivedRequest:
+    return call("POST", f"/api/2.0/mlflow/{path}", body=json.dumps(content).encode())
+
+
+def test_in_its_grace_a_key_logs_models_for_the_runs_that_it_began(people):
+    alice, run, model = people["alice"], NAMES["run"], NAMES["logged_model"]
+    key = caller(alice).key
+    key.expires_at = timezone.now()
+    late = Caller.by_key(key, in_grace=True)
+    mine = {"environment": "live", "user": alice, "key": key}
+    Owner.objects.create(kind="run", name=run, **mine)
+    Owner.objects.create(kind="registered_model", name="model", environment="live", user=alice)
+    Owner.objects.update(created_at=key.created_at)
+    Owner.objects.create(kind="logged_model", name=model, **mine)  # created in the grace period
+    version = {"name": "model", "source": f"models:/{model}", "run_id": run, "model_id": model}
+    artifact = f"0/models/{model}/artifacts/MLmodel"
+
+    for request in (
+        post("logged-models", experiment_id="0", source_run_id=run),
+        call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{artifact}"),
+        post("runs/outputs", run_id=run, models=[{"model_id": model}]),
+        post("registered-models/create", name="model"),
+        post("model-versions/create", **version),
+    ):
+        decide(late, request)
+    for request in (
+        post("logged-models", experiment_id="0"),
+        post("logged-models", experiment_id="0", source_run_id="f" * 32),
+        post("registered-models/create", name="new"),
+        post("model-versions/create", **version | {"source": "models:/other/1"}),
+        post("model-versions/create", **version | {"run_id": "f" * 32}),
+        post("model-versions/create", name="model", source=f"runs:/{run}/m"),
+    ):
+        with pytest.raises(Refusal, match="may finish"):
+            decide(late, request)
+
+
+TRACE_FILE = f"/api/2.0/mlflow-artifacts/artifacts/7/traces/{NAMES['trace']}/artifacts/traces.json"
+
+
+def test_a_key_for_traces_transfers_the_file_of_their_spans_and_no_other(people):
+    who = caller(people["alice"], scopes=["traces:read", "traces:write"])
+    Owner.objects.create(environment="live", kind="trace", name=NAMES["trace"], user=people["alice"])
+
+    decide(who, call("PUT", TRACE_FILE))
+    decide(who, call("GET", TRACE_FILE))
+    for path in (
+        TRACE_FILE.replace("traces.json", "other.json"),
+        TRACE_FILE.replace("/traces/", f"/{NAMES['run']}/artifacts/traces/"),
+    ):
+        with pytest.raises(Refusal, match="needs the scope artifacts:"):
+            decide(who, call("PUT", path))
+    with pytest.raises(Refusal, match="needs the scope artifacts:delete"):
+        decide(who, call("DELETE", TRACE_FILE))
+    with pytest.raises(Refusal, match="belongs to alice"):
+        decide(caller(people["bob"]), call("PUT", TRACE_FILE))
+    with pytest.raises(Refusal, match="needs the scope artifacts:write"):
+        decide(caller(people["alice"], scopes=["traces:read"]), call("PUT", TRACE_FILE))
+
+
+def started(*assessments: str) -> ReceivedRequest:
+    info = {
+        "trace_id": NAMES["trace"],
+        "trace_location": {"mlflow_experiment": {"experiment_id": "0"}},
+        "assessments": [{"assessment_id": name, "assessment_name": "good"} for name in assessments],
+    }
+    body = json.dumps({"trace": {"trace_info": info}}).encode()
+    return call("POST", "/api/3.0/mlflow/traces", body=body)
+
+
+def test_feedback_in_a_new_trace_keeps_its_ids_to_its_trace(people):
+    """MLflow would move an assessment with a known id to the new trace."""
+    Owner.objects.create(environment="live", kind="assessment", name="a-hers", user=people["alice"])
+    alice, bob = caller(people["alice"]), caller(people["bob"])
+
+    def ids(who: Caller, *names: str) -> list[str]:
+        content = decide(who, started(*names)).content
+        return [each["assessment_id"] for each in content["trace"]["trace_info"]["assessments"]]
+
+    assert ids(alice, "a-hers") == ["a-hers"]
+    [first, second] = ids(bob, "a-new", "a-old")
+    assert [first, second] == ids(bob, "a-new", "a-old"), "a repeated call updates the same ones"
+    assert len({first, second, "a-new", "a-old"}) == 4
+    with pytest.raises(Refusal, match="Assessment “a-hers” belongs to alice"):
+        decide(bob, started("a-hers"))
+
+
+def test_an_export_without_an_experiment_names_the_header(people):
+    request = call("POST", "/v1/traces", headers={"content-type": "application/json"}, body=b"{}")
+
+    with pytest.raises(Refusal, match="header x-mlflow-experiment-id") as refused:
+        decide(caller(people["alice"]), request)
+
+    assert (refused.value.status, refused.value.reason) == (400, "no_object")
+
+
 def test_addresses_to_upload_past_the_portal_are_refused_unless_they_are_wanted(people, settings):
     settings.DIRECT_ARTIFACTS = False
     who = caller(people["alice"], any_owner=True)

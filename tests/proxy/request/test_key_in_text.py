@@ -63,5 +63,5 @@ def test_nothing_with_a_key_arrives_at_mlflow(echo, echo_portal, echo_key):
         reply = echo_portal.request(
             "POST", "/api/mlflow/api/2.0/mlflow/experiments/create", key=echo_key["key"], body=body.encode()
         )
-        assert (reply.status, "“tags[0].value” of “a”" in reply.json()["message"]) == (400, True)
+        assert (reply.status, "'tags[0].value' of 'a'" in reply.json()["message"]) == (400, True)
     assert not echo.arriving

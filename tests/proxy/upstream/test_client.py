@@ -63,12 +63,20 @@ def idle(monkeypatch):
     monkeypatch.setattr(client, "IDLE_TIMEOUT", 0.3)
 
 
-def test_an_upstream_that_is_away_is_a_bad_gateway():
-    refusal = refused(f"http://127.0.0.1:{free_port()}")
+def test_a_call_that_an_upstream_that_is_away_did_not_get_may_be_repeated():
+    refusal = refused(f"http://127.0.0.1:{free_port()}", "POST", body=b"{}")
 
-    assert (refusal.status, refusal.error_code) == (502, "TEMPORARILY_UNAVAILABLE")
+    assert (refusal.status, refusal.error_code) == (429, "TEMPORARILY_UNAVAILABLE")
     assert refusal.reason == "upstream_unreachable"
+    assert 0 < int(refusal.headers["Retry-After"]) <= 30
     assert "127.0.0.1" not in refusal.message
+
+
+def test_without_tls_the_call_did_not_arrive_either():
+    with scripted(answering(OK)) as url:
+        refusal = refused(url.replace("http:", "https:"), "POST", body=b"{}")
+
+    assert (refusal.status, refusal.reason) == (429, "upstream_unreachable")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +275,7 @@ class TestOnTheWire:
         echo.script = Script(status=400, headers=JSON, body=body)
         reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
 
-        assert (reply.status, reply.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+        assert (reply.status, reply.json()["error_code"]) == (400, "BAD_REQUEST")
         assert words not in reply.json()["message"]
         assert "too long" in reply.json()["message"]
         [call] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
@@ -330,14 +338,15 @@ class TestOnTheWire:
             assert (reply.status, reply.json()["error_code"]) == (502, "TEMPORARILY_UNAVAILABLE")
             assert str(echo.server_port) not in json.dumps(reply.json()["message"])
 
-    def test_an_mlflow_that_is_away_is_a_bad_gateway_and_the_portal_runs_on(self, echo_portal, echo_key):
+    def test_an_mlflow_that_is_away_did_not_get_the_call_and_the_portal_runs_on(self, echo_portal, echo_key):
         port = free_port()
         with portal(mlflow_url=f"http://127.0.0.1:{port}", database=echo_portal.database) as running:
             reply = running.request("GET", GET_EXPERIMENT, key=echo_key["key"])
-            assert (reply.status, reply.json()["error_code"]) == (502, "TEMPORARILY_UNAVAILABLE")
+            assert (reply.status, reply.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
+            assert 0 < int(reply.headers["Retry-After"]) <= 30
             assert str(port) not in reply.json()["message"]
             [call] = running.calls(request_id=reply.headers["X-Request-ID"])
-            assert (call["status"], call["reason"]) == (502, "upstream_unreachable")
+            assert (call["status"], call["reason"]) == (429, "upstream_unreachable")
             server = EchoServer(port)
             assert running.request("GET", GET_EXPERIMENT, key=echo_key["key"]).status == 200
             server.stop()

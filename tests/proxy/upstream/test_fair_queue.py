@@ -191,7 +191,7 @@ def test_a_call_that_waits_too_long_is_refused_and_leaves_the_row():
         with pytest.raises(Refusal, match="was not sent") as refused, queue.turn("alice"):
             pass
 
-        assert refused.value.status == 503
+        assert refused.value.status == 429
         assert refused.value.headers["Retry-After"]
         assert not queue.waiting
     assert not queue.running

@@ -24,7 +24,7 @@ def take(slots: Slots, name: str, *, owner: str = "", is_transfer: bool = False)
 def refused(slots: Slots, name: str, *, owner: str = "", is_transfer: bool = False) -> Refusal:
     with pytest.raises(Refusal) as caught:
         take(slots, name, owner=owner, is_transfer=is_transfer)
-    assert (caught.value.status, caught.value.error_code) == (503, "TEMPORARILY_UNAVAILABLE")
+    assert (caught.value.status, caught.value.error_code) == (429, "TEMPORARILY_UNAVAILABLE")
     assert 1 <= int(caught.value.headers["Retry-After"]) <= 30
     return caught.value
 

@@ -70,4 +70,4 @@ class TestWhetherATraceExists:
 
         with pytest.raises(client.Refusal) as refused:
             upstream_checks.existing_traces(watched.url, TRACES)
-        assert refused.value.status == 502
+        assert refused.value.status == 429

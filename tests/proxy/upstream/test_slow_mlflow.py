@@ -70,11 +70,11 @@ def test_callers_of_an_mlflow_that_hangs_are_told_in_time_and_then_at_once(echo,
         assert "check before" in reply.json()["message"]
         [call] = hurried.calls(request_id=reply.headers["X-Request-ID"])
         assert (call["status"], call["reason"]) == (504, "upstream_timeout")
-    assert {reply.status for reply in [away, *after]} == {503}
+    assert {reply.status for reply in [away, *after]} == {429}
     assert 0 < int(away.headers["Retry-After"]) <= 30
     assert arrived == [], "a call was sent to an MLflow that is away"
     [call] = hurried.calls(request_id=away.headers["X-Request-ID"])
-    assert (call["status"], call["reason"]) == (503, "upstream_away")
+    assert (call["status"], call["reason"]) == (429, "upstream_away")
     assert (health.status, back) == (200, 200)
 
 
