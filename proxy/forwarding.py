@@ -307,7 +307,7 @@ def keep_caller(operation: Operation, meta: Mapping[str, Any]) -> Callable[[], N
     takes_interim = agent and meta.get("SERVER_PROTOCOL") == "HTTP/1.1"
 
     def keep() -> None:
-        if not hasattr(connection, "is_left"):  # another server's
+        if connection is None or not hasattr(connection, "is_left"):  # another server's
             return
         if connection.is_left():
             raise bodies.ClientGone

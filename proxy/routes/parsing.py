@@ -37,7 +37,8 @@ def parse_row(row: str, scopes: tuple[Scope, ...], only_browsers: str) -> Operat
         claims=parse_fields(fields.pop("claim", [])),
         created=created[0] if created else None,
         tags=tuple(fields.pop("tag", [])),
-        **parse_releases(fields),
+        since=parse_release(fields, "since"),
+        until=parse_release(fields, "until"),
     )
     if fields:
         raise ValueError(f"{name}: unknown notes {', '.join(fields)}")
@@ -51,21 +52,22 @@ def parse_refused(reasons: dict[str, str]) -> tuple[Operation, ...]:
         for row in routes.strip().splitlines():
             method, path, *notes = row.split()
             fields = {role: [value] for role, _, value in (note.partition("=") for note in notes)}
-            releases = parse_releases(fields)
+            since, until = parse_release(fields, "since"), parse_release(fields, "until")
             if fields:
                 raise ValueError(f"{method} {path}: unknown notes {', '.join(fields)}")
+            name = f"{method} {path}"
             operations.append(
-                Operation(name=f"{method} {path}", method=method, path=path, refused=reason, **releases)
+                Operation(name=name, method=method, path=path, refused=reason, since=since, until=until)
             )
     return tuple(operations)
 
 
-def parse_releases(fields: dict[str, list[str]]) -> dict[str, str]:
-    """`since` and `until`, taken out of a row's notes. Raises ValueError for a release that is not in the list."""
-    found = {name: fields.pop(name)[0] for name in ("since", "until") if name in fields}
-    if unknown := set(found.values()) - set(TESTED):
-        raise ValueError(f"not a tested release: {', '.join(sorted(unknown))}")
-    return found
+def parse_release(fields: dict[str, list[str]], role: str) -> str:
+    """`since` or `until`, taken out of a row's notes. Raises ValueError for a release that is not in the list."""
+    [release] = fields.pop(role, [""])
+    if release and release not in TESTED:
+        raise ValueError(f"not a tested release: {release}")
+    return release
 
 
 def parse_fields(notes: list[str]) -> tuple[ObjectField, ...]:
