@@ -206,6 +206,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "portal.http.middleware.request_id",
+    "portal.http.middleware.private_responses",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.http.middleware.calls_by_key",
@@ -216,7 +217,7 @@ MIDDLEWARE = [
     "portal.http.middleware.no_key_in_address",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "portal.http.middleware.HostCheck",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -287,6 +288,7 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "COMPONENT_SPLIT_REQUEST": True,
     "SERVE_INCLUDE_SCHEMA": False,
+    "SERVERS": [{"url": PUBLIC_URL}],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}portal/icon.svg",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "persistAuthorization": False, "validatorUrl": None},
@@ -339,7 +341,7 @@ LOGGING = {
         },
         # It logs the path of each 4xx; the access log has more.
         "django.request": {"level": "ERROR"},
-        # It logs a traceback for each foreign Host header; the access log has the request too.
+        # It logs a traceback for each foreign Host header; portal.pages.home logs one line.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -1,4 +1,5 @@
-"""Gives every request an id, hands calls by key to MLflow's view, and redirects pages whose URL contains an API key."""
+"""Gives every request an id, checks its host, keeps responses out of caches, hands calls by key to MLflow's view, and
+redirects pages whose URL contains an API key."""
 
 import secrets
 import time
@@ -6,11 +7,14 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote_plus
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.middleware.common import CommonMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
+from whitenoise.middleware import WhiteNoiseFileResponse
 
 from keys.credentials.tokens import KEY_LIKE_PATTERN
 from keys.models import User
 from portal.http import logs
+from portal.http.event_loop import HEALTH, LIVENESS
 from proxy.request.headers import carries_key
 
 HEADER = "X-Request-ID"
@@ -21,6 +25,7 @@ CALL_RECORD = "portal.call_record"  # set by `proxy.views`
 PAGES = ("/admin/", "/account/", "/docs/")
 KEY_LIST = "/admin/keys/apikey/"
 OWN_SUFFIX = "/health/mlflow"  # the portal's own paths below MLflow's mounts
+PROBED = frozenset(path.decode() for path in HEALTH | LIVENESS)  # health checks and metrics
 
 
 def request_id(
@@ -45,6 +50,35 @@ def request_id(
         return response
 
     return middleware
+
+
+def private_responses(
+    get_response: Callable[[HttpRequest], HttpResponseBase],
+) -> Callable[[HttpRequest], HttpResponseBase]:
+    """Keep every response except the portal's own files out of caches: some caches serve the response to one caller's
+    `X-API-Key` to another caller.
+
+    Only the files of MLflow's own pages, which a session reads, may stay in that browser
+    (`proxy.policy.browser_responses`).
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        if isinstance(response, WhiteNoiseFileResponse):
+            return response
+        if carries_key(request.META) or not response.get("Cache-Control", "").startswith("private, max-age="):
+            response["Cache-Control"] = "private, no-store"
+        return response
+
+    return middleware
+
+
+class HostCheck(CommonMiddleware):
+    """Django's check of the `Host` header, but not for health checks and metrics: probes and scrapers call a replica by
+    its address, or send no `Host` at all."""
+
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+        return None if request.path_info in PROBED else super().process_request(request)
 
 
 def known_user(request: HttpRequest) -> User | None:

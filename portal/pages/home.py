@@ -1,5 +1,6 @@
 """The front page, and the error pages for requests that no other view handles."""
 
+import logging
 import sys
 
 from django.conf import settings
@@ -13,6 +14,12 @@ from keys.credentials.tokens import hide
 from keys.refusals import Refusal, unavailable
 from proxy.answers import ERROR_CODES, refuse, sent_address
 from proxy.usage.recording import keep_refusal
+
+logger = logging.getLogger(__name__)
+
+HOST_ADVICE = (
+    "If callers use this host, add it to ALLOWED_HOSTS; otherwise let your proxy pass the Host header."
+)
 
 
 def icon(request: HttpRequest) -> HttpResponse:
@@ -47,10 +54,11 @@ def address_error(request: HttpRequest, status: int, reason: str, message: str) 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     if isinstance(exception, DisallowedHost):
         host = hide(request.META.get("HTTP_HOST", ""))[:200]
-        message = (
-            f"The request names the host “{host}”, which is not this portal's. The tracking URI is "
-            f"{settings.PUBLIC_URL}/api/mlflow."
+        logger.warning(
+            "host_refused", extra={"host": host, "setting": "ALLOWED_HOSTS", "advice": HOST_ADVICE}
         )
+        named = f"names the host “{host}”, which is not this portal's" if host else "names no host"
+        message = f"The request {named}. The tracking URI is {settings.PUBLIC_URL}/api/mlflow."
         return address_error(request, 400, "bad_request", message)
     return error(
         request, 400, "bad_request", "The request cannot be read. See the address and its host name."

@@ -64,7 +64,7 @@ class TestOnThePages:
         opened = dora.get(link)
         prepared = PreparedKey.objects.get()
         assert (opened.status_code, opened["Location"]) == (302, page_of(prepared))
-        assert (opened["Referrer-Policy"], opened["Cache-Control"]) == ("no-referrer", "no-store")
+        assert (opened["Referrer-Policy"], opened["Cache-Control"]) == ("no-referrer", "private, no-store")
         assert "Reader" in text(dora.get(page_of(prepared)))
         assert not ApiKey.objects.exists()
 

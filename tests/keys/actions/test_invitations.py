@@ -57,7 +57,7 @@ def test_no_page_of_it_is_stored_and_the_secret_named_to_nobody(link):
         has_secret = answer.request["PATH_INFO"] != ACCEPT
         # The page with the form needs a policy under which browsers send its Origin: CSRF refuses `null`.
         assert answer["Referrer-Policy"] == ("no-referrer" if has_secret else "same-origin")
-        assert answer["Cache-Control"] == "no-store"
+        assert answer["Cache-Control"] == "private, no-store"
 
 
 def test_the_link_works_once(link):

@@ -55,7 +55,7 @@ def test_it_says_when_from_where_and_with_what(cast, key):
     dora = signed_in(cast["dora"])
     answer = asked(dora, key)
     assert answer.json() == {"connected": False}
-    assert answer["Cache-Control"] == "no-store"
+    assert answer["Cache-Control"] == "private, no-store"
 
     ApiKey.objects.filter(pk=key.pk).update(
         last_used_at="2026-11-23T16:40:00Z", last_used_address="192.0.2.9", last_used_client="<client/1>"

@@ -20,7 +20,7 @@ class TestIssue:
 
         issued, key = answer.json(), ApiKey.objects.get(name="training")
         assert answer.status_code == 201
-        assert answer["Cache-Control"] == "no-store"
+        assert answer["Cache-Control"] == "private, no-store"
         assert tokens.parse(issued["key"]).last4 == key.last4
         assert (issued["id"], issued["user"], issued["user_id"]) == (
             key.public_id,

@@ -266,7 +266,7 @@ def test_a_key_is_paused_resumed_rotated_and_revoked(cast, alice):
     assert alice.post(f"{address}/pause", {"reason": "audit"}).json()["state"] == "paused"
     assert alice.post(f"{address}/resume").json()["state"] == "active"
     rotated = alice.post(f"{address}/rotate", {"overlap": "1h"})
-    assert (rotated.json()["state"], rotated["Cache-Control"]) == ("rotating", "no-store")
+    assert (rotated.json()["state"], rotated["Cache-Control"]) == ("rotating", "private, no-store")
     assert rotated.json()["previous"]["masked"] == key.masked
     assert tokens.parse(rotated.json()["key"]).last4 == rotated.json()["masked"][-4:]
     assert alice.post(f"{address}/revoke", {"reason": "left"}).json()["revoked_reason"] == "left"

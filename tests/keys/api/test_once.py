@@ -78,7 +78,7 @@ def test_an_expiry_that_has_passed_since_is_no_other_request(alice, monkeypatch)
 
     replayed(first, second)
     assert second["ETag"]
-    assert second["Cache-Control"] == "no-store"
+    assert second["Cache-Control"] == "private, no-store"
     refused(
         alice.post("/keys", {**body, "name": "other"}, Idempotency_Key="one"), 422, "idempotency_key_reused"
     )

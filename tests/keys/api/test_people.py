@@ -97,7 +97,7 @@ class TestIntrospection:
         assert (found["sub"], found["username"]) == (cast["dora"].public_id, "dora")
         assert (found["client_id"], found["patterns"]) == (shown.key.public_id, ["dora-*"])
         assert "exp" not in found
-        assert answer["Cache-Control"] == "no-store"
+        assert answer["Cache-Control"] == "private, no-store"
 
     @pytest.mark.parametrize("act", ["revoke", "pause"])
     def test_says_why_a_key_is_not_good(self, cast, service, act):
@@ -213,7 +213,7 @@ class TestInviting:
         first, second = (bob.post(address, Idempotency_Key="one") for _ in range(2))
 
         link = first.json()["link"]
-        assert first["Cache-Control"] == "no-store"
+        assert first["Cache-Control"] == "private, no-store"
         assert second.json()["link"] is None
         assert link.rstrip("/").rpartition("/")[2] not in everything_stored()
         assert Client().get(urlsplit(link).path).status_code == 302

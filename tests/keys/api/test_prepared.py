@@ -16,7 +16,7 @@ def test_it_answers_with_a_message_this_once_and_with_no_secret(cast, alice):
     answer = alice.post("/prepared-keys", sent, Idempotency_Key="once")
 
     body = answer.json()
-    assert (answer.status_code, answer["Cache-Control"]) == (201, "no-store")
+    assert (answer.status_code, answer["Cache-Control"]) == (201, "private, no-store")
     assert (body["state"], body["user"], body["key_id"]) == ("waiting", "dora", None)
     assert body["link"] in body["message"]
     assert not SECRET.search(answer.content.decode())

@@ -127,7 +127,7 @@ def test_rotating_shows_the_new_secret_once_and_stores_it_nowhere(dora):
     answers, response = rotate(dora)
 
     [secret] = set(SECRET.findall(text(response)))
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
     assert f"MLFLOW_TRACKING_TOKEN={secret}" in text(response)
     assert secret not in everything_stored()
     assert secret not in str(dora.client.cookies)

@@ -79,7 +79,7 @@ def test_a_holder_sees_their_own(dora, name):
     response = dora.client.get(path, query)
 
     assert response.status_code == 200
-    assert response["Cache-Control"] == "no-store"
+    assert response["Cache-Control"] == "private, no-store"
 
 
 @pytest.mark.parametrize("name", OWNED)

@@ -122,7 +122,7 @@ def test_a_base_path_is_not_cut_out_of_a_longer_name():
 ANSWERED = [
     ("Content-Type", "application/json"),
     ("ETag", '"a"'),
-    ("Cache-Control", "no-store"),
+    ("Cache-Control", "private, no-store"),
     ("Content-Disposition", "attachment; filename=x"),
 ]
 KEPT_BACK = [
