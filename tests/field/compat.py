@@ -8,6 +8,7 @@ fails only through the portal.
 
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -158,10 +159,9 @@ def report(results: dict[str, dict[str, Any]], missing: dict[str, str]) -> int:
 
 def shortened(text: str) -> str:
     """Without what differs from run to run, so that the same error of two clients is one."""
-    import re
-
     text = re.sub(r"compat-[0-9a-f]{8}", "NAME", " ".join(text.split()))
-    text = re.sub(r"\b(?:[0-9a-f]{32}|tr-[0-9a-f]+|req_\w+|127\.0\.0\.1:\d+)\b", "ID", text)
+    text = re.sub(r"(path=|artifacts/)\d+(?=%2F|/|\.)", r"\1ID", text)
+    text = re.sub(r"(?:\b|(?<=2F))(?:[0-9a-f]{32}|tr-[0-9a-f]+|req_\w+|127\.0\.0\.1:\d+)\b", "ID", text)
     return text[:300]
 
 

@@ -29,11 +29,12 @@ class Environment:
         return str(self.folder / "bin" / "python")
 
     def run(self, *arguments: str, timeout: float, **settings: str) -> subprocess.CompletedProcess[str]:
-        """Python in this environment, with these environment variables; stdout also has stderr."""
+        """Python in this environment, in the folder HOME, with these variables; stdout also has stderr."""
         try:
             return subprocess.run(
                 [self.python, *arguments],
                 env=variables(self.folder) | settings,
+                cwd=settings.get("HOME"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -51,7 +52,10 @@ class Environment:
     def versions(self) -> dict[str, str]:
         """The installed version of each package."""
         done = self.run("-m", "pip", "list", "--format", "json", timeout=120)
-        return {each["name"].lower(): each["version"] for each in json.loads(done.stdout.splitlines()[0])}
+        return {
+            each["name"].lower().replace("_", "-"): each["version"]
+            for each in json.loads(done.stdout.splitlines()[0])
+        }
 
 
 def variables(folder: Path) -> dict[str, str]:

@@ -9,11 +9,11 @@ import tempfile
 PIPELINES = """
 from kedro.pipeline import node, pipeline
 
-def train(parameters):
+def train(depth):
     return {"loss": {"value": 0.5, "step": 1}}, "a report"
 
 def register_pipelines():
-    return {"__default__": pipeline([node(train, "parameters", ["metrics", "report"])])}
+    return {"__default__": pipeline([node(train, "params:depth", ["metrics", "report"])])}
 """
 CATALOG = """
 metrics:

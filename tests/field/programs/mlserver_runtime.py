@@ -2,9 +2,8 @@ import asyncio
 
 import mlflow
 import numpy
-from mlserver.codecs import NumpyCodec
+from mlserver.codecs import NumpyRequestCodec
 from mlserver.settings import ModelParameters, ModelSettings
-from mlserver.types import InferenceRequest
 from mlserver_mlflow import MLflowRuntime
 from sklearn.linear_model import LogisticRegression
 
@@ -22,8 +21,7 @@ async def serve():
     )
     runtime = MLflowRuntime(settings)
     runtime.ready = await runtime.load()
-    request = InferenceRequest(inputs=[NumpyCodec.encode_input("predict", numpy.array([[1.0]]))])
-    request.parameters = None
+    request = NumpyRequestCodec.encode_request(numpy.array([[1.0]]))
     print((await runtime.predict(request)).outputs[0].data)
 
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 CLIENT = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
-STEP_SECONDS = 60
+STEP_SECONDS = 40
 STEPS = []
 
 
@@ -86,7 +86,7 @@ def request(method, path, **arguments):
     return http_request(_get_store().get_host_creds(), path, method, **arguments)
 
 
-def eventually(look, seconds=10):
+def eventually(look, seconds=4):
     """What `look` returns once it is true; MLflow's client sends some things in the background."""
     end = time.monotonic() + seconds
     while True:
