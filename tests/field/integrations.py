@@ -85,7 +85,12 @@ def look_up(each: Integration, server: Server, key: str) -> tuple[str, list[str]
     traces = len(client.search_traces(locations=[experiment.experiment_id]))
     versions = len(client.search_model_versions(f"name = '{each.model}'")) if each.model else 0
     counts = {"runs": len(runs), "traces": traces, "versions": versions}
-    missing = [f"{name} {word}" for name in have for word in getattr(each, name) if word not in have[name]]
+    missing = [
+        f"{name} {word}, found {sorted(have[name])}"
+        for name in have
+        for word in getattr(each, name)
+        if word not in have[name]
+    ]
     missing += [
         f"{getattr(each, name)} {name}, found {counts[name]}"
         for name in counts
