@@ -21,6 +21,7 @@ from keys.actions.actor import Actor, Via
 from keys.credentials import authentication
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
+from keys.credentials.headers import HOW_TO_SEND_A_KEY
 from keys.models import ApiKey, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope
@@ -97,7 +98,7 @@ class RulePermission(BasePermission):
         if request.auth is None and not request.user.is_authenticated:
             raise unauthenticated(
                 "no_key",
-                f"This needs a key with the scope {needed_scopes(rule)}. {authentication.HOW_TO_SEND_A_KEY}.",
+                f"This needs a key with the scope {needed_scopes(rule)}. {HOW_TO_SEND_A_KEY}.",
             )
         count_call(request)
         if key := key_of(request):

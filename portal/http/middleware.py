@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import quote, unquote_plus
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.urls import Resolver404, ResolverMatch, resolve
 from whitenoise.middleware import WhiteNoiseFileResponse
@@ -64,9 +64,9 @@ def private_responses(
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
         response = get_response(request)
-        if isinstance(response, WhiteNoiseFileResponse):
-            return response
-        if carries_key(request.META) or not response.get("Cache-Control", "").startswith("private, max-age="):
+        is_own_file = isinstance(response, WhiteNoiseFileResponse)
+        may_stay = response.get("Cache-Control", "").startswith("private, max-age=")
+        if not is_own_file and (carries_key(request.META) or not may_stay):
             response["Cache-Control"] = "private, no-store"
         return response
 
@@ -77,7 +77,7 @@ class HostCheck(CommonMiddleware):
     """Django's check of the `Host` header, but not for health checks and metrics: probes and scrapers call a replica by
     its address, or send no `Host` at all."""
 
-    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+    def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         return None if request.path_info in PROBED else super().process_request(request)
 
 
