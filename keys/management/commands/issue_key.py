@@ -97,7 +97,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(secret)
         for warning in key.missing_reads:
-            self.stderr.write(f"Warning: {warning}")
+            self.stderr.write(escape(f"Warning: {warning}"))
         self.stderr.write(
             escape(
                 f"Key {key.public_id} “{key.name}” of {key.owner.username} "

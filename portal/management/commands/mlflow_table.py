@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from keys.formatting.invisible import escape
 from portal.management import table_comparison
 from proxy.routes import releases
 from proxy.routes.message_types import FIELDS
@@ -66,7 +67,7 @@ class Command(BaseCommand):
                 "the fields."
             )
         rows = sum(table_comparison.row_exists(row, release) is True for row in OPERATIONS)
-        self.stdout.write(f"MLflow {release.text}: all {rows} rows agree.")
+        self.stdout.write(escape(f"MLflow {release.text}: all {rows} rows agree."))
 
 
 def readable() -> set[str]:
