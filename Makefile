@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness harm scale pages soak compat integrations readers screenshots format lock clean api api-schema
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat integrations readers screenshots format lock clean api api-schema
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -61,6 +61,10 @@ chaos: .venv/dev.stamp
 # Open twenty thousand connections that send almost valid HTTP. Four minutes.
 fuzz: .venv/dev.stamp
 	FUZZ=$${FUZZ:-20000} $(BIN)/python -m pytest tests/fuzz -s --timeout 3000
+
+# Run the proxies and caches that are installed in front of a portal, and print what each does. One minute.
+fronts: .venv/dev.stamp
+	FRONTS=1 $(BIN)/python -m pytest tests/fronts -s
 
 # Measure how much one caller at full speed, with big uploads, slows another; prints the ratio. Two minutes.
 fairness: .venv/dev.stamp
