@@ -84,11 +84,6 @@ def portal_not_found(context: Context, reply: Reply) -> Failed:
         return Failed(
             f"The address is redirected to {there}, which MLflow's client does not support.", f"Use {there}."
         )
-    if reply.status == 400 and OUR_REQUEST_ID.fullmatch(reply.request_id):
-        return Failed(
-            f"The portal does not accept the host name {to.host}: {reply.message}",
-            "Use the host name that your administrator gave you. An operator adds host names to ALLOWED_HOSTS.",
-        )
     parent = to.path
     while parent:
         parent = parent.rpartition("/")[0]

@@ -55,6 +55,11 @@ def call_without_key(context: Context) -> str:
             "MLflow answers without any key: anyone who finds this address can use it.",
             "Tell the portal's operator at once.",
         )
+    if reply.status == 400 and OUR_REQUEST_ID.fullmatch(reply.request_id):
+        raise Failed(
+            f"The portal does not accept the host name {context.to.host}: {reply.message}",
+            "Use the host name that your administrator gave you. An operator adds host names to ALLOWED_HOSTS.",
+        )
     raise Failed(
         f"A call without a key was not refused with 401 in MLflow's JSON: {reply.message}.",
         "A server in front of the portal may respond in its place; ask its operator.",

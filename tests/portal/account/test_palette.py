@@ -15,7 +15,7 @@ PALETTE = "/account/palette/"
 
 def found(of: Holder, text: str) -> str:
     response = of.client.post(PALETTE, {"text": text})
-    assert (response.status_code, response["Cache-Control"]) == (200, "no-store")
+    assert (response.status_code, response["Cache-Control"]) == (200, "private, no-store")
     return response.content.decode()
 
 

@@ -250,7 +250,7 @@ def test_mlflow_itself_without_a_portal(mlflow_server, full):
 
 def test_a_host_name_that_the_portal_does_not_know(mlflow_portal):
     with forwarder(mlflow_portal.port, host="127.0.0.2") as port:
-        problem = failures(doctor(f"http://127.0.0.2:{port}"))["prefix"]
+        problem = failures(doctor(f"http://127.0.0.2:{port}"))["without a key"]  # health has no host
     assert "does not accept the host name 127.0.0.2" in problem
 
 
