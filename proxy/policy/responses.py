@@ -21,6 +21,8 @@ DATABASE_TEXT = re.compile(
     r"\[SQL: |sqlalche\.me/|\bpsycopg|\b(?:sqlite3|pymysql|MySQLdb|pyodbc|mysql\.connector)\."
 )
 QUOTES = "'\"`"
+# MLflow's words before the old and the new value of a param: the old one is not in the request, but it is the run's.
+PARAM_CHANGED = "Changing param values is not allowed. "
 # The reasons in the words of PostgreSQL's, MySQL's and SQLite's drivers, which SQLAlchemy puts first.
 CAUSES = {
     r"UniqueViolation|UNIQUE constraint|Duplicate entry": "an object with this name or id already exists",
@@ -67,7 +69,7 @@ def refuse_internals(
     its database."""
     text = response.peek().decode(errors="replace")
     error_code, message = read_error(text)
-    if not is_internal(message) or not is_internal(message, sent()):
+    if message.startswith(PARAM_CHANGED) or not is_internal(message) or not is_internal(message, sent()):
         return
     raise upstream_error(response.status, operation, describe_error(error_code, message), error_code)
 

@@ -80,7 +80,7 @@ CHANGED = (
 @pytest.mark.parametrize(
     ("message", "sent"),
     [
-        (CHANGED.format("postgresql://warehouse/train"), ["postgresql://warehouse/train", "sqlite:///a.db"]),
+        (CHANGED.format("postgresql://warehouse/train"), ["postgresql://warehouse/train"]),
         ("Invalid name: mysql://warehouse/train.", ["mysql://warehouse/train"]),
         ("Invalid value '[SQL: SELECT 1]' for parameter 'filter'.", ["[SQL: SELECT 1]"]),
         ("No Experiment with id=7 exists", []),
