@@ -124,5 +124,4 @@ def refuse(request: HttpRequest, refusal: Refusal) -> HttpResponse:
         )
     for name, value in refusal.headers.items():
         response[name] = value
-    response["Cache-Control"] = "private, no-store"
     return response

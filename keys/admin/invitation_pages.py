@@ -201,7 +201,7 @@ def link(request: HttpRequest, secret: str) -> HttpResponse:
         answer = redirect("invitation")
     # Only for this URL: from a page with this policy, browsers post forms with `Origin: null`, which CSRF refuses.
     answer["Referrer-Policy"] = "no-referrer"
-    return forbid_storing(answer)
+    return answer
 
 
 @sensitive_post_parameters("password", "again")
@@ -220,13 +220,9 @@ def accept(request: HttpRequest) -> HttpResponse:
         accepted.append(invitations.accept(invitation=invitation, password=password, address=address))
 
     if not submit_form(form, act):
-        return forbid_storing(
-            render(request, "keys/invitation.html", {"form": form, "person": invitation.user})
-        )
+        return render(request, "keys/invitation.html", {"form": form, "person": invitation.user})
     request.session.flush()
-    return forbid_storing(
-        cast(HttpResponse, perform_login(request, accepted[0], redirect_url=first_page(accepted[0])))
-    )
+    return cast(HttpResponse, perform_login(request, accepted[0], redirect_url=first_page(accepted[0])))
 
 
 def first_page(user: User) -> str:
@@ -237,12 +233,7 @@ def first_page(user: User) -> str:
 
 def render_refusal(request: HttpRequest, reason: str) -> HttpResponse:
     words = {"words": invitations.END_REASONS[reason]}
-    return forbid_storing(render(request, "keys/invitation_ended.html", words, status=404))
-
-
-def forbid_storing(response: HttpResponse) -> HttpResponse:
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "keys/invitation_ended.html", words, status=404)
 
 
 USER_PAGES = {"invite": invite, "withdraw": withdraw}

@@ -42,9 +42,7 @@ def connection(request: HttpRequest, public_id: str) -> JsonResponse:
         "address": key.last_used_address,
         "client": key.last_used_client,
     }
-    answer = JsonResponse({"connected": key.last_used_at is not None, **(used if key.last_used_at else {})})
-    answer["Cache-Control"] = "no-store"
-    return answer
+    return JsonResponse({"connected": key.last_used_at is not None, **(used if key.last_used_at else {})})
 
 
 def may_see(user: User | AnonymousUser) -> bool:

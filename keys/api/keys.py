@@ -103,7 +103,7 @@ def issue_to_oneself(
 def secret_response(status: int, key: ApiKey, secret: str) -> Response:
     """A key with its new secret, which nobody on the way may keep."""
     answer = {**serializers.serialize_key(key), "key": secret, "notice": SHOWN_ONCE}
-    return with_etag(key, Response(answer, status=status, headers={"Cache-Control": "no-store"}))
+    return with_etag(key, Response(answer, status=status))
 
 
 def with_etag(key: ApiKey, response: Response) -> Response:

@@ -7,7 +7,6 @@ from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_http_methods
@@ -33,7 +32,6 @@ class ReportForm(forms.Form):
     )
 
 
-@never_cache
 @sensitive_post_parameters("key")
 @sensitive_variables("form")
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -59,7 +57,6 @@ def page(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-@never_cache
 @sensitive_post_parameters()
 @sensitive_variables("content")
 def program(request: HttpRequest) -> HttpResponse:

@@ -144,7 +144,7 @@ class Invite(OneUser):
                 "expires_at": format_rfc3339(made.expires_at),
                 "notice": "Send it to the user: it is shown only now.",
             }
-            return Response(answer, headers={"Cache-Control": "no-store"})
+            return Response(answer)
 
         return once(request, act)
 
@@ -255,7 +255,7 @@ class Introspect(GenericAPIView[ApiKey]):
             if refusal.is_not_sent:
                 raise
             answer = {"active": False, "reason": refusal.reason}
-        return Response(answer, headers={"Cache-Control": "no-store"})
+        return Response(answer)
 
 
 def introspect(secret: str, address: str) -> dict[str, Any]:

@@ -73,7 +73,7 @@ class PreparedKeys(ListModelMixin, GenericAPIView[PreparedKey]):
             "is_mailed": message.is_mailed,
             "notice": "Send the message to the holder, unless it was mailed: it is shown only now.",
         }
-        return Response(answer, status=201, headers={"Cache-Control": "no-store"})
+        return Response(answer, status=201)
 
 
 class Withdraw(GenericAPIView[PreparedKey]):

@@ -200,7 +200,7 @@ class Approve(Decision):
                 told["notice"] = "Send the message to the holder, unless it was mailed: it is shown only now."
             else:
                 told["is_mailed"] = notify_holder(row)
-            return Response({**serialize_request(row), **told}, headers={"Cache-Control": "no-store"})
+            return Response({**serialize_request(row), **told})
 
         return once(request, transaction.atomic(act))
 

@@ -44,7 +44,6 @@ def file_pieces(form: str, fields: Iterable[str], rows: Iterable[Row]) -> Iterat
 def as_file(name: str, content_type: str, pieces: Iterable[bytes]) -> StreamingHttpResponse:
     response = StreamingHttpResponse(pieces, content_type=content_type)
     response["Content-Disposition"] = f'attachment; filename="{name}"'
-    response["Cache-Control"] = "no-store"
     return response
 
 

@@ -33,6 +33,4 @@ def problem_response(request: HttpRequest, refusal: Refusal) -> JsonResponse:
     more = {"errors": refusal.errors} if refusal.errors else {}
     status = 503 if refusal.is_not_sent else refusal.status  # 429 is for MLflow's clients
     content = problem_content(request_id_of(request), status, refusal.reason, refusal.message, **more)
-    response = JsonResponse(content, status=status, content_type=CONTENT_TYPE, headers=refusal.headers)
-    response["Cache-Control"] = "no-store"
-    return response
+    return JsonResponse(content, status=status, content_type=CONTENT_TYPE, headers=refusal.headers)

@@ -18,11 +18,9 @@ Row = TypeVar("Row", bound=models.Model)
 def render_page(
     request: HttpRequest, template: str, *, model: type[models.Model] = ApiKey, **context: Any
 ) -> HttpResponse:
-    """A page of our own in the frame of Django's admin. Browsers and proxies must not store it."""
+    """A page of our own in the frame of Django's admin."""
     frame = {**admin.site.each_context(request), "opts": model._meta, "public_url": settings.PUBLIC_URL}
-    response = render(request, template, {**frame, **context})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, template, {**frame, **context})
 
 
 def redirect_see_other(address: str) -> HttpResponse:
@@ -30,7 +28,6 @@ def redirect_see_other(address: str) -> HttpResponse:
     response = redirect(address)
     response.status_code = 303
     response["Referrer-Policy"] = "no-referrer"
-    response["Cache-Control"] = "no-store"
     return response
 
 

@@ -34,9 +34,7 @@ class Progress:
 def progress(request: HttpRequest, progress_id: str) -> JsonResponse:
     """`done` and `total` of the user's own form with this id; neither before the first report."""
     name = cache_name(request, progress_id)
-    response = JsonResponse(cache.get(name, {}) if name else {})
-    response["Cache-Control"] = "no-store"
-    return response
+    return JsonResponse(cache.get(name, {}) if name else {})
 
 
 def cache_name(request: HttpRequest, progress_id: str) -> str:

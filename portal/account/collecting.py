@@ -24,7 +24,6 @@ def link(request: HttpRequest, secret: str) -> HttpResponse:
     else:
         answer = redirect("account-collect", prepared.public_id)
     answer["Referrer-Policy"] = "no-referrer"
-    answer["Cache-Control"] = "no-store"
     return answer
 
 

@@ -15,8 +15,6 @@ def holder(request: HttpRequest) -> User:
 
 
 def page(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
-    """Render an account page. Browsers and proxies must not store it: it is personal and may contain a secret."""
+    """Render an account page."""
     frame = {"public_url": settings.PUBLIC_URL, "self_service": settings.SELF_SERVICE}
-    response = render(request, f"account/{template}", {**frame, **context}, status=status)
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, f"account/{template}", {**frame, **context}, status=status)

@@ -41,9 +41,7 @@ def palette(request: HttpRequest) -> HttpResponse:
     else:
         hits = [*of_request(user, text), *of_pages(text.lower())]
         hits += [*own_keys(user, text), *own_models(user, text)] if text else []
-    response = render(request, "palette_hits.html", {"hits": hits, "text": bool(text)})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "palette_hits.html", {"hits": hits, "text": bool(text)})
 
 
 def of_request(user: User, text: str) -> Iterator[Hit]:

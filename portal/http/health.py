@@ -9,7 +9,6 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.cache import patch_vary_headers
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -145,7 +144,6 @@ def respond(checks: dict[str, Check], *, needed: frozenset[str]) -> JsonResponse
 
 
 @csrf_exempt  # so that another method gets 405
-@never_cache
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
     """All checks. MLflow and PostgreSQL are needed. Rendered without the request, because the page's user would need
@@ -161,7 +159,6 @@ def health(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-@never_cache
 @require_safe
 def live(request: HttpRequest) -> JsonResponse:
     """The process responds. Accesses nothing else: a slow dependency must not restart a healthy process."""
@@ -169,7 +166,6 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 @csrf_exempt
-@never_cache
 @require_safe
 def ready(request: HttpRequest) -> JsonResponse:
     """Whether to send requests here: not while the portal stops and finishes running calls."""
@@ -180,7 +176,6 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 
 @csrf_exempt
-@never_cache
 @require_safe
 def mlflow_health(request: HttpRequest) -> JsonResponse:
     return respond({"mlflow": mlflow()}, needed=frozenset({"mlflow"}))

@@ -9,7 +9,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -33,7 +32,6 @@ FORWARDED = ("X_FORWARDED_FOR", "X_FORWARDED_HOST", "X_FORWARDED_PROTO", "X_REAL
 
 
 @csrf_exempt  # so that another method gets 405
-@never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     if not is_allowed(request.META):

@@ -142,7 +142,6 @@ def no_key_in_address(
                 headers={
                     "Location": quote(request.path),
                     "Referrer-Policy": "no-referrer",
-                    "Cache-Control": "no-store",
                 },
             )
         return get_response(request)

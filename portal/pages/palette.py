@@ -58,9 +58,7 @@ def palette(request: HttpRequest) -> HttpResponse:
             *(keys_and_users(request, text) if text else ()),
             *(of_models(request, text) if text else ()),
         ]
-    response = render(request, "palette_hits.html", {"hits": hits, "text": bool(text)})
-    response["Cache-Control"] = "no-store"
-    return response
+    return render(request, "palette_hits.html", {"hits": hits, "text": bool(text)})
 
 
 def of_request(request: HttpRequest, text: str) -> Iterator[Hit]:

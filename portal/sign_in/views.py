@@ -15,7 +15,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
-from django.views.decorators.cache import never_cache
 from requests import RequestException
 
 from portal.sign_in.adapters import render_failure
@@ -27,7 +26,6 @@ __all__ = ["admin_login", "logout", "password_reset", "provider_callback", "prov
 FAILURES = (ProviderError, RequestException, LookupError, ValueError, TypeError, AttributeError)
 
 
-@never_cache
 def admin_login(request: HttpRequest) -> HttpResponse:
     """Redirect to the one sign-in page, which validates the next URL. Never reads a password itself."""
     if not request.user.is_authenticated:

@@ -244,5 +244,4 @@ def as_file(key: ApiKey, touches: list[Change], form: str) -> HttpResponse:
     content = b"".join(csv_export.file_pieces(form, FIELDS, rows))
     response = HttpResponse(content, content_type=csv_export.TYPES[form])
     response["Content-Disposition"] = f'attachment; filename="{key.public_id}.{form}"'
-    response["Cache-Control"] = "no-store"
     return response
