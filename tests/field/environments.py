@@ -91,6 +91,22 @@ def environment(name: str, *steps: Step) -> Environment:
     return Environment(folder=folder)
 
 
+def node_modules(*packages: str) -> Path | None:
+    """A folder in which npm has installed these packages; None without npm. Their install scripts do not run."""
+    npm = shutil.which("npm")
+    if npm is None:
+        return None
+    folder = cache_folder() / f"node-{hashlib.sha256(repr(packages).encode()).hexdigest()[:8]}"
+    stamp = folder / "installed"
+    if not stamp.exists():
+        folder.mkdir(exist_ok=True)
+        quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
+        command = [npm, "install", *quiet, "--prefix", str(folder), *packages]
+        subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+        stamp.touch()
+    return folder
+
+
 def pip(folder: Path, *arguments: str) -> None:
     command = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
     log = folder / "pip.log"

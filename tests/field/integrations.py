@@ -12,7 +12,6 @@ import re
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from tests.field.servers import ROOT, Field, Server
 
 PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 600.0
-LOG_SECONDS = 3.0  # an answered call is in the usage log within two
 # The words of a refusal, from its most telling to its least.
 TELLING = (
     r"needs .*scope|write.*scope|scope.*write",
@@ -143,7 +141,7 @@ def try_installed(each: Integration, where: Environment, server: Server, auditor
     experiment = server.new_experiment(user, each.experiment) if each.needs_experiment else ""
     status, output = run_program(each, where, server, server.issue(user, "program"), experiment)
     keep_output(user, output)
-    time.sleep(LOG_SECONDS)
+    server.wait_until_logged()
     found, missing = look_up(each, server, auditor)
     if status:
         missing.append(f"exit status {status}: {output.strip()[-1500:]}")

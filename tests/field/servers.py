@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tests.field.environments import Environment, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 180.0
+LOG_SECONDS = 30.0
 OPENER = build_opener(ProxyHandler({}))
 
 
@@ -65,6 +67,17 @@ class Server:
         )
         with OPENER.open(request, timeout=60) as response:
             return str(json.load(response)["experiment_id"])
+
+    def wait_until_logged(self) -> None:
+        """Return when all answered calls are in the usage log."""
+        end = time.monotonic() + LOG_SECONDS
+        while True:
+            with OPENER.open(f"{self.url}/health", timeout=60) as response:
+                if json.load(response)["checks"]["spool"]["backlog"] == 0:
+                    return
+            if time.monotonic() > end:
+                raise TimeoutError("calls wait to be written to the usage log")
+            time.sleep(0.1)
 
     def operations(self, user: str) -> dict[str, int]:
         """How often each operation of this user's calls succeeded, from the usage log."""

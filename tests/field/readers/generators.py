@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.field.environments import Environment, cache_folder, environment, variables
+from tests.field.environments import Environment, environment, node_modules, variables
 from tests.field.readers.results import Result
 from tests.field.servers import OPENER, ROOT, Field
 
@@ -70,24 +70,9 @@ def with_python(where: Environment, folder: Path, settings: dict[str, str]) -> R
 
 
 def with_node(folder: Path, settings: dict[str, str]) -> list[Result]:
-    npm = shutil.which("npm")
-    if npm is None:
+    modules = node_modules(*NODE)
+    if modules is None:
         return [Result(program="generators of TypeScript", version="", text="install Node", could_run=False)]
-    modules = cache_folder() / "node"
-    if not (modules / "installed").exists():
-        modules.mkdir(exist_ok=True)
-        install = [
-            npm,
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--prefix",
-            str(modules),
-            *NODE,
-        ]
-        subprocess.run(install, check=True, capture_output=True, timeout=900)
-        (modules / "installed").touch()
     (folder / "node_modules").symlink_to(modules / "node_modules")
     (folder / "package.json").write_text('{"type": "module"}')
     own = {"PATH": os.environ["PATH"], "HOME": str(folder), **settings}

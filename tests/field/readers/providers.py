@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from portal.one_machine.ports import free_port
-from tests.field.environments import Environment, cache_folder
+from tests.field.environments import Environment, node_modules
 from tests.field.readers.results import Result
 from tests.field.servers import ROOT, Field
 
@@ -23,24 +23,9 @@ CASES = [("client_secret_post", "userinfo"), ("client_secret_basic", "none")]
 
 
 def run() -> list[Result]:
-    npm = shutil.which("npm")
-    if npm is None:
+    modules = node_modules(PACKAGE)
+    if modules is None:
         return [Result(program="oidc-provider", version="", text="install Node", could_run=False)]
-    modules = cache_folder() / "oidc"
-    if not (modules / "installed").exists():
-        modules.mkdir(exist_ok=True)
-        install = [
-            npm,
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--prefix",
-            str(modules),
-            PACKAGE,
-        ]
-        subprocess.run(install, check=True, capture_output=True, timeout=900)
-        (modules / "installed").touch()
     shutil.copy(SCRIPT, modules)
     port = free_port()
     os.environ |= {

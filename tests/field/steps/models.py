@@ -1,7 +1,5 @@
 """Steps on models: logged, registered, their versions, aliases, stages and tags."""
 
-import time
-
 import mlflow
 from frame import CLIENT, error_of, eventually, step
 from mlflow.pyfunc import PythonModel
@@ -289,7 +287,6 @@ def model_is_active_for_traces(s):
             span.set_inputs({"q": 1})
         if hasattr(mlflow, "flush_trace_async_logging"):
             mlflow.flush_trace_async_logging()
-        time.sleep(0.2)
         got = eventually(lambda: mlflow.get_trace(span.trace_id))
         return got.info.trace_metadata["mlflow.modelId"] == mlflow.get_active_model_id()
     finally:
