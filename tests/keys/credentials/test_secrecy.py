@@ -1,0 +1,80 @@
+"""Where a key's secret must never be."""
+
+import json
+
+import psycopg
+import pytest
+
+from tests.environment import postgres_url
+from tests.keys.credentials.test_authentication import GET_EXPERIMENT, UNKNOWN, basic
+from tests.portals import Portal, portal
+
+pytestmark = pytest.mark.postgresql
+
+
+class TestTheSecret:
+    """It is in the answer to the request that made it, and nowhere else."""
+
+    def test_is_found_nowhere_after_issuing(self, echo_server, other_echo_server, settings):
+        settings.MLFLOW_TEST_URL = other_echo_server.url
+        given = {"DEBUG": "true", "MLFLOW_TEST_URL": other_echo_server.url}
+        with portal(mlflow_url=echo_server.url, **given) as running:
+            issued = [running.issue("alice"), running.issue("bob", "--environment", "test")]
+            rotated = json.loads(running.manage("rotate_key", issued[0]["id"], "--json").stdout)
+            secrets = [key["key"] for key in (*issued, rotated)]
+            replies = [reply for secret in secrets for reply in use(running, secret)]
+            listing = running.manage("list_keys").stdout + running.manage("list_keys", "--json").stdout
+            assert running.calls(at_least=len(secrets))
+            stored = everything_stored(postgres_url(running.database))
+        written = "".join(
+            file.read_text(errors="replace") for file in running.log.parent.rglob("*") if file.is_file()
+        )
+
+        assert {reply.status for reply in replies} >= {200, 400, 401, 404}
+        assert issued[0]["id"] in stored
+        assert rotated["masked"][-4:] in stored
+        assert "django_session" in stored
+        assert "GET" in written or "gunicorn" in written
+        answers = "".join(str(reply.headers) + reply.body.decode() for reply in replies)
+        for secret in secrets:
+            for place, text in (
+                ("log", written),
+                ("database", stored),
+                ("list", listing),
+                ("answer", answers),
+            ):
+                assert secret not in text, place
+                assert secret[8:34] not in text, place
+                assert basic("", secret)[2:-4] not in text, place
+
+
+def use(running: Portal, secret: str):
+    """Use a key as it should be used, and in the ways in which people do."""
+    typo = secret[:-1] + ("a" if secret[-1] != "a" else "b")
+    json_type = [("Accept", "application/json")]
+    html = [("Accept", "text/html")]
+    yield running.request("GET", GET_EXPERIMENT, key=secret)
+    yield running.request("GET", GET_EXPERIMENT, headers=[("Authorization", f"Basic {basic('', secret)}")])
+    yield running.request("GET", "/api/mlflow/api/2.0/mlflow/nothing", key=secret)
+    yield running.request("GET", "/nothing", key=secret, headers=html)
+    yield running.request("GET", f"{GET_EXPERIMENT}&api_key={secret}", headers=json_type)
+    yield running.request("GET", f"/mlflow/?token={secret}", headers=html)
+    yield running.request("GET", GET_EXPERIMENT, key=typo)
+    yield running.request("GET", GET_EXPERIMENT, key=secret, headers=[("X-API-Key", UNKNOWN)])
+    yield running.request("GET", GET_EXPERIMENT, headers=[("Authorization", f"Token {secret}")])
+    yield running.request("POST", "/account/login/", key=secret, body={"key": secret}, headers=html)
+
+
+def everything_stored(url: str) -> str:
+    """Every row of every table as text, after its table's name."""
+    parts = []
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "select format('%I.%I', schemaname, tablename) from pg_tables "
+            "where schemaname not in ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        for (table,) in tables:
+            parts.append(table)
+            with connection.cursor().copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
+                parts.extend(bytes(row).decode() for row in copy)
+    return "\n".join(parts)
