@@ -57,19 +57,17 @@ def not_sent(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
     MLflow's client from 3.18 repeats creations after 408 and 429 only, earlier ones also after 5xx. `retry_after` in
     seconds, at most 30: a longer one exceeds the total timeout of MLflow's client.
     """
-    return Refusal(
-        status=429,
-        error_code="TEMPORARILY_UNAVAILABLE",
-        reason=reason,
-        message=message,
-        headers={"Retry-After": str(retry_after)},
-    )
+    return temporary(429, reason, message, retry_after)
 
 
 def unavailable(reason: str, message: str, *, retry_after: int = 5) -> Refusal:
     """503 for a page or a call of the management API. `retry_after` in seconds."""
+    return temporary(503, reason, message, retry_after)
+
+
+def temporary(status: int, reason: str, message: str, retry_after: int) -> Refusal:
     return Refusal(
-        status=503,
+        status=status,
         error_code="TEMPORARILY_UNAVAILABLE",
         reason=reason,
         message=message,

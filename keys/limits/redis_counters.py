@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import redis
@@ -114,11 +115,9 @@ class RedisCounters:
     def verify(self) -> None:
         """Raise a RedisError unless it counts for all names. A ping is not enough: nodes of a cluster and replicas
         respond to it."""
-        try:
+        with suppress(exceptions.NoPermissionError):  # the script below shows whether the user may count
             if self.client.info("cluster").get("cluster_enabled"):
                 raise exceptions.ClusterError("cluster mode")
-        except exceptions.NoPermissionError:
-            pass  # a user who may not ask; the next command shows whether he may count
         self.raise_script([month_key("probe")], [0, 0, PROBE_SECONDS])
 
     def check(self) -> None:

@@ -81,7 +81,7 @@ Pattern name: Hokusai Registry API key
 Secret format: @PATTERN@
 Before secret: \\A|[\\s\\S]
 After secret: \\z|[^0-9A-Za-z]
-Test string: token = "hk_test_00000000000000000000000000000000"
+Test string: token = "@EXAMPLE@"
 """
 
 IS_KEY = '''ALPHABET = "@ALPHABET@"
@@ -154,6 +154,8 @@ def rule_for(scanner: str) -> str:
         "ALPHABET": ALPHABET,
         "LENGTH": str(tokens.CHECKSUM_LENGTH),
         "RANDOM": str(tokens.RANDOM_LENGTH),
+        "EXAMPLE": "hk_test_"
+        + "0" * (tokens.RANDOM_LENGTH + tokens.CHECKSUM_LENGTH),  # its checksum is wrong
     }
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)

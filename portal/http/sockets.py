@@ -276,7 +276,7 @@ class RequestBody(Body):  # type: ignore[misc]
         reader = self.reader
         if self.is_awaited and self.unreader:
             self.is_awaited = False
-            self.unreader.sock.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.unreader.sock.send(INTERIM)
         if self.buf.tell():
             return bytes(super().read(size))
         if isinstance(reader, ChunkedReader):

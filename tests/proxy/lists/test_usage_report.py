@@ -10,12 +10,12 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from keys.models import ApiKey, User
+from keys.models import ApiKey
 from proxy.lists.usage import MOST_ROWS
 from proxy.lists.usage_report import UsageForm, make_report
 from proxy.models import CallTotal, HourTotal
 from proxy.models.totals import LATENCIES_MS
-from tests.keys.people import key_of, make_cast, queries, signed_in
+from tests.keys.people import key_of, queries, signed_in
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -40,16 +40,6 @@ def total(key: ApiKey, day: str, calls: int = 1, status_class: int = 2, **change
     )
     if not is_new:  # as the writer does it, in one transaction
         HourTotal.objects.filter(pk=hour.pk).update(**{name: F(name) + value for name, value in sums.items()})
-
-
-@pytest.fixture
-def cast(db) -> dict[str, User]:
-    return make_cast()
-
-
-@pytest.fixture
-def alice(cast) -> Client:
-    return signed_in(cast["alice"])
 
 
 @pytest.fixture

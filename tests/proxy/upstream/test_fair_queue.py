@@ -82,8 +82,9 @@ def test_one_user_never_has_the_last_turn_of_a_queue_with_a_reserve(settings):
             pass
         with queue.turn("alice"):
             pass
-    with queue_of_calls(settings, 1).turn("bob"):
-        pass  # a queue of one turn has no reserve
+    queue_of_one = queue_of_calls(settings, 1)  # it has no reserve
+    with queue_of_one.turn("bob"):
+        assert queue_of_one.running == {("bob", False): 1}
 
 
 def test_searches_leave_half_of_the_turns_to_other_calls_and_one_to_other_users(settings):
