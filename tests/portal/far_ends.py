@@ -114,10 +114,10 @@ def forwarder(port: int, *, certificate: Path | None = None, host: str = "127.0.
 def serve(caller: socket.socket, port: int, context: ssl.SSLContext | None) -> None:
     """One connection, until the caller closes it; each request of at most 64 KiB, or a stream up."""
     with caller, contextlib.suppress(OSError):
-        caller.settimeout(5)
+        caller.settimeout(30)
         if context:
             caller = context.wrap_socket(caller, server_side=True)
-        with caller, socket.create_connection(("127.0.0.1", port), timeout=5) as portal:
+        with caller, socket.create_connection(("127.0.0.1", port), timeout=30) as portal:
             back = threading.Thread(target=pump, args=(portal, caller))
             back.start()
             pump(caller, portal)
