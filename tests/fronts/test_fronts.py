@@ -111,9 +111,7 @@ FRONTS = (
         'server.errorlog = "{folder}/error.log"\nserver.modules = ("mod_openssl", "mod_proxy")\nssl.engine = "enable"\n'
         'ssl.pemfile = "{pem}"\nssl.privkey = "{key}"\n'
         'proxy.server = ("" => (("host" => "127.0.0.1", "port" => {portal})))\n',
-        lambda text: 'server.document-root = "{folder}"\nserver.port = {port2}\nserver.bind = "127.0.0.1"\n'
-        'server.errorlog = "{folder}/error.log"\n' + text.replace("{", "{{").replace("}", "}}"), "lighttpd.conf",
-    ),
+    ),  # no file in deploy/: lighttpd 1.4.69 rejects the GET requests with a body that MLflow's clients send
     Front(
         "varnish", "varnishd",
         lambda folder: ["varnishd", "-F", "-n", str(folder / "work"), "-a", (folder / "listen").read_text(),
@@ -313,6 +311,9 @@ def test_a_front(front: Front, configuration: str, echo: Any, behind: Portal, tm
     if not shutil.which(front.binary):
         table.append((front.name, configuration, f"{front.binary} is not installed", *[""] * 6))
         pytest.skip(f"{front.binary} is not installed")
+    if configuration == "deploy" and not front.file:
+        table.append((front.name, configuration, "no file in deploy/", *[""] * 6))
+        pytest.skip(f"deploy/ has no file for {front.name}")
     full = behind.issue("alice", "--any-owner", "--preset", "full")["key"]
     reader = behind.issue("bob", "--preset", "reader")["key"]
     text = front.least if configuration == "least" else deployed(front)
