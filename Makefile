@@ -87,7 +87,7 @@ pages: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.pages
 
 # Run each MLflow client against each server, direct and through the portal (CLIENTS=…, SERVERS=… select some). The first
-# run installs six releases, 6 GB below FIELD_CACHE (default: .data/field). Half an hour.
+# run installs six releases, 6 GB below FIELD_CACHE (default: .data/field). Each of the 30 pairs takes one to nine minutes.
 compat: .venv/dev.stamp
 	$(BIN)/python -m tests.field.compat
 
