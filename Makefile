@@ -16,9 +16,9 @@ test check: export PYTHONDONTWRITEBYTECODE =
 test: .venv/dev.stamp
 	$(BIN)/python -m pytest --numprocesses $(JOBS)
 
-# For the inner loop: lint, and the tests that need no server and no browser. About two minutes.
+# For the inner loop: lint, and the tests that need no server and no browser. Under two minutes.
 check: lint
-	$(BIN)/python -m pytest --numprocesses 2 -m "not server and not browser"
+	$(BIN)/python -m pytest --numprocesses $(JOBS) -m "not server and not browser"
 
 # mypy imports Django's settings, which need these variables; nothing connects to these addresses.
 lint: export SECRET_KEY = lint

@@ -57,6 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which tells the scheduler that it may begin
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()  # what is loaded now stays: the garbage collector need not look through it again and again
     if WORKER:
