@@ -62,12 +62,14 @@ class Turn(NamedTuple):
 
 
 @contextmanager
-def process(*command: str, log: Path | None = None, **settings: str) -> Iterator[subprocess.Popen[bytes]]:
+def process(
+    *command: str, log: Path | None = None, cwd: Path = ROOT, **settings: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A Python process that is stopped at the end, with its output in `log` if that is given."""
     environment = {**os.environ, **settings}
     with log.open("wb") if log else nullcontext() as out:
         running = subprocess.Popen(
-            [sys.executable, *command], env=environment, cwd=ROOT, stdout=out, stderr=out
+            [sys.executable, *command], env=environment, cwd=cwd, stdout=out, stderr=out
         )
     try:
         yield running
