@@ -35,6 +35,8 @@ from proxy.policy import (
     upstream_checks,
 )
 from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.provenance.digests import HashedBody
+from proxy.provenance.writes import ArtifactWrite
 from proxy.request import bodies, headers, otlp, paths
 from proxy.request.bodies import WholeBody
 from proxy.routes import limits as operation_limits
@@ -78,6 +80,7 @@ class Forwarding:
     decision: Decision
     body: Body | None
     registration: Registration | None
+    artifact_write: ArtifactWrite | None
     query: str
     content_type: str
     mount: str
@@ -319,7 +322,7 @@ def keep_caller(operation: Operation, meta: Mapping[str, Any]) -> Callable[[], N
 
 def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> UpstreamResponse:
     """MLflow's response. Raises Refusal (429, 502, 504) if there is none."""
-    call, body = forwarding.call, forwarding.body
+    call, body = forwarding.call, body_with_digest(forwarding)
     started = time.perf_counter()
     try:
         with wait_for_turn(forwarding), tracing.upstream(call, request_headers):
@@ -335,9 +338,20 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
             )
     except Refusal as refusal:
         writer.not_sent(forwarding.registration, refusal)
+        if forwarding.artifact_write and (refusal.is_not_sent or refusal.status == 413):
+            forwarding.artifact_write.restore()
+        raise
+    except bodies.ClientGone:
+        if forwarding.artifact_write:
+            forwarding.artifact_write.restore()
         raise
     finally:
         call.upstream_ms = (time.perf_counter() - started) * 1000
+
+
+def body_with_digest(forwarding: Forwarding) -> Body | HashedBody | None:
+    write = forwarding.artifact_write
+    return write.body if write and write.body else forwarding.body
 
 
 def wait_for_turn(forwarding: Forwarding) -> AbstractContextManager[None]:

@@ -30,6 +30,8 @@ def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamRespo
 
     Raises Refusal for a response that concerns only the operator, and if an owner cannot be recorded.
     """
+    if forwarding.artifact_write:
+        forwarding.artifact_write.end(response.status)
     if response.status >= 400:
         writer.complete(forwarding.registration, response)
     correct_missing_file(forwarding, response)

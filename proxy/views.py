@@ -21,11 +21,12 @@ from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
 from proxy.policy.decisions import Decision
+from proxy.provenance import writes
 from proxy.request import bodies
 from proxy.upstream.client import UpstreamResponse
 from proxy.usage import recording
 from proxy.usage.recording import CLIENT_GONE, CallInProgress
-from proxy.usage.transfers import record_response
+from proxy.usage.transfers import RecordedBody, record_response
 
 
 class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
@@ -125,6 +126,12 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             decision=decision,
             body=body,
             registration=registration,
+            artifact_write=writes.begin(
+                caller=caller,
+                decision=decision,
+                request_id=call.request_id,
+                body=body if isinstance(body, RecordedBody) else None,
+            ),
             query=request.META.get("QUERY_STRING", ""),
             content_type=request.META.get("CONTENT_TYPE", ""),
             mount=mount,

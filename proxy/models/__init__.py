@@ -1,5 +1,6 @@
 """Tables of the proxy: the usage log and its totals, owners of objects, and the ledger of registrations."""
 
+from proxy.models.artifact_events import ArtifactEvent, ArtifactEventQuerySet
 from proxy.models.attempts import KeylessAttempt, UncalledRequest
 from proxy.models.calls import Call, CallQuerySet
 from proxy.models.owners import Owner, OwnerQuerySet
@@ -8,6 +9,8 @@ from proxy.models.spool_segments import SpoolSegment
 from proxy.models.totals import CallTotal, CallTotalQuerySet, HourTotal
 
 __all__ = [
+    "ArtifactEvent",
+    "ArtifactEventQuerySet",
     "Call",
     "CallQuerySet",
     "CallTotal",

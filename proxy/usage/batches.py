@@ -11,7 +11,8 @@ import psycopg
 from psycopg import sql
 
 from proxy.models.totals import LATENCIES_MS
-from proxy.usage import networks
+from proxy.usage import artifact_events, networks
+from proxy.usage.artifact_events import ArtifactRecord
 from proxy.usage.networks import KeyNetworks
 from proxy.usage.partitions import Connection
 from proxy.usage.record import COLUMNS, CallCorrection, CallRecord, decode
@@ -58,6 +59,7 @@ class Batch:
 
     calls: dict[str, CallRecord] = field(default_factory=dict)  # by request id
     corrections: list[CallCorrection] = field(default_factory=list)  # of calls in earlier batches
+    artifacts: list[ArtifactRecord] = field(default_factory=list)
     uses: dict[tuple[int, bool], CallRecord] = field(
         default_factory=dict
     )  # the last use of each secret of a key
@@ -82,6 +84,9 @@ def make_batch(records: Iterable[bytes]) -> Batch:
     batch = Batch()
     for content in records:
         try:
+            if content.startswith(artifact_events.PREFIX):
+                batch.artifacts.append(artifact_events.decode(content))
+                continue
             record = decode(content)
         except ValueError:
             batch.rejected.append(content)
@@ -156,6 +161,8 @@ def write(connection: Connection, batch: Batch) -> None:
         for correction in batch.corrections:
             correct(cursor, correction, totals)
         write_totals(cursor, totals)
+        if batch.artifacts:
+            artifact_events.write(cursor, batch.artifacts)
 
 
 def write_totals(cursor: "psycopg.Cursor[tuple[object, ...]]", totals: dict[Group, Total]) -> None:

@@ -26,6 +26,21 @@ DROPPED = "proxy_call_dropped_"  # detached, files not yet removed
 Connection = psycopg.Connection[tuple[object, ...]]  # in autocommit mode
 Change = Callable[[Connection, datetime.date], None]
 
+# The history of a file is kept until the event that superseded it is past retention. Each run looks at a week of such
+# events, so that its cost does not depend on the number of files.
+FORGET_SUPERSEDED = """
+    DELETE FROM proxy_artifactevent AS old USING proxy_artifactevent AS event
+    WHERE event.at >= %(since)s AND event.at < %(until)s AND event.kind <> 'different'
+    AND old.environment = event.environment AND old.path = event.path AND (old.at, old.id) < (event.at, event.id)
+"""
+FORGET_DELETED = """
+    DELETE FROM proxy_artifactevent AS old
+    WHERE at >= %(since)s AND at < %(until)s AND kind IN ('deleted', 'different') AND NOT EXISTS (
+        SELECT FROM proxy_artifactevent AS event WHERE event.environment = old.environment
+        AND event.path = old.path AND (event.at, event.id) > (old.at, old.id)
+    )
+"""
+
 
 def name_of(day: datetime.date) -> str:
     return f"{PREFIX}{day:%Y%m%d}"
@@ -123,6 +138,9 @@ def delete_expired(connection: Connection, oldest: datetime.date) -> None:
     connection.execute(
         "DELETE FROM proxy_calltotal WHERE span = 'hour' AND start < now() - %s::interval", [HOURS_KEPT]
     )
+    bounds = {"since": midnight(oldest - datetime.timedelta(days=7)), "until": midnight(oldest)}
+    connection.execute(FORGET_SUPERSEDED, bounds)
+    connection.execute(FORGET_DELETED, bounds)
     connection.execute("DELETE FROM proxy_spoolsegment WHERE at < now() - %s::interval", [SEGMENTS_KEPT])
 
 

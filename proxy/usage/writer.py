@@ -208,6 +208,7 @@ class Writer(threading.Thread):
         parts = [Batch(unknown_networks=batch.unknown_networks)]
         parts += [Batch(calls={name: row}) for name, row in batch.calls.items()]
         parts += [Batch(corrections=[correction]) for correction in batch.corrections]
+        parts += [Batch(artifacts=[event]) for event in batch.artifacts]
         with connection.transaction():
             self.advance(segment, piece)
             for part in parts:
@@ -218,6 +219,7 @@ class Writer(threading.Thread):
                     logger.error("call_refused", extra={"error": type(error).__name__})
                     refused += [call.encode() for call in part.calls.values()]
                     refused += [correction.encode() for correction in part.corrections]
+                    refused += [event.encode() for event in part.artifacts]
         return refused
 
     def reject(self, records: list[bytes]) -> None:

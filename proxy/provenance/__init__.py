@@ -1,0 +1,1 @@
+"""What each version's files were, down to the byte: digests, manifests, signatures, and comparisons with the store."""

@@ -1,0 +1,59 @@
+"""PostgreSQL keeps the events of artifacts: none is changed, and only superseded ones are removed."""
+
+import datetime
+
+import psycopg
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from keys.database import connection_parameters
+from proxy.models import ArtifactEvent
+from proxy.usage import partitions
+
+pytestmark = pytest.mark.postgresql
+
+
+def event(path: str, kind: str = "uploaded", *, days: int = 0) -> ArtifactEvent:
+    at = timezone.now() - datetime.timedelta(days=days)
+    digest = {"size": 1, "sha256": "ab" * 32} if kind in ArtifactEvent.WITH_DIGEST else {}
+    return ArtifactEvent.objects.create(environment="live", path=path, kind=kind, at=at, **digest)
+
+
+@pytest.mark.parametrize("change", [{"sha256": "cd" * 32}, {"path": "b"}])
+def test_no_event_is_changed(change, db):
+    event("a")
+
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        ArtifactEvent.objects.update(**change)
+
+
+def test_the_latest_event_of_a_file_is_not_deleted(db):
+    first, second = event("a", days=1), event("a")
+
+    first.delete()
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        second.delete()
+
+
+def test_a_digest_is_recorded_whole_or_not_at_all(db):
+    with pytest.raises(IntegrityError, match="artifact_event_has_digest"), transaction.atomic():
+        ArtifactEvent.objects.create(
+            environment="live", path="a", kind="uploaded", at=timezone.now(), sha256="xy"
+        )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_superseded_events_go_when_their_successors_are_past_retention():
+    event("old", days=100)  # the only one of its file: kept for ever
+    for days in (100, 42, 1):
+        event("overwritten", days=days)
+    event("gone", days=50)
+    event("gone", "deleted", days=42)
+
+    with psycopg.connect(**connection_parameters(), autocommit=True) as own:
+        partitions.maintain(own, today=timezone.now().date(), keep_days=40)
+
+    left = ArtifactEvent.objects.order_by("path", "-at").values_list("path", "kind")
+    assert list(left) == [("old", "uploaded"), ("overwritten", "uploaded"), ("overwritten", "uploaded")]
+    assert connection.is_usable()
