@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat integrations readers screenshots format lock clean api api-schema
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -91,6 +91,11 @@ pages: .venv/dev.stamp
 # run installs six releases, 6 GB below FIELD_CACHE (default: .data/field). Each of the 30 pairs takes one to nine minutes.
 compat: .venv/dev.stamp
 	$(BIN)/python -m tests.field.compat
+
+# Let clients create runs and models while MLflow, the portals and PostgreSQL restart (CLIENTS=…, FAULTS=… select some),
+# and look for what is lost or there twice. Each of the twelve rows takes one to three minutes.
+creations: .venv/dev.stamp
+	$(BIN)/python -m tests.field.creations
 
 # Run the programs of docs/integrations.md through the portal (PROGRAMS=… selects some; KEEP=no deletes what each installed).
 integrations: .venv/dev.stamp

@@ -335,6 +335,7 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
                 body=body.content if isinstance(body, WholeBody) else body,
                 chunked=body is not None and body.length is None,
                 while_waiting=forwarding.while_waiting,
+                asks_first=forwarding.operation.created is not None and isinstance(body, WholeBody),
             )
     except Refusal as refusal:
         writer.not_sent(forwarding.registration, refusal)

@@ -16,7 +16,8 @@ from proxy.policy import direct_artifacts, name_locks, owner_actions, permission
 from proxy.request import artifact_paths, messages, otlp
 from proxy.request.bodies import WholeBody
 from proxy.upstream import stored_files
-from proxy.upstream.client import UpstreamResponse, bad_gateway
+from proxy.upstream.client import UpstreamResponse
+from proxy.upstream.failures import bad_gateway
 from proxy.usage import named_objects
 
 logger = logging.getLogger(__name__)

@@ -308,8 +308,9 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
             self.end_response(conn)
 
     def end_response(self, conn: Connection) -> None:
-        """The response is sent: wait for the next request, or end the connection."""
-        if not (conn.keepalive and self.alive):
+        """The response is sent: wait for the next request, or end the connection. Once a response has not announced
+        the connection's end, the client may use it again, also while the worker ends."""
+        if not conn.keepalive:
             self.linger(conn)
             return
         conn.begin(conn.parser.unreader.take_buffered())

@@ -10,12 +10,13 @@ from typing import Any
 
 from django.conf import settings
 
-from portal.http.event_loop import EventLoopWorker
+from portal.http.event_loop import KEEPALIVE_SECONDS, EventLoopWorker
 from proxy import draining
 
 CUT_SECONDS = 2  # that an interrupted call has to record itself
 WRITE_SECONDS = 10  # that the spool has to empty; another process adopts the rest
 POLL_SECONDS = 0.1
+QUIET_SECONDS = 0.5  # after a response, for which a connection stays open for the client's next request
 # After so long, a thread that computes lets another one run. Python's default is ten times that: a call waits for it
 # each time that it has waited for MLflow, PostgreSQL or its client.
 SWITCH_SECONDS = 0.0005
@@ -24,9 +25,9 @@ SWITCH_SECONDS = 0.0005
 class Worker(EventLoopWorker):
     """The event loop, with a graceful end.
 
-    On SIGTERM, running calls have DRAIN_SECONDS to finish, and idle connections are closed. If the whole portal stops
-    and not just this worker, the worker meanwhile accepts connections, so that readiness reports the stop and new
-    calls are answered with a request to try again. Then it interrupts and records the calls that still run.
+    On SIGTERM, running calls have DRAIN_SECONDS to finish, and connections are closed once they are idle. If the whole
+    portal stops and not just this worker, the worker meanwhile accepts connections, so that readiness reports the stop
+    and new calls are answered with a request to try again. Then it interrupts and records the calls that still run.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -78,31 +79,49 @@ class Worker(EventLoopWorker):
         self.alive = False
         now = time.monotonic()
         end, newcomers_end = now + settings.DRAIN_SECONDS, now + CUT_SECONDS
-        self.close_idle()
         running = {*self.serving, *self.discarding, *self.delayed, *self.sending}
+        self.close_idle()
         while (now := time.monotonic()) < end and (
-            self.has_to_wait_for(running) or (self.has_newcomers() and now < newcomers_end)
+            self.has_to_wait_for(running) or (self.waiting and now < newcomers_end)
         ):
             self.turn(accept=draining.has_begun(), seconds=POLL_SECONDS)
+            self.close_idle()
         self.set_accept_enabled(False)
+        if draining.has_begun():
+            self.close_listeners()
         # The last clients that connected still learn that the portal stops.
         end = min(end, time.monotonic() + CUT_SECONDS)
         while self.nr_conns > 0 and time.monotonic() < end:
             self.turn(accept=False, seconds=POLL_SECONDS)
+            self.close_idle()
 
     def close_idle(self) -> None:
-        """Before the end, close connections that wait for their next request.
+        """Before the end, close connections whose clients have sent nothing for QUIET_SECONDS since the last response.
 
-        Those that wait for their first one stay: their clients have just connected and are about to send it.
+        A client that goes on calling sends its next request before that. If its connection were closed at the same
+        moment, it could not know whether the portal got the request, and MLflow's client from 3.18 would not repeat a
+        creation. Those that wait for their first request stay too: their clients have just connected and are about to
+        send it.
         """
-        for conn in [conn for conn in self.waiting if not conn.received]:
+        quiet = time.monotonic() + KEEPALIVE_SECONDS - QUIET_SECONDS
+        for conn in [
+            conn for conn, deadline in self.waiting.items() if conn.initialized and deadline < quiet
+        ]:
+            if conn.received:
+                continue
             self.on_readable(conn, conn.sock)  # it may have arrived meanwhile
-            if conn.initialized and conn in self.waiting and not conn.received:
+            if conn in self.waiting and not conn.received:
                 self.drop(conn)
 
-    def has_newcomers(self) -> bool:
-        """Whether any connection waits for its first request."""
-        return any(not conn.initialized for conn in self.waiting)
+    def close_listeners(self) -> None:
+        """Accept the clients that have connected, and refuse further ones. The system resets connections that nobody
+        has accepted; their clients could not know whether the portal got a request."""
+        for listener in self.sockets:
+            count = -1
+            while count != self.nr_conns:
+                count = self.nr_conns
+                self.accept(listener)
+            listener.close()
 
     def has_to_wait_for(self, running: set[Any]) -> bool:
         """Whether any of `running` still runs; if only this worker ends, whether anything runs, because new calls are

@@ -13,7 +13,8 @@ from proxy.answers import ERROR_CODES
 from proxy.policy import direct_artifacts
 from proxy.request import headers
 from proxy.routes.operations import Operation
-from proxy.upstream.client import UpstreamResponse, bad_gateway
+from proxy.upstream.client import UpstreamResponse
+from proxy.upstream.failures import bad_gateway
 
 # Parts of an error message that reveal MLflow's database: addresses, statements, drivers.
 DATABASE_ADDRESS = re.compile(r"\b(?:postgresql|mysql|mssql|sqlite)(?:\+\w+)?:/[^\s'\"`<>()\[\]{},;]*")

@@ -1,16 +1,15 @@
-"""The HTTP client for MLflow: connection pools, timeouts, one retry, and the map from foreign errors to refusals.
+"""The HTTP client for MLflow: connection pools, timeouts and one retry.
 
-The only module that knows urllib3.
+Only this module and `failures` know urllib3.
 """
 
-import logging
 import select
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from http.client import HTTPException
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 
 import urllib3
@@ -22,14 +21,12 @@ from urllib3.exceptions import (
     HTTPError,
     NewConnectionError,
     ProtocolError,
-    ReadTimeoutError,
 )
 from urllib3.util import SKIP_HEADER, Timeout
 
-from keys.refusals import Refusal, not_sent
+from keys.refusals import Refusal
 from proxy.upstream.breaker import Breaker
-
-logger = logging.getLogger(__name__)
+from proxy.upstream.failures import broken, refusal
 
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the response's first byte too
@@ -38,6 +35,8 @@ MOST_WAITING = 6 * 3600.0  # seconds
 WAITING_STEP = 20.0  # seconds between two calls of `while_waiting`
 BLOCK_SIZE = 64 * 1024  # bytes
 PROBE_TIMEOUT = 3.0  # seconds for the breaker's probe
+CONTINUE_TIMEOUT = 2.0  # seconds for `100 Continue`; then the body is sent without it (RFC 9110 §10.1.1)
+SILENT_SECONDS = 300.0  # for which a server that did not send it in time is not asked again
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
 # Called with the host and the port of each new connection, before the request is sent.
@@ -59,18 +58,19 @@ class Body(Protocol):
 
 
 class Headers(dict[str, str]):
-    """Headers that carry the request target with them, and `while_waiting` (see `send`).
+    """Headers that carry the request target with them, `while_waiting` and `asks_first` (see `send`).
 
     urllib3 rewrites targets (upper-case escapes, quoting), but a query string must be sent unchanged.
     """
 
     target: str = ""
     while_waiting: Callable[[], None] | None = None
+    asks_first: bool = False
 
     def copy(self) -> "Headers":
         """urllib3 sends a copy."""
         duplicate = Headers(self)
-        duplicate.target, duplicate.while_waiting = self.target, self.while_waiting
+        duplicate.__dict__.update(self.__dict__)
         return duplicate
 
 
@@ -82,6 +82,8 @@ class ExactTarget(HTTPConnection):
 
     is_reusable = True
     while_waiting: Callable[[], None] | None = None
+    is_asking = False
+    silent_until: ClassVar[dict[tuple[str, int], float]] = {}  # by host and port, on the monotonic clock
 
     def _new_conn(self) -> socket.socket:
         self.timeout = CONNECT_TIMEOUT
@@ -102,7 +104,30 @@ class ExactTarget(HTTPConnection):
 
     def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def]
         self.while_waiting = headers.while_waiting
+        self.is_asking = headers.asks_first and self.can_ask()
+        if self.is_asking:
+            headers = headers.copy()
+            headers["Expect"] = "100-continue"
         super().request(method, headers.target, body=body, headers=headers, **options)
+
+    def can_ask(self) -> bool:
+        """Not over TLS, where bytes of TLS itself look like a response; the proxy that ends it would respond."""
+        is_silent = time.monotonic() < self.silent_until.get((self.host, self.port), 0.0)
+        return not is_silent and not isinstance(self, HTTPSConnection)
+
+    def endheaders(self, *arguments: Any, **options: Any) -> None:
+        """Send the headers, and wait for MLflow to ask for the body if it must. Raises NewConnectionError if MLflow
+        closes the connection without having seen the body: it cannot have carried out the call."""
+        if not self.is_asking:
+            return super().endheaders(*arguments, **options)
+        try:
+            super().endheaders(*arguments, **options)
+            if not self.has_bytes(CONTINUE_TIMEOUT):
+                self.silent_until[self.host, self.port] = time.monotonic() + SILENT_SECONDS
+            elif not self.sock.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("closed before 100 Continue")
+        except OSError as error:
+            raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error
 
     def getresponse(self) -> Any:
         response = self.wait_for_response(self.while_waiting) if self.while_waiting else super().getresponse()
@@ -261,19 +286,21 @@ def send(
     timeout: float | None = None,
     is_probe: bool = False,
     while_waiting: Callable[[], None] | None = None,
+    asks_first: bool = False,
 ) -> UpstreamResponse:
     """Send one request to the MLflow at `url`. `path` is percent-encoded and standard; `timeout` in seconds applies
     to each wait (default: the module's). Raises Refusal: 429 if MLflow cannot be reached, at once while the breaker is
     open (unless it is a probe), and 502 or 504 for a later failure before the response's headers: MLflow may have
     carried out the call. With `while_waiting`, which is called from time to time and may raise, the response's first
-    byte may take as long as a store needs for a large file.
+    byte may take as long as a store needs for a large file. With `asks_first`, the body follows when MLflow has asked
+    for it (`Expect: 100-continue`): if MLflow closes the connection before that, because it stops, the refusal is 429.
 
     A call that is safe to repeat (GET without a body) is sent once more if a kept-alive connection is dead.
     """
     if not is_probe:
         breaker(url).check()
     prepared = prepare(url, method, path, query, headers)
-    prepared.while_waiting = while_waiting
+    prepared.while_waiting, prepared.asks_first = while_waiting, asks_first
     started = time.monotonic()
     try:
         response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)
@@ -347,39 +374,8 @@ def target(url: str, method: str, path: str) -> str:
     return urlsplit(url).path + ("" if is_native else settings.MLFLOW_STATIC_PREFIX) + path
 
 
-def refusal(error: Exception) -> Refusal:
-    """The one map from urllib3's and the socket's errors to refusals. Internal addresses stay in the log."""
-    logger.warning("upstream_failed", exc_info=error, extra={"error": type(error).__name__})
-    if isinstance(error, NewConnectionError):
-        return not_sent(
-            "upstream_unreachable",
-            "MLflow cannot be reached, and your call was not sent there. Try again in a few seconds.",
-        )
-    if isinstance(error, ReadTimeoutError | TimeoutError):
-        return Refusal(
-            status=504,
-            error_code="DEADLINE_EXCEEDED",
-            reason="upstream_timeout",
-            message="MLflow did not respond in time. It may or may not have carried out the call; check before "
-            "you try again.",
-        )
-    return broken()
-
-
 def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
     """Whether the response states its length or is chunked. Without either, a broken response looks complete, even if
     it broke within its headers (RFC 9112 §6.3); MLflow's server always sends one of them."""
     lengths = ("Content-Length", "Transfer-Encoding")
     return response.status in (204, 304) or any(name in response.headers for name in lengths)
-
-
-def broken() -> Refusal:
-    return bad_gateway(
-        "upstream_broken",
-        "MLflow broke the connection or sent an invalid response. It may or may not have carried out the call; "
-        "check before you try again.",
-    )
-
-
-def bad_gateway(reason: str, message: str) -> Refusal:
-    return Refusal(status=502, error_code="TEMPORARILY_UNAVAILABLE", reason=reason, message=message)

@@ -6,8 +6,8 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import ProxyHandler, Request, build_opener
@@ -17,7 +17,7 @@ import psycopg
 from portal.one_machine.mlflow import MLFLOW_ENVIRONMENT, is_mlflow
 from portal.one_machine.ports import free_port
 from portal.one_machine.postgres import Postgres, create_database, running_postgres
-from portal.one_machine.supervisor import Watchdog, minimal_environment, start, wait_until_ready
+from portal.one_machine.supervisor import Child, Watchdog, minimal_environment, start, wait_until_ready
 from tests.field.environments import Environment, variables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +96,8 @@ class Field:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stack = ExitStack()
+        self.children: dict[str, Child] = {}  # by URL
+        self.restarts: dict[str, Callable[[], None]] = {}
 
     def __enter__(self) -> "Field":
         self.watchdog = self.stack.enter_context(Watchdog(label=str(self.folder)))
@@ -138,21 +140,27 @@ class Field:
             stack.enter_context(self.portal(server))
             yield server
 
-    @contextmanager
-    def portal(self, server: Server) -> Iterator[None]:
-        child = start(
-            "the portal",
-            [sys.executable, "-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application"],
-            log=server.log,
-            watchdog=self.watchdog,
-            environment=server.environment,
-            directory=str(ROOT),
-        )
-        try:
-            wait_until_ready(child, lambda: is_mlflow_behind(server), seconds=START_SECONDS)
-            yield
-        finally:
-            child.stop()
+    def portal(self, server: Server) -> AbstractContextManager[None]:
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "--config",
+            "python:portal.server",
+            "portal.wsgi:application",
+        ]
+
+        def begin() -> Child:
+            return start(
+                "the portal",
+                command,
+                log=server.log,
+                watchdog=self.watchdog,
+                environment=server.environment,
+                directory=str(ROOT),
+            )
+
+        return self.running(server.url, begin, lambda: is_mlflow_behind(server))
 
     @contextmanager
     def mlflow(self, folder: Path, installed: Environment) -> Iterator[str]:
@@ -160,23 +168,42 @@ class Field:
         url = f"http://127.0.0.1:{port}"
         # Releases before 3 start gunicorn by its name.
         own = {"HOME": str(folder), "PATH": variables(installed.folder)["PATH"]}
-        child = start(
-            "MLflow",
-            [
-                *(installed.python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-                *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-                *("--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")),
-            ],
-            log=folder / "mlflow.log",
-            watchdog=self.watchdog,
-            environment=minimal_environment() | MLFLOW_ENVIRONMENT | own,
-            directory=str(folder),
-        )
-        try:
-            wait_until_ready(child, lambda: is_mlflow(url, seconds=2), seconds=START_SECONDS)
+
+        def begin() -> Child:
+            return start(
+                "MLflow",
+                [
+                    *(installed.python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+                    *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+                    *("--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")),
+                ],
+                log=folder / "mlflow.log",
+                watchdog=self.watchdog,
+                environment=minimal_environment() | MLFLOW_ENVIRONMENT | own,
+                directory=str(folder),
+            )
+
+        with self.running(url, begin, lambda: is_mlflow(url, seconds=2)):
             yield url
+
+    @contextmanager
+    def running(self, url: str, begin: Callable[[], Child], is_ready: Callable[[], bool]) -> Iterator[None]:
+        """A child that `restart` can restart."""
+        self.restarts[url] = lambda: self.begin(url, begin, is_ready)
+        try:
+            self.begin(url, begin, is_ready)
+            yield
         finally:
-            child.stop()
+            self.children.pop(url).stop()
+
+    def begin(self, url: str, begin: Callable[[], Child], is_ready: Callable[[], bool]) -> None:
+        self.children[url] = child = begin()
+        wait_until_ready(child, is_ready, seconds=START_SECONDS)
+
+    def restart(self, url: str) -> None:
+        """Stop the MLflow or the portal with this URL, start it again, and wait until it responds."""
+        self.children[url].stop()
+        self.restarts[url]()
 
 
 def is_mlflow_behind(server: Server) -> bool:

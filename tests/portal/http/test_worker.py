@@ -170,3 +170,17 @@ def test_who_was_let_in_and_has_not_asked_yet_is_answered_by_a_worker_that_ends(
 
         new.sendall(request("GET", GET_EXPERIMENT, key))
         assert parsed(rest(new)).status == 200
+
+
+def test_a_client_that_goes_on_calling_is_told_and_not_cut_off(echo, stoppable):
+    """Its connection is not closed between two requests, after which it could not know whether one arrived."""
+    kept = request("GET", GET_EXPERIMENT, None)
+    with stoppable() as (running, key):
+        kept = request("GET", GET_EXPERIMENT, key).replace(b"Connection: close\r\n", b"")
+        with connected(running, kept) as client:
+            assert b" 200 OK\r\n" in client.recv(4096)
+            stop(running)
+            assert wait_for(lambda: readiness(running) != 200)
+            client.sendall(kept)
+            assert b"Connection: close\r\n" in (refused := rest(client))
+            assert parsed(refused).status == 429
