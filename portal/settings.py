@@ -209,7 +209,6 @@ MIDDLEWARE = [
     "portal.http.middleware.private_responses",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "portal.http.middleware.calls_by_key",
     "portal.http.content_security.ContentSecurityPolicy",
     "portal.http.small_bodies.SmallBodies",
     "proxy.api.call_log.record_calls",

@@ -9,8 +9,8 @@ django.setup(set_prefix=False)
 
 from keys import limits  # noqa: E402
 from keys.credentials import cache  # noqa: E402  needs Django set up
+from portal.calls.dispatcher import PortalHandler  # noqa: E402
 from portal.http import disks  # noqa: E402
-from portal.http.requests import PortalHandler  # noqa: E402
 from proxy.ledger import background  # noqa: E402
 from proxy.upstream import server_release  # noqa: E402
 from proxy.usage import tracing, writer  # noqa: E402

@@ -1,5 +1,5 @@
-"""Gives every request an id, checks its host, keeps responses out of caches, hands calls by key to MLflow's view, and
-redirects pages whose URL contains an API key."""
+"""Gives every request an id, checks its host, keeps responses out of caches, and redirects pages whose URL contains an
+API key."""
 
 import secrets
 import time
@@ -8,7 +8,6 @@ from urllib.parse import quote, unquote_plus
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
-from django.urls import Resolver404, ResolverMatch, resolve
 from whitenoise.middleware import WhiteNoiseFileResponse
 
 from keys.credentials.tokens import KEY_LIKE_PATTERN
@@ -24,7 +23,6 @@ STARTED, PAGE, USER_ID = "portal.started", "portal.page", "portal.user_id"
 CALL_RECORD = "portal.call_record"  # set by `proxy.views`
 PAGES = ("/admin/", "/account/", "/docs/")
 KEY_LIST = "/admin/keys/apikey/"
-OWN_SUFFIX = "/health/mlflow"  # the portal's own paths below MLflow's mounts
 PROBED = frozenset(path.decode() for path in HEALTH | LIVENESS)  # health checks and metrics
 
 
@@ -87,40 +85,6 @@ def known_user(request: HttpRequest) -> User | None:
         if type(user := request.__dict__.get(name)) is User:
             return user
     return None
-
-
-def calls_by_key(
-    get_response: Callable[[HttpRequest], HttpResponseBase],
-) -> Callable[[HttpRequest], HttpResponseBase]:
-    """Middleware that hands a call to MLflow's view at once if it carries a key and no cookie.
-
-    The middleware that follows is for sessions, forms and pages. Django's CommonMiddleware is among it, so this checks
-    the host and sets the Content-Length in its place.
-    """
-
-    def middleware(request: HttpRequest) -> HttpResponseBase:
-        match = find_mount(request)
-        if match is None:
-            return get_response(request)
-        request.get_host()  # raises DisallowedHost
-        request.resolver_match = match
-        response: HttpResponseBase = match.func(request, *match.args, **match.kwargs)
-        if not response.streaming and not response.has_header("Content-Length"):
-            response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
-        return response
-
-    return middleware
-
-
-def find_mount(request: HttpRequest) -> ResolverMatch | None:
-    """MLflow's view, if the request is a program's call to MLflow."""
-    meta = request.META
-    if meta.get("HTTP_COOKIE") or not carries_key(meta) or request.path_info.endswith(OWN_SUFFIX):
-        return None
-    try:
-        return resolve(request.path_info, "proxy.urls")
-    except Resolver404:
-        return None
 
 
 def no_key_in_address(

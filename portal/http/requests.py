@@ -3,7 +3,7 @@
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.core.handlers.wsgi import WSGIRequest
 
 
 class PortalRequest(WSGIRequest):
@@ -16,7 +16,3 @@ class PortalRequest(WSGIRequest):
     def _current_scheme_host(self) -> str:
         public = urlsplit(settings.PUBLIC_URL)
         return f"{public.scheme}://{public.netloc}"
-
-
-class PortalHandler(WSGIHandler):
-    request_class = PortalRequest

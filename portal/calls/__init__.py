@@ -1,0 +1,1 @@
+"""Calls by key on their way from the server to the view."""

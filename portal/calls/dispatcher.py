@@ -1,0 +1,116 @@
+"""Hands a program's calls to MLflow's view without Django's handler, whose middleware is for sessions, forms and pages.
+
+The response is the same as through the handler: `tests/portal/calls/test_dispatcher.py` compares the two.
+"""
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from django.core.exceptions import DisallowedHost
+from django.core.handlers.exception import response_for_exception
+from django.core.handlers.wsgi import WSGIHandler
+from django.db import close_old_connections
+from django.http import HttpResponseBase
+from django.http.request import HttpRequest
+from django.middleware.clickjacking import XFrameOptionsMiddleware
+from django.middleware.security import SecurityMiddleware
+from django.urls import URLPattern
+from django.utils.log import log_response
+
+from portal.http import logs
+from portal.http.middleware import HEADER, REQUEST_ID, STARTED
+from portal.http.requests import PortalRequest
+from proxy.request.headers import carries_key
+from proxy.urls import urlpatterns
+from proxy.views import MlflowProxy
+
+OWN_SUFFIX = "/health/mlflow"  # the portal's own paths below MLflow's mounts
+Mount = tuple[Callable[[str], Any], str]
+
+
+def read_mount(pattern: URLPattern) -> Mount:
+    return pattern.pattern.regex.match, pattern.default_args["mount"]
+
+
+MOUNTS = [read_mount(pattern) for pattern in urlpatterns]
+
+
+def no_response(request: HttpRequest) -> HttpResponseBase:
+    raise NotImplementedError("only the middleware's own steps are used")
+
+
+SECURITY, FRAMES = SecurityMiddleware(no_response), XFrameOptionsMiddleware(no_response)
+
+
+def find_mount(environ: Mapping[str, Any]) -> str | None:
+    """The mount of MLflow's view, if the request is a program's call to MLflow: it carries a key and no cookie."""
+    path = environ["PATH_INFO"]
+    if environ.get("HTTP_COOKIE") or not carries_key(environ) or path.endswith(OWN_SUFFIX):
+        return None
+    path = path.removeprefix("/")
+    return next((mount for matches, mount in MOUNTS if matches(path)), None)
+
+
+def respond(environ: dict[str, Any], start_response: Any, mount: str) -> "CallResponse":
+    """The WSGI response to a call."""
+    environ[STARTED] = time.perf_counter()
+    name = environ[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
+    logs.request_id.set(name)
+    request = PortalRequest(environ)
+    response: Any = SECURITY.process_request(request) or call_view(request, mount)
+    response = SECURITY.process_response(request, FRAMES.process_response(request, response))
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers[HEADER] = name
+    if response.status_code >= 500:  # the level of the logger `django.request`
+        log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
+    start_response(f"{response.status_code} {response.reason_phrase}", [*response.headers.items()])
+    return CallResponse(response)
+
+
+def call_view(request: PortalRequest, mount: str) -> HttpResponseBase:
+    """The view's response, with the check of the host and the Content-Length that Django's CommonMiddleware adds."""
+    try:
+        request.get_host()
+    except DisallowedHost as error:
+        return response_for_exception(request, error)
+    try:
+        view = MlflowProxy()
+        view.setup(request)
+        response = view.dispatch(request, mount)
+    except Exception as error:
+        response = response_for_exception(request, error)
+    if not response.streaming and not response.has_header("Content-Length"):
+        response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
+    return response
+
+
+class CallResponse:
+    """A response that the server sends. Its end frees what the call held, without Django's signals."""
+
+    def __init__(self, response: HttpResponseBase) -> None:
+        self.response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.response)
+
+    def close(self) -> None:
+        for closer in self.response._resource_closers:  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception):  # as Django does
+                closer()
+        self.response._resource_closers.clear()  # type: ignore[attr-defined]
+        close_old_connections()
+
+
+class PortalHandler(WSGIHandler):
+    """The WSGI application: Django's handler, except for a program's calls to MLflow."""
+
+    request_class = PortalRequest
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        mount = find_mount(environ)
+        if mount is None:
+            return super().__call__(environ, start_response)
+        return respond(environ, start_response, mount)
