@@ -12,6 +12,11 @@ from keys.models.users import User
 LEAK_REASON = "found in the open"  # of the pause that follows the report of a leaked key
 
 
+def later_rotations() -> "models.QuerySet[KeyEvent]":
+    """For a subquery: the rotations of the outer event's key after that event."""
+    return KeyEvent.objects.filter(kind=KeyEvent.Kind.ROTATED, key=OuterRef("key"), pk__gt=OuterRef("pk"))
+
+
 class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
     def with_people(self) -> "KeyEventQuerySet":
         return self.select_related("key__owner", "actor")
@@ -19,11 +24,14 @@ class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
     def leaks(self) -> "KeyEventQuerySet":
         """Reports of a secret that has not been replaced since, the first one first. Secrets that a rotation had ended
         before the report do not count."""
-        rotations = KeyEvent.objects.filter(
-            kind=KeyEvent.Kind.ROTATED, key=OuterRef("key"), pk__gt=OuterRef("pk")
-        )
-        reports = self.filter(kind=KeyEvent.Kind.LEAKED).exclude(detail__has_key="found")
-        return reports.exclude(Exists(rotations)).order_by("pk")
+        return self.leak_reports().exclude(Exists(later_rotations()))
+
+    def replaced_leaks(self) -> "KeyEventQuerySet":
+        """Reports of a secret that a later rotation has replaced, the first one first."""
+        return self.leak_reports().filter(Exists(later_rotations()))
+
+    def leak_reports(self) -> "KeyEventQuerySet":
+        return self.filter(kind=KeyEvent.Kind.LEAKED).exclude(detail__has_key="found").order_by("pk")
 
     def matching(self, text: str) -> "KeyEventQuerySet":
         """Events of keys whose name, id or owner has all words of `text`."""

@@ -17,7 +17,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys.actions.grants import is_owner_allowed
 from keys.formatting import csv_export
-from keys.models import ApiKey
+from keys.models import ApiKey, KeyEvent
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
 from keys.pages.progress import Progress
@@ -107,10 +107,16 @@ def render_incident(
         total_downloads=len(downloads),
         versions=len(versions),
         still_works=key.state not in STOPPED,
+        replaced_leak=replaced_leak(key),
         may_quarantine=may_quarantine(request, key),
         quarantine_form=quarantine_form or QuarantineForm(initial={"since": since}),
         marks=marks,
     )
+
+
+def replaced_leak(key: ApiKey) -> KeyEvent | None:
+    """The latest report that the key's secret was found in the open, if a rotation has replaced that secret since."""
+    return None if key.leak else key.events.replaced_leaks().last()
 
 
 def as_value(since: datetime.datetime | None) -> str:
@@ -170,7 +176,7 @@ def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> Htt
         versions=versions,
         reason=form.cleaned_data["reason"] or f"since {timezone.now():%Y-%m-%d}",
         pending=Registration.objects.pending().by_key(key).between(since).count(),
-        still_works=key.state not in STOPPED,
+        still_works=key.state not in STOPPED and replaced_leak(key) is None,
         progress_id=new_form_id(),
     )
 

@@ -80,9 +80,7 @@ def findings(
         mark = marks.get((row.environment, version.name, version_number(row.version)))
         finding = Finding(state="") if row.tag_rules is None else version.finding
         if mark and not version.is_deleted:
-            finding = replace(
-                finding, quarantine=f"in quarantine since {mark.since:%Y-%m-%d} ({mark.reason})"
-            )
+            finding = replace(finding, quarantine=str(mark))
         if finding.label:
             found[row.pk] = finding
     return found

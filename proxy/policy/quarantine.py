@@ -78,6 +78,11 @@ class QuarantinedVersion:
     files: Files
     origin_files: tuple[Files, ...] = ()  # of the versions of which it is a copy
 
+    def __str__(self) -> str:
+        """Since when and why it is in quarantine. Without a reason, the tag's value is only the date."""
+        since = f"since {self.since:%Y-%m-%d}"
+        return f"in quarantine {since}" + ("" if self.reason == since else f" ({self.reason[:200]})")
+
 
 known_marks: cache.RowCache[tuple[QuarantinedVersion, ...]] = cache.RowCache()
 
@@ -156,9 +161,8 @@ def read_marks_with_origins(environment: str) -> Iterator[QuarantinedVersion]:
 def refusal(version: QuarantinedVersion, act: str) -> Refusal:
     return forbidden(
         "quarantined",
-        f"Version {version.version} of “{version.name[:200]}” is in quarantine since {version.since:%Y-%m-%d} "
-        f"({version.reason[:200]}). Until it is lifted, no key may {act}. Only staff who may change keys can lift it. "
-        "Ask your administrator.",
+        f"Version {version.version} of “{version.name[:200]}” is {version}. Until it is lifted, no key may {act}. Only "
+        "staff who may change keys can lift it. Ask your administrator.",
     )
 
 

@@ -8,6 +8,8 @@ import pytest
 from django.contrib.auth.models import Group, Permission
 from django.utils import timezone
 
+from keys import actions
+from keys.alerts import leaks
 from keys.models import User
 from keys.pages import progress
 from keys.rights.groups import AUDITORS
@@ -19,6 +21,7 @@ from proxy.upstream import registry
 from tests.keys.people import call, key_of, queries, signed_in
 from tests.proxy.ledger_rows import pending, row
 
+MODEL = "/admin/proxy/registration/model/"
 COMPLETE_TAGS = {"hokusai_token_id": "abc", "benchmark_metric": "accuracy", "benchmark_value": "0.9"}
 
 
@@ -46,6 +49,20 @@ def test_it_shows_the_last_day_until_asked_for_more(alice, key):
     assert "long ago" not in day
     assert "long ago" in week
     assert "This key still works." in day
+
+
+def test_a_leaked_secret_that_was_rotated_away_asks_for_no_revocation(alice, key):
+    leaks.report(text=actions.rotate(key=key, overlap="now")[1], where="a wiki")
+    shown = [alice.get(page(key)).content.decode()]
+    actions.rotate(key=key, overlap="now")
+    shown += [
+        alice.get(page(key)).content.decode(),
+        alice.post(page(key), {"since": since(24)}).content.decode(),
+    ]
+
+    assert "The leaked secret no longer works.</strong> It was found at “a wiki”" in shown[1]
+    assert ["The leaked secret no longer works" in text for text in shown] == [False, True, False]
+    assert not any("This key still works" in text for text in shown)
 
 
 def test_it_leads_to_mlflows_pages(alice, key):
@@ -101,7 +118,9 @@ def test_quarantine_marks_and_says_what_became_of_each(cast, alice, key, monkeyp
     sent = {"since": since(24), "reason": "leaked", "confirmed": "yes"}
     text = alice.post(page(key), sent).content.decode()
 
-    assert "fraud version 3: marked" in text
+    assert (
+        f'<a class="text" href="{MODEL}?environment=live&amp;name=fraud">fraud</a> version 3: marked' in text
+    )
     assert (seen["key"], seen["reason"], seen["by"]) == (key, "leaked", cast["alice"])
     assert timezone.now() - seen["since"] < timedelta(hours=25)
 
