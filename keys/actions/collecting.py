@@ -70,6 +70,19 @@ def prepare(
     return prepared, secret
 
 
+def renew(*, prepared: PreparedKey, actor: Actor = COMMAND) -> tuple[PreparedKey, str]:
+    """Prepare the same key again, with a new link and week; the former link stops working. The actor is now who
+    prepared it. Arguments and errors as for `prepare`."""
+    return prepare(
+        owner=prepared.owner,
+        name=prepared.name,
+        purpose=prepared.purpose,
+        environment=prepared.environment,
+        actor=actor,
+        **stored_rights(prepared),
+    )
+
+
 @transaction.atomic
 def collect(*, prepared: PreparedKey, actor: Actor) -> tuple[ApiKey, str]:
     """Issue the key to its owner, who is the actor, signed in. Returns the row and the secret, as `issue` does.

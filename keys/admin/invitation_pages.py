@@ -15,6 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from keys.actions import collecting, invitations
+from keys.actions.accounts import set_role
 from keys.actions.admin_log import log
 from keys.admin.forms import EXPIRES_IN, expiry_of
 from keys.admin.prepared_pages import show_message
@@ -24,6 +25,7 @@ from keys.models import Invitation, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form
 from keys.rights.permissions import ADD_KEY, ADD_USER, CHANGE_USER
+from keys.rights.roles import Role
 from keys.rights.scopes import DEFAULT_PRESET, Preset
 
 SESSION_NAME = "invitation"  # holds the invitation's primary key, not its secret
@@ -50,6 +52,16 @@ class AddForm(forms.Form):
         initial="link",
         widget=UnfoldAdminRadioSelectWidget,
     )
+    role = forms.ChoiceField(
+        choices=[
+            (role.value, f"{role.label.capitalize()}: {role.description}")
+            for role in Role
+            if role is not Role.CUSTOM  # its permissions are on the user's page
+        ],
+        initial=Role.HOLDER.value,
+        required=False,
+        widget=UnfoldAdminRadioSelectWidget,
+    )
     preset = forms.ChoiceField(
         label="First key",
         choices=[*((preset.value, preset.label) for preset in Preset), ("", "None yet")],
@@ -73,8 +85,10 @@ class AddForm(forms.Form):
         widget=UnfoldAdminSelectWidget,
     )
 
-    def __init__(self, *arguments: Any, may_issue: bool, **options: Any) -> None:
+    def __init__(self, *arguments: Any, may_issue: bool, may_give_roles: bool, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if not may_give_roles:
+            del self.fields["role"]
         if not may_issue:
             for name in ("preset", "key_name", "expires_in"):
                 del self.fields[name]
@@ -83,6 +97,10 @@ class AddForm(forms.Form):
         answers = super().clean() or {}
         if answers.get("preset") and answers.get("sign_in") == "none":
             self.add_error("preset", "A machine cannot collect a key. Choose “None yet”, then issue it one.")
+        if answers.get("sign_in") == "none" and answers.get("role", Role.HOLDER) not in ("", Role.HOLDER):
+            self.add_error(
+                "role", "A machine never signs in, so no other role than key holder has an effect."
+            )
         if answers.get("preset") and not answers.get("key_name"):
             self.add_error("key_name", "Give the key a name.")
         return answers
@@ -133,18 +151,26 @@ class PasswordForm(forms.Form):
 def add(request: HttpRequest) -> HttpResponse:
     """Add a user, with a key if wanted: the form, and in the response to its POST the link or the message with it,
     which is shown only once."""
-    form = AddForm(posted_data(request), may_issue=request.user.has_perm(ADD_KEY))
+    user = actor_of(request).user
+    form = AddForm(
+        posted_data(request),
+        may_issue=request.user.has_perm(ADD_KEY),
+        may_give_roles=user is not None and user.is_superuser,
+    )
     made: dict[str, Any] = {}
 
     @transaction.atomic
     def act() -> None:
         made["user"] = invitations.add_user(name=form.cleaned_data["name"], email=form.cleaned_data["email"])
+        if role := form.cleaned_data.get("role"):
+            made["user"] = set_role(user=made["user"], role=Role(role), actor=actor_of(request))
         if key := form.key():
             made["prepared"] = collecting.prepare(owner=made["user"], **key, actor=actor_of(request))
 
     if not submit_form(form, act):
         return render_page(request, "admin/keys/user/add.html", model=User, title="Add a user", form=form)
     user = made["user"]
+    assert isinstance(user, User)  # noqa: S101  for the type checker
     if form.cleaned_data["sign_in"] == "none":
         log(user, "Added, to hold keys.", actor=actor_of(request))
         return back(request, user, f"{user.username} is added. Now issue a key for them.")
@@ -159,8 +185,10 @@ def invite(request: HttpRequest, pk: int) -> HttpResponse:
     if not user.is_active:
         return back(request, user, f"{user.username} is deactivated.")
     if request.method != "POST":
+        waiting = PreparedKey.objects.waiting().filter(owner=user)
+        context = {"person": user, "waiting": waiting}
         return render_page(
-            request, "admin/keys/user/invite.html", model=User, title="Make a sign-in link", person=user
+            request, "admin/keys/user/invite.html", model=User, title="Make a sign-in link", **context
         )
     return create_link(request, user)
 
@@ -226,9 +254,13 @@ def accept(request: HttpRequest) -> HttpResponse:
 
 
 def first_page(user: User) -> str:
-    """Where a user goes after setting the password: to the key that waits, if there is exactly one."""
+    """Where a user goes after setting the password: to the key that waits, if there is exactly one; else staff without
+    keys to the admin, and all others to their account."""
     waiting = list(PreparedKey.objects.waiting().filter(owner=user)[:2])
-    return reverse("account-collect", args=[waiting[0].public_id]) if len(waiting) == 1 else "/account/"
+    if len(waiting) == 1:
+        return reverse("account-collect", args=[waiting[0].public_id])
+    is_for_admin = user.is_staff and not waiting and not user.api_keys.exists()
+    return reverse("admin:index") if is_for_admin else "/account/"
 
 
 def render_refusal(request: HttpRequest, reason: str) -> HttpResponse:

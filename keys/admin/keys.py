@@ -103,6 +103,7 @@ class ApiKeyAdmin(OnlyItsFilters):
                 wrap(prepared_pages.withdraw),
                 name="keys_apikey_withdraw_prepared",
             ),
+            path("prepared/<int:pk>/renew/", wrap(prepared_pages.renew), name="keys_apikey_renew_prepared"),
             *export_paths(self, "keys", KEY_COLUMNS),
             *own,
             *super().get_urls(),

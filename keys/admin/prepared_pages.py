@@ -6,11 +6,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from keys.actions import collecting
+from keys.actions import ActionError, collecting
 from keys.actions.grants import is_owner_allowed
 from keys.alerts.key_messages import write_message
+from keys.formatting.sentences import to_sentence
 from keys.models import PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.key_forms import ConfirmForm
@@ -44,6 +45,22 @@ def waiting(request: HttpRequest) -> HttpResponse:
     rows = PreparedKey.objects.waiting().with_people()[:MOST]
     title = "Keys waiting to be collected"
     return render_page(request, "admin/keys/apikey/waiting.html", title=title, rows=rows)
+
+
+@permission_required(permissions.ADD_KEY, raise_exception=True)
+@require_POST
+@sensitive_variables("secret")
+def renew(request: HttpRequest, pk: int) -> HttpResponse:
+    """Write the message once more, with a new link: the one before was shown only once, and stops working."""
+    prepared = get_object_or_404(PreparedKey.objects.waiting().with_people(), pk=pk)
+    if not isinstance(request.user, User) or not is_owner_allowed(prepared.owner_id, request.user):
+        raise PermissionDenied
+    try:
+        prepared, secret = collecting.renew(prepared=prepared, actor=actor_of(request))
+    except ActionError as error:
+        messages.error(request, to_sentence(error))
+        return redirect(LIST)
+    return show_message(request, prepared, secret)
 
 
 @permission_required(permissions.ADD_KEY, raise_exception=True)

@@ -6,7 +6,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.db import models
@@ -31,7 +31,7 @@ from keys.admin.list_export import export_paths
 from keys.formatting.sentences import to_sentence
 from keys.lists.colours import ACCOUNT_COLOURS
 from keys.lists.columns import USER_COLUMNS
-from keys.models import ApiKey, User, users_matching
+from keys.models import ApiKey, PreparedKey, User, users_matching
 from keys.pages.frame import actor_of
 from keys.rights import permissions
 from keys.rights.roles import Role
@@ -40,6 +40,10 @@ admin.site.unregister(Group)  # fixed, and defined in `keys.rights.groups`; a us
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
     admin.site.unregister(_model)  # django-allauth's: users manage their own on the account pages
 RAISING = ["role", "user_permissions"]  # only superusers may change these
+
+
+def has_open_link(user: User) -> bool:
+    return user.invitations.filter(accepted_at=None, withdrawn_at=None).exists()
 
 
 class PermissionsField(forms.ModelMultipleChoiceField):
@@ -150,8 +154,14 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
         if "role" not in answers:
             return
         names = [permission.codename for permission in answers["user_permissions"]]
-        role = Role(answers["role"])
+        role, had_link = Role(answers["role"]), has_open_link(form.instance)
         actions.set_role(user=form.instance, role=role, permissions=names, actor=actor_of(request))
+        if had_link and not has_open_link(form.instance):
+            messages.warning(
+                request,
+                f"The sign-in link that {form.instance.username} had does not work any more: it was created for "
+                "the rights before. Create a new one on the user's page.",
+            )
         form.changed_data = [name for name in form.changed_data if name not in RAISING]
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
@@ -175,7 +185,8 @@ class UserAdmin(DjangoUserAdmin, OnlyItsFilters):
             context["chart"] = chart(user.call_totals)
         if user:
             context["role_faults"] = user.role_faults() if self.has_change_permission(request, user) else ()
-            context["open_link"] = user.invitations.filter(accepted_at=None, withdrawn_at=None).first()
+            context["open_link"] = has_open_link(user)
+            context["waiting"] = PreparedKey.objects.waiting().filter(owner=user)
             has_factors = Authenticator.objects.filter(user=user).exists()
             context["may_remove_factors"] = self.is_superuser(request) and has_factors
             context["may_act"] = self.is_superuser(request) or not user.is_superuser

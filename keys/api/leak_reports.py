@@ -21,7 +21,9 @@ class ReportForm(forms.Form):
     key = forms.CharField(
         label="The key, or the text that contains it",
         max_length=leaks.MAX_TEXT,
-        widget=forms.Textarea(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.Textarea(
+            attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false", "autofocus": True}
+        ),
         help_text="The portal checks it, and neither stores nor logs it.",
     )
     where = forms.CharField(

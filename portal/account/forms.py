@@ -96,6 +96,7 @@ class RequestForm(forms.Form):
         unused = {"new": (), "renewal": ("name", "preset"), "scope": ("name", "days")}[kind]
         for name in unused:
             del self.fields[name]
+        next(iter(self.fields.values())).widget.attrs["autofocus"] = True
 
     def requested(self) -> dict[str, Any]:
         """The arguments for `keys.actions.requests.request`."""

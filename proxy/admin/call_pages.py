@@ -12,7 +12,7 @@ from keys.rights import permissions
 from proxy.lists import exports, page_filters
 from proxy.lists.listing import Pages
 from proxy.lists.page_filters import CallForm
-from proxy.models import Registration
+from proxy.models import Registration, UncalledRequest
 from proxy.models.calls import EVERY_DAY, Call, Cursor
 from proxy.routes.table import OPERATIONS
 
@@ -39,10 +39,17 @@ def log(request: HttpRequest) -> HttpResponseBase:
         title="Usage log",
         filter=asked,
         shown=shown,
+        uncalled=None if shown.rows else find_uncalled(asked),
         retention=settings.USAGE_RETENTION_DAYS,
         operations=page_filters.names(OPERATIONS),
         forms=exports.log_forms(),
     )
+
+
+def find_uncalled(asked: CallForm) -> UncalledRequest | None:
+    """The refusal of the request whose id the filter has, if it became no call."""
+    request_id = asked.cleaned_data.get("request_id", "") if asked.is_valid() else ""
+    return UncalledRequest.find(request_id) if request_id else None
 
 
 @may_see

@@ -117,9 +117,24 @@ class TestOnThePages:
     def test_the_account_page_names_it_until_it_is_collected(self, cast, dora):
         prepared, _ = prepared_for(cast)
 
-        assert page_of(prepared) in text(dora.get("/account/"))
+        account = text(dora.get("/account/"))
+        assert page_of(prepared) in account
+        assert "Collect the key above." in account
         dora.post(page_of(prepared), form_of(dora, prepared))
         assert page_of(prepared) not in text(dora.get("/account/"))
+
+    def test_a_lost_message_is_written_again_with_a_link_that_replaces_the_former(self, cast, bob, dora):
+        prepared, secret = prepared_for(cast, scopes=Preset.READER.scopes)
+        person = text(signed_in(cast["alice"]).get(f"{USERS}{cast['dora'].pk}/change/"))
+        assert "The key “training” waits for dora to collect it" in person
+        shown = bob.post(f"/admin/keys/apikey/prepared/{prepared.pk}/renew/")
+
+        new = PreparedKey.objects.waiting().get()
+        link = LINK.search(text(shown))[0]
+        assert (new.owner, new.name, new.rights) == (prepared.owner, prepared.name, prepared.rights)
+        assert collecting.find_prepared(link.split("/")[-2]) == new
+        assert collecting.end_reason(collecting.find_prepared(secret)) == "withdrawn"
+        assert bob.post(f"/admin/keys/apikey/prepared/{prepared.pk}/renew/").status_code == 404
 
     def test_the_form_is_set_to_collecting_except_for_machines_and_canaries(self, cast, bob):
         machine, person = User.objects.create_user("m"), User.objects.create_user("p", email="p@example.com")

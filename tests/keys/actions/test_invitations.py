@@ -51,6 +51,33 @@ def test_the_whole_way(link):
     assert not eve().is_staff
 
 
+@pytest.mark.parametrize(("role", "first"), [("auditor", "/admin/"), ("holder", "/account/")])
+def test_a_superuser_adds_a_person_with_a_role_whose_link_works(alice, role, first):
+    answers = {"name": "eve", "sign_in": "link", "role": role}
+    link = LINK.search(alice.post(f"{USERS}add/", answers).content.decode())[0]
+    client = Client()
+    client.get(link)
+
+    assert client.post(ACCEPT, BOTH)["Location"] == first
+    assert eve().role == role
+
+
+def test_who_gives_no_roles_adds_key_holders_and_a_machine_has_no_role(alice, bob):
+    bob.post(f"{USERS}add/", {"name": "eve", "sign_in": "link", "role": "superuser"})
+    refused = alice.post(f"{USERS}add/", {"name": "m", "sign_in": "none", "role": "auditor"})
+
+    assert eve().role == "holder"
+    assert "role" in refused.context["form"].errors
+
+
+def test_a_new_role_says_that_it_ended_the_sign_in_link(alice, link):
+    answers = {"username": "eve", "role": "auditor", "api_keys-TOTAL_FORMS": 0, "api_keys-INITIAL_FORMS": 0}
+    saved = alice.post(f"{USERS}{eve().pk}/change/", answers, follow=True).content.decode()
+
+    assert "The sign-in link that eve had does not work any more" in saved
+    assert Client().get(link).status_code == 404
+
+
 def test_no_page_of_it_is_stored_and_the_secret_named_to_nobody(link):
     client = Client()
     for answer in (client.get(link), client.get(ACCEPT), client.post(ACCEPT, BOTH), client.get(link)):

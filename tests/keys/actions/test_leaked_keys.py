@@ -122,6 +122,7 @@ def test_the_holders_pages_say_so(leaked, cast):
     page = holder.get(f"/account/keys/{leaked[0].public_id}/").content.decode()
 
     assert "This key was found in the open." in page
+    assert "was found in the open, and the portal refuses calls" in holder.get("/account/").content.decode()
     assert "github.com/x" in page
     assert "resume it" not in page
     assert "command line" not in page.partition("Found in the open</strong>")[2].partition("</li>")[0]

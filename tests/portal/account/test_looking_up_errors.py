@@ -112,6 +112,16 @@ def test_api_and_command_explain_the_same_request(dora, capsys):
         call_command("uncalled_request", "req_x")
 
 
+def test_the_admins_log_leads_to_the_explanation(alice):
+    error = error_of(f"/api/mlflow{EXPERIMENT}", Authorization="Bearer hk_live_x")
+    request_id = json.loads(error)["request_id"]
+
+    shown = text(alice.get("/admin/proxy/call/", {"request_id": request_id}))
+    assert "This request became no call" in shown
+    assert reverse("account-call", args=[request_id]) in shown
+    assert request_id in text(alice.get(reverse("account-call", args=[request_id])))
+
+
 def test_it_is_forgotten_after_an_hour(dora):
     error = error_of(f"/api/mlflow{EXPERIMENT}")
     UncalledRequest.objects.update(at=timezone.now() - datetime.timedelta(minutes=61))

@@ -95,6 +95,7 @@ def test_a_request_id_leads_to_what_happened_and_what_to_do(dora):
         assert response["Location"] == reverse("account-call", args=[dora.call.request_id])
         shown = text(dora.client.get(response["Location"]))
         assert "The operation needs a scope that the key does not have" in shown
+        assert f"/account/keys/{dora.key.public_id}/request/scope/" in shown
         assert "Delete registered models, their versions and prompts" in shown
         assert "ask your administrator to change this one's rights" in shown
 
