@@ -9,6 +9,7 @@ process share one interpreter, and a transfer at full speed would keep taking it
 
 import threading
 import time
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ IN_FLIGHT = Gauge(
 )
 GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
 MOST_RETRY_SECONDS = 30
+REFUSED_SECONDS, MOST_REFUSED = 5.0, 200  # refusals of a user that count as calls that will come again
 RECENT_SECONDS = 0.25  # for so long after a call, others' transfers are slowed down
 TRANSFERS_SHARE = 0.1  # of one processor, for all transfers of a key meanwhile; less while it calls too
 
@@ -69,6 +71,7 @@ class Slots:
     owned: dict[str, set[Slot]] = field(default_factory=dict)
     count: int = 0
     transfers: int = 0
+    refused: dict[str, deque[float]] = field(default_factory=dict)  # by user, the times
     last: tuple[str, float] = ("", float("-inf"))  # the last caller, and the time
     last_other: tuple[str, float] = ("", float("-inf"))  # the last other caller
 
@@ -81,9 +84,9 @@ class Slots:
             ):
                 transfers = [slot for slot in held if slot.is_transfer] if is_transfer else []
                 if len(held) >= most:
-                    raise too_many(held, "calls")
+                    raise too_many(held, "calls", waiting=self.note_refusal(owner))
                 if len(transfers) >= most_transfers:
-                    raise too_many(transfers, "artifact transfers")
+                    raise too_many(transfers, "artifact transfers", waiting=self.note_refusal(owner))
             if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
                 raise not_sent(
                     "portal_busy",
@@ -102,6 +105,15 @@ class Slots:
         GAUGES[is_transfer].inc()
         return slot
 
+    def note_refusal(self, owner: str) -> int:
+        """How many calls of this user have been refused within REFUSED_SECONDS before this one."""
+        now = time.monotonic()
+        times = self.refused.setdefault(owner, deque(maxlen=MOST_REFUSED))
+        while times and times[0] < now - REFUSED_SECONDS:
+            times.popleft()
+        times.append(now)
+        return len(times) - 1
+
     def others_call(self, name: str) -> bool:
         """Whether somebody else made a call, not a transfer, within RECENT_SECONDS."""
         _, at = self.last if self.last[0] != name else self.last_other
@@ -116,21 +128,23 @@ class Slots:
                 held[name].remove(slot)
                 if not held[name]:
                     del held[name]
+                    self.refused.pop(name, None)
             self.count -= 1
             self.transfers -= slot.is_transfer
         GAUGES[slot.is_transfer].dec()
 
 
-def too_many(own: Collection[Slot], what: str) -> Refusal:
-    """Suggests a wait as long as the caller's transfers have taken so far, because small files end sooner than large
-    ones."""
+def too_many(own: Collection[Slot], what: str, *, waiting: int) -> Refusal:
+    """Suggests a wait as long as the caller's calls have taken so far, because small files end sooner than large ones,
+    and longer if `waiting` other calls of the same user will also come again: MLflow's client gives up after seven
+    retries."""
     now = time.monotonic()
     age = sum(now - slot.since for slot in own) / len(own)
     return not_sent(
         "too_many_in_flight",
         f"{len(own)} {what} of yours are in flight, which is the limit for one caller with all keys together. "
         "Try again when one has ended.",
-        retry_after=min(MOST_RETRY_SECONDS, max(1, round(age))),
+        retry_after=min(MOST_RETRY_SECONDS, max(1, round(age)) + waiting // len(own)),
     )
 
 

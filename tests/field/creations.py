@@ -2,10 +2,10 @@
 `make creations`.
 
 For each client of CLIENTS, 24 threads create without pause while (a) MLflow restarts twice, (b) two portals behind one
-address restart one after the other, (c) PostgreSQL stops responding for 10 s, and is stopped for 10 s. Afterwards,
-MLflow's own database must contain every creation exactly once, with its metric and its file, the portal must have
-its owner and its row in the ledger, and no client may have raised an error. The exit status is 1 otherwise. FAULTS
-selects some.
+address restart one after the other, (c) PostgreSQL hangs for 10 s, or ends all connections and refuses new ones for
+10 s. Afterwards, MLflow's own database must contain every creation exactly once, with its metric and its file, the
+portal must have its owner and its row in the ledger, and no client may have raised an error. The exit status is 1
+otherwise. FAULTS selects some.
 """
 
 import dataclasses
@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 
 from portal.one_machine.ports import free_port
-from portal.one_machine.postgres import start_postgres
 from tests.field.compat import selected
 from tests.field.environments import Environment, mlflow, variables
 from tests.field.servers import OPENER, Field, Server
@@ -240,16 +240,21 @@ def disturbances(field: Field, servers: list[Server]) -> dict[str, Callable[[], 
         time.sleep(AWAY_SECONDS)
         pause_postgres(field, signal.SIGCONT)
 
-    def stop_postgres() -> None:
-        field.postgres.stop()
-        time.sleep(AWAY_SECONDS)
-        field.postgres = start_postgres(field.folder / "postgresql", watchdog=field.watchdog)
+    def end_connections() -> None:
+        name = urlsplit(servers[0].environment["DATABASE_URL"]).path.removeprefix("/")
+        with psycopg.connect(field.postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'alter database "{name}" allow_connections false'.encode())
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name]
+            )
+            time.sleep(AWAY_SECONDS)
+            connection.execute(f'alter database "{name}" allow_connections true'.encode())
 
     return {
         "MLflow restarts": restart_mlflow,
         "portals restart": restart_portals,
         "PostgreSQL hangs": freeze_postgres,
-        "PostgreSQL stops": stop_postgres,
+        "PostgreSQL ends": end_connections,
     }
 
 
@@ -294,7 +299,7 @@ def main() -> int:
     words = (
         os.environ.get("FAULTS", "").split(",")
         if os.environ.get("FAULTS")
-        else ["MLflow restarts", "portals restart", "PostgreSQL hangs", "PostgreSQL stops"]
+        else ["MLflow restarts", "portals restart", "PostgreSQL hangs", "PostgreSQL ends"]
     )
     return int(sum(run(release, word) for release in selected("CLIENTS", CLIENTS) for word in words) > 0)
 

@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 CLIENT = tuple(int(part) for part in mlflow.__version__.split(".")[:2])
-STEP_SECONDS = 40
+STEP_SECONDS = 120
 STEPS = []
 
 

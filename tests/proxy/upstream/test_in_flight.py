@@ -86,6 +86,15 @@ def test_long_transfers_are_waited_for_longer_than_short_ones(slots):
     assert refused(slots, "alice", is_transfer=True).headers["Retry-After"] == "30"
 
 
+def test_many_calls_that_are_refused_come_again_at_intervals(slots):
+    """A client gives up after seven retries: at one second each, one of twenty threads would lose its call."""
+    held = [take(slots, "alice") for _ in range(4)]
+    assert [refused(slots, "alice").headers["Retry-After"] for _ in range(9)] == [*"111122223"]
+    for slot in held:
+        slot.release()
+    assert not slots.refused
+
+
 @pytest.mark.parametrize(
     ("of_all", "of_a_key", "of_a_user", "transfers_of_a_user"),
     [(28, 14, 14, 10), (28, 5, 14, 10), (28, 20, 20, 10), (1, 1, 1, 1)],
