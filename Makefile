@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema manifests operate
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -66,6 +66,10 @@ fuzz: .venv/dev.stamp
 # Run the proxies and caches that are installed in front of a portal, and print what each does. One minute.
 fronts: .venv/dev.stamp
 	FRONTS=1 $(BIN)/python -m pytest tests/fronts -s
+
+# Check the Dockerfiles, Compose, the Helm chart, the systemd units and Terraform with their own tools. One minute.
+manifests: .venv/dev.stamp
+	$(BIN)/python -m tests.operate.manifests
 
 # Measure how much one caller at full speed, with big uploads, slows another; prints the ratio. Two minutes.
 fairness: .venv/dev.stamp

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from portal.http import event_loop
+
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 DOCKERFILES = [DEPLOY / "Dockerfile", DEPLOY / "compose" / "mlflow.Dockerfile"]
@@ -111,3 +113,61 @@ def test_the_units_are_confined(unit):
     values = dict(re.findall(r"^(\w+)=(.*)$", unit.read_text(), re.MULTILINE))
 
     assert {name: values.get(name) for name in HARDENING} == HARDENING
+
+
+CHART = DEPLOY / "helm" / "hokusai-portal"
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+TEMPLATES = {path.name: path.read_text() for path in (CHART / "templates").iterdir()}
+RULES = (DEPLOY / "terraform" / "main.tf").read_text()
+
+
+def test_the_chart_speaks_of_settings_and_secrets_that_exist():
+    comment = re.search(
+        r"# A Secret of yours with (.+?)\. The chart", (CHART / "values.yaml").read_text(), re.DOTALL
+    )
+
+    assert comment
+    assert set(VALUES["settings"]) <= SETTINGS
+    assert set(re.findall(r"[A-Z]+_[A-Z_]+", comment[1])) <= SETTINGS
+    assert set(re.findall(r"\.Values\.settings \"([A-Z_]+)\"", "".join(TEMPLATES.values()))) <= SETTINGS
+
+
+def test_every_value_that_a_template_reads_is_in_values_yaml_and_the_other_way_round():
+    text = "".join(TEMPLATES.values())
+    read = {tuple(name.split(".")) for name in re.findall(r"\.Values\.([\w.]+)", text)}
+    leaves = {(name,) for name in VALUES} | {
+        (name, inner) for name, value in VALUES.items() if isinstance(value, dict) for inner in value
+    }
+
+    assert {name[:2] for name in read} <= leaves
+    assert set(VALUES) <= {name[0] for name in read}
+
+
+def test_the_pods_have_probes_a_spool_and_no_rights():
+    portal, helpers = TEMPLATES["portal.yaml"], TEMPLATES["_helpers.tpl"]
+
+    assert dict(re.findall(r"(\w+)Probe:\n\s+httpGet: \{path: (\S+), port: http\}", portal)) == {
+        "startup": "/health/live",
+        "liveness": "/health/live",
+        "readiness": "/health/ready",
+    }
+    assert "{name: spool, mountPath: /var/lib/hokusai-portal}" in portal
+    assert "terminationGracePeriodSeconds: {{ add 5 $drain 20 }}" in portal
+    for line in ("runAsNonRoot: true", "readOnlyRootFilesystem: true", "capabilities: {drop: [ALL]}",
+                 "automountServiceAccountToken: false", "allowPrivilegeEscalation: false"):  # fmt: skip
+        assert line in helpers
+    for name in ("portal.yaml", "outbox.yaml", "migration.yaml"):
+        assert 'include "portal.pod"' in TEMPLATES[name]
+        assert 'include "portal.container"' in TEMPLATES[name]
+
+
+def test_the_load_balancer_forwards_what_callers_use_and_never_the_metrics():
+    groups = re.findall(r"^    \w+ += \[(.+)\]", RULES, re.MULTILINE)
+    paths = {path for group in groups for path in re.findall(r'"([^"]+)"', group)}
+
+    assert all(len(group.split(",")) <= 5 for group in groups)  # what one rule takes
+    assert {"/api/mlflow/*", "/mlflow/*", "/health", "/health/*", "/v1/traces"} <= paths
+    assert not any(path.startswith(("/metrics", "/*")) for path in paths)
+    assert '"/health/ready"' in RULES
+    assert float(re.search(r"idle_timeout = (\d+)", RULES)[1]) < event_loop.KEEPALIVE_SECONDS
+    assert int(re.search(r"deregistration_delay +\= (\d+)", RULES)[1]) >= 30 + 20

@@ -1,8 +1,9 @@
 # MLflow with the driver for PostgreSQL, which MLflow's own image lacks.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11.14-slim-bookworm
 FROM ${PYTHON_IMAGE}
+ARG MLFLOW_VERSION=3.18.0
 RUN python3 -m venv /opt/mlflow \
-    && /opt/mlflow/bin/pip install --no-cache-dir mlflow==3.18.0 psycopg2-binary==2.9.11 \
+    && /opt/mlflow/bin/pip install --no-cache-dir "mlflow==${MLFLOW_VERSION}" psycopg2-binary==2.9.11 \
     && groupadd --gid 10002 mlflow \
     && useradd --uid 10002 --gid 10002 --create-home --shell /usr/sbin/nologin mlflow \
     && install --directory --owner 10002 --group 10002 /artifacts
