@@ -139,3 +139,25 @@ def readable_file(name: str) -> str:
     if value and not os.access(value, os.R_OK):
         raise invalid(name, f"the file “{value}” cannot be read")
     return value
+
+
+def signing_key(name: str, generated: Path) -> str:
+    """An elliptic-curve private key as PEM: the setting's, else that of the file which `manage.py up` generates; ""
+    without either. In a setting, `\\n` stands for the end of a line."""
+    value = text(name).replace("\\n", "\n")
+    if not value:
+        return generated.read_text() if generated.is_file() and os.access(generated, os.R_OK) else ""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        key = serialization.load_pem_private_key(value.encode(), password=None)
+    except (ValueError, TypeError):
+        raise invalid(name, "it is not an unencrypted private key in PEM") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in (
+        "secp256r1",
+        "secp384r1",
+        "secp521r1",
+    ):
+        raise invalid(name, "it is not an elliptic-curve key of P-256, P-384 or P-521")
+    return value

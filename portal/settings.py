@@ -29,6 +29,7 @@ from portal.environment import (
     number,
     readable_file,
     redis_url,
+    signing_key,
     size,
     smtp_url,
     text,
@@ -100,6 +101,7 @@ if not KEY_PEPPERS:
     raise invalid(
         "KEY_PEPPERS", f"{_NOT_SET}. Its value is one or more long random texts, separated by commas"
     )
+SIGNING_KEY = signing_key("SIGNING_KEY", DATA_DIR / "signing_key.pem")
 if any(len(pepper) < 32 for pepper in KEY_PEPPERS):
     raise invalid("KEY_PEPPERS", "each pepper needs at least 32 characters")
 

@@ -11,6 +11,7 @@ from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
 from proxy.admin import incident_pages, pages, usage_pages
+from proxy.api import manifests
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -46,6 +47,8 @@ urlpatterns = [
     path("admin/health/", admin.site.admin_view(dashboard.wellness), name="admin-health"),
     path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
     path("admin/", admin.site.urls),
+    path(".well-known/model-signing.json", manifests.public_keys, name="signing-keys"),
+    path(".well-known/model-signing.pem", manifests.public_key, name="signing-key"),
     path("metrics", metrics.metrics, name="metrics"),
     path("leaks", leak_reports.page, name="report-leak"),
     path("api/v1/leaks", leak_reports.program),

@@ -13,6 +13,7 @@ from keys.refusals import Refusal
 from proxy.forwarding import Forwarding
 from proxy.ledger import writer
 from proxy.policy import direct_artifacts, name_locks, owner_actions, permissions, responses
+from proxy.provenance import background
 from proxy.request import artifact_paths, messages, otlp
 from proxy.request.bodies import WholeBody
 from proxy.upstream import stored_files
@@ -45,6 +46,7 @@ def present(forwarding: Forwarding, response: UpstreamResponse) -> UpstreamRespo
     if 200 <= response.status < 300:
         record_owners(forwarding, response)
         writer.complete(forwarding.registration, response)
+        background.wake(forwarding.registration)
         record_direct_transfer(forwarding)
     return response
 

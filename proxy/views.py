@@ -21,7 +21,7 @@ from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
 from proxy.policy.decisions import Decision
-from proxy.provenance import writes
+from proxy.provenance import downloads, writes
 from proxy.request import bodies
 from proxy.upstream.client import UpstreamResponse
 from proxy.usage import recording
@@ -138,11 +138,29 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             while_waiting=forwarding.keep_caller(decision.operation, request.META),
         )
         response: HttpResponseBase = super().dispatch(request, decision.match.path)
+        if request.method == "GET":
+            self.compare_download(response)
         if caller.key is None:
             browser_responses.protect(response, decision.operation)
             method, user = str(request.method), caller.user
             browser_responses.add_bar(response, decision.operation, method=method, user=user)
         return response
+
+    def compare_download(self, response: HttpResponseBase) -> None:
+        """Compare a file with its digest while it is sent. Raises Refusal (409)."""
+        call = self.forwarding.call
+
+        def mark(reason: str) -> None:
+            call.reason = reason
+
+        downloads.compare(
+            response,
+            operation=self.forwarding.operation.name,
+            path=self.forwarding.decision.match.arguments.get("artifact_path", ""),
+            caller=self.forwarding.caller,
+            request_id=call.request_id,
+            mark=mark,
+        )
 
     # revproxy's hooks, in the order in which it calls them
 

@@ -36,6 +36,7 @@ HELPERS = {
     "networks",
     "readable_file",
     "smtp_url",
+    "signing_key",
 }
 
 
@@ -91,6 +92,7 @@ def test_every_reason_for_a_refusal_is_documented():
         "cut_off",
         "direct",
         "portal_stopped",
+        "unchecked",
     }  # in the log only
 
 

@@ -40,6 +40,12 @@ TEXTS = {
         "Free some space, or enlarge the disk. When it is full, the usage log loses calls, or MLflow takes no "
         "artifacts.",
     ),
+    Alert.Kind.ARTIFACT: (
+        "A file in MLflow's store is not the one that was uploaded: {path}",
+        "The portal hashed it as {recorded} on {since} UTC, and a download was {found}. Nobody wrote it through the "
+        "portal since. The download was ended before its last bytes. Find out who can write to the store, restore the "
+        "file, and check the versions concerned with manage.py verify_version.",
+    ),
 }
 OLD_SECRET = (
     "had its old secret found in the open",

@@ -63,6 +63,9 @@ class Alert(models.Model):
         UNUSED = "unused", "Not used"
         NETWORK = "new_network", "New network"
         DISK = "disk_nearly_full", "Disk nearly full"
+        ARTIFACT = "artifact_changed", "Artifact changed"
+
+    WITHOUT_KEY = (Kind.DISK, Kind.ARTIFACT)
 
     key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, null=True, related_name="alerts")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -93,7 +96,8 @@ class Alert(models.Model):
                 condition=Q(key=None, ended_at=None),
             ),
             models.CheckConstraint(
-                name="alert_is_about_key_or_disk", condition=Q(kind="disk_nearly_full") ^ Q(key__isnull=False)
+                name="alert_is_about_key_or_disk",
+                condition=Q(kind__in=["disk_nearly_full", "artifact_changed"]) ^ Q(key__isnull=False),
             ),
             models.CheckConstraint(
                 name="alert_settled_at_some_time", condition=Q(settled_by=None) | Q(settled_at__isnull=False)

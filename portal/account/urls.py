@@ -2,7 +2,16 @@
 
 from django.urls import path, re_path
 
-from portal.account import collecting, own_calls, own_keys, own_registrations, own_requests, palette, usage
+from portal.account import (
+    collecting,
+    own_calls,
+    own_keys,
+    own_registrations,
+    own_requests,
+    own_versions,
+    palette,
+    usage,
+)
 
 FORM = r"(?P<form>csv|jsonl)"
 LOG_FORM = r"csv|jsonl|parquet"
@@ -36,5 +45,6 @@ urlpatterns = [
         own_registrations.download,
         name="account-registrations-download",
     ),
+    path("registrations/version/", own_versions.version, name="account-version"),
     path("registrations/model/", own_registrations.model, name="account-model"),
 ]

@@ -10,7 +10,7 @@ from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
 from portal.api import health, schema, settings, uncalled_requests
-from proxy.api import calls, incidents, owners, registrations, tries, usage
+from proxy.api import calls, incidents, manifests, owners, registrations, tries, usage
 
 ADDRESSES: dict[str, Any] = {
     "me": people.Me,
@@ -56,6 +56,9 @@ ADDRESSES: dict[str, Any] = {
     "registrations": registrations.Registrations,
     "registrations/export": registrations.RegistrationExport,
     "registrations/<str:request_id>": registrations.OneRegistration,
+    "manifests": manifests.VersionManifest,
+    "manifests/export": manifests.ManifestExport,
+    "manifests/signature": manifests.VersionSignature,
     "ledger": registrations.Ledger,
     "ledger/verify": registrations.Verification,
     "health": health.Health,

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from portal.one_machine.supervisor import POLL_SECONDS, StartError, StopRequested
 
 # A portal that stops, or whose watchdog cleans up after a kill, holds the lock for at most this long.
@@ -94,6 +97,24 @@ def load_secrets(data_dir: Path) -> dict[str, str]:
             "If you delete it, a new one is created, and all keys issued so far become invalid"
         )
     return {"SECRET_KEY": kept["SECRET_KEY"], "KEY_PEPPERS": kept["KEY_PEPPERS"]} | given
+
+
+def create_signing_key(data_dir: Path) -> None:
+    """Create the key that signs manifests at the first start, unless SIGNING_KEY is set."""
+    path = data_dir / "signing_key.pem"
+    if os.environ.get("SIGNING_KEY") or path.exists():
+        return
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
 
 
 def read_running(data_dir: Path) -> dict[str, Any]:

@@ -93,6 +93,7 @@ class Run:
             ports.check_port(settings.HOST, settings.PORT)
             watchdog = stack.enter_context(Watchdog(label=str(self.data_dir), keep_open=[lock]))
             keys = instance.load_secrets(self.data_dir)
+            instance.create_signing_key(self.data_dir)
             console.write(f"  ok  data folder {self.data_dir}")
             database_url = self.start_postgres(stack, watchdog)
             mlflow_step = console.Step()

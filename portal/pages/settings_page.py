@@ -19,13 +19,16 @@ from portal.pages.documents import inline
 
 ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 # Names of what is never shown. Of any other value, what has a user and a password in it is not shown either.
-SECRET = re.compile(r"SECRET|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|REDIS_URL|SMTP_URL|WEBHOOK_URL")
+SECRET = re.compile(
+    r"SECRET|SIGNING_KEY|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|REDIS_URL|SMTP_URL|WEBHOOK_URL"
+)
 CREDENTIALS = re.compile(r"://[^/\s]*@")
 SOURCES = ("set by make run", "environment", "running instance", "default")
 BY_MAKE_RUN, ENVIRONMENT, INSTANCE, DEFAULT = SOURCES  # where a value comes from
 FROM_FILES = (
     "SECRET_KEY",
     "KEY_PEPPERS",
+    "SIGNING_KEY",
     "DATABASE_URL",
     "MLFLOW_URL",
 )  # `make run` stores these in DATA_DIR

@@ -3,6 +3,7 @@ counts the whole ledger. All are read-only."""
 
 import datetime
 
+from django.conf import settings
 from django.contrib.auth.decorators import permission_required
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
@@ -18,6 +19,7 @@ from proxy.lists.listing import PER_PAGE, Pages, Slice
 from proxy.lists.page_filters import RegistrationForm
 from proxy.models import Owner, Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
+from proxy.provenance import presentation
 
 MAX_CHECKED = 1000  # versions whose tags are checked for one page
 MAX_LOOKALIKES = 20
@@ -94,6 +96,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     call = None
     if request.user.has_perm(permissions.VIEW_CALL):
         call = Call.objects.filter(request_id=row.request_id).first()
+    manifest = row.manifests.select_related("row", "registration").order_by("-id").first()
     template = "part" if "part" in request.GET else "registration"
     return render_page(
         request,
@@ -103,6 +106,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
         row=row,
         finding=exports.rules([row]).get(row.pk),
         call=call,
+        provenance=presentation.present(manifest, public_url=settings.PUBLIC_URL) if manifest else None,
         words=history.describe(row),
         made=EPOCH + datetime.timedelta(milliseconds=row.created_ms) if row.created_ms else None,
     )

@@ -25,6 +25,7 @@ from proxy.ledger.verification import Head
 from proxy.lists import exports
 from proxy.lists.filters import RegistrationFilters
 from proxy.models import Registration, RegistrationQuerySet
+from proxy.provenance import verification as provenance
 
 
 def by_user(user: User) -> Q:
@@ -202,7 +203,7 @@ class Verification(GenericAPIView[Registration]):
     def post(self, request: Request) -> Response:
         sent = VerifySerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        verdict = verification.verify([Head(**head) for head in sent.validated_data.get("heads", ())])
+        verdict = provenance.verify([Head(**head) for head in sent.validated_data.get("heads", ())])
         return Response(
             {
                 "ok": not verdict.problem,

@@ -20,6 +20,7 @@ SENTENCES = {
     "registered-models.set-alias": "Pointed the alias {alias} to version {version}",
     "registered-models.delete-alias": "Removed the alias {alias}",
     "model-versions.create": "Registered version {version} of {name}",
+    "model-versions.manifest": "Recorded the files of version {version}: {files}, {not_seen} of them not seen",
     "model-versions.update": "Changed the description of version {version}",
     "model-versions.delete": "Deleted version {version} of {name}",
     "model-versions.set-tag": "Tagged version {version}: {tags}",
@@ -32,6 +33,7 @@ SENTENCES = {
     "logged-models.delete-tag": "Removed a tag from the logged model {name}: {tags}",
     "logged-models.finalize": "Finished the logged model {name}: {status}",
 }
+UNKNOWN = dict.fromkeys(("alias", "stage", "status", "files", "not_seen"), "-")
 ENDS = ("registered-models.delete", "model-versions.delete", "logged-models.delete")
 
 
@@ -42,7 +44,7 @@ def describe(row: Registration) -> str:
     sentence = SENTENCES.get(row.operation)
     if sentence is None:
         return describe_operation(row.operation)
-    return sentence.format(**{"alias": "-", "stage": "-", "status": "-"} | row.detail | known)
+    return sentence.format(**UNKNOWN | row.detail | known)
 
 
 def describe_operation(name: str) -> str:

@@ -15,6 +15,7 @@ from keys.credentials.caller import Caller
 from proxy.ledger import writer
 from proxy.ledger.writer import shorten
 from proxy.models import Owner, Registration, RegistrationQuerySet
+from proxy.models.manifests import ACTOR as MANIFEST
 from proxy.policy import owner_actions
 from proxy.policy.attribution import KEY_TAG, USER_TAG
 from proxy.request.messages import Json
@@ -157,6 +158,7 @@ def later_rows(row: Registration, since: int | None = None) -> RegistrationQuery
     """Later rows that changed the registry, oldest first."""
     return (
         Registration.objects.effective()
+        .exclude(actor=MANIFEST)  # describes a version, and changes nothing in MLflow
         .filter(environment=row.environment, id__gt=row.pk if since is None else since)
         .order_by("id")
     )

@@ -3,6 +3,7 @@
 from proxy.models.artifact_events import ArtifactEvent, ArtifactEventQuerySet
 from proxy.models.attempts import KeylessAttempt, UncalledRequest
 from proxy.models.calls import Call, CallQuerySet
+from proxy.models.manifests import Manifest, ManifestQuerySet, SigningKey
 from proxy.models.owners import Owner, OwnerQuerySet
 from proxy.models.registrations import Registration, RegistrationQuerySet
 from proxy.models.spool_segments import SpoolSegment
@@ -17,10 +18,13 @@ __all__ = [
     "CallTotalQuerySet",
     "HourTotal",
     "KeylessAttempt",
+    "Manifest",
+    "ManifestQuerySet",
     "Owner",
     "OwnerQuerySet",
     "Registration",
     "RegistrationQuerySet",
+    "SigningKey",
     "SpoolSegment",
     "UncalledRequest",
 ]

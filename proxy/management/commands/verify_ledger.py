@@ -8,9 +8,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
-from proxy.ledger import verification
 from proxy.ledger.verification import Head
 from proxy.models import Registration
+from proxy.provenance import verification
 
 
 class Command(BaseCommand):

@@ -128,7 +128,7 @@ def test_how_much_is_used_is_read_at_a_constant_cost(key, cast, django_assert_nu
         alerts.check_keys()
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Alert.Kind if kind != Alert.Kind.DISK])
+@pytest.mark.parametrize("kind", [kind for kind in Alert.Kind if kind not in Alert.WITHOUT_KEY])
 def test_every_kind_has_its_words_and_no_secret(key, kind):
     aged(key, expires_at=timezone.now())
     key.refresh_from_db()

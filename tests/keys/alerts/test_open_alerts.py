@@ -60,7 +60,7 @@ def test_a_leak_is_open_until_the_key_is_rotated(cast):
     assert not is_open(leak)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Alert.Kind.values if kind != Alert.Kind.DISK])
+@pytest.mark.parametrize("kind", [kind for kind in Alert.Kind.values if kind not in Alert.WITHOUT_KEY])
 def test_an_alert_of_a_revoked_key_is_settled(key, kind):
     change(key, expires_at=timezone.now() + DAY)
     made = alert(key, kind)

@@ -51,8 +51,8 @@ def test_a_whole_ledger_is_told_so(three, key, capsys, django_assert_num_queries
     pending(key, "registered-models.create", "four")
 
     with django_assert_num_queries(
-        5
-    ):  # the triggers, the rows by one cursor in a savepoint, the pending ones
+        8
+    ):  # the triggers, the rows by one cursor in a savepoint, the manifests' triggers, manifests, their rows; pending
         status, out, _ = verify(capsys)
 
     assert status == 0

@@ -1,0 +1,45 @@
+"""Read the files of versions that the portal has not seen, and record their digests as read later."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.formatting.invisible import escape
+from keys.models import ApiKey
+from proxy.models import Registration
+from proxy.provenance import reading
+from proxy.upstream.registry import RegistryError, registries
+
+
+class Command(BaseCommand):
+    help = (
+        "Read the files of versions that have not passed through the portal, record their digests as read later, and "
+        "make manifests with them. Files that were recorded before an interruption are not read again."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        whose = parser.add_mutually_exclusive_group(required=True)
+        whose.add_argument("--name", help="the versions of this registered model")
+        whose.add_argument("--all", action="store_true", help="every version in the ledger")
+        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        environment = options["environment"]
+        if environment not in registries():
+            raise CommandError(f"there is no {environment} registry")
+        registry = registries()[environment]
+        rows = Registration.objects.versions().filter(environment=environment).with_people().order_by("id")
+        if not options["all"]:
+            rows = rows.filter(object_name=options["name"])
+        files = failed = 0
+        for row in rows.iterator(chunk_size=500):
+            try:
+                for path, digest in reading.hash_unseen(row, registry):
+                    files += bool(digest)
+                    self.stdout.write(escape(f"{row.object_name} {row.version} {path} {digest or 'missing'}"))
+            except RegistryError as error:
+                failed += 1
+                self.stderr.write(escape(f"{row.object_name} {row.version}: {error}"))
+        self.stdout.write(f"{files} files recorded.")
+        if failed:
+            raise CommandError(f"{failed} versions could not be read; run the command again")

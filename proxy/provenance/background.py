@@ -1,0 +1,90 @@
+"""Makes the manifests of registered versions right after their registration, in one thread of each process.
+
+An advisory lock lets one of all processes make a version's manifest. One that fails, because MLflow or PostgreSQL is
+unavailable, is made later.
+"""
+
+import functools
+import logging
+import threading
+
+import psycopg
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from keys.database import DATABASE_ERRORS
+from proxy.models import Registration
+from proxy.models.manifests import Manifest
+from proxy.provenance import manifests
+from proxy.upstream.registry import Registry, RegistryError, registries
+
+logger = logging.getLogger(__name__)
+
+LOCK = 481_628_330  # the first half of an advisory lock's number; the other is the row's
+SECONDS = 2.0  # between two searches for versions that other processes registered
+RETRY_SECONDS = 10.0
+MOST = 20  # versions of one environment in one pass
+
+is_wanted = threading.Event()
+
+
+class ManifestMaker(threading.Thread):
+    def __init__(self) -> None:
+        super().__init__(name="manifest-maker", daemon=True)
+
+    def run(self) -> None:
+        pause = SECONDS
+        while True:
+            is_wanted.wait(pause)
+            is_wanted.clear()
+            pause = SECONDS
+            try:
+                make_missing()
+            except (*DATABASE_ERRORS, psycopg.Error, RegistryError) as error:
+                pause = RETRY_SECONDS
+                logger.warning("manifests_wait", extra={"error": type(error).__name__})
+            except Exception:
+                pause = RETRY_SECONDS
+                logger.exception("manifests_failed")
+            finally:
+                connection.close()
+
+
+@functools.cache
+def start() -> None:
+    """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`."""
+    if settings.RECONCILE_SECONDS:
+        ManifestMaker().start()
+
+
+def wake(row: Registration | None) -> None:
+    """A version may have been registered: do not wait for the next search."""
+    if row is not None and row.operation == "model-versions.create":
+        is_wanted.set()
+
+
+def make_missing() -> int:
+    """Make the manifests that recent versions lack, and return how many. Raises RegistryError and database errors."""
+    made = 0
+    since = timezone.now() - manifests.RECENT
+    for environment, registry in registries().items():
+        recent = manifests.without_manifest(environment).filter(at__gte=since).with_people()
+        failed = None
+        for row in recent.order_by("-id")[:MOST]:
+            try:
+                made += make_once(row, registry) is not None
+            except RegistryError as error:
+                failed = error
+        if failed:
+            raise failed
+    return made
+
+
+def make_once(row: Registration, registry: Registry) -> Manifest | None:
+    """The version's manifest; None if another process makes it, or has made it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, row.pk % 2**31])
+        if cursor.fetchone() != (True,) or row.manifests.exists():
+            return None
+        return manifests.make(row, registry)
