@@ -12,9 +12,13 @@ class KeysConfig(AppConfig):
     def ready(self) -> None:
         from keys.alerts import canaries  # models are loaded only now
         from keys.credentials import authentication
+        from keys.models.organisations import create_shared
 
         authentication.canary_listeners.append(canaries.record_use)
         # Where Django itself makes permissions, and after it: its receiver was connected before.
+        post_migrate.connect(
+            create_shared, sender=apps.get_app_config("keys"), dispatch_uid="keys.models.create_shared"
+        )
         for label in VIEWS:
             post_migrate.connect(
                 create_groups, sender=apps.get_app_config(label), dispatch_uid=f"keys.rights.groups.{label}"

@@ -143,6 +143,7 @@ USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)
 EXPIRY_GRACE = number(
     "EXPIRY_GRACE", 3600
 )  # seconds in which an expired key can still finish its runs; 0: none
+ISOLATION = choice("ISOLATION", "required", "required", "off")
 OWNERSHIP = choice("OWNERSHIP", "enforce", "enforce", "log", "off")
 ALLOWED_ARTIFACT_SCHEMES = [scheme.lower().rstrip(":/") for scheme in items("ALLOWED_ARTIFACT_SCHEMES")]
 

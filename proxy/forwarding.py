@@ -44,6 +44,8 @@ from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
 from proxy.upstream import fair_queue, in_flight, large_bodies
 from proxy.upstream.client import UpstreamResponse, send
+from proxy.upstream.registry import server_url
+from proxy.upstream.workspaces import Workspace
 from proxy.usage import named_objects, tracing
 from proxy.usage.recording import CallInProgress
 from proxy.usage.transfers import RecordedBody
@@ -89,6 +91,10 @@ class Forwarding:
     @property
     def url(self) -> str:
         return upstream_url(self.caller)
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace.of(self.caller.organisation)
 
     @property
     def operation(self) -> Operation:
@@ -182,7 +188,7 @@ def check_environment(caller: Caller) -> None:
 
 
 def upstream_url(caller: Caller) -> str:
-    return settings.MLFLOW_TEST_URL if caller.environment == "test" else settings.MLFLOW_URL
+    return server_url(caller.environment)
 
 
 def read_body(
@@ -224,7 +230,7 @@ def decide(
         address=call.address,
     )
     with large_bodies.parse(caller.user.public_id, parsed_size(request)):
-        decision = permissions.decide(caller, request) if caller.key else browser.decide(caller.user, request)
+        decision = permissions.decide(caller, request) if caller.key else browser.decide(caller, request)
     call.named_object = decision.objects.first or call.named_object
     decision.enforce()
     upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
@@ -328,6 +334,7 @@ def send_request(forwarding: Forwarding, request_headers: dict[str, str]) -> Ups
         with wait_for_turn(forwarding), tracing.upstream(call, request_headers):
             return send(
                 forwarding.url,
+                workspace=forwarding.workspace,
                 method="GET" if call.method == "HEAD" else call.method,
                 path=paths.encode(forwarding.decision.match.path),
                 query=forwarding.query,

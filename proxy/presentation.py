@@ -57,7 +57,7 @@ def correct_missing_file(forwarding: Forwarding, response: UpstreamResponse) -> 
     if forwarding.operation.name != "artifacts.download" or response.status < 500:
         return
     path = forwarding.decision.match.arguments["artifact_path"]
-    if stored_files.is_missing(forwarding.url, artifact_paths.stored_path(path)):
+    if stored_files.is_missing(forwarding.url, forwarding.workspace, artifact_paths.stored_path(path)):
         message = f"There is no artifact '{path[:300]}' in MLflow's store."
         content = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": message}
         response.replace(json.dumps(content).encode(), status=404, content_type="application/json")
@@ -72,9 +72,9 @@ def record_direct_transfer(forwarding: Forwarding) -> None:
     folder = match.arguments.get("artifact_path", "")
     if match.operation.name == "artifacts.mpu-complete":
         name = ntpath.basename(str(forwarding.decision.content.get("path", "")))
-        call.bytes_in += stored_files.size_of(forwarding.url, f"{folder}/{name}")
+        call.bytes_in += stored_files.size_of(forwarding.url, forwarding.workspace, f"{folder}/{name}")
     elif folder:
-        call.direct_out = stored_files.size_of(forwarding.url, folder)
+        call.direct_out = stored_files.size_of(forwarding.url, forwarding.workspace, folder)
 
 
 def answer_in_json(response: UpstreamResponse) -> None:

@@ -108,7 +108,7 @@ def mlflow_server() -> Mlflow:
 @pytest.fixture(scope="session")
 def mlflow_portal(mlflow_server) -> Portal:
     """A portal in front of the real MLflow."""
-    with portal(mlflow_url=mlflow_server.url) as running:
+    with portal(mlflow_url=mlflow_server.url, ISOLATION="required") as running:
         yield running
 
 

@@ -41,6 +41,7 @@ if not WORKER:
         "SECRET_KEY": secrets.token_urlsafe(50),
         "KEY_PEPPERS": secrets.token_urlsafe(32),
         "DATABASE_URL": _postgres.url("portal"),
+        "ISOLATION": "off",  # no fake MLflow has workspaces; the real one is tested with them
         "MLFLOW_URL": "http://127.0.0.1:9",  # discard; a test that wants an upstream says which
         "NO_PROXY": "127.0.0.1,localhost",
     }

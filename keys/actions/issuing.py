@@ -11,9 +11,10 @@ from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
 from keys.actions.history import record_event
+from keys.actions.organisations import organisation_for
 from keys.actions.rights import serialize_rights, validate_rights, validate_text
 from keys.credentials import tokens
-from keys.models import ApiKey, KeyEvent, User
+from keys.models import ApiKey, KeyEvent, Organisation, User
 from keys.rights.scopes import DEFAULT_PRESET
 
 
@@ -23,11 +24,13 @@ def issue(
     owner: User,
     name: str,
     environment: str = "live",
+    organisation: Organisation | None = None,
     purpose: str = "",
     scopes: Sequence[str] = DEFAULT_PRESET.scopes,
     networks: Sequence[str] = (),
     patterns: Sequence[str] = (),
     any_owner: bool = False,
+    only_own: bool = False,
     requests_per_minute: int | None = None,
     monthly_requests: int | None = None,
     monthly_bytes: int | None = None,
@@ -38,6 +41,7 @@ def issue(
     """Issue a key to `owner`. Returns the row and the secret, which is stored nowhere.
 
     `is_canary`: the key gives no access and is refused like an unknown one; its use raises an alert.
+    `organisation`: to which the key belongs for ever; by default the owner's only one, or `shared`.
     `requests_per_minute` None means the portal's default; None for a monthly limit means no limit.
     Raises NotAllowed for a superuser's key if the actor is none, ActionError for invalid rights, and
     `tokens.InvalidToken` for an unknown environment.
@@ -53,6 +57,7 @@ def issue(
             "networks": networks,
             "patterns": patterns,
             "any_owner": any_owner,
+            "only_own": only_own,
             "requests_per_minute": requests_per_minute,
             "monthly_requests": monthly_requests,
             "monthly_bytes": monthly_bytes,
@@ -65,6 +70,7 @@ def issue(
         name=name,
         purpose=purpose,
         environment=environment,
+        organisation=organisation_for(owner, organisation),
         is_canary=is_canary,
         **rights,
         **secret_fields(token),

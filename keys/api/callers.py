@@ -22,7 +22,7 @@ from keys.credentials import authentication
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.credentials.headers import HOW_TO_SEND_A_KEY
-from keys.models import ApiKey, User
+from keys.models import SHARED_ID, ApiKey, Organisation, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope
 
@@ -124,11 +124,16 @@ def alternatives(permission: Permission) -> tuple[str, ...]:
 def count_call(request: Request) -> None:
     """Count the call against the caller's limits, which it shares with the MLflow paths, and take a slot, which
     `portal.http.page_slots` releases. Raises Refusal."""
-    caller = request.auth if isinstance(request.auth, Caller) else Caller.by_session(user_of(request))
+    caller = request.auth if isinstance(request.auth, Caller) else session_caller(user_of(request))
     request._request.api_caller = caller  # type: ignore[attr-defined]
     request._request.api_counted_call = limits.count_call(caller, is_transfer=False)  # type: ignore[attr-defined]
     if not hasattr(request._request, "page_slot"):
         request._request.page_slot = page_slots.take_page_slot(caller.user.public_id)  # type: ignore[attr-defined]
+
+
+def session_caller(user: User) -> Caller:
+    """A signed-in user of the API, whose calls do not reach MLflow."""
+    return Caller.by_session(user, organisation=Organisation(pk=SHARED_ID))
 
 
 def check_scope(key: ApiKey, rule: Rule) -> None:

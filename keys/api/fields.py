@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from keys.formatting.moments import NO_TIME, NO_ZONE
+from keys.models import Organisation
 
 # The types that occur in such an object. Generators turn a schema that allows anything into a value without a type, and
 # openapi-python-client does not support a schema that refers to itself.
@@ -18,6 +19,17 @@ PLAIN: list[dict[str, Any]] = [
     {"type": "array", "items": {"type": "string"}},
 ]
 OBJECT = {"type": "object", "additionalProperties": {"nullable": True, "anyOf": PLAIN}}
+
+
+class OrganisationField(serializers.SlugRelatedField[Organisation]):
+    """An organisation by its slug; by default the one of users without any."""
+
+    default_error_messages = {"does_not_exist": "There is no organisation “{value}”."}
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("default", Organisation.objects.shared)
+        options.setdefault("help_text", "The organisation's slug.")
+        super().__init__(slug_field="slug", queryset=Organisation.objects.all(), **options)
 
 
 class TimeField(serializers.DateTimeField):

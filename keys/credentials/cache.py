@@ -189,9 +189,13 @@ key_cache: RowCache[ApiKey] = RowCache()
 caches: list[RowCache[Any]] = [key_cache]
 
 
+# The column of a key by which a notification of each kind names it.
+REFERENCES = {"key": "pk", "user": "owner_id", "organisation": "organisation_id"}
+
+
 def forget_key(kind: str, name: str) -> None:
-    if kind in ("key", "user"):
-        key_cache.forget(lambda _, key: name == str(key.pk if kind == "key" else key.owner_id))
+    if kind in REFERENCES:
+        key_cache.forget(lambda _, key: name == str(getattr(key, REFERENCES[kind])))
 
 
 # Called with the kind ("key", "user", …) and the id of each changed row.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, Organisation, User
 from keys.rights.scopes import Preset
 
 SESSION = "session"  # replaces the key's id in attribution tags when a browser made the object
@@ -18,12 +18,14 @@ class Caller:
     """
 
     user: User
+    organisation: Organisation
     key: ApiKey | None = None
     environment: str = ApiKey.Environment.LIVE
     scopes: Sequence[str] = ()
     networks: Sequence[str] = ()
     patterns: Sequence[str] = ()
     any_owner: bool = False
+    only_own: bool = False
     is_previous: bool = False
     in_grace: bool = False
 
@@ -32,28 +34,38 @@ class Caller:
         return cls(
             user=key.owner,
             key=key,
+            organisation=key.organisation,
             environment=key.environment,
             scopes=key.scopes,
             networks=key.networks,
             patterns=key.patterns,
             any_owner=key.any_owner,
+            only_own=key.only_own,
             is_previous=is_previous,
             in_grace=in_grace,
         )
 
     @classmethod
-    def by_session(cls, user: User, *, rights_of: ApiKey | None = None) -> "Caller":
+    def by_session(
+        cls, user: User, *, organisation: Organisation, rights_of: ApiKey | None = None
+    ) -> "Caller":
         """A signed-in user's browser. It may read everything; it may write what `rights_of`, one of the user's own
         keys, may write, but only objects that the user owns."""
         reads = Preset.READER.scopes
         if rights_of is None:
-            return cls(user=user, scopes=reads)
+            return cls(user=user, organisation=organisation, scopes=reads)
         return cls(
             user=user,
+            organisation=organisation,
+            only_own=rights_of.only_own,
             scopes=[*reads, *rights_of.scopes],
             networks=rights_of.networks,
             patterns=rights_of.patterns,
         )
+
+    @property
+    def namespace(self) -> Namespace:
+        return Namespace(self.environment, self.organisation.pk)
 
     @property
     def key_id(self) -> str:

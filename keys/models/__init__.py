@@ -15,6 +15,12 @@ from keys.models.idempotent_requests import IdempotentRequest as IdempotentReque
 from keys.models.invitations import Invitation as Invitation
 from keys.models.key_requests import KeyRequest as KeyRequest
 from keys.models.key_requests import KeyRequestQuerySet as KeyRequestQuerySet
+from keys.models.organisations import SHARED_ID as SHARED_ID
+from keys.models.organisations import Membership as Membership
+from keys.models.organisations import Namespace as Namespace
+from keys.models.organisations import Organisation as Organisation
+from keys.models.organisations import OrganisationQuerySet as OrganisationQuerySet
+from keys.models.organisations import validate_slug as validate_slug
 from keys.models.prepared_keys import PreparedKey as PreparedKey
 from keys.models.prepared_keys import PreparedKeyQuerySet as PreparedKeyQuerySet
 from keys.models.public_ids import new_key_id as new_key_id

@@ -7,12 +7,13 @@ from typing import Any
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, OuterRef, Q, Subquery, Sum
+from django.db.models import F, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.utils import timezone
 from django.utils.functional import cached_property
 
 from keys.models.changes import CHANNEL
+from keys.models.organisations import SHARED_ID, Namespace, Organisation
 from keys.models.public_ids import new_key_id
 from keys.models.users import User
 from keys.rights.scopes import DEFAULT_PRESET, Scope, describe_missing_reads
@@ -42,7 +43,7 @@ def default_scopes() -> list[str]:
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def with_owner(self) -> "ApiKeyQuerySet":
-        return self.select_related("owner")
+        return self.select_related("owner", "organisation")
 
     def for_digests(self, digests: list[str]) -> "ApiKeyQuerySet":
         """Keys of which one of these is the secret's digest, or the previous secret's."""
@@ -168,6 +169,14 @@ class ApiKey(models.Model):
     )
     purpose = models.CharField(max_length=500, blank=True, help_text="Who uses it, where and for what.")
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="api_keys")
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="api_keys",
+        help_text="To which everything that the key creates belongs. It never changes.",
+    )
     environment = models.CharField(max_length=4, choices=Environment, default=Environment.LIVE)
     scopes = ArrayField(models.CharField(max_length=20), default=default_scopes)
     networks = ArrayField(
@@ -181,6 +190,11 @@ class ApiKey(models.Model):
     )
     any_owner = models.BooleanField(
         default=False, help_text="May write what belongs to others, or to nobody."
+    )
+    only_own = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="May write only what its own user created, not what others of the organisation did.",
     )
     requests_per_minute = models.IntegerField(
         null=True,
@@ -269,6 +283,7 @@ class ApiKey(models.Model):
                     "networks",
                     "patterns",
                     "any_owner",
+                    "only_own",
                     *LIMITS,
                     "name",
                     "environment",
@@ -278,11 +293,20 @@ class ApiKey(models.Model):
                 )
                 | pgtrigger.Delete,
                 func=f"PERFORM pg_notify('{CHANNEL}', 'key:' || OLD.id); RETURN NULL;",
-            )
+            ),
+            pgtrigger.Protect(
+                name="key_keeps_organisation",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("OLD.organisation_id IS DISTINCT FROM NEW.organisation_id"),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.name} ({self.masked})"
+
+    @property
+    def namespace(self) -> Namespace:
+        return Namespace(self.environment, self.organisation_id)  # type: ignore[arg-type]  # never None
 
     @property
     def masked(self) -> str:

@@ -3,6 +3,8 @@
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
+from keys.models import Namespace, Organisation, User
+from keys.models.organisations import SHARED
 from keys.pages.frame import query_value, row_number
 from portal.account.frame import holder, page
 from proxy.lists import exports
@@ -50,6 +52,14 @@ def download(request: HttpRequest, form: str) -> HttpResponseBase:
     return exports.download("registrations", form, exports.REGISTRATION_FIELDS, exports.registrations(rows))
 
 
+def own_namespace(user: User, environment: str, slug: str) -> Namespace:
+    """Raises Http404 for an organisation in which the user does not work."""
+    organisation = Organisation.objects.of_user(user).filter(slug=slug).first()
+    if organisation is None:
+        raise Http404
+    return Namespace.of(environment, organisation)
+
+
 @login_required
 def model(request: HttpRequest) -> HttpResponse:
     """The history of a registered model. Its owner sees all of it, with other users unnamed; other users see only their
@@ -59,8 +69,9 @@ def model(request: HttpRequest) -> HttpResponse:
     if not name:
         raise Http404
     user = holder(request)
-    rows = Registration.objects.of_model(environment, name).with_people()
-    is_owner = Owner.objects.of(environment, "registered_model", name).filter(user=user).exists()
+    namespace = own_namespace(user, environment, query_value(request, "organisation", SHARED))
+    rows = Registration.objects.of_model(namespace, name).with_people()
+    is_owner = Owner.objects.of(namespace, "registered_model", name).filter(user=user).exists()
     if not is_owner:
         rows = rows.by_user(user)
     history = rows.page(HISTORY)
@@ -74,7 +85,7 @@ def model(request: HttpRequest) -> HttpResponse:
         environment=environment,
         rows=with_rules(history),
         is_owner=is_owner,
-        lookalikes=Owner.objects.look_like(environment, name)[:LOOKALIKES] if is_owner else (),
+        lookalikes=Owner.objects.look_like(namespace, name)[:LOOKALIKES] if is_owner else (),
         is_prompt=is_prompt,
         is_cut=len(history) == HISTORY,
     )

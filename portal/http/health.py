@@ -20,7 +20,8 @@ from portal.http import disks
 from proxy import draining
 from proxy.request.headers import is_browser
 from proxy.routes import releases
-from proxy.upstream import client, server_release
+from proxy.upstream import client, isolation, server_release
+from proxy.upstream.workspaces import ServerRoute
 from proxy.usage import recording
 
 PROBE_TIMEOUT = 3.0  # seconds
@@ -69,14 +70,21 @@ def mlflow() -> Check:
     """Whether MLflow responds through the connection pool that forwarded calls use."""
     started = time.perf_counter()
     try:
-        response = client.send(
-            settings.MLFLOW_URL, method="GET", path="/health", timeout=PROBE_TIMEOUT, is_probe=True
-        )
+        response = client.ask_server(settings.MLFLOW_URL, ServerRoute.HEALTH, timeout=PROBE_TIMEOUT)
         response.data  # noqa: B018  reads it completely, so that the connection returns to the pool
     except Refusal as refusal:
         return check(started, problem=refusal.message)
-    result = check(started, problem="" if response.status == 200 else f"MLflow answered {response.status}")
+    problem = "" if response.status == 200 else f"MLflow answered {response.status}"
+    result = check(started, problem=problem or isolation_problem())
     return {**result, **release()}
+
+
+def isolation_problem() -> str:
+    """Why calls are refused although MLflow responds; "" if they are not."""
+    try:
+        return isolation.problem_of(settings.MLFLOW_URL)
+    except Refusal as refusal:
+        return refusal.message
 
 
 def release() -> Check:

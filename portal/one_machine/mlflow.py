@@ -82,7 +82,7 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
         [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
             *("--workers", MLFLOW_WORKERS, "--uvicorn-opts", MLFLOW_UVICORN_OPTIONS),
-            *("--serve-artifacts", "--artifacts-destination", artifacts.as_uri()),
+            *("--serve-artifacts", "--artifacts-destination", artifacts.as_uri(), "--enable-workspaces"),
         ],
         log=data_dir / "logs" / "mlflow.log",
         watchdog=watchdog,

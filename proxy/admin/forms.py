@@ -13,7 +13,7 @@ from unfold.widgets import (
 )
 
 from keys.admin.form_fields import ManyChoicesSelect
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Organisation, User
 from keys.pages.key_forms import MACHINE_TEXT
 from proxy.models import Owner
 from proxy.policy.simulator import METHODS
@@ -62,6 +62,13 @@ class ShareForm(forms.Form):
         help_text="The number in the experiment's URL in MLflow's UI.",
     )
     environment = forms.ChoiceField(choices=ApiKey.Environment.choices, widget=UnfoldAdminSelectWidget)
+    organisation = forms.ModelChoiceField(
+        Organisation.objects.all(),
+        to_field_name="slug",
+        required=False,
+        empty_label=None,
+        widget=UnfoldAdminSelectWidget,
+    )
     is_shared = forms.ChoiceField(
         label="Who may create runs in it",
         choices=[("yes", "Anyone: it is shared"), ("no", "Only its owner: it is not shared")],

@@ -140,7 +140,7 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
     since, marks = form.cleaned_data["since"], None
     if not form.cleaned_data["confirmed"]:
         return confirmation(request, key, form)
-    upstream = registry.registries().get(key.environment)
+    upstream = registry.registry_of(key.namespace)
     if upstream is None:
         messages.error(request, NO_TEST_REGISTRY)
     else:
@@ -189,7 +189,7 @@ def lift(request: HttpRequest, pk: int) -> HttpResponse:
     query = urlencode({"environment": row.environment, "name": name})
     address = f"{reverse('admin:proxy_registration_model')}?{query}"
     user = actor_of(request).user
-    owners = incident.owners_of_version(row.environment, name, row.version)
+    owners = incident.owners_of_version(row.namespace, name, row.version)
     if not all(is_owner_allowed(owner_id, user) for owner_id in owners):
         raise PermissionDenied
     finding = compliance.findings([row]).get(row.pk)
@@ -217,7 +217,7 @@ def lift(request: HttpRequest, pk: int) -> HttpResponse:
 
 def lift_version(request: HttpRequest, form: LiftForm, row: Registration, name: str) -> bool:
     """Returns whether it is lifted; if not, the form says why."""
-    upstream = registry.registries().get(row.environment)
+    upstream = registry.registry_of(row.namespace)
     if upstream is None:
         form.add_error(None, NO_TEST_REGISTRY)
         return False
@@ -225,7 +225,6 @@ def lift_version(request: HttpRequest, form: LiftForm, row: Registration, name: 
         result = incident.lift(
             name=name,
             version=row.version,
-            environment=row.environment,
             registry=upstream,
             reason=form.cleaned_data["reason"],
             by=actor_of(request).user,

@@ -9,7 +9,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from keys.actions.grants import is_owner_allowed
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, Organisation, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.keys import can_see_keys, key_or_404
 from keys.pages.progress import Progress
@@ -64,7 +64,9 @@ def share(request: HttpRequest) -> HttpResponse:
     def act() -> None:
         answers = form.cleaned_data
         owner = owner_actions.mark_shared(
-            environment=answers["environment"],
+            namespace=Namespace.of(
+                answers["environment"], answers["organisation"] or Organisation.objects.shared()
+            ),
             experiment_id=answers["experiment_id"],
             is_shared=answers["is_shared"] == "yes",
             actor=actor_of(request),

@@ -10,7 +10,8 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from keys.models import ApiKey
+from keys.models import ApiKey, Namespace, Organisation
+from keys.models.organisations import SHARED
 from keys.pages.frame import query_value, render_page, row_number, row_or_404
 from keys.rights import permissions
 from proxy.ledger import history, verification
@@ -112,6 +113,13 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     )
 
 
+def namespace_or_404(environment: str, slug: str) -> Namespace:
+    try:
+        return Namespace.find(environment, slug)
+    except Organisation.DoesNotExist:
+        raise Http404 from None
+
+
 @may_see
 @require_safe
 def model(request: HttpRequest) -> HttpResponseBase:
@@ -119,7 +127,8 @@ def model(request: HttpRequest) -> HttpResponseBase:
     name, environment = query_value(request, "name"), query_value(request, "environment", "live")
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
-    rows = Registration.objects.of_model(environment, name).with_people()
+    namespace = namespace_or_404(environment, query_value(request, "organisation", SHARED))
+    rows = Registration.objects.of_model(namespace, name).with_people()
     shown = pages(rows).slice(request, HISTORY)
     if not shown.rows:
         raise Http404
@@ -136,7 +145,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
         versions=versions,
         quarantined=[version for version in versions if version.rules and version.rules.quarantine],
         is_prompt=shown.rows[0].is_prompt,
-        lookalikes=Owner.objects.look_like(environment, name)[:MAX_LOOKALIKES],
+        lookalikes=Owner.objects.look_like(namespace, name)[:MAX_LOOKALIKES],
     )
 
 

@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import read_rule, user_of, write_rule
-from keys.api.fields import TimeField
+from keys.api.fields import OrganisationField, TimeField
 from keys.api.keys import one_of
 from keys.api.lists import refuse_unknown
 from keys.api.serializers import StrictSerializer
-from keys.models import ApiKey
+from keys.models import ApiKey, Namespace
 from keys.refusals import Refusal, conflict, unavailable
 from keys.rights import permissions
 from proxy.ledger import incident
@@ -102,7 +102,7 @@ class Quarantine(GenericAPIView[ApiKey]):
         key = one_of(ApiKey.objects.with_owner(), key_id)
         sent = QuarantineSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        upstream = registry_of(key.environment)
+        upstream = registry_of(key.namespace)
         try:
             marks = incident.quarantine(
                 key=key, registry=upstream, by=user_of(request), **sent.validated_data
@@ -116,6 +116,7 @@ class LiftSerializer(StrictSerializer):
     name = serializers.CharField(help_text="The registered model's name.")
     version = serializers.CharField()
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
+    organisation = OrganisationField()
     reason = serializers.CharField(max_length=200, help_text="Why it is lifted, for the ledger.")
 
 
@@ -133,17 +134,18 @@ class LiftQuarantine(GenericAPIView[Any]):
         """The result is `lifted`, `not marked` or `failed`."""
         sent = LiftSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
-        upstream = registry_of(sent.validated_data["environment"])
+        asked = dict(sent.validated_data)
+        upstream = registry_of(Namespace.of(asked.pop("environment"), asked.pop("organisation")))
         try:
-            result = incident.lift(registry=upstream, by=user_of(request), **sent.validated_data)
+            result = incident.lift(registry=upstream, by=user_of(request), **asked)
         except (registry.RegistryError, Refusal) as error:
             raise unavailable("upstream_unreachable", f"{error} Send the call again.") from None
         return Response(dataclasses.asdict(result))
 
 
-def registry_of(environment: str) -> registry.Registry:
-    """MLflow's registry for keys of this environment. Raises Refusal (409) if there is none."""
-    upstream = registry.registries().get(environment)
+def registry_of(namespace: Namespace) -> registry.Registry:
+    """An organisation's registry at MLflow. Raises Refusal (409) if there is none."""
+    upstream = registry.registry_of(namespace)
     if upstream is None:
         raise conflict("not_possible", "This is a test key, and there is no test registry (MLFLOW_TEST_URL).")
     return upstream

@@ -12,10 +12,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import actor_of, read_rule, visible_rows, write_rule
+from keys.api.fields import OrganisationField
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.serializers import StrictSerializer
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, User
 from keys.refusals import bad_value
 from keys.rights.permissions import CHANGE_OWNER, SEE_OWNERS
 from proxy.lists.filters import OwnerFilters
@@ -107,6 +108,7 @@ class HandOver(GenericAPIView[User]):
 class ShareSerializer(StrictSerializer):
     experiment_id = serializers.RegexField(rf"^(?:{CANONICAL_INTEGER.pattern})\Z", max_length=18)
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
+    organisation = OrganisationField()
     is_shared = serializers.BooleanField(help_text="Whether anyone may create runs in it.")
 
 
@@ -132,7 +134,9 @@ class Share(GenericAPIView[Owner]):
         def act() -> Response:
             sent = ShareSerializer(data=request.data)
             sent.is_valid(raise_exception=True)
-            owner = owner_actions.mark_shared(**sent.validated_data, actor=actor_of(request))
+            asked = dict(sent.validated_data)
+            namespace = Namespace.of(asked.pop("environment"), asked.pop("organisation"))
+            owner = owner_actions.mark_shared(namespace=namespace, **asked, actor=actor_of(request))
             return Response(SharedSerializer(owner).data)
 
         return once(request, transaction.atomic(act))

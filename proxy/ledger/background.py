@@ -19,14 +19,15 @@ from django.utils import timezone
 
 from keys.credentials import cache
 from keys.database import DATABASE_ERRORS, connection_parameters
+from keys.models import Namespace
 from proxy.ledger import reconcile
 from proxy.models import Call, Registration
-from proxy.upstream.registry import RegistryError, registries
+from proxy.upstream.registry import RegistryError, registry_of
 
 logger = logging.getLogger(__name__)
 
 LOCK = 4_816_283_302  # an advisory lock's number: one process at a time
-MAX_ROWS = 20  # of one environment in one pass
+MAX_ROWS = 20  # of one organisation in one pass
 RETRY_SECONDS = 30.0  # after MLflow or PostgreSQL did not respond
 YOUNG = datetime.timedelta(seconds=2)  # a call's row in the usage log follows within that time
 # The usage log has when a call came in, the ledger when it was sent to MLflow: later by the time that it waited.
@@ -74,8 +75,14 @@ def settle() -> int:
         if not is_ours:
             return 0
         since = reconcile.surely_ended()
-        for environment, registry in registries().items():
-            rows = Registration.objects.pending().filter(environment=environment, at__lt=young)
+        waiting = Registration.objects.pending().filter(at__lt=young)
+        for environment, organisation_id in (
+            waiting.order_by().values_list("environment", "organisation_id").distinct()
+        ):
+            registry = registry_of(Namespace(environment, organisation_id))
+            if registry is None:
+                continue
+            rows = waiting.within(registry.namespace)
             ended = [
                 row for row in rows.with_people().order_by("id")[: 5 * MAX_ROWS] if has_ended(row, since)
             ]

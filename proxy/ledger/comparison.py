@@ -5,6 +5,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from keys.models import Namespace
 from proxy.ledger import writer
 from proxy.ledger.reconcile import LIFE
 from proxy.ledger.writer import shorten
@@ -45,21 +46,20 @@ class Comparison:
     missing: list[RegistryObject]
 
 
-def compare(environment: str, registry: Registry) -> Comparison:
+def compare(registry: Registry) -> Comparison:
     """Read MLflow first and the ledger second: what the portal creates meanwhile is in the ledger by then."""
-    expected, existing, unknown = expected_objects(environment), set(), {}
+    namespace = registry.namespace
+    expected, existing, unknown = expected_objects(namespace), set(), {}
     for listing in (registry.models(), registry.versions()):
         for content in listing:
             item = RegistryObject.from_json(content)
             existing.add(item)
             if item not in expected:
                 unknown[item] = content
-    expected = expected_objects(environment)
+    expected = expected_objects(namespace)
     pending_names = {
         name
-        for names in Registration.objects.pending()
-        .filter(environment=environment)
-        .values_list("object_name", "new_name")
+        for names in Registration.objects.pending().within(namespace).values_list("object_name", "new_name")
         for name in names
     }
     unrecorded = {
@@ -75,15 +75,13 @@ def compare(environment: str, registry: Registry) -> Comparison:
     )
 
 
-def expected_objects(environment: str) -> set[RegistryObject]:
+def expected_objects(namespace: Namespace) -> set[RegistryObject]:
     """What MLflow should have according to the ledger."""
     models: dict[str, int | None] = {}
     versions: dict[str, dict[str, int | None]] = {}
     rows = (
         Registration.objects.effective()
-        .filter(
-            environment=environment, operation__in=(*LIFE, "model-versions.create", "model-versions.delete")
-        )
+        .filter(**namespace.columns, operation__in=(*LIFE, "model-versions.create", "model-versions.delete"))
         .order_by("id")
         .values_list("operation", "object_name", "new_name", "version", "created_ms")
     )
@@ -118,19 +116,19 @@ def is_missing(item: RegistryObject, registry: Registry) -> bool:
     return content is None or int(content["creation_timestamp"]) != item.created_ms
 
 
-def import_unrecorded(environment: str, unrecorded: dict[RegistryObject, Json]) -> None:
+def import_unrecorded(namespace: Namespace, unrecorded: dict[RegistryObject, Json]) -> None:
     """Write rows for what was created by bypassing the portal, or before there was one. The owner is unknown."""
     oldest_first = sorted(unrecorded.items(), key=lambda pair: pair[0].created_ms or 0)
-    insert_rows([make_import(environment, item, content) for item, content in oldest_first])
+    insert_rows([make_import(namespace, item, content) for item, content in oldest_first])
 
 
-def record_deletions(environment: str, missing: list[RegistryObject]) -> None:
+def record_deletions(namespace: Namespace, missing: list[RegistryObject]) -> None:
     """Write rows for what was deleted by bypassing the portal, versions before their models. The actor is unknown.
 
     The owner of a name keeps it, as if MLflow's copy were to be restored from a backup.
     """
     versions_first = sorted(missing, key=lambda item: not item.version)
-    insert_rows([make_row(environment, item, "delete") for item in versions_first])
+    insert_rows([make_row(namespace, item, "delete") for item in versions_first])
 
 
 def insert_rows(rows: list[Registration]) -> None:
@@ -140,9 +138,9 @@ def insert_rows(rows: list[Registration]) -> None:
         Registration.objects.bulk_create(rows[start : start + BATCH])
 
 
-def make_import(environment: str, item: RegistryObject, content: Json) -> Registration:
+def make_import(namespace: Namespace, item: RegistryObject, content: Json) -> Registration:
     return make_row(
-        environment,
+        namespace,
         item,
         "create",
         is_prompt=tags(content).get(writer.IS_PROMPT, "").lower() == "true",
@@ -156,14 +154,14 @@ def make_import(environment: str, item: RegistryObject, content: Json) -> Regist
     )
 
 
-def make_row(environment: str, item: RegistryObject, change: str, **columns: Any) -> Registration:
+def make_row(namespace: Namespace, item: RegistryObject, change: str, **columns: Any) -> Registration:
     """A completed row of this command's own, without a key."""
     now = timezone.now()
     return Registration(
         request_id=writer.new_request_id(),
         at=now,
         actor=ACTOR,
-        environment=environment,
+        **namespace.columns,
         operation=f"{'model-versions' if item.version else 'registered-models'}.{change}",
         kind="model_version" if item.version else "registered_model",
         object_name=item.name,

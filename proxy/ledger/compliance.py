@@ -4,6 +4,7 @@ quarantine."""
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from keys.models import Namespace
 from proxy.models import Registration
 from proxy.models.tag_rules import Finding, check_tags
 from proxy.policy.quarantine import QuarantinedVersion, quarantined_versions, version_number
@@ -53,16 +54,16 @@ def current_versions(versions: Iterable[Registration]) -> dict[int, CurrentVersi
     """
     versions = list(versions)
     current = {row.pk: CurrentVersion(name=row.object_name, tags=dict(row.tags)) for row in versions}
-    by_name: dict[tuple[str, str], list[Registration]] = {}
+    by_name: dict[tuple[Namespace, str], list[Registration]] = {}
     for row in versions:
-        by_name.setdefault((row.environment, row.object_name), []).append(row)
+        by_name.setdefault((row.namespace, row.object_name), []).append(row)
     for later in later_rows(versions):
-        of_that_name = by_name.get((later.environment, later.object_name), [])
+        of_that_name = by_name.get((later.namespace, later.object_name), [])
         older = [row for row in of_that_name if row.pk < later.pk]
         for row in older:
             current[row.pk].apply(later, row.version)
         if later.operation == "registered-models.rename":
-            by_name.setdefault((later.environment, later.new_name), []).extend(older)
+            by_name.setdefault((later.namespace, later.new_name), []).extend(older)
     return current
 
 
@@ -73,11 +74,11 @@ def findings(
     are in quarantine. Besides the queries of `current_versions`, one for each registry in the rows."""
     versions = list(versions)
     current = current or current_versions(versions)
-    marks = read_marks({row.environment for row in versions})
+    marks = read_marks({row.namespace for row in versions})
     found = {}
     for row in versions:
         version = current[row.pk]
-        mark = marks.get((row.environment, version.name, version_number(row.version)))
+        mark = marks.get((row.namespace, version.name, version_number(row.version)))
         finding = Finding(state="") if row.tag_rules is None else version.finding
         if mark and not version.is_deleted:
             finding = replace(finding, quarantine=str(mark))
@@ -86,12 +87,14 @@ def findings(
     return found
 
 
-def read_marks(environments: Iterable[str]) -> dict[tuple[str, str, int | None], QuarantinedVersion]:
+def read_marks(
+    namespaces: Iterable[Namespace],
+) -> dict[tuple[Namespace, str, int | None], QuarantinedVersion]:
     """The quarantined versions, by registry, model and number."""
     return {
-        (environment, mark.name, mark.version): mark
-        for environment in environments
-        for mark in quarantined_versions(environment)
+        (namespace, mark.name, mark.version): mark
+        for namespace in namespaces
+        for mark in quarantined_versions(namespace)
     }
 
 

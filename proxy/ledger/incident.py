@@ -9,7 +9,7 @@ from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
 
 from keys.actions.grants import check_user
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, User
 from proxy.ledger import compliance, reconcile, writer
 from proxy.models import Owner, Registration
 from proxy.models.calls import Call
@@ -191,7 +191,7 @@ def quarantine(
     many are done. Raises NotAllowed for a superuser's key if `by` is a user and none.
     """
     check_user(key.owner_id, by)
-    reconcile.reconcile_pending(key.environment, registry, every=True, key=key)
+    reconcile.reconcile_pending(registry, every=True, key=key)
     value = reason or f"since {timezone.now():%Y-%m-%d}"
     results, versions = list[QuarantineResult](), versions_of(key, since)
     for row, current in versions:
@@ -209,13 +209,13 @@ def quarantine_version(
         version = registry.version(name, row.version)
         if version is None or int(version["creation_timestamp"]) != row.created_ms:
             return QuarantineResult(name=name, version=row.version, result="gone")
-        if QUARANTINE_TAG in tags(version) and is_quarantined(row.environment, name, row.version):
+        if QUARANTINE_TAG in tags(version) and is_quarantined(row.namespace, name, row.version):
             return QuarantineResult(name=name, version=row.version, result="marked before")
         content = {"name": name, "version": row.version, "key": QUARANTINE_TAG, "value": value}
         files = {field: version[field] for field in ("source", "run_id", "model_id") if version.get(field)}
         if experiment_id := experiment_of(version, registry):
             files["experiment_id"] = experiment_id
-        entry = begin(row.environment, "POST", SET_TAG, content | files, by)
+        entry = begin(row.namespace, "POST", SET_TAG, content | files, by)
         return finish(entry, *registry.ask("POST", SET_TAG, body=content), result="marked")
     except RegistryError as error:
         return QuarantineResult(name=name, version=row.version, result="failed", problem=str(error))
@@ -231,7 +231,7 @@ def experiment_of(version: Json, registry: Registry) -> str:
 
 
 def lift(
-    *, name: str, version: str, environment: str, registry: Registry, reason: str, by: User | None = None
+    *, name: str, version: str, registry: Registry, reason: str, by: User | None = None
 ) -> QuarantineResult:
     """Lift the quarantine of one version, and record who did it and why: remove the tag at MLflow, and let keys change
     and copy the version again.
@@ -239,41 +239,39 @@ def lift(
     Raises RegistryError if MLflow is unreachable, and NotAllowed for a superuser's model or version if `by` is a user
     and none. The result is "not marked" for a version without quarantine.
     """
-    version = writer.normalise_version(version)
-    for owner_id in owners_of_version(environment, name, version):
+    namespace, version = registry.namespace, writer.normalise_version(version)
+    for owner_id in owners_of_version(namespace, name, version):
         check_user(owner_id, by)
-    if not is_quarantined(environment, name, version):
+    if not is_quarantined(namespace, name, version):
         return QuarantineResult(name=name, version=version, result="not marked")
     current = registry.version(name, version)
     content = {"name": name, "version": version, "key": QUARANTINE_TAG}
-    entry = begin(environment, "DELETE", DELETE_TAG, content | {"lift_reason": reason}, by)
+    entry = begin(namespace, "DELETE", DELETE_TAG, content | {"lift_reason": reason}, by)
     if current is None or QUARANTINE_TAG not in tags(current):  # nothing to remove at MLflow
         writer.close(entry, outcome=Registration.Outcome.DONE, reason="tag_absent")
-        policy.known_marks.drop(environment)
+        policy.known_marks.drop(str(namespace))
         return QuarantineResult(name=name, version=version, result="lifted")
     return finish(entry, *registry.ask("DELETE", DELETE_TAG, body=content), result="lifted")
 
 
-def owners_of_version(environment: str, name: str, version: str) -> set[int]:
+def owners_of_version(namespace: Namespace, name: str, version: str) -> set[int]:
     """Who registered the version, and whose model it is."""
-    rows = Registration.objects.versions().of_model(environment, name).filter(version=version)
-    owners = Owner.objects.of(environment, "registered_model", name)
+    rows = Registration.objects.versions().of_model(namespace, name).filter(version=version)
+    owners = Owner.objects.of(namespace, "registered_model", name)
     users = {*rows.values_list("user_id", flat=True), *owners.values_list("user_id", flat=True)}
     return {user_id for user_id in users if user_id is not None}
 
 
-def is_quarantined(environment: str, name: str, version: str) -> bool:
+def is_quarantined(namespace: Namespace, name: str, version: str) -> bool:
     number = policy.version_number(version)
-    return any(
-        (each.name, each.version) == (name, number) for each in policy.quarantined_versions(environment)
-    )
+    return any((each.name, each.version) == (name, number) for each in policy.quarantined_versions(namespace))
 
 
-def begin(environment: str, method: str, path: str, content: Json, by: User | None) -> Registration:
+def begin(namespace: Namespace, method: str, path: str, content: Json, by: User | None) -> Registration:
     """The ledger's pending row for a change of a mark."""
     match = matching.match_operation(method, path)
     return writer.begin_for_command(
-        actor=Registration.QUARANTINE, user=by, environment=environment, match=match, content=content
+        actor=Registration.QUARANTINE, user=by, namespace=namespace, match=match, content=content
     )
 
 
@@ -283,7 +281,7 @@ def finish(entry: Registration, status: int, answer: Json, *, result: str) -> Qu
     outcome = Registration.Outcome.DONE if done else Registration.Outcome.REFUSED
     problem = "" if done else str(answer.get("message") or f"status {status}")
     writer.close(entry, outcome=outcome, status=status, reason=str(answer.get("error_code", ""))[:80])
-    policy.known_marks.drop(entry.environment)
+    policy.known_marks.drop(str(entry.namespace))
     return QuarantineResult(
         name=entry.object_name, version=entry.version, result=result if done else "failed", problem=problem
     )

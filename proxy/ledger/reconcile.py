@@ -41,15 +41,13 @@ class Reconciled:
     columns: dict[str, Any] = field(default_factory=dict)
 
 
-def reconcile_pending(
-    environment: str, registry: Registry, *, every: bool = False, **where: Any
-) -> list[Reconciled]:
+def reconcile_pending(registry: Registry, *, every: bool = False, **where: Any) -> list[Reconciled]:
     """Complete the pending rows of an environment; `where` narrows them, `every` includes requests that may still run.
 
     The newest come first: of two equal requests, the later one more likely created the newest object. Raises
     RegistryError; rows completed until then stay completed.
     """
-    rows = Registration.objects.pending().filter(environment=environment, **where).with_people()
+    rows = Registration.objects.pending().within(registry.namespace).filter(**where).with_people()
     if not every:
         rows = rows.filter(at__lt=surely_ended())
     return reconcile_rows(rows.order_by("-id"), registry)
@@ -134,8 +132,10 @@ def is_created_by(row: Registration, content: Json, created_ms: int) -> bool:
 
 def is_claimed(row: Registration, columns: dict[str, Any]) -> bool:
     """Whether the object belongs to another row, for example to the client's retry."""
-    same = Registration.objects.effective().filter(
-        environment=row.environment, operation=row.operation, created_ms=columns["created_ms"]
+    same = (
+        Registration.objects.effective()
+        .within(row.namespace)
+        .filter(operation=row.operation, created_ms=columns["created_ms"])
     )
     if row.kind == "logged_model":
         return same.filter(object_name=columns["object_name"]).exists()
@@ -159,7 +159,8 @@ def later_rows(row: Registration, since: int | None = None) -> RegistrationQuery
     return (
         Registration.objects.effective()
         .exclude(actor=MANIFEST)  # describes a version, and changes nothing in MLflow
-        .filter(environment=row.environment, id__gt=row.pk if since is None else since)
+        .within(row.namespace)
+        .filter(id__gt=row.pk if since is None else since)
         .order_by("id")
     )
 
@@ -188,7 +189,7 @@ def was_deleted_since(row: Registration) -> bool:
 
 def claimed_names(row: Registration) -> set[str]:
     """Objects that other rows created by the same operation: ids of logged models, or versions of the same model."""
-    made = Registration.objects.effective().filter(environment=row.environment)
+    made = Registration.objects.effective().within(row.namespace)
     if row.kind == "logged_model":
         return set(made.filter(operation=row.operation, id__gt=row.pk).values_list("object_name", flat=True))
     made = made.filter(object_name=row.object_name)
@@ -312,10 +313,12 @@ def find_caller(row: Registration) -> Caller | None:
     """The caller: a key or a browser; None for the portal itself."""
     if row.key:
         return Caller.by_key(row.key)
-    return Caller.by_session(row.user) if row.user and row.actor == Registration.BROWSER else None
+    if row.user and row.actor == Registration.BROWSER:
+        return Caller.by_session(row.user, organisation=row.organisation)
+    return None
 
 
 def is_owner_recorded(row: Registration) -> bool:
     """Whether the view had recorded the owner, who may have handed the object over since."""
-    owner = Owner.objects.of(row.environment, row.kind, row.object_name)
+    owner = Owner.objects.of(row.namespace, row.kind, row.object_name)
     return owner.filter(key=row.key, user__isnull=False, is_reserved=False).exists()

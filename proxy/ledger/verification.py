@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from keys.formatting.moments import format_rfc3339
+from keys.models.organisations import SHARED
 from proxy.models import Registration, chain
 
 CHUNK = 2000  # rows
@@ -118,11 +119,17 @@ def read_rows() -> Iterator[dict[str, Any]]:
     """The completed rows in order, as plain values, through a server-side cursor."""
     completed = (
         Registration.objects.in_chain()
-        .annotate(user_public_id=F("user__public_id"), key_public_id=F("key__public_id"))
-        .values(*COLUMNS, "user_public_id", "key_public_id")
+        .annotate(
+            user_public_id=F("user__public_id"),
+            key_public_id=F("key__public_id"),
+            slug=F("organisation__slug"),
+        )
+        .values(*COLUMNS, "user_public_id", "key_public_id", "slug")
     )
     for row in completed.iterator(chunk_size=CHUNK):
-        yield {**row, "user": row["user_public_id"], "key": row["key_public_id"]}
+        organisation = "" if row["slug"] == SHARED else row["slug"]
+        people = {"user": row["user_public_id"], "key": row["key_public_id"]}
+        yield {**row, **people, "organisation": organisation}
 
 
 def find_break(row: dict[str, Any], expected: int, previous: str) -> str:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from keys.credentials import tokens
 from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, database_required
-from keys.models import User
+from keys.models import Namespace, User
 from keys.refusals import Refusal
 from proxy.models import Registration, chain
 from proxy.policy import name_locks
@@ -67,6 +67,7 @@ def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) 
         key=caller.key,
         actor="" if caller.key else Registration.BROWSER,
         environment=caller.environment,
+        organisation=caller.organisation,
         address=address or None,
         **describe_request(decision.match, decision.content),
     )
@@ -74,14 +75,14 @@ def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) 
 
 
 def begin_for_command(
-    *, actor: str, user: User | None, environment: str, match: Match, content: Json
+    *, actor: str, user: User | None, namespace: Namespace, match: Match, content: Json
 ) -> Registration:
     """The same for a change that the portal itself makes, on behalf of `user` if there is one."""
     row = Registration(
         request_id=new_request_id(),
         actor=actor,
         user=user,
-        environment=environment,
+        **namespace.columns,
         **describe_request(match, content),
     )
     return insert_pending(row)

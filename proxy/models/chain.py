@@ -16,7 +16,8 @@ from typing import Any
 GENESIS = "0" * 64
 TRIGGERS = frozenset({"registration_seal", "registration_keep", "registration_keep_all"})
 
-# The sealed columns. Users and keys are sealed as public ids, which are in MLflow's tags too.
+# The sealed columns. Users and keys are sealed as public ids, which are in MLflow's tags too. SEALED_IF_SET: an
+# organisation as its slug, "" for the one of users without any.
 SEALED = (
     "request_id",
     "at",
@@ -41,6 +42,8 @@ SEALED = (
     "completed_at",
     "created_ms",
 )
+# Sealed only if they are not empty, so that rows from before the column keep their digests.
+SEALED_IF_SET = ("organisation",)
 # The columns that the completion of a pending row sets; those of FILLED_IN only if they are empty.
 COMPLETION = ("outcome", "status", "reason", "completed_at", "created_ms", "digest", "sequence", "hash")
 FILLED_IN = ("object_name", "version", "run_id")
@@ -49,6 +52,7 @@ FILLED_IN = ("object_name", "version", "run_id")
 def compute_digest(row: Mapping[str, Any]) -> str:
     """SHA-256 over the sealed content of a row: JSON with sorted keys, ASCII, no blanks."""
     content = {name: canonicalise(name, row[name]) for name in SEALED}
+    content |= {name: row[name] for name in SEALED_IF_SET if row[name]}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

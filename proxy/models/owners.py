@@ -4,32 +4,36 @@ from typing import Any
 
 import pgtrigger
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Value
 
 from keys.formatting import lookalikes
-from keys.models import CHANNEL, ApiKey, User
+from keys.models import CHANNEL, SHARED_ID, ApiKey, Namespace, Organisation, User
 
 
 class OwnerQuerySet(models.QuerySet["Owner"]):
-    def of(self, environment: str, kind: str, name: str) -> "OwnerQuerySet":
-        return self.filter(environment=environment, kind=kind, name=name)
+    def within(self, namespace: Namespace) -> "OwnerQuerySet":
+        return self.filter(**namespace.columns)
+
+    def of(self, namespace: Namespace, kind: str, name: str) -> "OwnerQuerySet":
+        return self.within(namespace).filter(kind=kind, name=name)
 
     def registered_models(self) -> "OwnerQuerySet":
         return self.filter(kind="registered_model", is_reserved=False).exclude(skeleton="")
 
-    def look_like(self, environment: str, name: str) -> "OwnerQuerySet":
+    def look_like(self, namespace: Namespace, name: str) -> "OwnerQuerySet":
         """Registered models of other owners whose names look like this one."""
-        alike = self.registered_models().filter(
-            environment=environment, skeleton=lookalikes.make_skeleton(name)
-        )
-        owner = Owner.objects.of(environment, "registered_model", name).first()
+        alike = self.registered_models().within(namespace).filter(skeleton=lookalikes.make_skeleton(name))
+        owner = Owner.objects.of(namespace, "registered_model", name).first()
         others = alike.exclude(user=owner.user) if owner and owner.user_id else alike
         return others.exclude(name=name).select_related("user").order_by("created_at")
 
     def look_like_models_of(self, user: User) -> "OwnerQuerySet":
         """Registered models of others whose names look like the name of one of this user's."""
         own = Owner.objects.registered_models().filter(
-            user=user, environment=OuterRef("environment"), skeleton=OuterRef("skeleton")
+            user=user,
+            environment=OuterRef("environment"),
+            organisation=OuterRef("organisation"),
+            skeleton=OuterRef("skeleton"),
         )
         return self.registered_models().filter(Exists(own)).exclude(user=user).order_by("created_at")
 
@@ -52,6 +56,14 @@ class Owner(models.Model):
     """
 
     environment = models.CharField(max_length=4, choices=ApiKey.Environment)
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="objects_owned",
+        help_text="To which it belongs: only its keys and members can read it.",
+    )
     kind = models.CharField(
         max_length=20, help_text="experiment, run, logged_model, registered_model, trace, …"
     )
@@ -75,12 +87,14 @@ class Owner(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="owner_of_one_object", fields=["environment", "kind", "name"]),
+            models.UniqueConstraint(
+                name="owner_of_one_object", fields=["environment", "organisation", "kind", "name"]
+            ),
         ]
         indexes = [
             models.Index(
-                name="owner_skeleton",
-                fields=["environment", "skeleton"],
+                name="owner_skeletons",
+                fields=["environment", "organisation", "skeleton"],
                 condition=Q(kind="registered_model"),
             ),
         ]
@@ -91,7 +105,9 @@ class Owner(models.Model):
                 operation=pgtrigger.Update | pgtrigger.Delete,
                 func=f"""
                     PERFORM pg_notify(
-                        '{CHANNEL}', 'owner:' || OLD.environment || ' ' || OLD.kind || ' ' || OLD.name
+                        '{CHANNEL}',
+                        'owner:' || OLD.environment || ' ' || OLD.organisation_id || ' ' || OLD.kind || ' '
+                        || OLD.name
                     );
                     RETURN NULL;
                 """,

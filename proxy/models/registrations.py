@@ -5,15 +5,18 @@ from typing import Any
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
-from keys.models import CHANNEL, ApiKey, User
+from keys.models import CHANNEL, SHARED_ID, ApiKey, Namespace, Organisation, User
 from proxy.models import chain
 from proxy.models.tag_rules import Finding, check_tags
 
 
 class RegistrationQuerySet(models.QuerySet["Registration"]):
     """The ledger's rows. Each method narrows; `page` comes last."""
+
+    def within(self, namespace: Namespace) -> "RegistrationQuerySet":
+        return self.filter(**namespace.columns)
 
     def by_user(self, user: User) -> "RegistrationQuerySet":
         return self.filter(user=user)
@@ -46,24 +49,24 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
         """The rows by which versions came to be: one for each version there ever was."""
         return self.effective().filter(operation="model-versions.create")
 
-    def quarantine_marks(self, environment: str) -> "RegistrationQuerySet":
+    def quarantine_marks(self, namespace: Namespace) -> "RegistrationQuerySet":
         """The rows that quarantined a version or lifted its quarantine, oldest first; the result may be open."""
         without_effect = (Registration.Outcome.REFUSED, Registration.Outcome.NOT_DONE)
-        rows = self.filter(environment=environment, actor=Registration.QUARANTINE)
+        rows = self.within(namespace).filter(actor=Registration.QUARANTINE)
         return rows.exclude(outcome__in=without_effect).order_by("id")
 
     def in_chain(self) -> "RegistrationQuerySet":
         return self.filter(sequence__isnull=False).order_by("sequence")
 
     def with_people(self) -> "RegistrationQuerySet":
-        return self.select_related("user", "key")
+        return self.select_related("user", "key", "organisation")
 
-    def of_model(self, environment: str, name: str) -> "RegistrationQuerySet":
+    def of_model(self, namespace: Namespace, name: str) -> "RegistrationQuerySet":
         """The history of the registered model that has this name, or had it last.
 
         Includes its former names, and every model of that name if one was deleted and created again.
         """
-        rows = self.model._default_manager.filter(environment=environment, outcome__in=Registration.EFFECTIVE)
+        rows = self.model._default_manager.filter(**namespace.columns, outcome__in=Registration.EFFECTIVE)
         ends = Q(operation="registered-models.delete") | Q(operation="registered-models.rename")
         condition = Q(object_name=name) | Q(new_name=name)
         current, before = name, 2**63 - 1
@@ -75,7 +78,7 @@ class RegistrationQuerySet(models.QuerySet["Registration"]):
             current, before = rename.object_name, rename.pk
             ended = rows.filter(ends, object_name=current, id__lt=before).order_by("id").last()
             condition |= Q(object_name=current, id__lte=before, id__gt=ended.pk if ended else 0)
-        return self.filter(condition, kind__in=("registered_model", "model_version"), environment=environment)
+        return self.within(namespace).filter(condition, kind__in=("registered_model", "model_version"))
 
     def page_before(self, row_id: int, size: int) -> "list[Registration]":
         """The rows just newer than the one with this id, newest first: one page back."""
@@ -119,6 +122,14 @@ class Registration(models.Model):
         max_length=100, blank=True, help_text="The portal's own command, or the browser, where no key did it."
     )
     environment = models.CharField(max_length=4, choices=ApiKey.Environment)
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="registrations",
+        help_text="In whose registry.",
+    )
     operation = models.CharField(max_length=80)
     kind = models.CharField(max_length=20, help_text="registered_model, model_version or logged_model.")
     is_prompt = models.BooleanField(default=False, help_text="Said to be a prompt when it was made.")
@@ -179,8 +190,8 @@ class Registration(models.Model):
             models.Index(name="registration_by_new_name", fields=["new_name"], condition=~Q(new_name="")),
             models.Index(name="registration_by_time", fields=["at"]),
             models.Index(
-                name="registration_quarantine",
-                fields=["environment", "id"],
+                name="registration_quarantines",
+                fields=["environment", "organisation", "id"],
                 condition=Q(actor="quarantine"),
             ),
             models.Index(name="registration_pending", fields=["id"], condition=Q(outcome="pending")),
@@ -192,7 +203,9 @@ class Registration(models.Model):
                 operation=pgtrigger.Insert | pgtrigger.Update,
                 condition=pgtrigger.Condition("NEW.actor = 'quarantine'"),
                 func=f"""
-                    PERFORM pg_notify('{CHANNEL}', 'quarantine:' || NEW.environment);
+                    PERFORM pg_notify(
+                        '{CHANNEL}', 'quarantine:' || NEW.environment || ' ' || NEW.organisation_id
+                    );
                     RETURN NULL;
                 """,
             )
@@ -202,10 +215,18 @@ class Registration(models.Model):
         return f"{self.operation} {self.object_name}{f' {self.version}' if self.version else ''}"
 
     @property
+    def namespace(self) -> Namespace:
+        return Namespace(self.environment, self.organisation_id)  # type: ignore[arg-type]  # never None
+
+    @property
     def computed_digest(self) -> str:
         """The digest of the row's present content; it differs from `digest` if the row was changed."""
         user, key = self.user, self.key
-        people = {"user": user and user.public_id, "key": key and key.public_id}
+        people = {
+            "user": user and user.public_id,
+            "key": key and key.public_id,
+            "organisation": "" if self.organisation_id == SHARED_ID else self.organisation.slug,
+        }
         values = {name: getattr(self, name) for name in chain.SEALED if name not in people}
         return chain.compute_digest({**values, **people})
 

@@ -18,7 +18,7 @@ from keys.credentials.addresses import is_within
 from keys.credentials.authentication import refuse_key_in_query
 from keys.credentials.caller import Caller
 from keys.database import database_required
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Organisation, User
 from keys.refusals import forbidden, invalid, unauthenticated
 from proxy.policy import permissions
 from proxy.policy.decisions import Decision, ReceivedRequest
@@ -36,6 +36,7 @@ ACTIVE_DESTINATIONS = frozenset(
         *("style", "manifest", "object", "embed", "frame", "iframe", "fencedframe"),
     }
 )
+CHOSEN = "organisation"  # the slug in the session
 OWN_PAGE = (
     "A signed-in browser may call only from MLflow's own pages on this portal, and browsers state where a call "
     "comes from only over HTTPS or on this machine."
@@ -76,6 +77,20 @@ def user_of(request: HttpRequest) -> User | None:
         return request.user if request.user.is_authenticated else None
 
 
+def session_organisation(request: HttpRequest, user: User) -> Organisation:
+    """The organisation that the user chose for MLflow's pages, or else the first one in which the user works. Raises
+    Refusal (403) if there is none any more."""
+    with database_required("The portal cannot look up your session just now. Try again in a few seconds."):
+        organisations = list(Organisation.objects.of_user(user))
+        chosen = request.session.get(CHOSEN)
+    if not organisations:
+        raise forbidden(
+            "no_organisation",
+            "You are in no organisation any more. Ask your administrator to add you to one.",
+        )
+    return next((each for each in organisations if each.slug == chosen), organisations[0])
+
+
 def authenticate(request: HttpRequest) -> Caller:
     """The signed-in user, as a reader. Raises Refusal (401) if nobody is signed in, or the user was deactivated."""
     refuse_key_in_query(request.META.get("QUERY_STRING", ""))
@@ -84,7 +99,7 @@ def authenticate(request: HttpRequest) -> Caller:
         raise unauthenticated(
             "signed_out", "You are not signed in any more. Sign in again, then reload the page."
         )
-    return Caller.by_session(user)
+    return Caller.by_session(user, organisation=session_organisation(request, user))
 
 
 def check_source(request: HttpRequest) -> None:
@@ -136,11 +151,11 @@ def origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def decide(user: User, request: ReceivedRequest) -> Decision:
+def decide(session: Caller, request: ReceivedRequest) -> Decision:
     """The decision about a session's call: allowed if the user, as a reader or with one of their own keys, may make
     it. If several keys are refused, the first one's refusal counts."""
     decisions = []
-    for caller in candidates(user, request.match.operation, request.address):
+    for caller in candidates(session, request.match.operation, request.address):
         decision = permissions.decide(caller, request)
         if decision.refusal is None:
             return decision
@@ -149,17 +164,19 @@ def decide(user: User, request: ReceivedRequest) -> Decision:
     return replace(decisions[0], objects=objects)
 
 
-def candidates(user: User, operation: Operation, address: str) -> Iterator[Caller]:
+def candidates(session: Caller, operation: Operation, address: str) -> Iterator[Caller]:
     """The user with the rights of each own key that has the operation's scopes and works from `address`; as a reader
     if there is no such key."""
+    user, organisation = session.user, session.organisation
     if operation.is_read:
-        yield Caller.by_session(user)
+        yield session
         return
     tried = set()
     with database_required("The portal cannot look up your rights just now. Try again in a few seconds."):
         keys = list(
             ApiKey.objects.active().filter(
                 owner=user,
+                organisation=organisation,
                 environment=ApiKey.Environment.LIVE,
                 is_canary=False,
                 scopes__contains=list(operation.scopes),
@@ -169,6 +186,6 @@ def candidates(user: User, operation: Operation, address: str) -> Iterator[Calle
         patterns = tuple(key.patterns)
         if patterns not in tried and (not key.networks or is_within(address, key.networks)):
             tried.add(patterns)
-            yield Caller.by_session(user, rights_of=key)
+            yield Caller.by_session(user, organisation=organisation, rights_of=key)
     if not tried:
-        yield Caller.by_session(user)
+        yield session

@@ -23,6 +23,7 @@ from django.db import InterfaceError, OperationalError, connection
 from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.database import DATABASE_ERRORS, connection_parameters, database_required
+from keys.models import Namespace
 from keys.refusals import Refusal, not_sent
 from proxy.policy import ownership
 from proxy.policy.decisions import Decision
@@ -53,12 +54,12 @@ def hold(caller: Caller, decision: Decision) -> Iterator[None]:
     Raises Refusal: 429 if a lock is not free within WAIT_SECONDS or PostgreSQL is unavailable, and what
     `ownership.check` raises.
     """
-    environment, names = caller.environment, names_to_lock(decision)
-    numbers = sorted({lock_number(environment, name) for name in names})
+    namespace, names = caller.namespace, names_to_lock(decision)
+    numbers = sorted({lock_number(namespace, name) for name in names})
     with hold_in_transaction(numbers) if numbers and cache.pulse.is_deaf else hold_in_session(numbers):
         for name in names:
             ref = ObjectRef(kind="registered_model", name=name)
-            ownership.known_owners.drop(ownership.cache_name(environment, ref))
+            ownership.known_owners.drop(ownership.cache_name(namespace, ref))
         if names:
             ownership.check(caller, decision.objects)
             for name in ownership.new_names(decision.match, decision.content):
@@ -113,9 +114,9 @@ def begin_transaction(numbers: Sequence[int]) -> psycopg.Connection:
         raise not_sent("database_unavailable", NOT_WRITABLE) from error
 
 
-def lock_number(environment: str, name: str) -> int:
+def lock_number(namespace: Namespace, name: str) -> int:
     """A name's lock; two names may share one, and then wait for each other."""
-    return zlib.crc32(f"{environment} {name}".encode()) - 2**31
+    return zlib.crc32(f"{namespace} {name}".encode()) - 2**31
 
 
 def acquire(number: int) -> None:

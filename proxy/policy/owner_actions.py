@@ -8,7 +8,7 @@ from keys.actions.actor import COMMAND, Actor
 from keys.actions.admin_log import log
 from keys.actions.grants import check_owner
 from keys.credentials.caller import Caller
-from keys.models import User
+from keys.models import Namespace, User
 from proxy.models import Owner
 from proxy.policy.decisions import Decision
 from proxy.policy.ownership import SHARED_TAG, cache_name, check_claims, known_owners
@@ -32,11 +32,10 @@ def claim_ids(*, caller: Caller, claims: Sequence[ObjectRef]) -> None:
 
     Of two callers at once the first one wins; the other gets a Refusal (403).
     """
-    environment = caller.environment
     Owner.objects.bulk_create(
         [
             Owner(
-                environment=environment,
+                **caller.namespace.columns,
                 kind=claim.kind,
                 name=claim.name,
                 user=caller.user,
@@ -65,7 +64,7 @@ def record_changes(*, caller: Caller, decision: Decision, response: Json) -> Non
     names += [name for name in (content.get("name"), content.get("new_name")) if name]
     for kind in {target.kind for target in targets} | {"registered_model"}:
         for name in names:
-            known_owners.drop(cache_name(caller.environment, ObjectRef(kind=kind, name=name)))
+            known_owners.drop(cache_name(caller.namespace, ObjectRef(kind=kind, name=name)))
 
 
 def write_changes(caller: Caller, decision: Decision, response: Json) -> None:
@@ -83,18 +82,16 @@ def write_changes(caller: Caller, decision: Decision, response: Json) -> None:
         case "experiments.set-tag" if content.get("key") == SHARED_TAG:
             is_shared = content.get("value") == "true"
             mark_shared(
-                environment=caller.environment, experiment_id=content["experiment_id"], is_shared=is_shared
+                namespace=caller.namespace, experiment_id=content["experiment_id"], is_shared=is_shared
             )
         case "experiments.delete-tag" if content.get("key") == SHARED_TAG:
-            mark_shared(
-                environment=caller.environment, experiment_id=content["experiment_id"], is_shared=False
-            )
+            mark_shared(namespace=caller.namespace, experiment_id=content["experiment_id"], is_shared=False)
 
 
 def set_owner(caller: Caller, ref: ObjectRef, *, is_shared: bool = False) -> None:
     """Make the caller the owner of a new object, even if a deleted object had its name before."""
     Owner.objects.update_or_create(
-        environment=caller.environment,
+        **caller.namespace.columns,
         kind=ref.kind,
         name=ref.name,
         defaults={
@@ -114,12 +111,12 @@ def is_shared_at_creation(kind: str, content: Json) -> bool:
 
 def rename_model(caller: Caller, old: str, new: str) -> None:
     """Give the new name the owner of the old one; the old one stays reserved for the same user."""
-    environment = caller.environment
-    owner = Owner.objects.of(environment, "registered_model", old).first()
+    namespace = caller.namespace
+    owner = Owner.objects.of(namespace, "registered_model", old).first()
     if owner is None or owner.user is None or old == new:
         return
     Owner.objects.update_or_create(
-        environment=environment,
+        **namespace.columns,
         kind="registered_model",
         name=new,
         defaults={"user": owner.user, "key": owner.key, "is_reserved": False},
@@ -129,20 +126,22 @@ def rename_model(caller: Caller, old: str, new: str) -> None:
 
 
 def delete_owner(caller: Caller, ref: ObjectRef) -> None:
-    Owner.objects.of(caller.environment, ref.kind, ref.name).delete()
+    Owner.objects.of(caller.namespace, ref.kind, ref.name).delete()
 
 
 @transaction.atomic
-def mark_shared(*, environment: str, experiment_id: str, is_shared: bool, actor: Actor = COMMAND) -> Owner:
+def mark_shared(
+    *, namespace: Namespace, experiment_id: str, is_shared: bool, actor: Actor = COMMAND
+) -> Owner:
     """Set whether anyone may create runs in an experiment. An experiment without a known owner gets none by this.
 
     The admin log records it if a user did it. Raises NotAllowed for a superuser's experiment if the actor is none.
     """
-    known = Owner.objects.of(environment, "experiment", experiment_id).first()
+    known = Owner.objects.of(namespace, "experiment", experiment_id).first()
     if known and known.user_id:
         check_owner(known.user_id, actor)
     owner, _ = Owner.objects.update_or_create(
-        environment=environment, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
+        **namespace.columns, kind="experiment", name=experiment_id, defaults={"is_shared": is_shared}
     )
     log(owner, "Shared." if is_shared else "No longer shared.", actor=actor)
     return owner

@@ -13,6 +13,7 @@ from django.conf import settings
 from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.database import database_required
+from keys.models import Namespace
 from keys.refusals import Refusal, forbidden, invalid
 from proxy.models import Owner
 from proxy.request import artifact_paths
@@ -39,33 +40,31 @@ cache.caches.append(known_owners)
 cache.change_listeners.append(drop_changed)
 
 
-def cache_name(environment: str, ref: ObjectRef) -> str:
+def cache_name(namespace: Namespace, ref: ObjectRef) -> str:
     """The object's name in the cache, under which PostgreSQL also announces a change of its owner."""
-    return f"{environment} {ref.kind} {ref.name}"
+    return f"{namespace} {ref.kind} {ref.name}"
 
 
-def owner_of(environment: str, ref: ObjectRef) -> Owner | None:
+def owner_of(namespace: Namespace, ref: ObjectRef) -> Owner | None:
     """The row of the object's owner, None if nobody owns it. Raises Refusal (429) if PostgreSQL is unavailable and
     the owner is not in memory."""
 
     def fetch() -> Owner | None:
-        return Owner.objects.of(environment, ref.kind, ref.name).first()
+        return Owner.objects.of(namespace, ref.kind, ref.name).first()
 
     with database_required(
         f"The portal cannot look up the owner of {ref} just now. Try again in a few seconds."
     ):
-        return known_owners.get(cache_name(environment, ref), fetch)
+        return known_owners.get(cache_name(namespace, ref), fetch)
 
 
-def owners_of(environment: str, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
+def owners_of(namespace: Namespace, refs: Sequence[ObjectRef]) -> dict[ObjectRef, Owner]:
     """The rows of the objects that have an owner, in one query for each kind. Raises Refusal (429)."""
     owners: dict[ObjectRef, Owner] = {}
     with database_required("The portal cannot look up owners just now. Try again in a few seconds."):
         for kind in {ref.kind for ref in refs}:
             names = [ref.name for ref in refs if ref.kind == kind]
-            rows = Owner.objects.filter(environment=environment, kind=kind, name__in=names).select_related(
-                "user"
-            )
+            rows = Owner.objects.within(namespace).filter(kind=kind, name__in=names).select_related("user")
             owners |= {ObjectRef(kind=kind, name=row.name): row for row in rows}
     return owners
 
@@ -164,17 +163,27 @@ def check(caller: Caller, objects: RequestObjects) -> None:
 def check_target(caller: Caller, target: ObjectRef) -> None:
     if caller.any_owner:
         return
-    owner = owner_of(caller.environment, target)
-    if owner is None or owner.is_reserved or owner.user_id != caller.user.pk:
+    owner = owner_of(caller.namespace, target)
+    if owner is None or owner.is_reserved or not may_write(caller, owner):
         raise not_owner(target, None if owner and owner.is_reserved else owner)
+
+
+def may_write(caller: Caller, owner: Owner) -> bool:
+    """Whether the caller may write an object of this owner in the caller's own organisation. There, everybody may write
+    what anybody has created, unless the key is for its user's own objects; in `shared`, whose users do not know each
+    other, only the owner may."""
+    if owner.user_id is None or owner.organisation_id != caller.organisation.pk:
+        return False
+    is_team = not caller.organisation.is_shared and not caller.only_own
+    return is_team or owner.user_id == caller.user.pk
 
 
 def check_parent(caller: Caller, parent: ObjectRef) -> None:
     """New runs, models and traces: in the user's own experiments, in shared ones, and in MLflow's Default."""
     if caller.any_owner or parent.name == DEFAULT_EXPERIMENT:
         return
-    owner = owner_of(caller.environment, parent)
-    if owner is None or not (owner.is_shared or owner.user_id == caller.user.pk):
+    owner = owner_of(caller.namespace, parent)
+    if owner is None or not (owner.is_shared or may_write(caller, owner)):
         raise not_owner(
             parent,
             owner,
@@ -186,8 +195,8 @@ def check_claims(caller: Caller, claims: Sequence[ObjectRef]) -> None:
     """Ids that the client chose must be its own, or nobody's (`proxy.policy.upstream_checks` asks MLflow)."""
     if caller.any_owner or settings.OWNERSHIP == "off":
         return
-    for claim, owner in owners_of(caller.environment, claims).items():
-        if owner.user_id != caller.user.pk:
+    for claim, owner in owners_of(caller.namespace, claims).items():
+        if not may_write(caller, owner):
             raise not_owner(claim, owner)
 
 
@@ -195,8 +204,8 @@ def check_name(caller: Caller, name: str) -> None:
     """Raise Refusal (403) for a new model name that another user's model had until it was renamed."""
     if settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
-    owner = owner_of(caller.environment, ObjectRef(kind="registered_model", name=name))
-    if owner is not None and owner.is_reserved and owner.user_id != caller.user.pk:
+    owner = owner_of(caller.namespace, ObjectRef(kind="registered_model", name=name))
+    if owner is not None and owner.is_reserved and not may_write(caller, owner):
         raise forbidden(
             "name_reserved",
             f"The name “{name}” belonged to another user's model until that was renamed, and stays reserved for "
@@ -231,7 +240,7 @@ def is_created_by_key(caller: Caller, objects: RequestObjects) -> bool:
         return False
     expired = caller.key.expires_at
     for target in objects.targets:
-        owner = owner_of(caller.environment, target)
+        owner = owner_of(caller.namespace, target)
         if (
             owner is None
             or owner.is_reserved
@@ -256,9 +265,9 @@ def bind_assessments(caller: Caller, match: Match, content: Json) -> Json:
     sent = [str(name) for name in values(content, f"{ASSESSMENTS}.assessment_id") if name]
     if not sent:
         return content
-    owned = owners_of(caller.environment, [ObjectRef(kind="assessment", name=name) for name in sent])
+    owned = owners_of(caller.namespace, [ObjectRef(kind="assessment", name=name) for name in sent])
     for ref, owner in owned.items():
-        if owner.user_id != caller.user.pk:
+        if not may_write(caller, owner):
             raise not_owner(ref, owner)
     known = {ref.name for ref in owned}
     info = content["trace"]["trace_info"]

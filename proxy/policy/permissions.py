@@ -187,8 +187,8 @@ def logs_model(caller: Caller, match: Match, content: Json) -> bool:
     name = match.operation.name
     if name == "registered-models.create":
         ref = ObjectRef(kind="registered_model", name=str(content.get("name", "")))
-        owner = ownership.owner_of(caller.environment, ref)
-        return owner is not None and not owner.is_reserved and owner.user_id == caller.user.pk
+        owner = ownership.owner_of(caller.namespace, ref)
+        return owner is not None and not owner.is_reserved and ownership.may_write(caller, owner)
     fields = LOGGED_MODELS.get(name, {})
     refs = tuple(
         ObjectRef(kind=kind, name=str(content[field])) for field, kind in fields.items() if content.get(field)

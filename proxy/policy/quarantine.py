@@ -19,6 +19,7 @@ from django.db import InterfaceError, OperationalError, connection
 from keys.credentials import cache
 from keys.credentials.caller import Caller
 from keys.database import database_required
+from keys.models import Namespace
 from keys.refusals import Refusal, forbidden
 from proxy.models import Registration
 from proxy.policy import name_locks
@@ -107,8 +108,8 @@ def check(caller: Caller, match: Match, content: Json) -> None:
         f"{match.operation.name} was not sent to MLflow. Try again soon."
     )
     with database_required(message, reason="ledger_unavailable"):
-        versions = read_marks(caller.environment)
-        version = first_concerned(caller.environment, versions, match, content) if versions else None
+        versions = read_marks(caller.namespace)
+        version = first_concerned(caller.namespace, versions, match, content) if versions else None
     if version is not None:
         raise refusal(version, act)
 
@@ -124,7 +125,7 @@ def check_files(caller: Caller, match: Match, content: Json) -> None:
     message = "The portal cannot look up quarantined versions just now. Try again in a few seconds."
     with database_required(message):
         versions = known_marks.get(
-            caller.environment, lambda: tuple(read_marks_with_origins(caller.environment))
+            str(caller.namespace), lambda: tuple(read_marks_with_origins(caller.namespace))
         )
     act = GUARDED_FILES.get(operation.name)
     if act is None or not versions:
@@ -152,9 +153,9 @@ def deleted_experiment(match: Match, content: Json) -> str:
     return ""
 
 
-def read_marks_with_origins(environment: str) -> Iterator[QuarantinedVersion]:
-    for version in read_marks(environment):
-        rows = [row for _, _, row in origins(environment, version.files.location) if row is not None]
+def read_marks_with_origins(namespace: Namespace) -> Iterator[QuarantinedVersion]:
+    for version in read_marks(namespace):
+        rows = [row for _, _, row in origins(namespace, version.files.location) if row is not None]
         yield replace(version, origin_files=tuple(files_of_row(row) for row in rows))
 
 
@@ -166,22 +167,22 @@ def refusal(version: QuarantinedVersion, act: str) -> Refusal:
     )
 
 
-def read_marks(environment: str) -> list[QuarantinedVersion]:
+def read_marks(namespace: Namespace) -> list[QuarantinedVersion]:
     """The quarantined versions; reads twice, because kept connections are dead after a restart of PostgreSQL. The call
     holds no lock yet that a new connection would lose."""
     try:
-        return quarantined_versions(environment)
+        return quarantined_versions(namespace)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block or connection.is_usable():
             raise
         name_locks.reconnect()
-        return quarantined_versions(environment)
+        return quarantined_versions(namespace)
 
 
-def quarantined_versions(environment: str) -> list[QuarantinedVersion]:
+def quarantined_versions(namespace: Namespace) -> list[QuarantinedVersion]:
     """The versions whose quarantine was not lifted. A mark whose outcome is unknown counts."""
     marks: dict[tuple[str, str], Registration] = {}
-    for row in Registration.objects.quarantine_marks(environment):
+    for row in Registration.objects.quarantine_marks(namespace):
         identity = (row.object_name, row.version)
         if row.tags.get(QUARANTINE_TAG) is not None:
             marks[identity] = row
@@ -203,7 +204,7 @@ def files_of_mark(mark: Registration) -> Files:
     """The files of a quarantined version, from the mark's row; marks of earlier releases do not state them."""
     if mark.source or mark.run_id:
         return files_of_row(mark)
-    created = Registration.objects.versions().of_model(mark.environment, mark.object_name)
+    created = Registration.objects.versions().of_model(mark.namespace, mark.object_name)
     row = created.filter(version=mark.version).order_by("-id").first()
     return files_of_row(row) if row else Files(ids=frozenset())
 
@@ -238,7 +239,7 @@ def decode(source: str) -> str:
 
 
 def first_concerned(
-    environment: str, versions: list[QuarantinedVersion], match: Match, content: Json
+    namespace: Namespace, versions: list[QuarantinedVersion], match: Match, content: Json
 ) -> QuarantinedVersion | None:
     """The quarantined version that the call would change, copy or register again."""
     operation, name = match.operation.name, content.get("name", "")
@@ -246,7 +247,7 @@ def first_concerned(
         used = [files_of("", match.arguments["model_id"], content.get("model_id", ""))]
         return next((each for each in versions if overlap_any(each.files, used)), None)
     if operation == "model-versions.create":
-        return first_reused(environment, versions, content)
+        return first_reused(namespace, versions, content)
     of_model = [each for each in versions if each.name == name]
     if operation.startswith("registered-models.") and operation != "registered-models.set-alias":
         return next(iter(of_model), None)
@@ -255,12 +256,12 @@ def first_concerned(
 
 
 def first_reused(
-    environment: str, versions: list[QuarantinedVersion], content: Json
+    namespace: Namespace, versions: list[QuarantinedVersion], content: Json
 ) -> QuarantinedVersion | None:
     """The quarantined version whose files a new version would have."""
     source = content.get("source", "")
     used = [files_of(source, content.get("run_id", ""), content.get("model_id", ""))]
-    for name, number, row in origins(environment, source):
+    for name, number, row in origins(namespace, source):
         for each in versions:
             if each.name == name and (number is None or each.version == number):
                 return each
@@ -273,7 +274,7 @@ def overlap_any(files: Files, used: list[Files]) -> bool:
     return any(files.overlap(each) for each in used)
 
 
-def origins(environment: str, source: str) -> Iterator[tuple[str, int | None, Registration | None]]:
+def origins(namespace: Namespace, source: str) -> Iterator[tuple[str, int | None, Registration | None]]:
     """The versions from which a source is a copy, step by step: name, number and row. A version that is named by alias
     or stage may be any of its model's."""
     waiting = [source]
@@ -285,7 +286,7 @@ def origins(environment: str, source: str) -> Iterator[tuple[str, int | None, Re
         seen.add(reference)
         name, number = reference
         yield name, number, None
-        rows = Registration.objects.versions().of_model(environment, name)
+        rows = Registration.objects.versions().of_model(namespace, name)
         if number is not None:
             rows = rows.filter(version=str(number))
         for row in rows.order_by("-id")[:MOST_VERSIONS]:

@@ -16,6 +16,7 @@ from proxy.routes.objects import ObjectRef, RequestObjects
 from proxy.routes.operations import Match
 from proxy.upstream import server_release
 from proxy.upstream.client import send
+from proxy.upstream.workspaces import Workspace
 
 TIMEOUT = 10.0  # seconds
 BATCH_SINCE = "3.14"  # 3.11, between two tested releases
@@ -26,10 +27,11 @@ def refuse_unowned(caller: Caller, objects: RequestObjects, *, url: str) -> None
     `url`; 429 if MLflow cannot tell."""
     if not objects.claims or settings.OWNERSHIP != "enforce" or caller.any_owner:
         return
-    owned = ownership.owners_of(caller.environment, objects.claims)
+    owned = ownership.owners_of(caller.namespace, objects.claims)
     unowned = [claim for claim in objects.claims if claim not in owned]
+    workspace = Workspace.of(caller.organisation)
     try:
-        existing = existing_traces(url, [trace.name for trace in unowned]) if unowned else set()
+        existing = existing_traces(url, workspace, [trace.name for trace in unowned]) if unowned else set()
     except Refusal as refusal:
         raise unknown_existence() from refusal
     for trace in unowned:
@@ -37,20 +39,21 @@ def refuse_unowned(caller: Caller, objects: RequestObjects, *, url: str) -> None
             raise ownership.not_owner(trace, None)
 
 
-def existing_traces(url: str, trace_ids: list[str]) -> set[str]:
+def existing_traces(url: str, workspace: Workspace, trace_ids: list[str]) -> set[str]:
     """Those of the traces that MLflow has; the portal asks in its own name."""
     release = server_release.release_of(url)
     if release is None or release.has(since=BATCH_SINCE) is not False:
-        existing = existing_in_batch(url, trace_ids)
+        existing = existing_in_batch(url, workspace, trace_ids)
         if existing is not None:
             return existing
-    return {trace_id for trace_id in trace_ids if is_existing(url, trace_id)}
+    return {trace_id for trace_id in trace_ids if is_existing(url, workspace, trace_id)}
 
 
-def existing_in_batch(url: str, trace_ids: list[str]) -> set[str] | None:
+def existing_in_batch(url: str, workspace: Workspace, trace_ids: list[str]) -> set[str] | None:
     """`existing_traces` in one call; None from a server that lacks the route (below 3.11)."""
     response = send(
         url,
+        workspace=workspace,
         method="POST",
         path="/api/3.0/mlflow/traces/batchGetInfos",
         headers={"Content-Type": "application/json"},
@@ -65,10 +68,10 @@ def existing_in_batch(url: str, trace_ids: list[str]) -> set[str] | None:
     return {str(name) for name in messages.values(messages.decode(body), "trace_infos[].trace_id")}
 
 
-def is_existing(url: str, trace_id: str) -> bool:
+def is_existing(url: str, workspace: Workspace, trace_id: str) -> bool:
     """Whether MLflow has the trace, by a route that every supported release has."""
     path = f"/api/2.0/mlflow/traces/{quote(trace_id, safe='')}/info"
-    response = send(url, method="GET", path=path, timeout=TIMEOUT)
+    response = send(url, workspace=workspace, method="GET", path=path, timeout=TIMEOUT)
     body = response.data
     if response.status == 404 and b"RESOURCE_DOES_NOT_EXIST" in body:
         return False
@@ -91,25 +94,30 @@ def refuse_foreign_source(caller: Caller, match: Match, content: Json, *, url: s
     source = str(content.get("source", "")) if match.operation.name == "model-versions.create" else ""
     if not dangerous_input.is_foreign_source(source):
         return
+    workspace = Workspace.of(caller.organisation)
     for kind, field, path, name in (
         ("run", "run_id", "/api/2.0/mlflow/runs/get?run_id=", "run.info.artifact_uri"),
         ("logged_model", "model_id", "/api/2.0/mlflow/logged-models/", "model.info.artifact_uri"),
     ):
         ref = ObjectRef(kind=kind, name=str(content.get(field) or ""))
-        if ref.name and is_own(caller, ref) and is_inside(source, artifact_root(url, path, ref.name, name)):
+        if (
+            ref.name
+            and is_own(caller, ref)
+            and is_inside(source, artifact_root(url, workspace, path, ref.name, name))
+        ):
             return
     raise dangerous_input.foreign_source()
 
 
 def is_own(caller: Caller, ref: ObjectRef) -> bool:
-    owner = ownership.owner_of(caller.environment, ref)
-    return caller.any_owner or bool(owner and not owner.is_reserved and owner.user_id == caller.user.pk)
+    owner = ownership.owner_of(caller.namespace, ref)
+    return caller.any_owner or bool(owner and not owner.is_reserved and ownership.may_write(caller, owner))
 
 
-def artifact_root(url: str, path: str, object_id: str, field: str) -> str:
+def artifact_root(url: str, workspace: Workspace, path: str, object_id: str, field: str) -> str:
     """The address of an object's artifacts, "" if MLflow does not state it."""
     path, _, query = (path + quote(object_id, safe="")).partition("?")
-    response = send(url, method="GET", path=path, query=query, timeout=TIMEOUT)
+    response = send(url, workspace=workspace, method="GET", path=path, query=query, timeout=TIMEOUT)
     body = response.data
     roots = messages.values(messages.decode(body), field) if response.status == 200 else iter(())
     return str(next(roots, ""))

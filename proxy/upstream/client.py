@@ -27,6 +27,7 @@ from urllib3.util import SKIP_HEADER, Timeout
 from keys.refusals import Refusal
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.failures import broken, refusal
+from proxy.upstream.workspaces import ServerRoute, Workspace
 
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the response's first byte too
@@ -39,6 +40,8 @@ CONTINUE_TIMEOUT = 2.0  # seconds for `100 Continue`; then the body is sent with
 SILENT_SECONDS = 300.0  # for which a server that did not send it in time is not asked again
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
+# Called with the server's URL and the workspace before each call. May raise Refusal: the call is not sent then.
+workspace_listeners: list[Callable[[str, Workspace], None]] = []
 # Called with the host and the port of each new connection, before the request is sent.
 connection_listeners: list[Callable[[str, int], None]] = []
 
@@ -205,7 +208,7 @@ def breaker(url: str) -> Breaker:
     name = "test" if url == settings.MLFLOW_TEST_URL else "live"
 
     def probe() -> None:
-        prepared = prepare(url, "GET", "/health")
+        prepared = prepare(url, "GET", ServerRoute.HEALTH.value)
         once = Timeout(connect=PROBE_TIMEOUT, read=PROBE_TIMEOUT)
         pool(url).urlopen("GET", "/", headers=prepared, redirect=False, timeout=once).close()
 
@@ -277,6 +280,7 @@ class UpstreamResponse:
 def send(
     url: str,
     *,
+    workspace: Workspace,
     method: str,
     path: str,
     query: str = "",
@@ -284,22 +288,25 @@ def send(
     body: Body | bytes | None = None,
     chunked: bool = False,
     timeout: float | None = None,
-    is_probe: bool = False,
     while_waiting: Callable[[], None] | None = None,
     asks_first: bool = False,
 ) -> UpstreamResponse:
-    """Send one request to the MLflow at `url`. `path` is percent-encoded and standard; `timeout` in seconds applies
-    to each wait (default: the module's). Raises Refusal: 429 if MLflow cannot be reached, at once while the breaker is
-    open (unless it is a probe), and 502 or 504 for a later failure before the response's headers: MLflow may have
-    carried out the call. With `while_waiting`, which is called from time to time and may raise, the response's first
-    byte may take as long as a store needs for a large file. With `asks_first`, the body follows when MLflow has asked
-    for it (`Expect: 100-continue`): if MLflow closes the connection before that, because it stops, the refusal is 429.
+    """Send one request to the MLflow at `url`, in an organisation's workspace.
+
+    `path` is percent-encoded and standard; `timeout` in seconds applies to each wait (default: the module's). Raises
+    Refusal: 429 if MLflow cannot be reached, at once while the breaker is open; 503 if MLflow does not keep
+    organisations apart and must (`proxy.upstream.isolation`); and 502 or 504 for a later failure before the response's
+    headers: MLflow may have carried out the call. With `while_waiting`, which is called from time to time and may
+    raise, the response's first byte may take as long as a store needs for a large file. With `asks_first`, the body
+    follows when MLflow has asked for it (`Expect: 100-continue`): if MLflow closes the connection before that, because
+    it stops, the refusal is 429.
 
     A call that is safe to repeat (GET without a body) is sent once more if a kept-alive connection is dead.
     """
-    if not is_probe:
-        breaker(url).check()
-    prepared = prepare(url, method, path, query, headers)
+    breaker(url).check()
+    for prepare_workspace in workspace_listeners:
+        prepare_workspace(url, workspace)
+    prepared = prepare(url, method, path, query, {**(headers or {}), **workspace.headers})
     prepared.while_waiting, prepared.asks_first = while_waiting, asks_first
     started = time.monotonic()
     try:
@@ -312,6 +319,22 @@ def send(
         raise
     breaker(url).succeed()
     return response
+
+
+def ask_server(
+    url: str,
+    route: ServerRoute,
+    *,
+    method: str = "GET",
+    name: str = "",
+    body: bytes | None = None,
+    timeout: float = PROBE_TIMEOUT,
+) -> UpstreamResponse:
+    """The response of the MLflow at `url` to a request about the server itself; `name` is the path's last segment.
+    Past the breaker, which only calls of callers open and close. Raises Refusal if there is none."""
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    prepared = prepare(url, method, route.value + (f"/{name}" if name else ""), headers=headers)
+    return send_with_retry(url, method, prepared, body, chunked=False, timeout=timeout)
 
 
 def prepare(

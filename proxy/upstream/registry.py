@@ -8,10 +8,12 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
+from keys.models import ApiKey, Namespace, Organisation
 from keys.refusals import Refusal
 from proxy.request import messages, paths
 from proxy.request.messages import Json
 from proxy.upstream.client import send
+from proxy.upstream.workspaces import Workspace
 
 API = "/api/2.0/mlflow"
 PAGE = 500  # objects; MLflow's limit is 1000 for models
@@ -29,10 +31,10 @@ class RegistryError(Exception):
 
 
 class Registry:
-    """The MLflow at `url`. Every method raises RegistryError."""
+    """An organisation's workspace of the MLflow at `url`. Every method raises RegistryError."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, *, namespace: Namespace, workspace: Workspace) -> None:
+        self.url, self.namespace, self.workspace = url, namespace, workspace
 
     def ask(self, method: str, path: str, query: Query = (), body: Json | None = None) -> tuple[int, Json]:
         """MLflow's status and JSON. A status from 500, and a refusal of the portal itself, raise RegistryError."""
@@ -40,6 +42,7 @@ class Registry:
         try:
             response = send(
                 self.url,
+                workspace=self.workspace,
                 method=method,
                 path=path,
                 query=urlencode(query),
@@ -154,7 +157,24 @@ def tags(holder: Json) -> dict[str, str]:
     return {tag["key"]: tag.get("value", "") for tag in holder.get("tags", [])}
 
 
-def registries() -> dict[str, Registry]:
-    """The registry of each environment that has one."""
-    urls = {"live": settings.MLFLOW_URL, "test": settings.MLFLOW_TEST_URL}
-    return {environment: Registry(url) for environment, url in urls.items() if url}
+def registry_of(namespace: Namespace) -> Registry | None:
+    """The registry of an organisation; None if the environment has no MLflow server."""
+    url = server_url(namespace.environment)
+    if not url:
+        return None
+    organisation = Organisation.objects.get(pk=namespace.organisation_id)
+    return Registry(url, namespace=namespace, workspace=Workspace.of(organisation))
+
+
+def registries() -> Iterator[Registry]:
+    """The registry of each organisation, closed ones too, in each environment that has an MLflow server."""
+    for environment in ApiKey.Environment.values:
+        if url := server_url(environment):
+            for organisation in Organisation.objects.order_by("pk"):
+                namespace = Namespace.of(environment, organisation)
+                yield Registry(url, namespace=namespace, workspace=Workspace.of(organisation))
+
+
+def server_url(environment: str) -> str:
+    """The MLflow server that keys of this environment reach; "" if there is none."""
+    return settings.MLFLOW_TEST_URL if environment == ApiKey.Environment.TEST else settings.MLFLOW_URL

@@ -16,6 +16,7 @@ from keys.refusals import Refusal
 from proxy.routes import releases
 from proxy.routes.releases import Release
 from proxy.upstream import client
+from proxy.upstream.workspaces import ServerRoute
 
 logger = logging.getLogger(__name__)
 
@@ -74,10 +75,8 @@ servers: dict[str, Server] = {}
 
 
 def fetch_version(url: str) -> str:
-    """The body of `/version`, "" for any other response. Raises Refusal if there is none. Past the breaker, which
-    only calls of callers open and close."""
-    prepared = client.prepare(url, "GET", "/version")
-    response = client.send_with_retry(url, "GET", prepared, None, chunked=False, timeout=TIMEOUT)
+    """The body of `/version`, "" for any other response. Raises Refusal if there is none."""
+    response = client.ask_server(url, ServerRoute.VERSION, timeout=TIMEOUT)
     return response.data[:MOST_BYTES].decode(errors="replace") if response.status == 200 else ""
 
 

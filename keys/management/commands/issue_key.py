@@ -17,6 +17,7 @@ from keys.api.prepared_serializers import serialize_prepared_key
 from keys.api.serializers import serialize_key
 from keys.formatting import durations, sizes
 from keys.formatting.invisible import escape
+from keys.management.one_organisation import organisation_of
 from keys.management.one_user import find_user
 from keys.models import ApiKey, PreparedKey, User
 from keys.rights.scopes import DEFAULT_PRESET, Preset, Scope
@@ -32,6 +33,11 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="name or id (usr_…) of the key's owner")
         parser.add_argument("--name", required=True, help="the key's name, such as 'nightly training'")
         parser.add_argument("--purpose", default="", help="who uses it, where and for what")
+        parser.add_argument(
+            "--organisation",
+            metavar="SLUG",
+            help="the organisation to which the key belongs for ever (default: the user's only one, or shared)",
+        )
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
             "--preset",
@@ -56,6 +62,11 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--any-owner", action="store_true", help="may write objects that belong to others, or to nobody"
+        )
+        parser.add_argument(
+            "--only-own",
+            action="store_true",
+            help="may write only what its user created, not what others of the organisation did",
         )
         parser.add_argument(
             "--requests-per-minute",
@@ -133,7 +144,9 @@ class Command(BaseCommand):
 def issue(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
     """The key, its secret, and whether its user was created with it. If one fails, neither is created."""
     user, is_new = find_or_add_owner(options["user"])
-    key, secret = actions.issue(owner=user, **requested_key(options))
+    wanted = organisation_of(options["organisation"]) if options["organisation"] else None
+    asked = {"organisation": wanted, "only_own": options["only_own"]}
+    key, secret = actions.issue(owner=user, **asked, **requested_key(options))
     return key, secret, is_new
 
 

@@ -10,8 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.actions import NotAllowed
 from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
+from keys.management.one_organisation import add_organisation, namespace_of
 from keys.management.one_user import user_of
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, User
 from keys.refusals import Refusal
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
@@ -40,6 +41,7 @@ class Command(BaseCommand):
             "--reason", default="", help="the tag's value (default: since today's date); why it is lifted"
         )
         parser.add_argument("--test", action="store_true", help="lift it in the test registry")
+        add_organisation(parser)
         parser.add_argument(
             "--by",
             metavar="USER",
@@ -70,7 +72,7 @@ class Command(BaseCommand):
                 "--key also needs --since: the time from which on the key may have been in other hands"
             )
         key = key_of(options["key"])
-        upstream = registry_of(key.environment)
+        upstream = registry_of(key.namespace)
         if key.state not in STOPPED:
             self.stderr.write(
                 f"Key {key.public_id} still works: what it registers from now on is not marked. "
@@ -90,11 +92,11 @@ class Command(BaseCommand):
             raise CommandError("--lift also needs --reason: the ledger states why")
         name, version = options["lift"]
         environment = ApiKey.Environment.TEST if options["test"] else ApiKey.Environment.LIVE
+        namespace = namespace_of(environment, options["organisation"])
         result = incident.lift(
             name=name,
             version=version,
-            environment=environment,
-            registry=registry_of(environment),
+            registry=registry_of(namespace),
             reason=options["reason"],
             by=by,
         )
@@ -107,8 +109,8 @@ class Command(BaseCommand):
         self.stdout.write(escape(f"{mark.name} version {mark.version}: {mark.result}{problem}"))
 
 
-def registry_of(environment: str) -> registry.Registry:
-    upstream = registry.registries().get(environment)
+def registry_of(namespace: Namespace) -> registry.Registry:
+    upstream = registry.registry_of(namespace)
     if upstream is None:
         raise CommandError("this is a test key, and MLFLOW_TEST_URL is not set")
     return upstream

@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
 from keys.formatting.moments import format_rfc3339
+from keys.models import Namespace
 from proxy.ledger import comparison, reconcile
 from proxy.ledger.comparison import RegistryObject
 from proxy.ledger.reconcile import Reconciled
@@ -44,17 +45,17 @@ class Command(BaseCommand):
             name: [] for name in ("settled", "around", "gone", "imported", "written_off")
         }
         try:
-            for environment, upstream in registry.registries().items():
-                reconciled = reconcile.reconcile_pending(environment, upstream, every=options["all"])
+            for upstream in registry.registries():
+                reconciled = reconcile.reconcile_pending(upstream, every=options["all"])
                 report["settled"] += [outcome_row(row) for row in reconciled]
-                compared = comparison.compare(environment, upstream)
-                gone = [object_row(each, environment) for each in compared.missing]
+                compared = comparison.compare(upstream)
+                gone = [object_row(each, upstream.namespace) for each in compared.missing]
                 if options["write_off"]:
-                    comparison.record_deletions(environment, compared.missing)
+                    comparison.record_deletions(upstream.namespace, compared.missing)
                 report["written_off" if options["write_off"] else "gone"] += gone
-                around = [object_row(each, environment) for each in compared.unrecorded]
+                around = [object_row(each, upstream.namespace) for each in compared.unrecorded]
                 if options["imports"]:
-                    comparison.import_unrecorded(environment, compared.unrecorded)
+                    comparison.import_unrecorded(upstream.namespace, compared.unrecorded)
                 report["imported" if options["imports"] else "around"] += around
         except registry.RegistryError as error:
             raise CommandError(f"{escape(error)} Nothing is lost; run this again later.") from None
@@ -106,9 +107,9 @@ def outcome_row(reconciled: Reconciled) -> dict[str, Any]:
     }
 
 
-def object_row(registry_object: RegistryObject, environment: str) -> dict[str, Any]:
+def object_row(registry_object: RegistryObject, namespace: Namespace) -> dict[str, Any]:
     return {
-        "environment": environment,
+        "environment": namespace.environment,
         "name": registry_object.name,
         "version": registry_object.version,
         "created_ms": registry_object.created_ms,

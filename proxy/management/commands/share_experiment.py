@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
+from keys.management.one_organisation import add_organisation, namespace_of
 from keys.models import ApiKey
 from proxy.api.owners import SharedSerializer, ShareSerializer
 from proxy.policy import owner_actions
@@ -17,6 +18,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("experiment_id", metavar="EXPERIMENT_ID", help="the number in its URL")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        add_organisation(parser)
         parser.add_argument("--undo", action="store_true", help="end the sharing")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -25,7 +27,10 @@ class Command(BaseCommand):
         sent = ShareSerializer(data={**asked, "is_shared": not options["undo"]})
         if not sent.is_valid():
             raise CommandError("EXPERIMENT_ID: an experiment's id is a number")
-        owner = owner_actions.mark_shared(**sent.validated_data)
+        asked = dict(sent.validated_data)
+        asked.pop("organisation")
+        namespace = namespace_of(asked.pop("environment"), options["organisation"])
+        owner = owner_actions.mark_shared(namespace=namespace, **asked)
         if options["json"]:
             self.stdout.write(json.dumps(SharedSerializer(owner).data))
             return
