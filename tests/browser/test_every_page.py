@@ -75,7 +75,7 @@ def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> lis
 @pytest.fixture(scope="module")
 def busy(mlflow_server) -> Portal:
     """A portal at which two people have been at work."""
-    with portal(mlflow_url=mlflow_server.url, SELF_SERVICE="true") as running:
+    with portal(mlflow_url=mlflow_server.url, ISOLATION="required", SELF_SERVICE="true") as running:
         yield running
 
 

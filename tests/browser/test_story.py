@@ -27,7 +27,7 @@ User.objects.create_user("bob", password="{PASSWORD}")
 
 @pytest.fixture(scope="module")
 def office(mlflow_server) -> Portal:
-    with portal(mlflow_url=mlflow_server.url) as running:
+    with portal(mlflow_url=mlflow_server.url, ISOLATION="required") as running:
         running.manage("shell", "-c", PEOPLE)
         yield running
 

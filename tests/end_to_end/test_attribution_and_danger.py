@@ -4,10 +4,10 @@ import json
 import secrets
 
 import pytest
-from mlflow import MlflowClient
 
 from proxy.routes import message_types
 from proxy.routes.table import OPERATIONS
+from tests.direct import DirectClient
 from tests.end_to_end.conftest import start_trace
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -26,7 +26,7 @@ def test_who_made_it_is_not_what_the_client_claims(alice, bob, keys, mlflow_serv
     version = {"name": name, "source": f"runs:/{run_id}/m", "run_id": run_id, "tags": tags}
     assert bob.call("POST", "/api/2.0/mlflow/model-versions/create", version).status == 200
 
-    direct = MlflowClient(mlflow_server.url, registry_uri=mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     stamps = {"hokusai.user_id": keys["bob"]["user_id"], "hokusai.key_id": keys["bob"]["id"], "mine": "1"}
     made = direct.get_run(run_id)
     assert (made.info.user_id, made.data.tags["mlflow.user"]) == ("bob", "bob")
@@ -91,7 +91,7 @@ def test_a_copied_batch_and_the_end_of_a_trace_pass_without_these_tags(alice, ke
         reply = alice.call(method, f"/api/2.0/mlflow/{path}", body)
         assert reply.status == 200, (path, reply.body)
 
-    direct = MlflowClient(mlflow_server.url, registry_uri=mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     run = direct.get_run(own_work.run).data.tags
     assert (run["mlflow.user"], run["hokusai.user_id"], run["mine"]) == (
         "alice",

@@ -11,6 +11,7 @@ import yaml
 from mlflow import MlflowClient
 
 from proxy.models import tag_rules
+from tests.direct import DirectClient
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -24,8 +25,8 @@ def key(mlflow_portal) -> dict:
 
 
 @pytest.fixture
-def direct(mlflow_server) -> MlflowClient:
-    return MlflowClient(mlflow_server.url, mlflow_server.url)
+def direct(mlflow_server) -> DirectClient:
+    return DirectClient(mlflow_server.url)
 
 
 def run(portal: Portal, key: dict, home: Path, *command: str) -> str:

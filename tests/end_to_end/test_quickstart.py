@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 from django.template.loader import render_to_string
-from mlflow import MlflowClient
 
 from proxy.models import tag_rules
+from tests.direct import DirectClient
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -78,7 +78,7 @@ def test_the_quickstart_from_the_first_line_to_the_last(reader, mlflow_server):
     (reader.folder / "quickstart.py").write_text(script)
     printed = reader.run(f"{connect}\npython quickstart.py")
     [(name, number)] = re.findall(r"registered (\S+), version (\d+)", printed)
-    direct = MlflowClient(mlflow_server.url, mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     version = direct.get_model_version(name, number)
     assert tag_rules.check_tags(version.tags).state == tag_rules.COMPLETE
     assert direct.get_run(version.run_id).data.metrics == {"accuracy": 0.93}

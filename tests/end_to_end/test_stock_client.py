@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.direct import DirectClient
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -41,7 +42,7 @@ def test_a_stock_client_does_its_days_work_through_each_mount(mlflow_portal, mlf
 
     made = run_client(mlflow_portal, mount=mount, key=key["key"], name=name, home=tmp_path)
 
-    direct = MlflowClient(mlflow_server.url, mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     stamps = {"hokusai.user_id": key["user_id"], "hokusai.key_id": key["id"]}
     assert made["user_id"] == "alice"
     for tags in (

@@ -6,9 +6,10 @@ import threading
 
 import mlflow
 import pytest
-from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
+
+from tests.direct import DirectClient
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -207,13 +208,13 @@ def test_a_shared_experiment_takes_anyones_runs_which_stay_their_own(alice, bob,
 
 def test_a_key_for_any_owner_writes_what_others_and_nobody_own(carol, work, mlflow_server):
     carol.client.set_tag(work.run, "reviewed", "yes")
-    nobodys = MlflowClient(mlflow_server.url, mlflow_server.url).create_run("0").info.run_id
+    nobodys = DirectClient(mlflow_server.url).create_run("0").info.run_id
 
     carol.client.set_tag(nobodys, "reviewed", "yes")
 
 
 def test_what_was_made_around_the_portal_belongs_to_nobody(bob, mlflow_server):
-    nobodys = MlflowClient(mlflow_server.url, mlflow_server.url).create_run("0").info.run_id
+    nobodys = DirectClient(mlflow_server.url).create_run("0").info.run_id
 
     with pytest.raises(MlflowException, match="belongs to nobody"):
         bob.client.set_tag(nobodys, "x", "1")
@@ -234,7 +235,7 @@ def test_a_reserved_name_does_not_make_its_former_owner_the_owner_of_anothers_mo
     name = f"reserved-{secrets.token_hex(4)}"
     bob.client.create_registered_model(name)
     bob.client.rename_registered_model(name, f"{name}-new")
-    MlflowClient(mlflow_server.url, mlflow_server.url).create_registered_model(name)
+    DirectClient(mlflow_server.url).create_registered_model(name)
 
     with pytest.raises(MlflowException, match="belongs to nobody"):
         bob.client.update_registered_model(name, "mine again?")

@@ -19,6 +19,7 @@ def key(db) -> ApiKey:
 @pytest.fixture
 def world(mlflow_server, settings) -> World:
     settings.MLFLOW_URL, settings.MLFLOW_TEST_URL = mlflow_server.url, ""
+    settings.ISOLATION = "required"
     key, _ = actions.issue(owner=User.objects.create_user("alice"), name="training")
     return World(mlflow_server.url, key, f"reconcile-{secrets.token_hex(4)}")
 

@@ -7,12 +7,14 @@ from typing import Any
 import requests
 from django.core.management import call_command
 
-from keys.models import ApiKey
+from keys.models import ApiKey, Namespace
 from proxy.ledger import reconcile, writer
 from proxy.models import Registration
 from proxy.routes import matching
-from proxy.upstream.registry import Registry
+from proxy.upstream.registry import Registry, registry_of
 from tests.proxy.ledger_rows import pending
+
+WORKSPACE = {"X-MLFLOW-WORKSPACE": "shared"}  # that of users without an organisation
 
 
 @dataclass
@@ -25,11 +27,13 @@ class World:
 
     @property
     def registry(self) -> Registry:
-        return Registry(self.url)
+        return registry_of(Namespace.shared("live"))
 
     def call(self, call: str, body: dict[str, Any]) -> dict[str, Any]:
         method, _, path = call.partition(" ")
-        answer = requests.request(method, f"{self.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+        answer = requests.request(
+            method, f"{self.url}/api/2.0/mlflow/{path}", json=body, headers=WORKSPACE, timeout=30
+        )
         assert answer.status_code == 200, answer.text
         return answer.json()
 
@@ -59,7 +63,7 @@ class World:
         return {"name": name or self.name, "source": "models:/base/1", "tags": self.stamps()}
 
     def settle(self) -> None:
-        reconcile.reconcile_pending("live", self.registry, every=True)
+        reconcile.reconcile_pending(self.registry, every=True)
 
     def model(self) -> None:
         self.call("POST registered-models/create", self.create())

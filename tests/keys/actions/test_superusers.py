@@ -14,12 +14,13 @@ from django.utils import timezone
 from keys import actions
 from keys.actions import invitations
 from keys.alerts import leaks
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Namespace, User
 from keys.rights.scopes import Scope
 from proxy.ledger import incident
 from proxy.models import Owner
 from proxy.policy import owner_actions
 from proxy.upstream.registry import Registry
+from proxy.upstream.workspaces import Workspace
 from tests.keys.api.callers import program, refused
 from tests.keys.people import USERS, by, filled, key_of, page_of, signed_in
 from tests.proxy.ledger_rows import row
@@ -53,7 +54,7 @@ ON_OTHERS: dict[str, Callable[..., Any]] = {
         giver=user, taker=User.objects.get(username="dora"), actor=actor
     ),
     "share": lambda user, actor: owner_actions.mark_shared(
-        environment="live", experiment_id="7", is_shared=True, actor=actor
+        namespace=Namespace.shared("live"), experiment_id="7", is_shared=True, actor=actor
     ),
 }
 
@@ -145,14 +146,16 @@ def test_a_report_pauses_a_superusers_key_too(cast):
     assert ApiKey.objects.get(pk=key.pk).state == ApiKey.State.PAUSED
 
 
-NOWHERE = Registry("http://127.0.0.1:9")  # no test asks it anything
+NOWHERE = Registry(
+    "http://127.0.0.1:9", namespace=Namespace.shared("live"), workspace=Workspace("shared")
+)  # no test asks it anything
 SINCE = timezone.now() - datetime.timedelta(days=1)
 
 
 @pytest.fixture
 def version(key) -> dict[str, Any]:
     row(key, "model-versions.create", "churn", version="1")
-    return {"name": "churn", "version": "1", "environment": "live", "reason": "checked"}
+    return {"name": "churn", "version": "1", "reason": "checked"}
 
 
 def test_a_key_admin_neither_quarantines_a_superusers_versions_nor_lifts_it(key, cast, version):

@@ -100,7 +100,7 @@ def test_over_the_minutes_limit_it_is_said_when_to_try_again(key):
 
 def test_a_browser_has_the_default_limit_and_no_month(key, settings):
     settings.DEFAULT_REQUESTS_PER_MINUTE = 1
-    caller = Caller.by_session(key.owner)
+    caller = Caller.by_session(key.owner, organisation=key.organisation)
 
     assert limits.count_call(caller, is_transfer=False) is None
     assert "Your browser" in refused(caller).message

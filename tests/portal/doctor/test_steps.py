@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from django.core.management import call_command
-from mlflow import MlflowClient
 from mlflow.exceptions import RestException
 
 from keys.credentials import tokens
@@ -19,6 +18,7 @@ from portal.doctor.outcomes import FAILED, OK, SKIPPED, Result
 from portal.doctor.read_steps import compare_clocks
 from portal.doctor.steps import STEPS, run_steps
 from portal.one_machine.ports import free_port
+from tests.direct import DirectClient
 from tests.portal.far_ends import StandIn, forwarder, server
 from tests.portals import portal
 
@@ -95,7 +95,7 @@ def test_with_write_every_step_passes_and_what_was_made_is_deleted(mlflow_portal
         {"step", "verdict", "detail", "advice", "warnings", "ms"} == set(step) for step in report["steps"]
     )
     assert full["key"] not in result.stdout
-    direct = MlflowClient(mlflow_server.url, mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     [run_id] = {step["detail"].split()[1] for step in report["steps"] if step["step"] == "run"}
     assert direct.get_run(run_id).info.lifecycle_stage == "deleted"
     assert direct.list_artifacts(run_id) == []
@@ -121,7 +121,7 @@ def test_an_examination_that_is_broken_off_leaves_nothing(mlflow_portal, mlflow_
     run_id = next(result.detail.split()[1] for result in examination if result.step == "run")
     examination.close()
 
-    direct = MlflowClient(mlflow_server.url, mlflow_server.url)
+    direct = DirectClient(mlflow_server.url)
     assert direct.get_run(run_id).info.lifecycle_stage == "deleted"
 
 

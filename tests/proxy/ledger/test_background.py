@@ -103,7 +103,7 @@ def test_without_mlflow_the_rows_stay(world, settings):
 
 
 def test_a_running_portal_does_it(mlflow_server):
-    with portal(mlflow_url=mlflow_server.url, RECONCILE_SECONDS="1") as running:
+    with portal(mlflow_url=mlflow_server.url, ISOLATION="required", RECONCILE_SECONDS="1") as running:
         key = running.issue("alice")["id"]
         running.sql(
             "insert into proxy_registration (request_id, at, user_id, key_id, actor, environment, operation, kind, "

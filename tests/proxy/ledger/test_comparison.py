@@ -3,6 +3,7 @@
 import pytest
 from django.core.management import call_command
 
+from keys.models import Namespace
 from proxy.ledger import comparison
 from proxy.ledger.comparison import RegistryObject
 from proxy.models import Registration
@@ -12,10 +13,12 @@ from tests.proxy.worlds import World, run
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.django_db]
 
+LIVE = Namespace.shared("live")
+
 
 def compared(world: World, name: str | None = None) -> tuple[list[str], list[str]]:
     """What is around and what is gone, of this test's models."""
-    found = comparison.compare("live", world.registry)
+    found = comparison.compare(world.registry)
     name = name or world.name
     return (
         sorted(str(thing) for thing in found.unrecorded if thing.name.startswith(name)),
@@ -74,7 +77,7 @@ def test_what_was_deleted_around_the_portal_is_gone(world):
     world.model()
     world.add_version()
     world.add_version()
-    comparison.import_unrecorded("live", comparison.compare("live", world.registry).unrecorded)
+    comparison.import_unrecorded(LIVE, comparison.compare(world.registry).unrecorded)
     assert compared(world) == ([], [])
 
     world.call("DELETE model-versions/delete", {"name": world.name, "version": "1"})
@@ -128,6 +131,6 @@ def test_the_ledger_knows_what_there_should_be(world):
     row(key, "registered-models.delete", "c")
     row(key, "registered-models.create", "d", "refused_by_mlflow")
 
-    assert {str(found) for found in comparison.expected_objects("live")} == {"b", "b version 2"}
-    assert comparison.expected_objects("test") == set()
-    assert all(isinstance(found, RegistryObject) for found in comparison.expected_objects("live"))
+    assert {str(found) for found in comparison.expected_objects(LIVE)} == {"b", "b version 2"}
+    assert comparison.expected_objects(Namespace.shared("test")) == set()
+    assert all(isinstance(found, RegistryObject) for found in comparison.expected_objects(LIVE))

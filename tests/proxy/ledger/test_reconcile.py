@@ -5,7 +5,7 @@ import requests
 from django.core.management import CommandError, call_command
 
 from keys import actions
-from keys.models import User
+from keys.models import Namespace, User
 from proxy.ledger import writer
 from proxy.models import Owner, Registration
 from tests.proxy.ledger_rows import row
@@ -81,7 +81,7 @@ class TestCreations:
         world.settle()
 
         assert outcome(begun) == ("done" if arrived else "not_done")
-        owners = Owner.objects.of("live", "registered_model", world.name)
+        owners = Owner.objects.of(Namespace.shared("live"), "registered_model", world.name)
         assert [owner.user for owner in owners] == ([world.key.owner] if arrived else [])
         assert begun.created_ms == (made["creation_timestamp"] if arrived else None)
 
@@ -201,7 +201,7 @@ def test_a_model_of_that_name_by_another_key_is_not_the_rows(world):
     world.settle()
 
     assert outcome(begun) == "not_done"
-    assert not Owner.objects.of("live", "registered_model", world.name).exists()
+    assert not Owner.objects.of(Namespace.shared("live"), "registered_model", world.name).exists()
 
 
 @pytest.mark.parametrize("is_theirs", [True, False])
@@ -217,7 +217,9 @@ def test_a_browsers_row_is_settled_by_its_user(is_theirs, world):
 
     world.settle()
 
-    owners = Owner.objects.of("live", "registered_model", world.name).values_list("user", "key")
+    owners = Owner.objects.of(Namespace.shared("live"), "registered_model", world.name).values_list(
+        "user", "key"
+    )
     assert outcome(begun) == ("done" if is_theirs else "not_done")
     assert [*owners] == ([(bob.pk, None)] if is_theirs else [])
 

@@ -3,7 +3,7 @@
 import pytest
 
 from keys import actions
-from keys.models import User
+from keys.models import Namespace, User
 from proxy.models import Registration
 from tests.proxy.ledger_rows import row
 
@@ -16,7 +16,7 @@ def bobs_key(key):
 
 
 def story(name: str) -> list[str]:
-    rows = Registration.objects.effective().of_model("live", name).order_by("id")
+    rows = Registration.objects.effective().of_model(Namespace.shared("live"), name).order_by("id")
     return [f"{found.operation.partition('.')[2]} {found.object_name}" for found in rows]
 
 

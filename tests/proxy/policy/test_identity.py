@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from keys.credentials.caller import Caller
-from keys.models import User
+from keys.models import SHARED_ID, Organisation, User
 from keys.refusals import Refusal
 from proxy.policy import identity
 from proxy.policy.identity import FIELDS, Rule
@@ -60,7 +60,8 @@ def test_the_pattern_notices_names_of_new_fields():
 
 
 def caller(**rights) -> Caller:
-    return Caller(user=User(username="alice"), key=None, environment="live", **rights)
+    user, shared = User(username="alice"), Organisation(pk=SHARED_ID)
+    return Caller(user=user, organisation=shared, key=None, environment="live", **rights)
 
 
 def sent(call: str, content: dict, **rights) -> dict:

@@ -59,7 +59,7 @@ def test_a_call_and_its_totals_are_written_together(writer, alice):
 
 def test_browsers_calls_have_no_key_and_one_total(writer, alice):
     """PostgreSQL takes two empty keys for different unless told; and one batch holds both kinds."""
-    by_browser = Caller.by_session(alice.owner)
+    by_browser = Caller.by_session(alice.owner, organisation=alice.organisation)
     for number in range(3):
         finished_call(alice, number, caller=by_browser if number else Caller.by_key(alice)).record()
         writer.run_once() if number == 1 else None
