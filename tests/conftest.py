@@ -1,4 +1,6 @@
+import json
 import os
+import urllib.request
 from collections.abc import Iterator
 
 import pytest
@@ -94,12 +96,22 @@ def second_key(second_portal) -> dict:
     return second_portal.issue("alice", "--any-owner", "--preset", "full")
 
 
+def create_workspace(url: str) -> None:
+    """The workspace of users without an organisation, as a portal creates it with its first call."""
+    body = json.dumps({"name": "shared"}).encode()
+    request = urllib.request.Request(
+        f"{url}/api/3.0/mlflow/workspaces", body, {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+
+
 @pytest.fixture(scope="session")
 def mlflow_server() -> Mlflow:
     """A real MLflow, as `make run` starts it."""
     server = start_mlflow(RUN_DIR, database_url=postgres_url(create_database()), watchdog=WATCHDOG)
     try:
         server.wait_until_ready()
+        create_workspace(server.url)
         yield server
     finally:
         server.stop()

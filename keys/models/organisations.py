@@ -191,6 +191,8 @@ class Namespace:
     @classmethod
     def find(cls, environment: str, slug: str = SHARED) -> "Namespace":
         """Raises Organisation.DoesNotExist for an unknown slug."""
+        if slug == SHARED:
+            return cls.shared(environment)
         return cls.of(environment, Organisation.objects.get(slug=slug))
 
     @property

@@ -1,6 +1,7 @@
 """A real MLflow beside the ledger's rows."""
 
 import json
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +72,10 @@ class World:
     def add_version(self) -> dict[str, Any]:
         version = {"name": self.name, "source": f"models:/{self.base()}/1", "tags": self.stamps()}
         return self.call("POST model-versions/create", version)["model_version"]
+
+    def experiment(self) -> str:
+        """The id of a new experiment: MLflow's own exists in no organisation's workspace."""
+        return str(self.call("POST experiments/create", {"name": secrets.token_hex(8)})["experiment_id"])
 
     def base(self) -> str:
         """A model of which versions may be copies; MLflow checks that it is there."""

@@ -1,7 +1,6 @@
 """Pending rows are settled by what MLflow has; what was made around the portal is found. A real MLflow."""
 
 import pytest
-import requests
 from django.core.management import CommandError, call_command
 
 from keys import actions
@@ -119,7 +118,7 @@ class TestCreations:
         assert all(found.is_prompt for found in rows)
 
     def test_a_logged_model_and_what_is_done_to_it(self, arrived, world):
-        body = {"experiment_id": "0", "name": "net", "tags": world.stamps()}
+        body = {"experiment_id": world.experiment(), "name": "net", "tags": world.stamps()}
         begun = world.begin("POST logged-models", body)
         if arrived:
             made = world.call("POST logged-models", body)["model"]["info"]["model_id"]
@@ -147,11 +146,13 @@ class TestCreations:
 
 
 def test_a_logged_model_that_was_deleted(world):
-    made = world.call("POST logged-models", {"experiment_id": "0"})["model"]["info"]["model_id"]
+    made = world.call("POST logged-models", {"experiment_id": world.experiment()})["model"]["info"][
+        "model_id"
+    ]
     begun = [world.begin(f"DELETE logged-models/{made}", {})]
     world.settle()
     begun.append(world.begin(f"DELETE logged-models/{made}", {}))
-    requests.delete(f"{world.url}/api/2.0/mlflow/logged-models/{made}", timeout=30).raise_for_status()
+    world.call(f"DELETE logged-models/{made}", {})
     world.settle()
 
     assert [outcome(found) for found in begun] == ["not_done", "done"]

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from keys import actions
-from keys.models import User
+from keys.credentials.caller import Caller
+from keys.models import Organisation, User
 from keys.rights.scopes import Preset
 from proxy.policy import browser
 from proxy.routes.table import OPERATIONS
@@ -329,8 +330,9 @@ def test_a_users_rights_take_one_query_however_many_keys(count, db, django_asser
         actions.issue(owner=user, name=f"key {number}")
     [row] = [row for row in OPERATIONS if row.name == "registered-models.create"]
 
+    session = Caller.by_session(user, organisation=Organisation.objects.shared())
     with django_assert_num_queries(1):
-        found = list(browser.candidates(user, row, "127.0.0.1"))
+        found = list(browser.candidates(session, row, "127.0.0.1"))
 
     assert [len(caller.scopes) > len(Preset.READER.scopes) for caller in found] == [count > 0]
 

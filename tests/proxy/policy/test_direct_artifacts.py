@@ -8,7 +8,10 @@ from keys.refusals import Refusal
 from proxy.policy import dangerous_input, direct_artifacts
 from proxy.routes import matching
 from proxy.upstream import stored_files
+from proxy.upstream.workspaces import Workspace
 from tests.echo import Script
+
+SHARED = Workspace("shared")
 
 RUN = "a" * 32
 FOLDER = f"1/{RUN}/artifacts"
@@ -94,8 +97,8 @@ class TestFilesOfTheStore:
         files = [{"path": "a b.txt", "file_size": "12"}, {"path": "sub", "is_dir": True}]
         echo.script = Script(body=json.dumps({"files": files}).encode())
 
-        assert stored_files.size_of(echo.url, f"{FOLDER}/a b.txt") == 12
-        assert not stored_files.is_missing(echo.url, f"{FOLDER}/a b.txt")
-        assert stored_files.is_missing(echo.url, f"{FOLDER}/c.txt")
+        assert stored_files.size_of(echo.url, SHARED, f"{FOLDER}/a b.txt") == 12
+        assert not stored_files.is_missing(echo.url, SHARED, f"{FOLDER}/a b.txt")
+        assert stored_files.is_missing(echo.url, SHARED, f"{FOLDER}/c.txt")
         echo.script = Script(status=500, body=b"no")
-        assert not stored_files.is_missing(echo.url, f"{FOLDER}/c.txt")
+        assert not stored_files.is_missing(echo.url, SHARED, f"{FOLDER}/c.txt")

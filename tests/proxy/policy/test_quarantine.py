@@ -19,18 +19,18 @@ def mark(name: str = "bad", version: str = "1", **columns) -> None:
     columns = {"source": f"runs:/{RUN}/model", "run_id": RUN, **columns}
     tags = {"hokusai.quarantine": "key leaked"}
     row(None, "model-versions.set-tag", name, version=version, actor="quarantine", tags=tags, **columns)
-    quarantine.known_marks.drop(columns.get("environment", "live"))  # as PostgreSQL announces it
+    quarantine.known_marks.drop(f"{columns.get('environment', 'live')} 1")  # as PostgreSQL announces it
 
 
 def lift(name: str = "bad", version: str = "1") -> None:
     tags = {"hokusai.quarantine": None}
     row(None, "model-versions.delete-tag", name, version=version, actor="quarantine", tags=tags)
-    quarantine.known_marks.drop("live")
+    quarantine.known_marks.drop("live 1")
 
 
 @pytest.fixture(autouse=True)
 def no_marks_in_memory():
-    quarantine.known_marks.drop("live")
+    quarantine.known_marks.drop("live 1")
 
 
 def reason_of(key, call: str, content: dict) -> str:
@@ -247,6 +247,6 @@ def test_an_announced_change_of_a_mark_is_read_again(key, registry):
     assert reason_of(key, *ON_FILES["overwrite a file"]) == "passes"
     tags = {"hokusai.quarantine": "key leaked"}
     row(None, "model-versions.set-tag", "bad", version="1", actor="quarantine", tags=tags)
-    cache.announce("quarantine:live")
+    cache.announce("quarantine:live 1")
 
     assert reason_of(key, *ON_FILES["overwrite a file"]) == "quarantined"

@@ -13,9 +13,12 @@ import pytest
 from keys.refusals import Refusal
 from portal.one_machine.ports import free_port
 from proxy.upstream import client
+from proxy.upstream.workspaces import Workspace
 from tests.echo import EchoServer, Script
 from tests.portals import portal
 from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
+
+SHARED = Workspace("shared")
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -54,7 +57,7 @@ def answering(*answers: bytes) -> Callable[[socket.socket], None]:
 
 def refused(url: str, method: str = "GET", **options) -> Refusal:
     with pytest.raises(Refusal) as caught:
-        client.send(url, method=method, path="/health", **options).data  # noqa: B018  reads it
+        client.send(url, workspace=SHARED, method=method, path="/health", **options).data  # noqa: B018  reads it
     return caught.value
 
 
@@ -130,7 +133,7 @@ def test_a_transfer_that_moves_takes_as_long_as_it_takes(idle):
             connection.sendall(b"x")
 
     with scripted(trickle) as url:
-        assert client.send(url, method="GET", path="/health").data == b"x" * 10
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"x" * 10
 
 
 @pytest.mark.parametrize(
@@ -148,13 +151,13 @@ def test_half_an_answer_is_an_error_and_not_an_answer(content):
 
 def test_a_dead_connection_is_replaced_where_that_is_safe():
     with scripted(answering(OK, b""), answering(OK)) as url:
-        assert client.send(url, method="GET", path="/health").data == b"ok"
-        assert client.send(url, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
 
 
 def test_a_call_that_may_have_been_done_is_not_done_again():
     with scripted(answering(OK, b"")) as url:
-        assert client.send(url, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
         refusal = refused(url, "POST", body=b"{}")
 
     assert (refusal.status, refusal.reason) == (502, "upstream_broken")
@@ -164,9 +167,9 @@ def test_a_call_that_may_have_been_done_is_not_done_again():
 def test_a_connection_is_used_again_only_after_a_whole_answer():
     half = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
     with scripted(answering(half), answering(OK)) as url:
-        answer = client.send(url, method="GET", path="/health")
+        answer = client.send(url, workspace=SHARED, method="GET", path="/health")
         answer.close()
-        assert client.send(url, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
 
 
 @pytest.mark.parametrize("status", [500, 501, 502, 503, 504])
@@ -177,8 +180,8 @@ def test_a_connection_is_not_used_again_after_a_server_error(status):
         connection.recv(65536)
 
     with scripted(play, answering(OK)) as url:
-        assert client.send(url, method="GET", path="/health").data == b"no"
-        assert client.send(url, method="POST", path="/health", body=b"{}").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"no"
+        assert client.send(url, workspace=SHARED, method="POST", path="/health", body=b"{}").data == b"ok"
 
 
 @pytest.mark.parametrize("status", [200, 201, 204, 301, 400, 404, 409, 429])
@@ -193,16 +196,16 @@ def test_a_connection_that_mlflow_closed_a_moment_later_is_not_used_again(status
         closed.set()
 
     with scripted(play, answering(OK)) as url:
-        assert client.send(url, method="GET", path="/health").data == body
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == body
         assert closed.wait(5)
-        assert client.send(url, method="POST", path="/health", body=b"{}").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="POST", path="/health", body=b"{}").data == b"ok"
 
 
 def test_bytes_that_are_left_over_reach_no_other_call():
     more = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
     with scripted(answering(OK + more), answering(OK)) as url:
-        assert client.send(url, method="GET", path="/health").data == b"ok"
-        assert client.send(url, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
+        assert client.send(url, workspace=SHARED, method="GET", path="/health").data == b"ok"
 
 
 @pytest.fixture
@@ -225,7 +228,7 @@ def server():
 def test_the_path_is_where_mlflow_has_it(settings_, base, target, server, settings):
     for name, value in settings_.items():
         setattr(settings, name, value)
-    client.send(server.url + base, method="GET", path="/api/2.0/x", query="a=%2f").data  # noqa: B018
+    client.send(server.url + base, workspace=SHARED, method="GET", path="/api/2.0/x", query="a=%2f").data  # noqa: B018
 
     assert server.last.target == target
 
@@ -233,7 +236,7 @@ def test_the_path_is_where_mlflow_has_it(settings_, base, target, server, settin
 def test_the_upstreams_name_and_credential_are_those_configured(server, settings):
     settings.MLFLOW_HOST_HEADER = "mlflow.internal"
     settings.MLFLOW_AUTHORIZATION = "Bearer upstream"
-    client.send(server.url, method="GET", path="/health").data  # noqa: B018
+    client.send(server.url, workspace=SHARED, method="GET", path="/health").data  # noqa: B018
 
     assert server.last.values("Host") == ["mlflow.internal"]
     assert server.last.values("Authorization") == ["Bearer upstream"]

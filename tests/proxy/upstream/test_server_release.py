@@ -7,8 +7,11 @@ import pytest
 from proxy.policy import upstream_checks
 from proxy.routes import releases
 from proxy.upstream import client, server_release
+from proxy.upstream.workspaces import Workspace
 from tests.echo import Script
 from tests.portals import wait_for
+
+SHARED = Workspace("shared")
 
 TRACES = ["tr-" + "a" * 32, "tr-" + "b" * 32]
 NOT_FOUND = b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such trace"}'
@@ -33,7 +36,7 @@ def test_an_upgrade_is_noticed_at_the_next_connection(watched, caplog):
     watched.release = "2.9.2"
     client.pool.cache_clear()  # a restart of the server closes its connections
     with caplog.at_level(logging.WARNING, "proxy.upstream.server_release"):
-        client.send(watched.url, method="GET", path="/health").data  # noqa: B018
+        client.send(watched.url, workspace=SHARED, method="GET", path="/health").data  # noqa: B018
         assert wait_for(lambda: server_release.release_of(watched.url).text == "2.9.2", seconds=10)
         assert wait_for(lambda: caplog.messages, seconds=5)
 
@@ -52,7 +55,7 @@ class TestWhetherATraceExists:
         server_release.servers[watched.url].release = releases.parse("3.10.1")
         watched.script = Script(status=404, body=NOT_FOUND, only=TRACES[1])
 
-        assert upstream_checks.existing_traces(watched.url, TRACES) == {TRACES[0]}
+        assert upstream_checks.existing_traces(watched.url, SHARED, TRACES) == {TRACES[0]}
         assert [one.target for one in watched.received] == [
             f"/api/2.0/mlflow/traces/{trace}/info" for trace in TRACES
         ]
@@ -62,12 +65,12 @@ class TestWhetherATraceExists:
         server_release.servers[watched.url].release = None
         watched.script = Script(status=status, body=b"<html>", only="batchGetInfos")
 
-        assert upstream_checks.existing_traces(watched.url, TRACES) == set(TRACES)
+        assert upstream_checks.existing_traces(watched.url, SHARED, TRACES) == set(TRACES)
 
     def test_a_404_that_is_not_mlflows_is_no_answer(self, watched):
         server_release.servers[watched.url].release = releases.parse("3.10.1")
         watched.script = Script(status=404, body=b"<html>")
 
         with pytest.raises(client.Refusal) as refused:
-            upstream_checks.existing_traces(watched.url, TRACES)
+            upstream_checks.existing_traces(watched.url, SHARED, TRACES)
         assert refused.value.status == 429
