@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from keys.actions import grants, invitations
 from keys.actions.actor import COMMAND, Actor
-from keys.actions.admin_log import log
 from keys.actions.errors import ActionError, NotAllowed
+from keys.actions.history import log
 from keys.actions.stopping import pause
 from keys.models import ApiKey, User
 from keys.rights.permissions import DESCRIPTIONS

@@ -9,9 +9,8 @@ from django.utils.dateparse import parse_datetime
 
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor, Via
-from keys.actions.admin_log import log
 from keys.actions.errors import ActionError, NotAllowed
-from keys.actions.history import record_event
+from keys.actions.history import log, record_event
 from keys.actions.invitations import LIFETIME, digest, new_link_secret
 from keys.actions.issuing import issue, validate_key
 from keys.actions.rights import serialize_rights

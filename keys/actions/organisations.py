@@ -7,8 +7,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.actions.actor import COMMAND, Actor
-from keys.actions.admin_log import log
 from keys.actions.errors import ActionError
+from keys.actions.history import log
 from keys.actions.rights import validate_text
 from keys.actions.stopping import revoke
 from keys.models import ApiKey, Membership, Organisation, User, validate_slug

@@ -8,11 +8,10 @@ from django.utils import timezone
 
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
-from keys.actions.admin_log import log
 from keys.actions.changing import change
 from keys.actions.collecting import prepare
 from keys.actions.errors import ActionError, NotAllowed
-from keys.actions.history import record_event
+from keys.actions.history import log, record_event
 from keys.actions.rights import validate_text
 from keys.models import ApiKey, KeyEvent, KeyRequest, PreparedKey, User
 from keys.models.key_requests import MOST_DAYS, REQUESTABLE

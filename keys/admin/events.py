@@ -11,7 +11,7 @@ from django.utils.html import format_html
 from unfold.contrib.filters.admin import TextFilter
 from unfold.paginator import InfinitePaginator
 
-from keys.actions.admin_log import done_by_users, who_did
+from keys.actions.history import done_by_users, who_did
 from keys.admin.columns import badge, lines
 from keys.admin.filters import OnlyItsFilters, SpanFilter
 from keys.admin.list_export import export_paths

@@ -16,7 +16,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget
 
 from keys.actions import collecting, invitations
 from keys.actions.accounts import set_role
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.admin.forms import EXPIRES_IN, expiry_of
 from keys.admin.prepared_pages import show_message
 from keys.admin.user_actions import back, user_of

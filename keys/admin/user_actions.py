@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404, redirect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from keys import actions
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.models import ApiKey, User
 from keys.pages.frame import actor_of, posted_data, render_page
 from keys.pages.submission import submit_form

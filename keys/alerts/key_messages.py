@@ -12,8 +12,8 @@ from django.views.decorators.debug import sensitive_variables
 
 from keys.actions import invitations
 from keys.actions.actor import Actor
-from keys.actions.admin_log import log
 from keys.actions.grants import can_invite
+from keys.actions.history import log
 from keys.alerts.invitation_links import link_to
 from keys.models import KeyRequest, PreparedKey, User
 

@@ -4,7 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.actions.actor import Actor
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.models import Alert
 
 

@@ -10,7 +10,7 @@ from django.core.mail import EmailMessage
 from django.utils import timezone
 
 from keys.actions.actor import Actor
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.alerts import webhook
 
 SUBJECT = "Test alert of the Hokusai Registry"

@@ -8,7 +8,7 @@ from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.actions.admin_log import who_did
+from keys.actions.history import who_did
 from keys.api.callers import read_rule
 from keys.lists.columns import describe_entry
 from keys.lists.filters import AdminLogFilters

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from keys import actions
 from keys.actions import invitations
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.alerts.invitation_links import link_to, mail_link
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, key_of, read_rule, user_of, visible_rows, write_rule

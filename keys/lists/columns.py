@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from django.contrib.admin.models import LogEntry
 
-from keys.actions.admin_log import who_did
+from keys.actions.history import who_did
 from keys.formatting.csv_export import Columns
 from keys.formatting.sizes import format_size
 from keys.lists.event_words import describe_actor, describe_event

@@ -10,7 +10,7 @@ import django_filters
 from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 
-from keys.actions.admin_log import done_by_users
+from keys.actions.history import done_by_users
 from keys.lists.filter_fields import TimeFilter, TrueOrFalseFilter
 from keys.models import (
     Alert,

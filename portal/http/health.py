@@ -20,7 +20,7 @@ from portal.http import disks
 from proxy import draining
 from proxy.request.headers import is_browser
 from proxy.routes import releases
-from proxy.upstream import client, isolation, server_release
+from proxy.upstream import isolation, server_release, server_routes
 from proxy.upstream.workspaces import ServerRoute
 from proxy.usage import recording
 
@@ -70,7 +70,7 @@ def mlflow() -> Check:
     """Whether MLflow responds through the connection pool that forwarded calls use."""
     started = time.perf_counter()
     try:
-        response = client.ask_server(settings.MLFLOW_URL, ServerRoute.HEALTH, timeout=PROBE_TIMEOUT)
+        response = server_routes.ask_server(settings.MLFLOW_URL, ServerRoute.HEALTH, timeout=PROBE_TIMEOUT)
         response.data  # noqa: B018  reads it completely, so that the connection returns to the pool
     except Refusal as refusal:
         return check(started, problem=refusal.message)

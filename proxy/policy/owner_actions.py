@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from django.db import IntegrityError, transaction
 
 from keys.actions.actor import COMMAND, Actor
-from keys.actions.admin_log import log
 from keys.actions.grants import check_owner
+from keys.actions.history import log
 from keys.credentials.caller import Caller
 from keys.models import Namespace, User
 from proxy.models import Owner

@@ -6,7 +6,7 @@ import json
 from django import template
 from django.contrib.admin.models import LogEntry
 
-from keys.actions import admin_log
+from keys.actions.history import who_did as name_of_actor
 from keys.formatting import sizes
 from keys.lists.colours import ALERT_COLOURS, DELIVERY_COLOURS
 from proxy.ledger import history
@@ -56,7 +56,7 @@ def delivery_colour(state: str) -> str:
 
 @register.filter
 def who_did(entry: LogEntry) -> str:
-    return admin_log.who_did(entry)
+    return name_of_actor(entry)
 
 
 @register.filter

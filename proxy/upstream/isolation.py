@@ -15,7 +15,7 @@ from django.conf import settings
 
 from keys.refusals import Refusal, not_sent, unavailable
 from proxy.request import messages
-from proxy.upstream import client
+from proxy.upstream import server_routes
 from proxy.upstream.workspaces import ServerRoute, Workspace
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Server:
             self.is_asking = False
 
     def ask(self) -> None:
-        response = client.ask_server(self.url, ServerRoute.INFO, timeout=TIMEOUT)
+        response = server_routes.ask_server(self.url, ServerRoute.INFO, timeout=TIMEOUT)
         problem = find_problem(response.status, response.data)
         if problem != self.problem:
             logger.warning("isolation_changed", extra={"problem": problem or "none"})
@@ -74,7 +74,7 @@ class Server:
         with self.lock:
             if slug in self.workspaces:
                 return
-            found = client.ask_server(self.url, ServerRoute.WORKSPACES, name=slug, timeout=TIMEOUT)
+            found = server_routes.ask_server(self.url, ServerRoute.WORKSPACES, name=slug, timeout=TIMEOUT)
             found.data  # noqa: B018  reads it, so that the connection can be used again
             if found.status == 404:
                 self.create(slug)
@@ -84,7 +84,9 @@ class Server:
 
     def create(self, slug: str) -> None:
         body = json.dumps({"name": slug, "description": DESCRIPTION}).encode()
-        made = client.ask_server(self.url, ServerRoute.WORKSPACES, method="POST", body=body, timeout=TIMEOUT)
+        made = server_routes.ask_server(
+            self.url, ServerRoute.WORKSPACES, method="POST", body=body, timeout=TIMEOUT
+        )
         exists = b"RESOURCE_ALREADY_EXISTS" in made.data  # another process was faster
         if made.status not in (200, 201) and not exists:
             raise no_workspace(slug)

@@ -15,7 +15,7 @@ from django.conf import settings
 from keys.refusals import Refusal
 from proxy.routes import releases
 from proxy.routes.releases import Release
-from proxy.upstream import client
+from proxy.upstream import client, server_routes
 from proxy.upstream.workspaces import ServerRoute
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ servers: dict[str, Server] = {}
 
 def fetch_version(url: str) -> str:
     """The body of `/version`, "" for any other response. Raises Refusal if there is none."""
-    response = client.ask_server(url, ServerRoute.VERSION, timeout=TIMEOUT)
+    response = server_routes.ask_server(url, ServerRoute.VERSION, timeout=TIMEOUT)
     return response.data[:MOST_BYTES].decode(errors="replace") if response.status == 200 else ""
 
 

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
 from keys.actions.actor import COMMAND
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.api.serializers import serialize_key
 from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError, invitations
 from keys.actions.actor import COMMAND
-from keys.actions.admin_log import log
+from keys.actions.history import log
 from keys.alerts.invitation_links import link_to, mail_link
 from keys.formatting.invisible import escape
 from keys.formatting.moments import format_rfc3339
