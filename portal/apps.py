@@ -10,5 +10,7 @@ class PortalConfig(AppConfig):
         from procrastinate.contrib.django.models import ProcrastinateJob
 
         from portal import checks  # noqa: F401  registers them
+        from proxy.upstream import client, isolation
 
+        client.workspace_listeners.append(isolation.require)
         admin.site.unregister(ProcrastinateJob)  # the outbox's own workings

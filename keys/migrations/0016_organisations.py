@@ -83,7 +83,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='apikey',
             name='organisation',
-            field=models.ForeignKey(db_default=1, default=1, help_text='To which everything that the key creates belongs. It never changes.', on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='keys.organisation'),
+            field=models.ForeignKey(db_default=models.Value(1), default=1, help_text='To which everything that the key creates belongs. It never changes.', on_delete=django.db.models.deletion.PROTECT, related_name='api_keys', to='keys.organisation'),
         ),
         migrations.AddConstraint(
             model_name='organisation',
