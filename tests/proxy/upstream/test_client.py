@@ -375,7 +375,12 @@ def test_a_creation_sends_its_body_when_mlflow_asks_for_it():
         connection.sendall(OK)
 
     with scripted(play) as url:
-        assert client.send(url, method="POST", path="/health", body=b"{}", asks_first=True).data == b"ok"
+        assert (
+            client.send(
+                url, workspace=SHARED, method="POST", path="/health", body=b"{}", asks_first=True
+            ).data
+            == b"ok"
+        )
 
 
 def test_a_creation_whose_body_mlflow_has_not_asked_for_may_be_repeated():
@@ -396,4 +401,9 @@ def test_a_server_that_does_not_ask_gets_the_body_and_is_not_waited_for_again(mo
 
     with scripted(play, answering(OK)) as url:
         for _ in range(2):
-            assert client.send(url, method="POST", path="/health", body=b"{}", asks_first=True).data == b"ok"
+            assert (
+                client.send(
+                    url, workspace=SHARED, method="POST", path="/health", body=b"{}", asks_first=True
+                ).data
+                == b"ok"
+            )
