@@ -5,8 +5,10 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 
 from keys.models import ApiKey
+from keys.models.organisations import SHARED
 from keys.pages.frame import query_value
 from portal.account.frame import holder, page
+from portal.account.own_registrations import own_namespace
 from proxy.models import Manifest, Owner
 from proxy.provenance import presentation
 
@@ -18,8 +20,10 @@ def version(request: HttpRequest) -> HttpResponse:
     environment = query_value(request, "environment", "live")
     if not name or not number or environment not in ApiKey.Environment.values:
         raise Http404
-    manifest, user = Manifest.objects.of_version(environment, name, number), holder(request)
-    is_owner = Owner.objects.of(environment, "registered_model", name).filter(user=user).exists()
+    user = holder(request)
+    namespace = own_namespace(user, environment, query_value(request, "organisation", SHARED))
+    manifest = Manifest.objects.of_version(namespace, name, number)
+    is_owner = Owner.objects.of(namespace, "registered_model", name).filter(user=user).exists()
     if manifest is None or not (is_owner or manifest.registration.user_id == user.pk):
         raise Http404
     provenance = presentation.present(manifest, public_url=settings.PUBLIC_URL)

@@ -12,7 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import Rule, key_of
-from keys.models import ApiKey
+from keys.models import ApiKey, Namespace, Organisation
+from keys.models.organisations import SHARED
 from keys.rights.scopes import Scope
 from proxy.api.calls import LEDGER_FORM, form_of
 from proxy.lists import exports
@@ -26,6 +27,7 @@ VERSION = [
     OpenApiParameter("name", str, required=True, description="The registered model's name."),
     OpenApiParameter("version", str, required=True),
     OpenApiParameter("environment", str, enum=ApiKey.Environment.values, default="live"),
+    OpenApiParameter("organisation", str, default=SHARED, description="Its slug."),
 ]
 
 
@@ -71,19 +73,23 @@ class OfVersion(GenericAPIView[Manifest]):
     serializer_class = ManifestSerializer
     filter_backends = ()
     pagination_class = None
-    more_parameters = frozenset({"name", "version", "environment"})
+    more_parameters = frozenset({"name", "version", "environment", "organisation"})
 
     def manifest(self, request: Request) -> Manifest:
         """The manifest of the version that the query names. Raises Http404."""
         name, version = request.query_params.get("name", ""), request.query_params.get("version", "")
         environment = request.query_params.get("environment", "live")
+        organisation = Organisation.objects.filter(
+            slug=request.query_params.get("organisation", SHARED)
+        ).first()
         key = key_of(request)
+        namespace = Namespace.of(environment, organisation) if organisation else None
         if key is not None and Scope.REGISTRY_READ in key.scopes and not is_of_portal(key):
-            environment = key.environment
+            namespace = key.namespace
         manifest = (
             None
-            if "\0" in f"{name}{version}{environment}"
-            else Manifest.objects.of_version(environment, name, version)
+            if namespace is None or "\0" in f"{name}{version}{environment}"
+            else Manifest.objects.of_version(namespace, name, version)
         )
         if manifest is None:
             raise Http404

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from keys.models import ApiKey
+from keys.models import ApiKey, Namespace
 from proxy.models.registrations import Registration
 
 OPERATION = "model-versions.manifest"  # of the ledger's row
@@ -16,9 +16,9 @@ READ_LATER = "read_later"  # what a manifest is about that `manage.py hash_artif
 
 
 class ManifestQuerySet(models.QuerySet["Manifest"]):
-    def of_version(self, environment: str, name: str, version: str) -> "Manifest | None":
+    def of_version(self, namespace: Namespace, name: str, version: str) -> "Manifest | None":
         """The latest manifest of the version that has, or had last, this model's name and this number."""
-        rows = Registration.objects.of_model(environment, name).versions().filter(version=version)
+        rows = Registration.objects.of_model(namespace, name).versions().filter(version=version)
         registration = rows.order_by("-id").first()
         manifests = self.filter(registration=registration) if registration else self.none()
         return manifests.select_related("registration__user", "row").order_by("-id").first()

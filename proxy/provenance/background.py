@@ -68,8 +68,8 @@ def make_missing() -> int:
     """Make the manifests that recent versions lack, and return how many. Raises RegistryError and database errors."""
     made = 0
     since = timezone.now() - manifests.RECENT
-    for environment, registry in registries().items():
-        recent = manifests.without_manifest(environment).filter(at__gte=since).with_people()
+    for registry in registries():
+        recent = manifests.without_manifest(registry.namespace).filter(at__gte=since).with_people()
         failed = None
         for row in recent.order_by("-id")[:MOST]:
             try:

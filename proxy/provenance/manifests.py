@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from keys.models import Namespace
 from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, RegistrationQuerySet
 from proxy.models.manifests import ACTOR, OPERATION, READ_LATER
@@ -25,9 +26,9 @@ Extent = Manifest.Extent
 NOT_SEEN, SEEN, READ = "not_seen", "seen", "read"
 
 
-def without_manifest(environment: str) -> RegistrationQuerySet:
+def without_manifest(namespace: Namespace) -> RegistrationQuerySet:
     """Registered versions that have no manifest yet, oldest first."""
-    rows = Registration.objects.versions().filter(environment=environment)
+    rows = Registration.objects.versions().within(namespace)
     return rows.filter(~Exists(Manifest.objects.filter(registration=OuterRef("pk")))).order_by("id")
 
 
@@ -108,7 +109,7 @@ def open_row(registration: Registration, manifest: Manifest) -> Registration:
         request_id=writer.new_request_id(),
         at=manifest.at,
         actor=ACTOR,
-        environment=registration.environment,
+        **registration.namespace.columns,
         operation=OPERATION,
         kind="model_version",
         is_prompt=registration.is_prompt,

@@ -40,12 +40,16 @@ class Verified:
     changed: str
 
 
-def read_file(url: str, path: str) -> Read | None:
+def read_file(registry: Registry, path: str) -> Read | None:
     """The size and digest of a file in MLflow's store; None if there is no such file. Raises RegistryError."""
     sha256, size = hashlib.sha256(), 0
     try:
         response = send(
-            url, method="GET", path=f"{sources.LISTING}/{paths.encode(path)}", while_waiting=lambda: None
+            registry.url,
+            workspace=registry.workspace,
+            method="GET",
+            path=f"{sources.LISTING}/{paths.encode(path)}",
+            while_waiting=lambda: None,
         )
         for piece in response.stream():
             sha256.update(piece)
@@ -65,7 +69,7 @@ def verify(manifest: Manifest, registry: Registry) -> Iterator[Verified]:
     listing = sources.list_files(registry, manifest.root) if manifest.root else {}
     for file in manifest.files:
         state = states[file["path"]]
-        read = read_file(registry.url, f"{manifest.root}/{file['path']}")
+        read = read_file(registry, f"{manifest.root}/{file['path']}")
         yield verified(manifest, state, read)
     known = {file["path"] for file in manifest.files}
     for path in sorted(set(listing or {}) - known):
@@ -152,7 +156,7 @@ def hash_file(environment: str, path: str, registry: Registry) -> str:
     if before is not None and before.has_digest:
         return before.sha256
     begun = timezone.now()
-    read = read_file(registry.url, path)
+    read = read_file(registry, path)
     if read is None or rows.filter(at__gte=begun).exists():
         return ""
     events.write(

@@ -5,10 +5,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
+from keys.management.one_organisation import add_organisation, namespace_of
 from keys.models import ApiKey
 from proxy.models import Registration
 from proxy.provenance import reading
-from proxy.upstream.registry import RegistryError, registries
+from proxy.upstream.registry import RegistryError, registry_of
 
 
 class Command(BaseCommand):
@@ -22,13 +23,15 @@ class Command(BaseCommand):
         whose.add_argument("--name", help="the versions of this registered model")
         whose.add_argument("--all", action="store_true", help="every version in the ledger")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        add_organisation(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment = options["environment"]
-        if environment not in registries():
+        namespace = namespace_of(environment, options["organisation"])
+        registry = registry_of(namespace)
+        if registry is None:
             raise CommandError(f"there is no {environment} registry")
-        registry = registries()[environment]
-        rows = Registration.objects.versions().filter(environment=environment).with_people().order_by("id")
+        rows = Registration.objects.versions().within(namespace).with_people().order_by("id")
         if not options["all"]:
             rows = rows.filter(object_name=options["name"])
         files = failed = 0

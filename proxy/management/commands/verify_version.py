@@ -7,11 +7,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting import tables
+from keys.management.one_organisation import add_organisation, namespace_of
 from keys.models import ApiKey
 from proxy.models import Manifest
 from proxy.provenance import reading
 from proxy.provenance.reading import Verified
-from proxy.upstream.registry import RegistryError, registries
+from proxy.upstream.registry import RegistryError, registry_of
 
 FIELDS = [field.name for field in dataclasses.fields(Verified)]
 
@@ -26,17 +27,19 @@ class Command(BaseCommand):
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("version", metavar="VERSION")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        add_organisation(parser)
         tables.add_forms(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         environment, name, version = options["environment"], options["name"], options["version"]
-        manifest = Manifest.objects.of_version(environment, name, version)
-        if manifest is None or environment not in registries():
+        namespace = namespace_of(environment, options["organisation"])
+        manifest, registry = Manifest.objects.of_version(namespace, name, version), registry_of(namespace)
+        if manifest is None or registry is None:
             raise CommandError(
                 f"{name} {version} has no manifest: manage.py hash_artifacts --name {name} makes one"
             )
         try:
-            verified = list(reading.verify(manifest, registries()[environment]))
+            verified = list(reading.verify(manifest, registry))
         except RegistryError as error:
             raise CommandError(f"The files cannot be read: {error}") from None
         rows = [dataclasses.asdict(file) for file in verified]

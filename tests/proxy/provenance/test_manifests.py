@@ -9,6 +9,7 @@ import requests
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from keys.models import Namespace
 from proxy.models import ArtifactEvent, Manifest, Registration
 from proxy.provenance import background, comparison, manifests, verification
 from proxy.upstream.registry import Registry
@@ -133,7 +134,7 @@ def test_each_recent_version_gets_one_manifest_and_the_ledger_stays_whole(world,
     assert background.make_missing() == 1
     assert background.make_missing() == 0
 
-    made = Manifest.objects.of_version("live", world.name, "1")
+    made = Manifest.objects.of_version(Namespace.shared("live"), world.name, "1")
     assert made.row.sequence == 2
     assert verification.verify().problem == ""
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0015_key_requests'),
+        ('keys', '0016_artifact_alerts'),
     ]
 
     operations = [

@@ -10,8 +10,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0016_organisations'),
-        ('proxy', '0013_artifact_events'),
+        ('keys', '0017_organisations'),
+        ('proxy', '0014_manifests'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
