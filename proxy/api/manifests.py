@@ -12,14 +12,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys.api.callers import Rule, key_of
+from keys.api.lists import refuse_unknown
 from keys.models import ApiKey, Namespace, Organisation
 from keys.models.organisations import SHARED
+from keys.rights.permissions import VIEW_REGISTRATION
 from keys.rights.scopes import Scope
 from proxy.api.calls import LEDGER_FORM, form_of
 from proxy.lists import exports
 from proxy.models import Manifest
 from proxy.provenance import comparison, presentation, signing
 from proxy.provenance.comparison import FileState
+from proxy.provenance.presentation import name_of_author
 
 # Those who can read the version in MLflow can read what its files were.
 READERS = Rule(scopes=(Scope.REGISTRY_READ, Scope.PORTAL_READ, Scope.PORTAL_ADMIN))
@@ -40,8 +43,12 @@ class FileSerializer(serializers.Serializer[FileState]):
     )
     state = serializers.ChoiceField(choices=comparison.STATES)
     changed_at = serializers.DateTimeField(source="event.at", default=None, allow_null=True)
-    changed_by = serializers.CharField(source="event.user.username", default="")
+    changed_by = serializers.SerializerMethodField(help_text="Only for staff who see all registrations.")
     found_sha256 = serializers.CharField(source="event.sha256", default="", help_text="What it is by now.")
+
+
+    def get_changed_by(self, state: FileState) -> str:
+        return name_of_author(state) if self.context.get("shows_people") else ""
 
 
 class ManifestSerializer(serializers.Serializer[Manifest]):
@@ -65,7 +72,7 @@ class ManifestSerializer(serializers.Serializer[Manifest]):
 
     @extend_schema(responses=FileSerializer(many=True))
     def get_files(self, manifest: Manifest) -> list[dict[str, Any]]:
-        return list(FileSerializer(self.context["states"], many=True).data)
+        return list(FileSerializer(self.context["states"], many=True, context=self.context).data)
 
 
 class OfVersion(GenericAPIView[Manifest]):
@@ -76,7 +83,8 @@ class OfVersion(GenericAPIView[Manifest]):
     more_parameters = frozenset({"name", "version", "environment", "organisation"})
 
     def manifest(self, request: Request) -> Manifest:
-        """The manifest of the version that the query names. Raises Http404."""
+        """The manifest of the version that the query names. Raises Http404, and Refusal (400)."""
+        refuse_unknown(request, set(self.more_parameters))
         name, version = request.query_params.get("name", ""), request.query_params.get("version", "")
         environment = request.query_params.get("environment", "live")
         organisation = Organisation.objects.filter(
@@ -96,6 +104,12 @@ class OfVersion(GenericAPIView[Manifest]):
         return manifest
 
 
+def sees_people(request: Request) -> bool:
+    """Whether the caller sees who changed a file: staff who see all registrations, as on the pages."""
+    key = key_of(request)
+    return request.user.has_perm(str(VIEW_REGISTRATION)) and (key is None or is_of_portal(key))
+
+
 def is_of_portal(key: ApiKey) -> bool:
     return bool({Scope.PORTAL_READ, Scope.PORTAL_ADMIN} & set(key.scopes))
 
@@ -109,7 +123,7 @@ class VersionManifest(OfVersion):
     )
     def get(self, request: Request) -> Response:
         manifest = self.manifest(request)
-        context = {"states": comparison.compare(manifest)}
+        context = {"states": comparison.compare(manifest), "shows_people": sees_people(request)}
         return Response(ManifestSerializer(manifest, context=context).data)
 
 
@@ -125,7 +139,8 @@ class ManifestExport(OfVersion):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form, states = form_of(request), comparison.compare(self.manifest(request))
-        return exports.download("manifest", form, presentation.FIELDS, presentation.rows(states))
+        rows = presentation.rows(states, shows_people=sees_people(request))
+        return exports.download("manifest", form, presentation.FIELDS, rows)
 
 
 class VersionSignature(OfVersion):

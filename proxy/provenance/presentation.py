@@ -85,7 +85,11 @@ def command_of(manifest: Manifest, public_url: str) -> str:
     )
 
 
-def rows(states: list[FileState]) -> list[dict[str, Any]]:
+def name_of_author(state: FileState) -> str:
+    return state.event.user.username if state.event and state.event.user else ""
+
+
+def rows(states: list[FileState], *, shows_people: bool) -> list[dict[str, Any]]:
     """The files for an export."""
     return [
         {
@@ -95,7 +99,7 @@ def rows(states: list[FileState]) -> list[dict[str, Any]]:
             "origin": state.origin,
             "state": state.state,
             "changed_at": state.event.at if state.event else None,
-            "changed_by": state.event.user.username if state.event and state.event.user else "",
+            "changed_by": name_of_author(state) if shows_people else "",
             "found_sha256": state.event.sha256 if state.event else "",
         }
         for state in states

@@ -123,6 +123,7 @@ def places(busy) -> dict[str, str]:
     [[prepared]] = busy.sql("select id from keys_preparedkey where public_id = %s", told["id"])
     invitation = json.loads(busy.manage("invite_user", "--user", "dana", "--json").stdout)
     busy.manage("quarantine", "--key", issued["id"], "--since", "1h")
+    busy.manage("hash_artifacts", "--name", f"{name}-alice")
     [[row, *_]] = busy.sql(
         "select id from proxy_registration where operation = 'model-versions.create' order by id"
     )[:1]
@@ -152,6 +153,7 @@ def work(client: MlflowClient, name: str) -> None:
     for step in range(20):
         client.log_metric(run, "loss", 1 / (step + 1), step=step)
     client.log_text(run, "hello", "notes.txt")
+    client.log_text(run, "flavors: {}", "model/MLmodel")
     client.create_registered_model(name)
     tags = {"hokusai_token_id": "churn-7", "benchmark_metric": "auc", "benchmark_value": "0.91"}
     client.create_model_version(name, f"runs:/{run}/model", run_id=run, tags=tags)
@@ -188,6 +190,10 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/calls/": ("/account/calls/", "alice"),
     "account/calls/<str:request_id>/": ("/account/calls/{request_id}/", "alice"),
     "account/registrations/": ("/account/registrations/", "alice"),
+    "account/registrations/version/": (
+        "/account/registrations/version/?name={model}&version=1",
+        "alice",
+    ),
     "account/registrations/model/": ("/account/registrations/model/?name={model}", "alice"),
     "account/usage/report/": ("/account/usage/report/?each=day", "alice"),
     "admin/usage/": ("/admin/usage/", "alice"),

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from keys.models import ApiKey
 from proxy.ledger import writer
-from proxy.models import Registration
+from proxy.models import Manifest, Registration
+from proxy.provenance import manifests
 
 numbers = itertools.count(1)
 
@@ -35,3 +36,23 @@ def row(
     begun = pending(key, operation, name, **columns)
     assert writer.close(begun, outcome=outcome, status=status, **made)
     return Registration.objects.get(pk=begun.pk)
+
+
+def manifest_of(key: ApiKey, name: str, version: str = "1") -> Manifest:
+    """A version of one file, and its manifest with its row of the ledger."""
+    registration = row(key, "model-versions.create", name, version=version)
+    manifest = Manifest(
+        registration=registration,
+        at=timezone.now(),
+        environment="live",
+        object_name=name,
+        version=version,
+        root="0/x",
+        extent="listed",
+        files=[{"path": "MLmodel", "size": 5, "sha256": "ab" * 32, "state": "seen"}],
+    )
+    manifest.digest = manifest.computed_digest
+    manifest.row = manifests.open_row(registration, manifest)
+    manifest.save()
+    writer.close(manifest.row, outcome="done")
+    return manifest

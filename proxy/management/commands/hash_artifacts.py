@@ -1,5 +1,6 @@
 """Read the files of versions that the portal has not seen, and record their digests as read later."""
 
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -23,6 +24,7 @@ class Command(BaseCommand):
         whose.add_argument("--name", help="the versions of this registered model")
         whose.add_argument("--all", action="store_true", help="every version in the ledger")
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        parser.add_argument("--json", action="store_true", help="print one JSON object at the end")
         add_organisation(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,15 +36,23 @@ class Command(BaseCommand):
         rows = Registration.objects.versions().within(namespace).with_people().order_by("id")
         if not options["all"]:
             rows = rows.filter(object_name=options["name"])
-        files = failed = 0
+        files, failed = [], 0
         for row in rows.iterator(chunk_size=500):
             try:
-                for path, digest in reading.hash_unseen(row, registry):
-                    files += bool(digest)
-                    self.stdout.write(escape(f"{row.object_name} {row.version} {path} {digest or 'missing'}"))
+                for path, sha256 in reading.hash_unseen(row, registry):
+                    files.append(
+                        {"name": row.object_name, "version": row.version, "path": path, "sha256": sha256}
+                    )
+                    if not options["json"]:
+                        line = f"{row.object_name} {row.version} {path} {sha256 or 'not recorded'}"
+                        self.stdout.write(escape(line))
             except RegistryError as error:
                 failed += 1
                 self.stderr.write(escape(f"{row.object_name} {row.version}: {error}"))
-        self.stdout.write(f"{files} files recorded.")
+        recorded = sum(bool(file["sha256"]) for file in files)
+        if options["json"]:
+            self.stdout.write(json.dumps({"files": files, "recorded": recorded, "failed": failed}))
+        else:
+            self.stdout.write(f"{recorded} files recorded.")
         if failed:
             raise CommandError(f"{failed} versions could not be read; run the command again")

@@ -10,6 +10,7 @@ from keys import actions
 from keys.actions import collecting
 from keys.models import ApiKey
 from tests.portal.account.conftest import Holder
+from tests.proxy.ledger_rows import manifest_of
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -28,6 +29,12 @@ def prepared(of: Holder) -> str:
     return collecting.prepare(owner=of.user, name=f"{of.user.username}'s next key")[0].public_id
 
 
+def version_of(of: Holder) -> dict[str, str]:
+    """A version that the holder registered, with a manifest."""
+    manifest = manifest_of(of.key, of.registration.object_name)
+    return {"name": manifest.object_name, "version": manifest.version}
+
+
 # What is asked for by id or name: each page and what in it is somebody's.
 OWNED = {
     "account-key": lambda of: ([of.key.public_id], {}),
@@ -37,6 +44,7 @@ OWNED = {
     "account-collect": lambda of: ([prepared(of)], {}),
     "account-revoke": lambda of: ([of.key.public_id], {}),
     "account-call": lambda of: ([of.call.request_id], {}),
+    "account-version": lambda of: ([], version_of(of)),
     "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
 }
 # What shows the whole of one's own, and nothing of another's.

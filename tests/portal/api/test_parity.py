@@ -181,6 +181,15 @@ CAPABILITIES = {
         api="registrations_export",
         command="list_registrations --csv",
     ),
+    "see the files of a version, as registered and now": Can(
+        web="admin:proxy_registration_change account-version signing-key signing-keys",
+        api="manifests_read manifests_export manifests_signature",
+        command="verify_version --csv",
+    ),
+    "record digests of files that the portal has not seen": Can(
+        command="hash_artifacts --name",
+        because="It reads every byte of a model's versions, which may take hours.",
+    ),
     "check the ledger": Can(
         api="ledger_head ledger_verify",
         command="verify_ledger",
