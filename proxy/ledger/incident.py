@@ -11,7 +11,7 @@ from django.utils import timezone
 from keys.actions.grants import check_user
 from keys.models import ApiKey, Namespace, User
 from proxy.ledger import compliance, reconcile, writer
-from proxy.models import Owner, Registration
+from proxy.models import ArtifactEvent, Owner, Registration
 from proxy.models.calls import Call
 from proxy.policy import quarantine as policy
 from proxy.policy.attribution import QUARANTINE_TAG
@@ -70,6 +70,41 @@ def blast_radius(
     by = Q(key=key) if key else Q(user=user)
     changes = [*registry_changes(by, since), *created_objects(by, since), *logged_calls(by, since)]
     return sorted(changes, key=lambda change: change.at)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileChange:
+    """A file that a key or a user uploaded or deleted, or whose download was not what had been recorded."""
+
+    at: datetime.datetime
+    event: str
+    environment: str
+    path: str
+    bytes: int | None
+    sha256: str
+    user: str
+    key: str
+    request_id: str
+
+
+def file_changes(
+    *, since: datetime.datetime, key: ApiKey | None = None, user: User | None = None
+) -> Iterator[FileChange]:
+    """The files that a key, or all keys of a user, wrote since then, with their digests, oldest first."""
+    by = Q(key=key) if key else Q(user=user)
+    events = ArtifactEvent.objects.filter(by, at__gte=since).with_people().order_by("at", "id")
+    for event in events.iterator(chunk_size=2000):
+        yield FileChange(
+            at=event.at.replace(microsecond=0),
+            event=event.kind,
+            environment=event.environment,
+            path=event.path,
+            bytes=event.size,
+            sha256=event.sha256,
+            user=event.user.username if event.user else "",
+            key=event.key.public_id if event.key else "",
+            request_id=event.request_id,
+        )
 
 
 def registry_changes(by: Q, since: datetime.datetime) -> Iterator[Change]:

@@ -9,9 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.formatting import durations, tables
 from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
+from keys.models import ApiKey, User
 from proxy.ledger import incident
-from proxy.ledger.incident import Change
+from proxy.ledger.incident import Change, FileChange
 
+FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
 FIELDS = [field.name for field in dataclasses.fields(Change)]
 COLUMNS = [
     "at",
@@ -36,11 +38,17 @@ class Command(BaseCommand):
         whose.add_argument("--key", metavar="KEY_ID", help="key_…, as list_keys shows it")
         whose.add_argument("--user", help=NAME_OR_ID)
         add_since(parser)
+        parser.add_argument(
+            "--files", action="store_true", help="list the files that it wrote, with their SHA-256, instead"
+        )
         tables.add_forms(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         key = key_of(options["key"]) if options["key"] else None
         user = user_of(options["user"]) if options["user"] else None
+        if options["files"]:
+            self.show_files(key, user, options)
+            return
         touches = incident.blast_radius(since=time_of_option(options["since"]), key=key, user=user)
         rows = [format_change(touch) for touch in touches]
         if options["csv"] or options["jsonl"]:
@@ -48,6 +56,17 @@ class Command(BaseCommand):
             return
         empty = "Nothing was created, changed or downloaded."
         tables.show(self, COLUMNS, rows, as_json=options["json"], empty=empty)
+
+    def show_files(self, key: ApiKey | None, user: User | None, options: dict[str, Any]) -> None:
+        since = time_of_option(options["since"])
+        rows = [
+            dataclasses.asdict(change) for change in incident.file_changes(since=since, key=key, user=user)
+        ]
+        if options["csv"] or options["jsonl"]:
+            tables.print_file(self, FILE_FIELDS, rows, options)
+            return
+        columns = ["at", "event", "path", "bytes", "sha256"]
+        tables.show(self, columns, rows, as_json=options["json"], empty="No file was written.")
 
 
 def add_since(parser: CommandParser, *, required: bool = True) -> None:

@@ -1,9 +1,11 @@
 """PostgreSQL keeps the events of artifacts: none is changed, and only superseded ones are removed."""
 
 import datetime
+import json
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -57,3 +59,15 @@ def test_superseded_events_go_when_their_successors_are_past_retention():
     left = ArtifactEvent.objects.order_by("path", "-at").values_list("path", "kind")
     assert list(left) == [("old", "uploaded"), ("overwritten", "uploaded"), ("overwritten", "uploaded")]
     assert connection.is_usable()
+
+
+def test_the_blast_radius_of_a_key_lists_its_files_with_their_digests(key, capsys):
+    mine = ArtifactEvent(environment="live", path="1/x", kind="uploaded", at=timezone.now(), key=key)
+    mine.user, mine.size, mine.sha256 = key.owner, 7, "ab" * 32
+    mine.save()
+    event("1/anothers")
+
+    call_command("blast_radius", "--key", key.public_id, "--since", "1h", "--files", "--json")
+
+    [file] = json.loads(capsys.readouterr().out)
+    assert (file["path"], file["bytes"], file["sha256"], file["event"]) == ("1/x", 7, "ab" * 32, "uploaded")
