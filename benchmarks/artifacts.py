@@ -1,7 +1,7 @@
 """Upload and download of 1 GiB through this build and another one: `python -m benchmarks.artifacts OTHER`.
 
 OTHER is a checkout of the other build, for example made by `git worktree add ../before COMMIT`. MLflow's stand-in takes
-every byte and sends the same ones, so that the portal is what is measured. Each round measures both builds in turn, and
+every byte and sends the same ones, so that the portal is what is measured; MLFLOW_URL names a real MLflow instead. Each round measures both builds in turn, and
 the best round counts. The exit status is 1 if this build has less than 0.85 of the other's throughput.
 """
 
@@ -154,7 +154,7 @@ def main(other: Path) -> int:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    mlflow_url = f"http://127.0.0.1:{server.server_port}"
+    mlflow_url = os.environ.get("MLFLOW_URL") or f"http://127.0.0.1:{server.server_port}"
     with tempfile.TemporaryDirectory() as folder, running_postgres(Path(folder), settings={}) as postgres:
         for name in ("this", "other"):
             with connect(postgres.url("postgres"), autocommit=True) as connection:

@@ -46,7 +46,6 @@ class FileSerializer(serializers.Serializer[FileState]):
     changed_by = serializers.SerializerMethodField(help_text="Only for staff who see all registrations.")
     found_sha256 = serializers.CharField(source="event.sha256", default="", help_text="What it is by now.")
 
-
     def get_changed_by(self, state: FileState) -> str:
         return name_of_author(state) if self.context.get("shows_people") else ""
 

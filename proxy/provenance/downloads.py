@@ -5,7 +5,6 @@ The last piece is held back until the digest of the whole file is known, so that
 one that was recorded.
 """
 
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 
@@ -16,6 +15,7 @@ from keys.refusals import Refusal
 from proxy.models import ArtifactEvent
 from proxy.provenance import differences, events
 from proxy.provenance.differences import PATH_SHOWN
+from proxy.provenance.digests import Hasher
 
 OPERATION = "artifacts.download"
 RANGE = re.compile(r"bytes 0-(\d+)/(\d+)")
@@ -28,16 +28,11 @@ class Comparison:
         self, expected: ArtifactEvent, *, caller: Caller, request_id: str, mark: Callable[[str], None]
     ) -> None:
         self.expected, self.caller, self.request_id, self.mark = expected, caller, request_id, mark
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def add(self, piece: bytes) -> None:
-        self.sha256.update(piece)
-        self.size += len(piece)
+        self.hasher = Hasher()
 
     def check(self) -> None:
         """The whole file has arrived. Raises Refusal (409) if it is not the one that was recorded."""
-        found = self.sha256.hexdigest()
+        found = self.hasher.hexdigest()
         if found == self.expected.sha256:
             return
         latest = events.ask_database(lambda: read_expected(self.expected.environment, self.expected.path))
@@ -47,7 +42,7 @@ class Comparison:
             return
         self.mark("artifact_changed")
         differences.report(
-            self.expected, size=self.size, sha256=found, caller=self.caller, request_id=self.request_id
+            self.expected, size=self.hasher.size, sha256=found, caller=self.caller, request_id=self.request_id
         )
         raise changed(self.expected.path)
 
@@ -91,7 +86,7 @@ def compare(
         pieces: Iterator[bytes] = iter(response.streaming_content)  # type: ignore[arg-type]
         response.streaming_content = checked_pieces(pieces, comparison)
     else:
-        comparison.add(response.content)  # type: ignore[attr-defined]
+        comparison.hasher.add(response.content)  # type: ignore[attr-defined]
         comparison.check()
 
 
@@ -109,7 +104,7 @@ def checked_pieces(pieces: Iterator[bytes], comparison: Comparison) -> Iterator[
     held = b""
     try:
         for piece in pieces:
-            comparison.add(piece)
+            comparison.hasher.add(piece)
             if held:
                 yield held
             held = piece

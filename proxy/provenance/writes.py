@@ -78,7 +78,7 @@ class ArtifactWrite:
     def content(self) -> tuple[int, str]:
         if self.body is None:
             return 0, digests.EMPTY
-        return self.body.count, self.body.sha256.hexdigest()
+        return self.body.count, self.body.hasher.hexdigest()
 
     def restore(self) -> None:
         """The write did not happen: the files are what they were."""
