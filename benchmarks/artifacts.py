@@ -1,8 +1,9 @@
 """Upload and download of 1 GiB through this build and another one: `python -m benchmarks.artifacts OTHER`.
 
 OTHER is a checkout of the other build, for example made by `git worktree add ../before COMMIT`. MLflow's stand-in takes
-every byte and sends the same ones, so that the portal is what is measured; MLFLOW_URL names a real MLflow instead. Each round measures both builds in turn, and
-the best round counts. The exit status is 1 if this build has less than 0.85 of the other's throughput.
+every byte and sends the same ones, so that the portal is what is measured; MLFLOW_URL names a real MLflow instead. Each
+round measures both builds in turn, and the best round counts. The exit status is 1 if this build has less than 0.85 of
+the other's throughput.
 """
 
 import http.client
