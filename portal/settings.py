@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from keys.pooled_connections import PooledConnection
 from portal.admin_theme import UNFOLD as UNFOLD  # the theme of the admin pages
 from portal.environment import (
     THIS_MACHINE,
@@ -64,7 +65,12 @@ def database(url: str) -> dict[str, Any]:
         "HOST": str(parts.pop("host", "") or ""),
         "PORT": str(parts.pop("port", "") or ""),
     }
-    pool = {"min_size": 0, "max_size": THREADS + 12, "timeout": 2}  # seconds
+    pool = {
+        "min_size": 0,
+        "max_size": THREADS + 12,
+        "timeout": 2,  # seconds
+        "connection_class": PooledConnection,
+    }
     return {**entry, "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **parts, "pool": pool}}
 
 
