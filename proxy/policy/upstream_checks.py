@@ -1,14 +1,14 @@
-"""Checks that need a response from MLflow: whether a trace with a claimed id exists, and whether a version's source is
-in the artifacts of the caller's run."""
+"""Checks that need a response from MLflow: whether a trace with a claimed id exists, whether a version's source is in
+the artifacts of the caller's run, and whether the server itself runs a scorer."""
 
 import json
 import re
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from django.conf import settings
 
 from keys.credentials.caller import Caller
-from keys.refusals import Refusal, not_sent
+from keys.refusals import Refusal, forbidden, not_sent
 from proxy.policy import dangerous_input, ownership
 from proxy.request import messages
 from proxy.request.messages import Json
@@ -128,3 +128,34 @@ def is_inside(source: str, root: str) -> bool:
     root = root.rstrip("/")
     is_plain = not re.search(r"[\\\\%?#;\x00-\x20\x7f]", source) and not {".", ".."} & set(source.split("/"))
     return bool(root) and is_plain and f"{source.rstrip('/')}/".startswith(f"{root}/")
+
+
+def refuse_running_scorer(match: Match, content: Json, *, url: str) -> None:
+    """Raise Refusal (403) for a new version of a scorer that MLflow runs on new traces with secrets of its own: it runs
+    the newest version (`get_active_online_scorers` in MLflow's SQL store). 429 if MLflow does not tell."""
+    if match.operation.name != "scorers.register":
+        return
+    scorers = "/api/3.0/mlflow/scorers"
+    named = {name: str(content.get(name, "")) for name in ("experiment_id", "name")}
+    response = send(url, method="GET", path=f"{scorers}/get", query=urlencode(named), timeout=TIMEOUT)
+    body = response.data
+    if response.status == 404 and b"RESOURCE_DOES_NOT_EXIST" in body:
+        return
+    scorer = (
+        next(messages.values(messages.decode(body), "scorer.scorer_id"), "") if response.status == 200 else ""
+    )
+    query = urlencode({"scorer_ids": str(scorer)})
+    response = send(url, method="GET", path=f"{scorers}/online-configs", query=query, timeout=TIMEOUT)
+    body = response.data
+    if not scorer or response.status != 200:
+        raise not_sent(
+            "upstream_unreachable",
+            "MLflow did not state whether it runs this scorer, so the portal did not send your call there. Try again "
+            "in a few seconds.",
+        )
+    if any(messages.values(messages.decode(body), "configs[].scorer_id")):
+        raise forbidden(
+            "scorer_runs",
+            "MLflow's server runs this scorer on new traces, and would run the new version with its own secrets. "
+            "Register it under another name, or ask your administrator to stop its automatic evaluation.",
+        )

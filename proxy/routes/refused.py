@@ -192,7 +192,6 @@ REASONS: dict[str, str] = {
     """,
     "the server would later run what is stored": """
         PUT    /api/3.0/mlflow/scorers/online-config since=3.10
-        POST   /api/3.0/mlflow/scorers/register since=3.10
     """,
     "MLflow's open-source server does not serve it": """
         GET    /api/2.0/mlflow/get-online-trace-details since=3.1

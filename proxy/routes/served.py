@@ -128,6 +128,8 @@ TABLE: dict[tuple[Scope, ...], str] = {
             on=review_queue:queue_id
         review-queues.update             POST   /api/3.0/mlflow/review-queues/update since=3.14
             on=review_queue:queue_id
+        scorers.register                 POST   /api/3.0/mlflow/scorers/register since=3.10
+            on=experiment:experiment_id
     """,
     (Scope.TRACKING_DELETE,): """
         experiments.delete      POST   /api/2.0/mlflow/experiments/delete

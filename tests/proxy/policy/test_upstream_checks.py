@@ -1,6 +1,8 @@
 """Sources of model versions in other stores than MLflow's own: only in the artifacts of the caller's own run."""
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,3 +57,36 @@ def test_a_source_in_another_store_is_in_the_callers_own_run(user, source, run_i
     with pytest.raises(Refusal) as refused:
         upstream_checks.refuse_foreign_source(caller(people[user]), match, content, url=echo.url)
     assert refused.value.reason == "version_source"
+
+
+@pytest.mark.parametrize(
+    ("get", "configs", "reason"),
+    [
+        (Script(status=404, body=b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}'), b"", ""),
+        (Script(body=b'{"scorer": {"scorer_id": "s1"}}'), b'{"configs": []}', ""),
+        (
+            Script(body=b'{"scorer": {"scorer_id": "s1"}}'),
+            b'{"configs": [{"scorer_id": "s1"}]}',
+            "scorer_runs",
+        ),
+        (Script(status=500, body=b"{}"), b'{"configs": []}', "upstream_unreachable"),
+        (Script(body=b'{"scorer": {}}'), b'{"configs": []}', "upstream_unreachable"),
+    ],
+)
+def test_a_scorer_that_mlflow_runs_gets_no_new_version(get, configs, reason, monkeypatch):
+    """MLflow's server would run the newest version with its own secrets."""
+    asked = []
+
+    def send(url, *, path, query, **options):
+        asked.append((path.rpartition("/")[2], query))
+        script = get if path.endswith("/get") else Script(body=configs)
+        return SimpleNamespace(status=script.status, data=script.body)
+
+    monkeypatch.setattr(upstream_checks, "send", send)
+    match = matching.match_operation("POST", "/api/3.0/mlflow/scorers/register")
+    content = {"experiment_id": "7", "name": "is polite", "serialized_scorer": "{}"}
+    with nullcontext() if not reason else pytest.raises(Refusal) as refused:
+        upstream_checks.refuse_running_scorer(match, content, url="http://mlflow")
+    assert not reason or refused.value.reason == reason
+    assert asked[0] == ("get", "experiment_id=7&name=is+polite")
+    assert asked[1:2] in ([], [("online-configs", "scorer_ids=s1")], [("online-configs", "scorer_ids=")])
