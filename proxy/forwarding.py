@@ -235,7 +235,7 @@ def decide(
     decision.enforce()
     upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
     upstream_checks.refuse_foreign_source(caller, match, decision.content, url=upstream_url(caller))
-    upstream_checks.refuse_running_scorer(match, decision.content, url=upstream_url(caller))
+    upstream_checks.refuse_running_scorer(caller, match, decision.content, url=upstream_url(caller))
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
     return decision
 

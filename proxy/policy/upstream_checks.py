@@ -130,14 +130,17 @@ def is_inside(source: str, root: str) -> bool:
     return bool(root) and is_plain and f"{source.rstrip('/')}/".startswith(f"{root}/")
 
 
-def refuse_running_scorer(match: Match, content: Json, *, url: str) -> None:
+def refuse_running_scorer(caller: Caller, match: Match, content: Json, *, url: str) -> None:
     """Raise Refusal (403) for a new version of a scorer that MLflow runs on new traces with secrets of its own: it runs
     the newest version (`get_active_online_scorers` in MLflow's SQL store). 429 if MLflow does not tell."""
     if match.operation.name != "scorers.register":
         return
+    workspace = Workspace.of(caller.organisation)
     scorers = "/api/3.0/mlflow/scorers"
     named = {name: str(content.get(name, "")) for name in ("experiment_id", "name")}
-    response = send(url, method="GET", path=f"{scorers}/get", query=urlencode(named), timeout=TIMEOUT)
+    response = send(
+        url, workspace=workspace, method="GET", path=f"{scorers}/get", query=urlencode(named), timeout=TIMEOUT
+    )
     body = response.data
     if response.status == 404 and b"RESOURCE_DOES_NOT_EXIST" in body:
         return
@@ -145,7 +148,9 @@ def refuse_running_scorer(match: Match, content: Json, *, url: str) -> None:
         next(messages.values(messages.decode(body), "scorer.scorer_id"), "") if response.status == 200 else ""
     )
     query = urlencode({"scorer_ids": str(scorer)})
-    response = send(url, method="GET", path=f"{scorers}/online-configs", query=query, timeout=TIMEOUT)
+    response = send(
+        url, workspace=workspace, method="GET", path=f"{scorers}/online-configs", query=query, timeout=TIMEOUT
+    )
     body = response.data
     if not scorer or response.status != 200:
         raise not_sent(

@@ -73,11 +73,11 @@ def test_a_source_in_another_store_is_in_the_callers_own_run(user, source, run_i
         (Script(body=b'{"scorer": {}}'), b'{"configs": []}', "upstream_unreachable"),
     ],
 )
-def test_a_scorer_that_mlflow_runs_gets_no_new_version(get, configs, reason, monkeypatch):
+def test_a_scorer_that_mlflow_runs_gets_no_new_version(get, configs, reason, monkeypatch, people):  # noqa: F811
     """MLflow's server would run the newest version with its own secrets."""
     asked = []
 
-    def send(url, *, path, query, **options):
+    def send(url, *, workspace, path, query, **options):
         asked.append((path.rpartition("/")[2], query))
         script = get if path.endswith("/get") else Script(body=configs)
         return SimpleNamespace(status=script.status, data=script.body)
@@ -86,7 +86,7 @@ def test_a_scorer_that_mlflow_runs_gets_no_new_version(get, configs, reason, mon
     match = matching.match_operation("POST", "/api/3.0/mlflow/scorers/register")
     content = {"experiment_id": "7", "name": "is polite", "serialized_scorer": "{}"}
     with nullcontext() if not reason else pytest.raises(Refusal) as refused:
-        upstream_checks.refuse_running_scorer(match, content, url="http://mlflow")
+        upstream_checks.refuse_running_scorer(caller(people["alice"]), match, content, url="http://mlflow")
     assert not reason or refused.value.reason == reason
     assert asked[0] == ("get", "experiment_id=7&name=is+polite")
     assert asked[1:2] in ([], [("online-configs", "scorer_ids=s1")], [("online-configs", "scorer_ids=")])
