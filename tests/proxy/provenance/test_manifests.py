@@ -12,7 +12,6 @@ from django.utils import timezone
 from keys.models import Namespace
 from proxy.models import ArtifactEvent, Manifest, Registration
 from proxy.provenance import background, comparison, manifests, verification
-from proxy.upstream.registry import Registry
 from tests.proxy.ledger_rows import row
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.django_db]
@@ -22,7 +21,7 @@ LATER = datetime.timedelta(seconds=30)
 @pytest.fixture
 def folder(world) -> str:
     """A folder of a run, whose id is the path's second part."""
-    run = world.call("POST runs/create", {"experiment_id": "0"})["run"]["info"]["run_id"]
+    run = world.call("POST runs/create", {"experiment_id": world.experiment()})["run"]["info"]["run_id"]
     return f"0/{run}/artifacts/model"
 
 
@@ -50,7 +49,7 @@ def register(world, source: str, **columns) -> Registration:
 
 
 def make(world, registration: Registration) -> Manifest:
-    return manifests.make(registration, Registry(world.url))
+    return manifests.make(registration, world.registry)
 
 
 def files(manifest: Manifest) -> dict[str, tuple]:
