@@ -25,7 +25,7 @@ def alerts(portal, found: str) -> list:
 
 def fetch(portal, key: dict, path: str) -> bytes:  # noqa: F811
     """What comes over the wire until the portal closes the connection."""
-    head = f"GET {API}/artifacts/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key['key']}"
+    head = f"GET {API}/artifacts/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key['key']}"
     return portal.raw(f"{head}\r\nConnection: close\r\n\r\n".encode())
 
 
