@@ -16,6 +16,7 @@ from proxy.models import ArtifactEvent
 from proxy.provenance import differences, events
 from proxy.provenance.differences import PATH_SHOWN
 from proxy.provenance.digests import Hasher
+from proxy.upstream.workspaces import Workspace
 
 OPERATION = "artifacts.download"
 RANGE = re.compile(r"bytes 0-(\d+)/(\d+)")
@@ -74,7 +75,8 @@ def compare(
 ) -> None:
     """Compare MLflow's response to a GET of a file as it is sent. Raises Refusal (409) if it is in memory and
     differs."""
-    key = events.key_path(path) if operation == OPERATION and response.status_code in (200, 206) else ""
+    is_file = operation == OPERATION and response.status_code in (200, 206)
+    key = events.key_path(path, Workspace.of(caller.organisation)) if is_file else ""
     expected = events.ask_database(lambda: read_expected(caller.environment, key)) if key else None
     if expected is None:
         return

@@ -17,6 +17,7 @@ from keys.database import DATABASE_ERRORS
 from proxy.models import ArtifactEvent
 from proxy.models.artifact_events import LONGEST_PATH
 from proxy.request import artifact_paths
+from proxy.upstream.workspaces import Workspace, store_path
 from proxy.usage import recording
 from proxy.usage.artifact_events import ArtifactRecord
 
@@ -26,9 +27,9 @@ Value = TypeVar("Value")
 Kind = ArtifactEvent.Kind
 
 
-def key_path(path: str) -> str:
+def key_path(path: str, workspace: Workspace) -> str:
     """The path under which a file is recorded; "" if it is too long or not one that PostgreSQL can store."""
-    stored = artifact_paths.stored_path(path)
+    stored = store_path(artifact_paths.stored_path(path), workspace)
     try:
         return stored if len(stored.encode()) <= LONGEST_PATH and "\0" not in stored else ""
     except UnicodeEncodeError:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from proxy.upstream.registry import API, Registry, RegistryError
+from proxy.upstream.workspaces import store_path
 
 LISTING = "/api/2.0/mlflow-artifacts/artifacts"
 RUN = re.compile(r"runs:/([0-9a-zA-Z]+)(?:/(.*))?")
@@ -18,7 +19,8 @@ def find_root(registry: Registry, name: str, version: str, source: str) -> str:
     """The folder of a version's files, "" if they are not in MLflow's own store. Raises RegistryError."""
     content = registry.get(f"{API}/model-versions/get-download-uri", [("name", name), ("version", version)])
     location = str((content or {}).get("artifact_uri") or source)
-    return folder_of(resolve(registry, location))
+    folder = folder_of(resolve(registry, location))
+    return folder and store_path(folder, registry.workspace)
 
 
 def resolve(registry: Registry, location: str) -> str:

@@ -15,6 +15,7 @@ from proxy.models import ArtifactEvent
 from proxy.policy.decisions import Decision
 from proxy.provenance import digests, events
 from proxy.provenance.digests import HashedBody
+from proxy.upstream.workspaces import Workspace
 
 Kind = ArtifactEvent.Kind
 UPLOAD, DELETE = "artifacts.upload", "artifacts.delete"
@@ -107,7 +108,7 @@ def begin(
     if operation in DIRECT:
         name = ntpath.basename(str(decision.content.get("path", "")))
         path = f"{path}/{name}" if name else path
-    key = events.key_path(path)
+    key = events.key_path(path, Workspace.of(caller.organisation))
     if not key:
         return None
     hashed = HashedBody(body) if operation == UPLOAD and body is not None else None

@@ -13,6 +13,7 @@ from django.conf import settings
 from keys.models import Organisation
 
 HEADER = "X-MLFLOW-WORKSPACE"
+DEFAULT = "default"  # the one whose files MLflow keeps outside of workspaces/
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,14 @@ class Workspace:
         """The header that selects it; none with ISOLATION=off, since a server without workspaces responds to the header
         with 500."""
         return {HEADER: self.slug} if settings.ISOLATION == "required" else {}
+
+
+def store_path(path: str, workspace: Workspace) -> str:
+    """The path in MLflow's store of an artifact path in a workspace, which may have the workspace's prefix or not
+    (mlflow/server/handlers.py, `_get_workspace_scoped_repo_path_if_enabled`)."""
+    if not workspace.headers or workspace.slug == DEFAULT or path.startswith("workspaces/"):
+        return path
+    return f"workspaces/{workspace.slug}/{path}"
 
 
 class ServerRoute(Enum):

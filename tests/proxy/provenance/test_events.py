@@ -11,6 +11,8 @@ from django.utils import timezone
 
 from keys.database import connection_parameters
 from proxy.models import ArtifactEvent
+from proxy.provenance.events import key_path
+from proxy.upstream.workspaces import Workspace
 from proxy.usage import partitions
 
 pytestmark = pytest.mark.postgresql
@@ -71,3 +73,27 @@ def test_the_blast_radius_of_a_key_lists_its_files_with_their_digests(key, capsy
 
     [file] = json.loads(capsys.readouterr().out)
     assert (file["path"], file["bytes"], file["sha256"], file["event"]) == ("1/x", 7, "ab" * 32, "uploaded")
+
+
+@pytest.mark.parametrize(
+    ("isolation", "slug", "path", "expected"),
+    [
+        ("required", "vision", "1/x", "workspaces/vision/1/x"),
+        ("required", "vision", "workspaces/vision/1/x", "workspaces/vision/1/x"),  # the same file
+        ("required", "default", "1/x", "1/x"),  # MLflow keeps its files where they were
+        ("off", "vision", "1/x", "1/x"),
+    ],
+)
+def test_a_file_has_one_path_whether_it_is_named_with_its_workspace_or_without(
+    isolation, slug, path, expected, settings
+):
+    settings.ISOLATION = isolation
+
+    assert key_path(path, Workspace(slug)) == expected
+
+
+def test_what_postgresql_cannot_index_is_not_recorded(settings):
+    settings.ISOLATION = "off"
+
+    assert key_path("x" * 1024, Workspace("shared")) != ""
+    assert key_path("x" * 1025, Workspace("shared")) == ""
