@@ -66,6 +66,7 @@ def build(checkout: Path, database_url: str, mlflow_url: str) -> Iterator[tuple[
             **os.environ,
             "DATABASE_URL": database_url,
             "MLFLOW_URL": mlflow_url,
+            "ISOLATION": "off",
             "DATA_DIR": folder,
             "PORT": str(port),
             "PUBLIC_URL": f"http://127.0.0.1:{port}",

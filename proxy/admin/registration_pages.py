@@ -97,7 +97,7 @@ def registration(request: HttpRequest, object_id: str) -> HttpResponseBase:
     call = None
     if request.user.has_perm(permissions.VIEW_CALL):
         call = Call.objects.filter(request_id=row.request_id).first()
-    manifest = row.manifests.select_related("row", "registration").order_by("-id").first()
+    manifest = row.manifests.select_related("row", "registration", "scan").order_by("-id").first()
     template = "part" if "part" in request.GET else "registration"
     return render_page(
         request,

@@ -19,7 +19,7 @@ from keys.rights.permissions import VIEW_REGISTRATION
 from keys.rights.scopes import Scope
 from proxy.api.calls import LEDGER_FORM, form_of
 from proxy.lists import exports
-from proxy.models import Manifest
+from proxy.models import Manifest, VersionScan
 from proxy.provenance import comparison, presentation, signing
 from proxy.provenance.comparison import FileState
 from proxy.provenance.presentation import name_of_author
@@ -50,6 +50,13 @@ class FileSerializer(serializers.Serializer[FileState]):
         return name_of_author(state) if self.context.get("shows_people") else ""
 
 
+class RatingSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    rating = serializers.ChoiceField(choices=VersionScan.Rating.choices)
+    note = serializers.CharField(help_text="Why.")
+    imports = serializers.ListField(child=serializers.CharField(), help_text="Of a pickle: those to look at.")
+
+
 class ManifestSerializer(serializers.Serializer[Manifest]):
     name = serializers.CharField(source="object_name")
     version = serializers.CharField()
@@ -61,6 +68,12 @@ class ManifestSerializer(serializers.Serializer[Manifest]):
     ledger_sequence = serializers.IntegerField(source="row.sequence", allow_null=True)
     is_signed = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField(help_text="The worst state of a file; empty: no files.")
+    rating = serializers.CharField(
+        source="scan.rating",
+        default="",
+        help_text="What the files can do when loaded: harmless, unusual, dangerous; empty: not scanned yet.",
+    )
+    ratings = serializers.SerializerMethodField(help_text="Of each file.")
     files = serializers.SerializerMethodField()
 
     def get_is_signed(self, manifest: Manifest) -> bool:
@@ -68,6 +81,11 @@ class ManifestSerializer(serializers.Serializer[Manifest]):
 
     def get_state(self, manifest: Manifest) -> str:
         return comparison.worst(self.context["states"])
+
+    @extend_schema(responses=RatingSerializer(many=True))
+    def get_ratings(self, manifest: Manifest) -> list[dict[str, Any]]:
+        scan = getattr(manifest, "scan", None)
+        return scan.files if scan else []
 
     @extend_schema(responses=FileSerializer(many=True))
     def get_files(self, manifest: Manifest) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from proxy.models.calls import Call, CallQuerySet
 from proxy.models.manifests import Manifest, ManifestQuerySet, SigningKey
 from proxy.models.owners import Owner, OwnerQuerySet
 from proxy.models.registrations import Registration, RegistrationQuerySet
+from proxy.models.scans import VersionScan
 from proxy.models.spool_segments import SpoolSegment
 from proxy.models.totals import CallTotal, CallTotalQuerySet, HourTotal
 
@@ -27,4 +28,5 @@ __all__ = [
     "SigningKey",
     "SpoolSegment",
     "UncalledRequest",
+    "VersionScan",
 ]

@@ -1,4 +1,5 @@
-"""Makes the manifests of registered versions right after their registration, in one thread of each process.
+"""Makes the manifests of registered versions right after their registration, in one thread of each process, and scans
+their files in another.
 
 An advisory lock lets one of all processes make a version's manifest. One that fails, because MLflow or PostgreSQL is
 unavailable, is made later.
@@ -7,6 +8,7 @@ unavailable, is made later.
 import functools
 import logging
 import threading
+from collections.abc import Callable
 
 import psycopg
 from django.conf import settings
@@ -16,7 +18,7 @@ from django.utils import timezone
 from keys.database import DATABASE_ERRORS
 from proxy.models import Registration
 from proxy.models.manifests import Manifest
-from proxy.provenance import manifests
+from proxy.provenance import manifests, scanning
 from proxy.upstream.registry import Registry, RegistryError, registries
 
 logger = logging.getLogger(__name__)
@@ -29,24 +31,27 @@ MOST = 20  # versions of one environment in one pass
 is_wanted = threading.Event()
 
 
-class ManifestMaker(threading.Thread):
-    def __init__(self) -> None:
-        super().__init__(name="manifest-maker", daemon=True)
+class Worker(threading.Thread):
+    """Calls `work` again and again: after `wanted`, or after a pause."""
+
+    def __init__(self, name: str, work: Callable[[], object], wanted: threading.Event) -> None:
+        super().__init__(name=name, daemon=True)
+        self.work, self.wanted = work, wanted
 
     def run(self) -> None:
         pause = SECONDS
         while True:
-            is_wanted.wait(pause)
-            is_wanted.clear()
+            self.wanted.wait(pause)
+            self.wanted.clear()
             pause = SECONDS
             try:
-                make_missing()
+                self.work()
             except (*DATABASE_ERRORS, psycopg.Error, RegistryError) as error:
                 pause = RETRY_SECONDS
-                logger.warning("manifests_wait", extra={"error": type(error).__name__})
+                logger.warning("manifests_wait", extra={"worker": self.name, "error": type(error).__name__})
             except Exception:
                 pause = RETRY_SECONDS
-                logger.exception("manifests_failed")
+                logger.exception("manifests_failed", extra={"worker": self.name})
             finally:
                 connection.close()
 
@@ -55,7 +60,8 @@ class ManifestMaker(threading.Thread):
 def start() -> None:
     """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`."""
     if settings.RECONCILE_SECONDS:
-        ManifestMaker().start()
+        Worker("manifest-maker", make_missing, is_wanted).start()
+        Worker("version-scanner", scanning.scan_missing, threading.Event()).start()
 
 
 def wake(row: Registration | None) -> None:

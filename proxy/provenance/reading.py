@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import IO
 
 from django.utils import timezone
 
@@ -40,8 +41,11 @@ class Verified:
     changed: str
 
 
-def read_file(registry: Registry, path: str) -> Read | None:
-    """The size and digest of a file in MLflow's store; None if there is no such file. Raises RegistryError."""
+def read_file(
+    registry: Registry, path: str, *, copy_to: IO[bytes] | None = None, most: int = 0
+) -> Read | None:
+    """The size and digest of a file in MLflow's store; None if there is no such file, or it has more than `most` bytes.
+    Raises RegistryError."""
     sha256, size = hashlib.sha256(), 0
     try:
         response = send(
@@ -54,6 +58,11 @@ def read_file(registry: Registry, path: str) -> Read | None:
         for piece in response.stream():
             sha256.update(piece)
             size += len(piece)
+            if copy_to is not None:
+                copy_to.write(piece)
+            if most and size > most:
+                response.close()
+                return None
     except Refusal as refusal:
         raise RegistryError(refusal.message) from refusal
     if response.status == 404:

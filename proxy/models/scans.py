@@ -1,0 +1,36 @@
+"""What a version's files can do when they are loaded, as the scanner found it."""
+
+from typing import Any
+
+from django.db import models
+
+from proxy.models.manifests import Manifest
+
+
+class VersionScan(models.Model):
+    """The rating of a version's files. A scan looks at the files as they are in the store when it runs; `files` has the
+    digest that it read of each."""
+
+    class Rating(models.TextChoices):
+        HARMLESS = "harmless", "Harmless"
+        UNUSUAL = "unusual", "Unusual"
+        DANGEROUS = "dangerous", "Dangerous"
+
+    manifest = models.OneToOneField(Manifest, on_delete=models.PROTECT, related_name="scan")
+    at = models.DateTimeField(auto_now_add=True)
+    rating = models.CharField(max_length=10, choices=Rating)
+    scanner = models.CharField(
+        max_length=40, blank=True, help_text="Empty: there was no pickle, or no scanner."
+    )
+    files: "models.JSONField[list[dict[str, Any]], list[dict[str, Any]]]" = models.JSONField(default=list)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.CheckConstraint(
+                name="scan_rating_known", condition=models.Q(rating__in=["harmless", "unusual", "dangerous"])
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.manifest} {self.rating}"

@@ -1,0 +1,117 @@
+"""Scans the files of registered versions, after their manifests were made: formats, and the imports of pickles.
+
+Each pickle is copied to a temporary file and scanned by `scan_worker.py` in a process with fewer rights, with limits of
+time and memory. A version that was killed in between is scanned again: only a complete scan is stored.
+"""
+
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from proxy.models import Manifest, Registration, VersionScan
+from proxy.provenance import ratings, reading
+from proxy.provenance.manifests import RECENT
+from proxy.provenance.ratings import FileRating, Found
+from proxy.upstream.registry import Registry, registries
+
+logger = logging.getLogger(__name__)
+
+WORKER = Path(__file__).with_name("scan_worker.py")
+SECONDS = 90  # of one file, after which the worker is killed
+MOST_BYTES = 512 * 2**20  # of one file; larger ones are not scanned
+MOST_FILES = 200  # pickles of one version
+MOST_SECONDS = 600.0  # of one version
+LOCK = 481_628_331  # the first half of an advisory lock's number; the other is the manifest's
+MOST_VERSIONS = 10  # in one pass
+
+
+def scan_missing() -> int:
+    """Scan the recent versions that have not been scanned, and return how many. Raises RegistryError and database
+    errors."""
+    done = 0
+    for registry in registries():
+        rows = Manifest.objects.filter(scan=None, at__gte=timezone.now() - RECENT)
+        rows = rows.filter(registration__in=Registration.objects.within(registry.namespace))
+        for manifest in rows.order_by("-id")[:MOST_VERSIONS]:
+            done += scan_once(manifest, registry) is not None
+    return done
+
+
+def scan_once(manifest: Manifest, registry: Registry) -> VersionScan | None:
+    """The scan of a version; None if another process makes it, or has made it."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, manifest.pk % 2**31])
+        if cursor.fetchone() != (True,) or VersionScan.objects.filter(manifest=manifest).exists():
+            return None
+        return scan(manifest, registry)
+
+
+def scan(manifest: Manifest, registry: Registry) -> VersionScan:
+    """Scan and store. Raises RegistryError and database errors; then nothing is stored."""
+    scanners: set[str] = set()
+    files, until = [], time.monotonic() + MOST_SECONDS
+    for number, file in enumerate(
+        sorted(manifest.files, key=lambda file: not ratings.is_pickle(file["path"]))
+    ):
+        path = file["path"]
+        if not ratings.is_pickle(path):
+            files.append(ratings.rate_by_name(path))
+        elif number >= MOST_FILES or (file["size"] or 0) > MOST_BYTES or time.monotonic() > until:
+            files.append(ratings.not_scanned(path, "it is too large, or there are too many files"))
+        else:
+            files.append(scan_file(path, f"{manifest.root}/{path}", registry, scanners.add))
+    return VersionScan.objects.create(
+        manifest=manifest,
+        rating=ratings.worst(files),
+        scanner=", ".join(sorted(scanners)),
+        files=[asdict(file) for file in sorted(files, key=lambda file: file.path)],
+    )
+
+
+def scan_file(path: str, stored: str, registry: Registry, add_scanner: Callable[[str], None]) -> FileRating:
+    with tempfile.TemporaryFile() as content:
+        read = reading.read_file(registry, stored, copy_to=content, most=MOST_BYTES)
+        if read is None:
+            return ratings.not_scanned(path, "it is missing, or too large")
+        content.seek(0)
+        result = run_worker(content, PurePosixPath(path).suffix.lower())
+    if "imports" not in result:
+        return ratings.not_scanned(path, str(result.get("error", "the scanner failed")))
+    add_scanner(str(result["scanner"]))
+    imports = [
+        (str(module), str(name), bool(is_dangerous)) for module, name, is_dangerous in result["imports"]
+    ]
+    return ratings.rate_pickle(path, Found(imports=imports, is_whole=bool(result["is_whole"])))
+
+
+def run_worker(content: IO[bytes], suffix: str) -> dict[str, Any]:
+    """What the worker found, or {"error": …}. Never raises for what the worker does."""
+    command = [sys.executable, "-I", str(WORKER), suffix]
+    try:
+        done = subprocess.run(  # noqa: S603  our own program
+            command,
+            stdin=content,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            timeout=SECONDS,
+            check=False,
+            start_new_session=True,
+        )
+        result = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"error": "the scanner took too long"}
+    except (OSError, ValueError):
+        return {"error": "there is no scanner, or it failed"}
+    return result if isinstance(result, dict) else {"error": "the scanner failed"}
