@@ -26,6 +26,7 @@ from portal.http.event_loop import KEEPALIVE_SECONDS  # noqa: E402
 from portal.http.server_log import ServerLogger  # noqa: E402
 from portal.http.worker import CUT_SECONDS, WRITE_SECONDS, Worker  # noqa: E402
 from proxy import draining  # noqa: E402
+from proxy.upstream import MOST_WAITING  # noqa: E402
 
 
 def on_starting(arbiter: Any) -> None:
@@ -72,7 +73,7 @@ def post_request(worker: Worker, request: Any, environ: dict[str, Any], response
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 worker_class = "portal.http.worker.Worker"
 workers = settings.WORKERS
-threads = settings.THREADS + page_slots.THREADS
+threads = settings.THREADS + page_slots.THREADS + MOST_WAITING
 keepalive = int(KEEPALIVE_SECONDS)
 graceful_timeout = (
     settings.DRAIN_SECONDS + CUT_SECONDS + WRITE_SECONDS + 2

@@ -144,12 +144,12 @@ def refuse_while_draining() -> None:
 
 
 def count_call(call: CallInProgress, caller: Caller, target: Target, *, connection: object) -> None:
-    """Occupy a slot and count the call towards the caller's limits. Raises Refusal: 429 or 403 over a limit, 429
-    without a free slot. `connection` is the server's."""
+    """Occupy a slot, if need be after a short wait, and count the call towards the caller's limits. Raises Refusal: 429
+    or 403 over a limit, 429 without a free slot. `connection` is the server's."""
     is_transfer = matching.is_transfer(target.method, target.path)
     owner = caller.user.public_id
     name = caller.key.public_id if caller.key else owner
-    call.slot = slots.take(name, owner=owner, is_transfer=is_transfer)
+    call.slot = slots.take_in_turn(name, owner=owner, is_transfer=is_transfer)
     if hasattr(connection, "wait_for_reader"):  # the portal's own server
         connection.wait_for_reader()
     call.is_counted = True

@@ -8,6 +8,7 @@ import pytest
 from keys.refusals import Refusal
 from proxy.upstream import in_flight
 from proxy.upstream.in_flight import Slot, Slots
+from tests.portals import wait_for
 
 
 @pytest.fixture
@@ -84,6 +85,32 @@ def test_long_transfers_are_waited_for_longer_than_short_ones(slots):
     for slot in held:
         slot.since -= 1000
     assert refused(slots, "alice", is_transfer=True).headers["Retry-After"] == "30"
+
+
+def test_calls_over_the_limit_wait_in_turn_and_the_rest_are_refused(slots, monkeypatch):
+    held = [take(slots, "alice") for _ in range(4)]
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        slots.take_in_turn("alice", owner="alice", is_transfer=False)
+        order.append(number)
+
+    threads = [threading.Thread(target=wait, args=(number,)) for number in range(3)]
+    for count, thread in enumerate(threads, 1):
+        thread.start()
+        assert wait_for(lambda count=count: len(slots.waiting["alice", False]) == count)
+    monkeypatch.setattr(in_flight, "MOST_WAITING_EACH", 3)
+    with pytest.raises(Refusal):
+        slots.take_in_turn("alice", owner="alice", is_transfer=False)
+    for slot, thread in zip(held, threads, strict=False):
+        slot.release()
+        thread.join(5)
+
+    assert order == [0, 1, 2]
+    assert not slots.waiting
+    monkeypatch.setattr(in_flight, "WAIT_SECONDS", 0.01)
+    with pytest.raises(Refusal):
+        slots.take_in_turn("alice", owner="alice", is_transfer=False)
 
 
 def test_many_calls_that_are_refused_come_again_at_intervals(slots):
