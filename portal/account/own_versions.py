@@ -21,10 +21,18 @@ def version(request: HttpRequest) -> HttpResponse:
     if not name or not number or environment not in ApiKey.Environment.values:
         raise Http404
     user = holder(request)
-    namespace = own_namespace(user, environment, query_value(request, "organisation", SHARED))
+    organisation = query_value(request, "organisation", SHARED)
+    namespace = own_namespace(user, environment, organisation)
     manifest = Manifest.objects.of_version(namespace, name, number)
     is_owner = Owner.objects.of(namespace, "registered_model", name).filter(user=user).exists()
     if manifest is None or not (is_owner or manifest.registration.user_id == user.pk):
         raise Http404
     provenance = presentation.present(manifest, public_url=settings.PUBLIC_URL)
-    return page(request, "version.html", name=name, environment=environment, provenance=provenance)
+    return page(
+        request,
+        "version.html",
+        name=name,
+        environment=environment,
+        organisation=organisation,
+        provenance=provenance,
+    )

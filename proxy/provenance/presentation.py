@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
+from keys.models.organisations import SHARED_ID
 from proxy.models import Manifest
 from proxy.provenance import comparison
 from proxy.provenance.comparison import FileState
@@ -74,6 +75,8 @@ def command_of(manifest: Manifest, public_url: str) -> str:
     version = {"name": manifest.object_name, "version": manifest.version}
     if manifest.environment != "live":
         version["environment"] = manifest.environment
+    if manifest.registration.organisation_id != SHARED_ID:
+        version["organisation"] = manifest.registration.organisation.slug
     query = urlencode(version)
     quoted = shlex.quote(f"{public_url}/api/v1/manifests/signature?{query}")
     download = shlex.quote(f"models:/{manifest.object_name}/{manifest.version}")
