@@ -62,7 +62,14 @@ class Mlflow:
         self.child.stop()
 
 
-def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port: int | None = None) -> Mlflow:
+def start_mlflow(
+    data_dir: Path,
+    *,
+    database_url: str,
+    watchdog: Watchdog,
+    port: int | None = None,
+    has_workspaces: bool = True,
+) -> Mlflow:
     """Start a stock MLflow server on loopback, its tables in ``database_url``, artifacts in ``data_dir``.
 
     Returns at once, because its imports take seconds, during which other parts can start. Raises StartError.
@@ -82,7 +89,8 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
         [
             *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
             *("--workers", MLFLOW_WORKERS, "--uvicorn-opts", MLFLOW_UVICORN_OPTIONS),
-            *("--serve-artifacts", "--artifacts-destination", artifacts.as_uri(), "--enable-workspaces"),
+            *("--serve-artifacts", "--artifacts-destination", artifacts.as_uri()),
+            "--enable-workspaces" if has_workspaces else "--disable-workspaces",
         ],
         log=data_dir / "logs" / "mlflow.log",
         watchdog=watchdog,
@@ -90,6 +98,12 @@ def start_mlflow(data_dir: Path, *, database_url: str, watchdog: Watchdog, port:
         directory=home,
     )
     return Mlflow(child=child, url=f"http://127.0.0.1:{port}")
+
+
+def has_files_outside_workspaces(data_dir: Path) -> bool:
+    """Whether experiments of an MLflow without workspaces have files here; MLflow's own experiment does not count."""
+    folders = (data_dir / "artifacts").glob("[0-9]*")
+    return any(folder.name.isdigit() and folder.name != "0" for folder in folders)
 
 
 def mlflow_backend(database_url: str) -> str:

@@ -253,8 +253,16 @@ class Run:
             "pid": os.getpid(),
             "database_url": without_password,
             "mlflow_url": mlflow_url,
+            **self.mlflow_store(database_url),
         }
         instance.write_private(path, content)
+
+    def mlflow_store(self, database_url: str) -> dict[str, str]:
+        """The address of the embedded MLflow's database, for `manage.py organise`."""
+        if self.mlflow is None:
+            return {}
+        address = external_postgres.without_password(self.mlflow_database(database_url))
+        return {"mlflow_database_url": mlflow.mlflow_backend(address)}
 
     def wait_for_mlflow(self, step: console.Step) -> None:
         """Wait for the embedded MLflow. If it does not start, print a warning; the portal runs without it."""
@@ -266,6 +274,11 @@ class Run:
             console.warn(f"{error}. The portal runs without it, and MLflow is restarted")
         else:
             step.done(f"MLflow {version('mlflow')} ready")
+            if mlflow.has_files_outside_workspaces(self.data_dir):
+                console.warn(
+                    "MLflow has experiments from before organisations, which nobody can see now: move them with "
+                    "`.venv/bin/python manage.py organise --help`"
+                )
 
     def round_trip(self, watchdog: Watchdog) -> None:
         """The first round trip: once, on the first run, or at the next start at which MLflow responds."""

@@ -69,7 +69,7 @@ def test_nothing_is_recorded_of_what_mlflow_does_not_accept(status, echo, echo_p
 
 
 def test_nothing_is_recorded_of_half_an_upload(echo, echo_portal, echo_key, path):
-    head = f"PUT {API}/artifacts/{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {echo_key['key']}\r\n"
+    head = f"PUT {API}/artifacts/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {echo_key['key']}\r\n"
 
     echo_portal.raw(f"{head}Content-Length: 9000\r\nConnection: close\r\n\r\n".encode(), b"x" * 4000)
 

@@ -1,0 +1,73 @@
+"""A registry from before organisations moves into them: rows, files, owners, keys and registrations."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import RestException
+
+from portal.one_machine.mlflow import mlflow_backend, start_mlflow
+from tests.environment import WATCHDOG, postgres_url
+from tests.portals import Portal, create_database, portal
+
+pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
+
+
+def client_of(running: Portal, key: str, monkeypatch) -> MlflowClient:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", key)
+    url = f"{running.url}/api/mlflow"
+    return MlflowClient(url, registry_uri=url)
+
+
+def test_each_user_finds_everything_in_the_organisation_and_nobody_else_does(tmp_path: Path, monkeypatch):
+    home, store = tmp_path / "mlflow-home", postgres_url(create_database())
+    home.mkdir()
+    (tmp_path / "weights.txt").write_text("weights")
+    old = start_mlflow(home, database_url=store, watchdog=WATCHDOG, has_workspaces=False)
+    old.wait_until_ready()
+    port, keys, made = int(old.url.rpartition(":")[2]), {}, {}
+    with portal(mlflow_url=old.url, ISOLATION="off") as before:
+        for name in ("alice", "bob", "carol"):
+            keys[name] = before.issue(name, "--preset", "full")
+            client = client_of(before, keys[name]["key"], monkeypatch)
+            run = client.create_run(client.create_experiment(f"of {name}")).info
+            client.log_artifact(run.run_id, str(tmp_path / "weights.txt"))
+            client.create_registered_model(f"model-{name}")
+            client.create_model_version(f"model-{name}", run.artifact_uri, run.run_id)
+            made[name] = run
+        database = before.database
+    old.stop()
+    new = start_mlflow(home, database_url=store, watchdog=WATCHDOG, port=port)
+    new.wait_until_ready()
+    table = tmp_path / "table.csv"
+    table.write_text("user,organisation\nalice,north\nbob,south\n")
+    try:
+        with portal(mlflow_url=new.url, database=database, ISOLATION="required") as after:
+            for slug in ("north", "south"):
+                after.manage("organisation", "create", slug)
+            command = ["organise", "--table", str(table), "--artifacts", str(home / "artifacts"), "--json"]
+            command += ["--backend-store-uri", mlflow_backend(store)]
+            planned = json.loads(after.manage(*command, "--dry-run").stdout)
+            moved = json.loads(after.manage(*command).stdout)
+            again = json.loads(after.manage(*command).stdout)
+
+            assert planned == moved
+            assert moved["organisations"] == {
+                slug: {"experiments": 1, "models": 1} for slug in ("north", "shared", "south")
+            }
+            assert (moved["split"], again["organisations"]) == ([], {})
+            for name, run in made.items():
+                client = client_of(after, keys[name]["key"], monkeypatch)
+                assert [each.name for each in client.search_registered_models()] == [f"model-{name}"]
+                copy = client.download_artifacts(run.run_id, "weights.txt", str(tmp_path))
+                assert Path(copy).read_text() == "weights"
+                client.set_registered_model_tag(f"model-{name}", "still", "mine")
+                other = next(each for each in made.values() if each is not run)
+                with pytest.raises(RestException, match="RESOURCE_DOES_NOT_EXIST"):
+                    client.get_run(other.run_id)
+            listed = after.manage("list_registrations", "--json", "--model", "model-alice").stdout
+            assert "organise" in listed
+            after.manage("verify_ledger")
+    finally:
+        new.stop()
