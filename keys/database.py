@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
+from psycopg.conninfo import conninfo_to_dict
 
 from keys.refusals import not_sent
 
@@ -19,6 +21,15 @@ def connection_parameters() -> dict[str, Any]:
     for django_only in ("pool", "cursor_factory", "context"):
         parameters.pop(django_only, None)
     return {**parameters, "prepare_threshold": None}
+
+
+def session_parameters() -> dict[str, Any]:
+    """The parameters for a connection that listens or holds locks of its session: past a pooler in transaction mode."""
+    parameters = connection_parameters()
+    if not settings.DATABASE_LISTEN_URL:
+        return parameters
+    kept = {name: parameters[name] for name in ("connect_timeout", "tcp_user_timeout") if name in parameters}
+    return {**kept, **conninfo_to_dict(settings.DATABASE_LISTEN_URL), "prepare_threshold": None}
 
 
 def holds_connection() -> bool:

@@ -49,14 +49,17 @@ def local(file: str) -> dict[str, str]:
     return content if isinstance(content, dict) else {}
 
 
+def postgres_parts(name: str, url: str) -> dict[str, Any]:
+    """libpq's parameters in a postgresql:// URL, the value of the setting `name`."""
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:  # its message repeats the URL with its password
+        raise invalid(name, "it is not a PostgreSQL URL such as postgresql://user@host:5432/portal") from None
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's DATABASES entry for a postgresql:// URL."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:  # its message repeats the URL with its password
-        raise invalid(
-            "DATABASE_URL", "it is not a PostgreSQL URL such as postgresql://user@host:5432/portal"
-        ) from None
+    parts = postgres_parts("DATABASE_URL", url)
     entry = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": str(parts.pop("dbname", "") or "portal"),
@@ -97,6 +100,7 @@ THREADS = number("THREADS", 32, least=1, most=1000)
 DRAIN_SECONDS = number("DRAIN_SECONDS", 30, most=3600)
 
 SECRET_KEY = text("SECRET_KEY", _secrets.get("SECRET_KEY", ""))
+SECRET_KEY_FALLBACKS = items("SECRET_KEY_FALLBACKS")  # Django's own: signatures that are still accepted
 KEY_PEPPERS = items("KEY_PEPPERS", _secrets.get("KEY_PEPPERS", ""))
 if STARTS_UP and not (SECRET_KEY and KEY_PEPPERS):
     # Placeholders: `up` creates and keeps the real ones before anything is signed or stored.
@@ -117,6 +121,9 @@ if not DATABASE_URL and not STARTS_UP:
 DATABASES = {
     "default": database(DATABASE_URL) if DATABASE_URL else {"ENGINE": "django.db.backends.dummy"},
 }
+# Where DATABASE_URL leads through a pooler in transaction mode: the address for LISTEN and for locks of a session.
+DATABASE_LISTEN_URL = text("DATABASE_LISTEN_URL")
+postgres_parts("DATABASE_LISTEN_URL", DATABASE_LISTEN_URL)
 
 MLFLOW_URL = http_url("MLFLOW_URL", _running.get("mlflow_url", ""))
 if not MLFLOW_URL and not STARTS_UP:

@@ -19,9 +19,15 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import psycopg
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from keys.database import connection_parameters, discard_dead_connections, holds_connection
+from keys.database import (
+    connection_parameters,
+    discard_dead_connections,
+    holds_connection,
+    session_parameters,
+)
 from keys.models import CHANNEL, ApiKey
 
 logger = logging.getLogger(__name__)
@@ -34,8 +40,9 @@ HEARTBEAT_SECONDS = 0.3
 VERIFY_SECONDS = 2.0  # for the listener's own notification to arrive
 DEAF_ADVICE = (
     "PostgreSQL's notifications do not arrive: DATABASE_URL probably leads through a pooler in transaction mode. "
-    "Changes of keys still take effect within a second, at the cost of a query per key and second. Connect directly, "
-    "or through a pool in session mode."
+    "Changes of keys still take effect within a second, at the cost of a query per key and second, and each process "
+    "makes one registry write at a time. Set DATABASE_LISTEN_URL to the direct address of the same database, or "
+    "use a pool in session mode."
 )
 FETCH_WAIT_SECONDS = 0.2  # for PostgreSQL's response, if a remembered value can be used instead
 OUTAGE_SECONDS = 15 * 60.0
@@ -240,7 +247,7 @@ class Listener(threading.Thread):
         """Send a notification over another connection and wait for it. Over the same connection it would arrive behind
         a pooler too."""
         self.sent = f"listener:{secrets.token_hex(8)}"
-        with psycopg.connect(**self.parameters, autocommit=True) as other:
+        with psycopg.connect(**connection_parameters(), autocommit=True) as other:
             other.execute("SELECT pg_notify(%s, %s)", [CHANNEL, self.sent])
         end = time.monotonic() + VERIFY_SECONDS
         while self.sent and (left := end - time.monotonic()) > 0:
@@ -248,13 +255,18 @@ class Listener(threading.Thread):
                 self.on_notice(notice.payload)
         if self.sent:
             pulse.is_deaf = True
-            logger.warning("listener_deaf", extra={"setting": "DATABASE_URL", "advice": DEAF_ADVICE})
+            logger.warning("listener_deaf", extra={"setting": "DATABASE_LISTEN_URL", "advice": DEAF_ADVICE})
 
     def on_notice(self, payload: str) -> None:
         if payload == self.sent:
             self.sent, pulse.is_deaf = "", False
         else:
             announce(payload)
+
+
+def keeps_sessions() -> bool:
+    """Whether a connection of DATABASE_URL keeps its session; behind a pooler in transaction mode it does not."""
+    return not (pulse.is_deaf or settings.DATABASE_LISTEN_URL)
 
 
 def announce(payload: str) -> None:
@@ -275,5 +287,5 @@ def listen() -> None:
         return
     with _starting:
         if _listener is None or _listener.pid != os.getpid():
-            _listener = Listener(connection_parameters())
+            _listener = Listener(session_parameters())
             _listener.start()

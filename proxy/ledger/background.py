@@ -18,7 +18,7 @@ from django.db import connection
 from django.utils import timezone
 
 from keys.credentials import cache
-from keys.database import DATABASE_ERRORS, connection_parameters
+from keys.database import DATABASE_ERRORS, session_parameters
 from keys.models import Namespace
 from proxy.ledger import reconcile
 from proxy.models import Call, Registration
@@ -106,8 +106,8 @@ def has_ended(row: Registration, since: datetime.datetime) -> bool:
 def one_at_a_time() -> Iterator[bool]:
     """Whether this process may work: no other one does. The lock belongs to the connection, not to a transaction:
     completing a row commits each time, because the chain of hashes is locked until then."""
-    if cache.pulse.is_deaf:  # behind a pooler in transaction mode, see `proxy.policy.name_locks`
-        with psycopg.connect(**connection_parameters()) as holding:
+    if not cache.keeps_sessions():  # behind a pooler in transaction mode, see `proxy.policy.name_locks`
+        with psycopg.connect(**session_parameters()) as holding:
             yield holding.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone() == (True,)
         return
     with connection.cursor() as cursor:

@@ -5,8 +5,8 @@ registry write therefore locks the name before the final check, and releases it 
 lock is a PostgreSQL advisory lock of this thread's connection: it ends with the connection if the process dies.
 
 A pooler in transaction mode may give each statement to another session, in which such a lock would stay. There, a
-transaction of a second connection holds the locks, and one call at a time in each process does, so that the pooler has
-connections left for the rest of the call.
+transaction of a second connection holds the locks. With DATABASE_LISTEN_URL, that connection is a direct one. Without
+it, one call at a time in each process holds locks, so that the pooler has connections left for the rest of the call.
 """
 
 import logging
@@ -18,11 +18,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 
 import psycopg
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from keys.credentials import cache
 from keys.credentials.caller import Caller
-from keys.database import DATABASE_ERRORS, connection_parameters, database_required
+from keys.database import DATABASE_ERRORS, database_required, session_parameters
 from keys.models import Namespace
 from keys.refusals import Refusal, not_sent
 from proxy.policy import ownership
@@ -36,7 +37,8 @@ NAMESPACE = 0x686F6B75  # the first half of the portal's lock numbers, so that t
 WAIT_SECONDS = 20.0
 NOT_WRITABLE = "The registry cannot be written just now. Try again in a few seconds."
 
-one_at_a_time = threading.Lock()  # behind a pooler in transaction mode
+one_at_a_time = threading.BoundedSemaphore(1)  # behind a pooler in transaction mode
+direct_connections = threading.BoundedSemaphore(8)  # in each process, with DATABASE_LISTEN_URL
 
 
 def names_to_lock(decision: Decision) -> list[str]:
@@ -56,7 +58,7 @@ def hold(caller: Caller, decision: Decision) -> Iterator[None]:
     """
     namespace, names = caller.namespace, names_to_lock(decision)
     numbers = sorted({lock_number(namespace, name) for name in names})
-    with hold_in_transaction(numbers) if numbers and cache.pulse.is_deaf else hold_in_session(numbers):
+    with hold_in_transaction(numbers) if numbers and not cache.keeps_sessions() else hold_in_session(numbers):
         for name in names:
             ref = ObjectRef(kind="registered_model", name=name)
             ownership.known_owners.drop(ownership.cache_name(namespace, ref))
@@ -83,7 +85,8 @@ def hold_in_session(numbers: Sequence[int]) -> Iterator[None]:
 
 @contextmanager
 def hold_in_transaction(numbers: Sequence[int]) -> Iterator[None]:
-    if not one_at_a_time.acquire(timeout=WAIT_SECONDS):
+    connections = direct_connections if settings.DATABASE_LISTEN_URL else one_at_a_time
+    if not connections.acquire(timeout=WAIT_SECONDS):
         raise busy()
     try:
         holding = begin_transaction(numbers)
@@ -92,7 +95,7 @@ def hold_in_transaction(numbers: Sequence[int]) -> Iterator[None]:
         finally:
             holding.close()  # an error here must not look like a call that was not sent
     finally:
-        one_at_a_time.release()
+        connections.release()
 
 
 def begin_transaction(numbers: Sequence[int]) -> psycopg.Connection:
@@ -103,7 +106,7 @@ def begin_transaction(numbers: Sequence[int]) -> psycopg.Connection:
         return holding.execute(query, [NAMESPACE, number]).fetchone() == (True,)
 
     try:
-        holding = psycopg.connect(**connection_parameters())
+        holding = psycopg.connect(**session_parameters())
         with ExitStack() as failed:
             failed.callback(holding.close)
             if not all(wait_for(partial(try_once, number)) for number in numbers):

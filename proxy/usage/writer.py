@@ -145,9 +145,7 @@ class Writer(threading.Thread):
     def connect(self) -> Connection:
         if self.connection is None:
             self.connection = psycopg.connect(**{**self.parameters, **TIMEOUTS}, autocommit=True)
-            if (
-                not cache.pulse.is_deaf
-            ):  # in transaction mode, the settings would stay with a session of the pooler's
+            if cache.keeps_sessions():  # otherwise the settings would stay with a session of the pooler's
                 self.connection.execute(SESSION)
         return self.connection
 

@@ -81,18 +81,23 @@ def has_problem(running: Portal) -> bool:
     return "notifications" in running.request("GET", "/health").json()["checks"]
 
 
-@pytest.mark.parametrize(("mode", "size", "is_heard"), [("session", 8, True), ("transaction", 4, False)])
+@pytest.mark.parametrize(
+    ("mode", "size", "is_heard"), [("session", 8, True), ("transaction", 4, False), ("direct", 4, True)]
+)
 def test_a_portal_works_behind_pgbouncer(
     mode: str, size: int, is_heard: bool, echo: Any, tmp_path: Path
 ) -> None:
+    """`direct`: in transaction mode, with DATABASE_LISTEN_URL past the pooler."""
     database = create_database(migrated_database())
+    past = {"DATABASE_LISTEN_URL": postgres_url(database)} if mode == "direct" else {}
     with (
-        pgbouncer(tmp_path, mode=mode, size=size) as port,
+        pgbouncer(tmp_path, mode="transaction" if past else mode, size=size) as port,
         portal(
             mlflow_url=echo.url,
             database=database,
             DATABASE_URL=f"postgresql://postgres@127.0.0.1:{port}/{database}",
             THREADS=str(THREADS),
+            **past,
         ) as running,
     ):
         key = running.issue("alice", "--any-owner", "--preset", "full")

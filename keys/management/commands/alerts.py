@@ -21,7 +21,7 @@ from keys.alerts.queue import QUEUE
 from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.api.alerts import find_alert
-from keys.database import connection_parameters
+from keys.database import session_parameters
 from keys.formatting.invisible import escape
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class Command(BaseCommand):
 
 async def work() -> None:
     """Deliver alerts until a signal arrives. Raises ConnectorException if PostgreSQL becomes unavailable."""
-    connector = PsycopgConnector(kwargs=connection_parameters(), min_size=1, max_size=4)
+    connector = PsycopgConnector(kwargs=session_parameters(), min_size=1, max_size=4)
     with app.replace_connector(connector) as running:
         async with running.open_async():
             await retry_stalled_jobs(running.job_manager)

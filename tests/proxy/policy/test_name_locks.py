@@ -5,7 +5,9 @@ from contextlib import suppress
 import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
+from psycopg.conninfo import make_conninfo
 
+from keys.credentials import cache
 from keys.refusals import Refusal
 from proxy.ledger import writer
 from proxy.models import Registration
@@ -76,3 +78,21 @@ def test_behind_a_pooler_in_transaction_mode_a_transaction_holds_the_turn(monkey
     with pytest.raises(Refusal, match="Other calls"), name_locks.hold_in_transaction([1]):
         pass
     name_locks.release([1])
+
+
+def test_with_a_direct_address_the_locks_are_held_there_and_several_calls_hold_theirs(settings):
+    """DATABASE_URL may then lead through a pooler that gives the next statement to another session."""
+    parts = connection.get_connection_params()
+    named = {name: parts[name] for name in ("host", "port", "user", "password", "dbname") if parts.get(name)}
+    settings.DATABASE_LISTEN_URL = make_conninfo(**named, application_name="direct")
+
+    assert not cache.keeps_sessions()
+    with name_locks.hold_in_transaction([1]), name_locks.hold_in_transaction([2]), a_connection() as other:
+        holders = other.execute(
+            "select application_name from pg_locks join pg_stat_activity using (pid) where locktype = 'advisory' "
+            "and classid = %s and granted and datname = current_database()",
+            [name_locks.NAMESPACE],
+        ).fetchall()
+
+    assert holders == [("direct",), ("direct",)]
+    assert wait_for(held, lambda count: count == 0) == 0
