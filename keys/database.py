@@ -28,8 +28,10 @@ def session_parameters() -> dict[str, Any]:
     parameters = connection_parameters()
     if not settings.DATABASE_LISTEN_URL:
         return parameters
-    kept = {name: parameters[name] for name in ("connect_timeout", "tcp_user_timeout") if name in parameters}
-    return {**kept, **conninfo_to_dict(settings.DATABASE_LISTEN_URL), "prepare_threshold": None}
+    direct: dict[str, Any] = {**conninfo_to_dict(settings.DATABASE_LISTEN_URL), "prepare_threshold": None}
+    for name in ("connect_timeout", "tcp_user_timeout"):
+        direct.setdefault(name, parameters.get(name))
+    return direct
 
 
 def holds_connection() -> bool:
