@@ -21,7 +21,7 @@ from keys.actions.actor import Actor, Via
 from keys.credentials import authentication
 from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
-from keys.credentials.headers import HOW_TO_SEND_A_KEY
+from keys.credentials.headers import HOW_TO_SEND_A_KEY, carries_own_key
 from keys.models import SHARED_ID, ApiKey, Organisation, User
 from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope
@@ -65,6 +65,8 @@ class KeyAuthentication(framework.BaseAuthentication):
         authentication.refuse_key_in_query(meta.get("QUERY_STRING", ""))
         if not any(meta.get(name) for name in CREDENTIALS):
             return None
+        if settings.SESSION_COOKIE_NAME in request.COOKIES and not carries_own_key(meta):
+            return None  # a gateway's credential beside a session
         caller = authentication.authenticate(meta)
         request._request.api_caller = caller  # type: ignore[attr-defined]  # for the usage log
         if caller.in_grace:

@@ -66,6 +66,11 @@ def read_credential(meta: Mapping[str, str]) -> Credential:
     return found[0]
 
 
+def carries_own_key(meta: Mapping[str, str]) -> bool:
+    """Whether a credential is meant for the portal, if only as a malformed key."""
+    return any(credential.is_ours for name, _ in NAMES for credential in read_header(name, meta))
+
+
 def read_header(name: str, meta: Mapping[str, str]) -> Iterator[Credential]:
     """The credentials in one header. WSGI joins several headers of one name with commas, which no credential of ours
     contains."""

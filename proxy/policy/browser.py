@@ -17,12 +17,13 @@ from django.shortcuts import resolve_url
 from keys.credentials.addresses import is_within
 from keys.credentials.authentication import refuse_key_in_query
 from keys.credentials.caller import Caller
+from keys.credentials.headers import carries_own_key
 from keys.database import database_required
 from keys.models import ApiKey, Organisation, User
 from keys.refusals import forbidden, invalid, unauthenticated
 from proxy.policy import permissions
 from proxy.policy.decisions import Decision, ReceivedRequest
-from proxy.request.headers import carries_key, is_browser
+from proxy.request.headers import is_browser
 from proxy.routes.objects import RequestObjects
 from proxy.routes.operations import Operation
 from proxy.routes.ui_links import ROOT
@@ -45,9 +46,8 @@ OWN_PAGE = (
 
 def is_session(request: HttpRequest, mount: str) -> bool:
     """Whether the session identifies the caller. Costs calls with a key no look-up."""
-    return (
-        mount == MOUNT and not carries_key(request.META) and settings.SESSION_COOKIE_NAME in request.COOKIES
-    )
+    is_here = mount == MOUNT and settings.SESSION_COOKIE_NAME in request.COOKIES
+    return is_here and not carries_own_key(request.META)
 
 
 def redirection(request: HttpRequest, mount: str) -> HttpResponseBase | None:

@@ -7,6 +7,7 @@ MLflow gets only the headers on the list. A header's name arrives in WSGI's form
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
+from keys.credentials.headers import carries_own_key
 from keys.credentials.tokens import hide
 
 CREDENTIAL_HEADERS = ("HTTP_AUTHORIZATION", "HTTP_X_API_KEY")
@@ -66,7 +67,7 @@ def carries_key(meta: Mapping[str, str]) -> bool:
 
 def is_browser(meta: Mapping[str, str]) -> bool:
     """Whether a person will read the response: the request accepts HTML and carries no key."""
-    return "text/html" in meta.get("HTTP_ACCEPT", "") and not carries_key(meta)
+    return "text/html" in meta.get("HTTP_ACCEPT", "") and not carries_own_key(meta)
 
 
 def select_forwarded(meta: Mapping[str, str]) -> dict[str, str]:

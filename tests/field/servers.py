@@ -121,6 +121,7 @@ class Field:
             environment = os.environ | {
                 "DATABASE_URL": self.postgres.url(database),
                 "MLFLOW_URL": mlflow_url,
+                "ISOLATION": "off",  # most of these releases have no workspaces
                 "MLFLOW_CONCURRENCY": "3",  # as `make run` sets it for an MLflow of one worker
                 "SECRET_KEY": secrets.token_urlsafe(50),
                 "KEY_PEPPERS": secrets.token_urlsafe(32),

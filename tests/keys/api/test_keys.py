@@ -163,6 +163,12 @@ class TestSessions:
 
         assert client.get(f"{API}/me").json()["user"]["name"] == "dora"
 
+    def test_a_gateways_credential_beside_a_session_is_ignored(self, cast):
+        client = signed_in(cast["alice"], headers={"Authorization": "Basic Z2F0ZTpzZWNyZXQ="})
+        assert client.get("/api/v1/keys").status_code == 200
+        without = Client(headers={"Authorization": "Basic Z2F0ZTpzZWNyZXQ="})
+        assert without.get("/api/v1/keys").status_code == 401
+
 
 class TestPortalScopes:
     """A key with one is as good as its owner's session."""

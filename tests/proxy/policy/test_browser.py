@@ -138,6 +138,17 @@ def test_a_wrong_key_is_not_made_up_for_by_a_session(bob, echo):
     assert echo.received == []
 
 
+@pytest.mark.parametrize(
+    "credential", ["Basic Z2F0ZTpzZWNyZXQ=", "Bearer eyJhbGciOiJub25lIn0.e30.", "Negotiate YII="]
+)
+def test_a_gateways_credential_beside_a_session_is_ignored(bob, echo, echo_portal, credential):
+    assert bob.call("POST", SEARCH, {}, Authorization=credential).status == 200
+    assert not echo.last.values("Authorization")
+
+    headers = [("Accept", HTML), ("Authorization", credential)]
+    assert echo_portal.request("GET", "/mlflow/", headers=headers).status == 302, "to sign in"
+
+
 def test_a_key_in_the_address_is_refused_beside_a_session_too(bob, echo):
     reply = bob.call("GET", "/mlflow/?api_key=x", Accept=HTML, Sec_Fetch_Site="none")
 
