@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema manifests operate
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -70,6 +70,10 @@ fronts: .venv/dev.stamp
 # Check the Dockerfiles, Compose, the Helm chart, the systemd units and Terraform with their own tools. One minute.
 manifests: .venv/dev.stamp
 	$(BIN)/python -m tests.operate.manifests
+
+# Build the documents as a site in dist/docs; a broken link or anchor is an error. Half a minute.
+docs: .venv/dev.stamp
+	$(BIN)/python -m tests.operate.documentation
 
 # Measure how much one caller at full speed, with big uploads, slows another; prints the ratio. Two minutes.
 fairness: .venv/dev.stamp

@@ -9,6 +9,7 @@ import pytest
 
 from keys.rights.scopes import Preset
 from portal.pages import explanations
+from portal.pages.documents import anchor
 from proxy.answers import ERROR_CODES
 from proxy.routes.reference import format_page
 from proxy.routes.table import OPERATIONS
@@ -142,6 +143,28 @@ def test_every_file_that_a_document_names_is_there(file):
     beside = (ROOT / file).parent
     assert [path for path in linked if not (beside / path).exists()] == []
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def headings(path: Path) -> set[str]:
+    """The anchors of a document's headings."""
+    text = re.sub(r"^ *```.*?^ *```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {anchor(title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
+def test_every_heading_that_a_link_names_is_there():
+    links = [
+        (path, path.parent / file if file else path, heading)
+        for path in DOCUMENTS
+        for file, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text())
+    ]
+    broken = [
+        f"{path.name}: {target.name}#{heading}"
+        for path, target, heading in links
+        if target.suffix == ".md" and heading not in headings(target)
+    ]
+
+    assert len(links) > 5
+    assert broken == []
 
 
 def test_every_command_of_readme_is_a_command():
