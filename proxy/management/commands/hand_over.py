@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
 from keys.management.one_user import user_of
+from keys.management.progress import progress_on
 from proxy.models import Owner
 from proxy.policy import owner_actions
 
@@ -29,7 +30,8 @@ class Command(BaseCommand):
         if options["dry_run"]:
             count = Owner.objects.filter(user=giver).count()
         else:
-            count = owner_actions.hand_over(giver=giver, taker=taker)
+            shown = progress_on(self.stderr, "objects handed over")
+            count = owner_actions.hand_over(giver=giver, taker=taker, on_progress=shown)
         if options["json"]:
             self.stdout.write(json.dumps({"objects": count, "done": not options["dry_run"]}))
             return

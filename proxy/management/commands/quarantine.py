@@ -12,6 +12,7 @@ from keys.formatting.invisible import escape
 from keys.management.one_key import key_of
 from keys.management.one_organisation import add_organisation, namespace_of
 from keys.management.one_user import user_of
+from keys.management.progress import progress_on
 from keys.models import ApiKey, Namespace, User
 from keys.refusals import Refusal
 from proxy.ledger import incident
@@ -85,6 +86,7 @@ class Command(BaseCommand):
             reason=options["reason"],
             by=by,
             on_result=(lambda result: None) if options["json"] else self.print_result,
+            on_progress=progress_on(self.stderr, "versions"),
         )
 
     def lift(self, options: dict[str, Any], by: User | None) -> list[QuarantineResult]:
