@@ -52,9 +52,12 @@ def waiting(request: HttpRequest) -> HttpResponse:
 @sensitive_variables("secret")
 def renew(request: HttpRequest, pk: int) -> HttpResponse:
     """Write the message once more, with a new link: the one before was shown only once, and stops working."""
-    prepared = get_object_or_404(PreparedKey.objects.waiting().with_people(), pk=pk)
+    prepared = get_object_or_404(PreparedKey.objects.with_people(), pk=pk)
     if not isinstance(request.user, User) or not is_owner_allowed(prepared.owner_id, request.user):
         raise PermissionDenied
+    if not PreparedKey.objects.waiting().filter(pk=pk).exists():
+        messages.info(request, f"“{prepared.name}” no longer waits, or has a newer message.")
+        return redirect(LIST)
     try:
         prepared, secret = collecting.renew(prepared=prepared, actor=actor_of(request))
     except ActionError as error:

@@ -54,7 +54,7 @@ ELSEWHERE = re.compile(
     r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|progress/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
-    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/approve/"
+    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"

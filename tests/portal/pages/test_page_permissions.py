@@ -81,6 +81,7 @@ ROWS: dict[str, Row] = {
     "admin/keys/apikey/requests/<int:pk>/": DO,
     "admin/keys/apikey/requests/<int:pk>/approve/": Row(NOBODY, KEEPERS),
     "admin/keys/apikey/prepared/": READ,
+    "admin/keys/apikey/prepared/<int:pk>/renew/": Row(NOBODY, KEEPERS),
     "admin/keys/apikey/prepared/<int:pk>/withdraw/": DO,
     **record(
         "keys/user",
