@@ -142,8 +142,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             self.compare_download(response)
         if caller.key is None:
             browser_responses.protect(response, decision.operation)
-            method, user = str(request.method), caller.user
-            browser_responses.add_bar(response, decision.operation, method=method, user=user)
+            browser_responses.add_bar(response, decision.operation, request=request, caller=caller)
         return response
 
     def compare_download(self, response: HttpResponseBase) -> None:

@@ -13,8 +13,9 @@ from keys.actions.errors import ActionError, NotAllowed
 from keys.actions.history import log, record_event
 from keys.actions.invitations import LIFETIME, digest, new_link_secret
 from keys.actions.issuing import issue, validate_key
+from keys.actions.organisations import organisation_for
 from keys.actions.rights import serialize_rights
-from keys.models import ApiKey, KeyEvent, PreparedKey, User
+from keys.models import ApiKey, KeyEvent, Membership, Organisation, PreparedKey, User
 from keys.rights.permissions import ADD_KEY
 from keys.rights.scopes import DEFAULT_PRESET
 
@@ -36,6 +37,7 @@ def prepare(
     name: str,
     purpose: str = "",
     environment: str = "live",
+    organisation: Organisation | None = None,
     actor: Actor = COMMAND,
     **rights: Any,
 ) -> tuple[PreparedKey, str]:
@@ -60,6 +62,7 @@ def prepare(
         name=name,
         purpose=purpose,
         environment=environment,
+        organisation=organisation_for(owner, organisation),
         rights=serialize_rights(rights),
         digest=digest(secret),
         created_by=actor.user,
@@ -102,6 +105,7 @@ def collect(*, prepared: PreparedKey, actor: Actor) -> tuple[ApiKey, str]:
         name=prepared.name,
         purpose=prepared.purpose,
         environment=prepared.environment,
+        organisation=prepared.organisation,
         **stored_rights(prepared),
         actor=issuer,
     )
@@ -138,8 +142,15 @@ def end_reason(prepared: PreparedKey | None) -> str:
     if not prepared.owner.is_active:
         return "deactivated"
     issuer = prepared.created_by  # None: the command line
-    can_issue = issuer is None or (issuer.is_active and issuer.is_staff and issuer.has_perm(ADD_KEY))
+    is_staff = issuer is None or (issuer.is_active and issuer.is_staff and issuer.has_perm(ADD_KEY))
+    can_issue = is_staff or (issuer is not None and is_maintainer(issuer, prepared.organisation))
     return "" if can_issue else "rights"
+
+
+def is_maintainer(user: User, organisation: Organisation) -> bool:
+    """Whether the user may prepare keys of the organisation for its members."""
+    membership = organisation.memberships.filter(user=user, user__is_active=True).first()
+    return membership is not None and membership.has_role(Membership.Role.MAINTAINER)
 
 
 def has_expired(prepared: PreparedKey) -> bool:

@@ -52,6 +52,8 @@ def invite(*, user: User, actor: Actor = COMMAND) -> tuple[Invitation, str]:
     """Create a new link for `user`; returns it with its secret, which is not stored. Older links stop working."""
     grants.check_owner(user.pk, actor)
     user = User.objects.select_for_update().get(pk=user.pk)
+    if user.is_service:
+        raise ActionError("a service user has no password, and cannot sign in")
     if not user.is_active:
         raise ActionError("the user is deactivated; reactivate them first")
     withdraw(user=user, actor=actor)

@@ -77,6 +77,8 @@ def issue(
         created_by=actor.user,
     )
     detail = serialize_rights(rights) | ({"is_canary": True} if is_canary else {})
+    if not key.organisation.is_shared:
+        detail["organisation"] = key.organisation.slug
     record_event(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
     return key, token.secret
 

@@ -77,8 +77,10 @@ def add_member(
     role: str = Membership.Role.MEMBER,
     actor: Actor = COMMAND,
 ) -> Membership:
-    """Add a user to an organisation. Raises ActionError for a member."""
+    """Add a user to an organisation. Raises ActionError for a member, and for a service user of another one."""
     organisation = lock(organisation)
+    if user.is_service:
+        raise ActionError(f"{user.username} is a service user, which belongs to one organisation")
     role = validate_role(role)
     if Membership.objects.filter(organisation=organisation, user=user).exists():
         raise ActionError(f"{user.username} is a member of {organisation} already; change the role instead")
@@ -94,6 +96,8 @@ def set_member_role(*, membership: Membership, role: str, actor: Actor = COMMAND
     """Change a member's role. Raises ActionError for the last owner."""
     lock(membership.organisation)
     role = validate_role(role)
+    if membership.user.is_service and role != Membership.Role.MEMBER:
+        raise ActionError(f"{membership.user.username} is a service user, and so a member only")
     if role != Membership.Role.OWNER:
         check_owner_remains(membership)
     membership.role = role

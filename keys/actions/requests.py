@@ -12,8 +12,9 @@ from keys.actions.changing import change
 from keys.actions.collecting import prepare
 from keys.actions.errors import ActionError, NotAllowed
 from keys.actions.history import log, record_event
+from keys.actions.organisations import organisation_for
 from keys.actions.rights import validate_text
-from keys.models import ApiKey, KeyEvent, KeyRequest, PreparedKey, User
+from keys.models import ApiKey, KeyEvent, KeyRequest, Organisation, PreparedKey, User
 from keys.models.key_requests import MOST_DAYS, REQUESTABLE
 from keys.rights.scopes import parse_scopes
 
@@ -23,14 +24,15 @@ def request(
     *,
     kind: str,
     key: ApiKey | None = None,
+    organisation: Organisation | None = None,
     name: str = "",
     scopes: Sequence[str] = (),
     days: int | None = None,
     note: str = "",
     actor: Actor,
 ) -> KeyRequest:
-    """Request a new key (`name`, `scopes`, `days`), a later expiry of one's own key (`days`), or more rights for it
-    (`scopes`, which are added to those that it has).
+    """Request a new key (`name`, `scopes`, `days`, and the `organisation` of a user of several), a later expiry of
+    one's own key (`days`), or more rights for it (`scopes`, which are added to those that it has).
 
     Raises NotAllowed for anybody else's key, and ActionError for a request that is open already or changes nothing.
     """
@@ -51,6 +53,7 @@ def request(
         raise ActionError("this was already requested; wait for the answer")
     made = KeyRequest.objects.create(
         user=user,
+        organisation=key.organisation if key else organisation_for(user, organisation),
         kind=kind,
         key=key,
         note=note,
@@ -115,7 +118,12 @@ def approve(
     if request.kind == KeyRequest.Kind.NEW:
         expires_at = later_expiry(request.days or MOST_DAYS)
         made = prepare(
-            owner=request.user, name=request.name, scopes=request.scopes, expires_at=expires_at, actor=actor
+            owner=request.user,
+            name=request.name,
+            organisation=request.organisation,
+            scopes=request.scopes,
+            expires_at=expires_at,
+            actor=actor,
         )
         request.prepared = made[0]
     elif request.key is not None and request.kind == KeyRequest.Kind.RENEWAL:

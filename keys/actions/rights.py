@@ -11,7 +11,17 @@ from keys.actions.errors import ActionError
 from keys.models import LIMITS
 from keys.rights.scopes import parse_scopes
 
-RIGHTS = ("scopes", "networks", "patterns", "any_owner", *LIMITS, "expires_at", "name", "purpose")
+RIGHTS = (
+    "scopes",
+    "networks",
+    "patterns",
+    "any_owner",
+    "only_own",
+    *LIMITS,
+    "expires_at",
+    "name",
+    "purpose",
+)
 HIGHEST = {"requests_per_minute": 2**31 - 1, "monthly_requests": 2**63 - 1, "monthly_bytes": 2**63 - 1}
 HIDDEN = frozenset({"Cc", "Cf", "Zl", "Zp"})  # Unicode categories: controls, formats, line and paragraph ends
 JOINERS = "\u200c\u200d"  # invisible, but part of words in many scripts

@@ -12,7 +12,7 @@ from keys.actions.errors import ActionError
 from keys.actions.issuing import issue as issue_key
 from keys.actions.rotation import UNCHANGED, Unchanged
 from keys.actions.rotation import rotate as rotate_key
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Organisation, User
 from keys.rights.scopes import Preset, allows
 
 
@@ -68,6 +68,8 @@ def issue(
     actor: Actor,
     purpose: str = "",
     environment: str = "live",
+    organisation: Organisation | None = None,
+    only_own: bool = False,
     **rights: Any,
 ) -> tuple[ApiKey, str]:
     """Issue a key to the actor's own user. Returns the row and the secret, as `keys.actions.issue` does.
@@ -98,6 +100,8 @@ def issue(
         name=name,
         purpose=purpose,
         environment=environment,
+        organisation=organisation,
+        only_own=only_own,
         scopes=preset.scopes,
         expires_at=timezone.now() + expires_in,
         actor=actor,

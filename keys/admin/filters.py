@@ -105,6 +105,17 @@ class OwnerFilter(TextFilter):  # type: ignore[misc]
         return queryset.owned_by_similar(text) if text else queryset
 
 
+class OrganisationFilter(TextFilter):  # type: ignore[misc]
+    """Filters by a typed slug."""
+
+    title = "organisation"
+    parameter_name = "organisation"
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        text = (self.value() or "").replace("\0", "").strip()
+        return queryset.filter(organisation__slug=text) if text else queryset
+
+
 class ExpiringFilter(admin.SimpleListFilter):
     title = "expiring"
     parameter_name = "expiring"

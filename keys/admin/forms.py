@@ -20,7 +20,7 @@ from keys import actions
 from keys.admin.form_fields import LinesField, ManyChoicesSelect
 from keys.formatting import sizes
 from keys.formatting.sentences import to_sentence
-from keys.models import LIMITS, ApiKey, User
+from keys.models import LIMITS, ApiKey, Organisation, User
 from keys.pages import key_forms
 from keys.pages.key_forms import MACHINE_TEXT, NEVER
 from keys.pages.submission import new_form_id
@@ -93,6 +93,13 @@ class RightsForm(forms.Form):
         widget=UnfoldBooleanWidget,
         help_text="Careful: such a key can change and, with the scopes for it, delete every user's "
         "experiments, runs and models. It is meant for administration and migration only.",
+    )
+    only_own = forms.BooleanField(
+        label="May write only what its own user created",
+        required=False,
+        widget=UnfoldBooleanWidget,
+        help_text="Without it, a key also writes what other members of its organisation created. In “shared”, "
+        "each user's objects are the user's own anyway.",
     )
 
     requests_per_minute = forms.IntegerField(
@@ -192,6 +199,13 @@ class IssueForm(RightsForm):
         widget=UnfoldAdminExpandableTextareaWidget,
         help_text="Who uses it, where and for what.",
     )
+    organisation = forms.ModelChoiceField(
+        queryset=Organisation.objects.none(),
+        required=False,
+        empty_label="The owner's only one, or “shared”",
+        widget=UnfoldAdminSelectWidget,
+        help_text="Everything that the key creates belongs to it. It never changes.",
+    )
     environment = forms.ChoiceField(choices=ApiKey.Environment.choices, widget=UnfoldAdminSelectWidget)
     expires_in = forms.ChoiceField(
         label="Expires in",
@@ -217,13 +231,16 @@ class IssueForm(RightsForm):
     )
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
-    field_order = ["owner", "name", "purpose", "environment", "expires_in", "delivery"]
+    field_order = ["owner", "organisation", "name", "purpose", "environment", "expires_in", "delivery"]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         owner = self.fields["owner"]
         assert isinstance(owner, forms.ModelChoiceField)  # noqa: S101  for the type checker
         owner.queryset = User.objects.filter(is_active=True).only("username").order_by("username")
+        organisation = self.fields["organisation"]
+        assert isinstance(organisation, forms.ModelChoiceField)  # noqa: S101  for the type checker
+        organisation.queryset = Organisation.objects.open()
         environment = self.fields["environment"]
         environment.help_text = "A live key reaches the registry, a test key only the test registry."
         if not settings.MLFLOW_TEST_URL:
@@ -240,6 +257,7 @@ class IssueForm(RightsForm):
         """The arguments for `actions.issue`. The expiry counts from now; None: never."""
         names = (
             "owner",
+            "organisation",
             "name",
             "purpose",
             "environment",
@@ -247,6 +265,7 @@ class IssueForm(RightsForm):
             "networks",
             "patterns",
             "any_owner",
+            "only_own",
             "is_canary",
             *LIMITS,
         )
@@ -295,6 +314,7 @@ class ChangeForm(RightsForm):
             "networks": "\n".join(key.networks),
             "patterns": "\n".join(key.patterns),
             "any_owner": key.any_owner,
+            "only_own": key.only_own,
             "requests_per_minute": key.requests_per_minute,
             "monthly_requests": key.monthly_requests,
             "monthly_bytes": sizes.write_size(key.monthly_bytes) if key.monthly_bytes else "",

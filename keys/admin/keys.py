@@ -23,7 +23,14 @@ from keys.admin.columns import (
     state_label,
     use,
 )
-from keys.admin.filters import ExpiringFilter, OnlyItsFilters, OwnerFilter, StateFilter, UnusedFilter
+from keys.admin.filters import (
+    ExpiringFilter,
+    OnlyItsFilters,
+    OrganisationFilter,
+    OwnerFilter,
+    StateFilter,
+    UnusedFilter,
+)
 from keys.admin.list_export import export_paths
 from keys.credentials import tokens
 from keys.formatting.moments import format_relative, format_time
@@ -49,6 +56,7 @@ class ApiKeyAdmin(OnlyItsFilters):
     list_display = [
         "name_and_key",
         "owner_name",
+        "organisation_slug",
         "state_badge",
         "may",
         "calls_30_days",
@@ -58,8 +66,8 @@ class ApiKeyAdmin(OnlyItsFilters):
         "created_on",
     ]
     other_lookups = ("owner__id__exact",)  # a user's page
-    list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OwnerFilter]
-    list_select_related = ["owner", "created_by"]
+    list_filter = [StateFilter, "environment", ExpiringFilter, UnusedFilter, OrganisationFilter, OwnerFilter]
+    list_select_related = ["owner", "organisation", "created_by"]
     list_per_page = 50
     list_before_template = "admin/keys/apikey/list_before.html"
     search_fields = ["name", "owner__username", "prefix", "last4", "public_id"]
@@ -133,7 +141,8 @@ class ApiKeyAdmin(OnlyItsFilters):
             dates.append("paused")
         if obj and obj.revoked_at:
             dates.append("revoked")
-        about = ["name", "state", "masked_key", "public_id", "owner_name", "purpose", "environment"]
+        about = ["name", "state", "masked_key", "public_id", "owner_name", "organisation_slug"]
+        about += ["purpose", "environment"]
         if obj and obj.is_canary:
             about.insert(2, "canary")
         return [
@@ -159,6 +168,10 @@ class ApiKeyAdmin(OnlyItsFilters):
     def owner_name(self, key: ApiKey) -> str:
         return key.owner.username if key.owner.is_active else f"{key.owner.username} (deactivated)"
 
+    @admin.display(description="Organisation", ordering="organisation__slug")
+    def organisation_slug(self, key: ApiKey) -> str:
+        return key.organisation.slug
+
     @badge(description="Status", colours=SHOWN_STATE_COLOURS, ordering=BY_STATE)
     def state_badge(self, key: ApiKey) -> str:
         return shown_state(key)
@@ -171,7 +184,9 @@ class ApiKeyAdmin(OnlyItsFilters):
     def may(self, key: ApiKey) -> str:
         if key.is_canary:
             return "Canary: grants no access"
-        return scopes_title(key.scopes) + (", any owner" if key.any_owner else "")
+        return scopes_title(key.scopes) + (
+            ", any owner" if key.any_owner else ", only own" if key.only_own else ""
+        )
 
     @admin.display(description="Calls, 30 days", ordering=Coalesce("calls_in_month", 0))
     def calls_30_days(self, key: ApiKey) -> str:
@@ -200,7 +215,9 @@ class ApiKeyAdmin(OnlyItsFilters):
     def any_owner_words(self, key: ApiKey) -> str:
         if key.any_owner:
             return "Any owner: it may also write objects that belong to others, or to nobody"
-        return f"It may write only objects that belong to {key.owner.username}"
+        if key.organisation.is_shared or key.only_own:
+            return f"It may write only objects that belong to {key.owner.username}"
+        return f"It may write objects that members of {key.organisation.slug} created"
 
     @admin.display(description="Networks")
     def from_networks(self, key: ApiKey) -> str:

@@ -9,19 +9,20 @@ from django.utils import timezone
 
 from keys.alerts.notifications import notify
 from keys.limits import month_limits
-from keys.models import Alert, ApiKey, KeyNetwork
+from keys.limits.month_limits import Limited
+from keys.models import Alert, ApiKey, KeyNetwork, Organisation
 from keys.models.api_keys import EXPIRES_SOON, UNUSED
 
 EXPIRY_DAYS = (1, 7, EXPIRES_SOON.days)
 SHARES = (100, 80)  # of a monthly limit, in per cent
 
-Finding = tuple[str, ApiKey, str, dict[str, Any]]  # kind, key, occasion, detail
+Finding = tuple[str, ApiKey | None, str, dict[str, Any]]  # kind, key, occasion, detail
 
 
 def check_keys() -> int:
     """Write the alerts that are due. Returns how many are new. Runs every ten minutes (`keys.alerts.outbox`)."""
     now = timezone.now()
-    findings = [*find_expiring(now), *find_expired(now), *find_unused(now), *quotas()]
+    findings = [*find_expiring(now), *find_expired(now), *find_unused(now), *quotas(), *organisation_quotas()]
     new = sum(
         notify(kind=kind, key=key, occasion=occasion, **detail) for kind, key, occasion, detail in findings
     )
@@ -57,15 +58,29 @@ def quotas() -> Iterator[Finding]:
     by_id = {key.pk: key for key in keys}
     if not by_id:
         return
-    month = f"{month_limits.month_start():%Y-%m}"
     for pk, used in month_limits.read_logged_months(by_id).items():
-        key = by_id[pk]
-        for what, count, limit in zip(
-            ("requests", "bytes"), used, (key.monthly_requests, month_limits.bytes_limit(key)), strict=True
-        ):
-            if limit and (share := next((share for share in SHARES if count * 100 >= limit * share), None)):
-                detail = {"what": what, "share": share, "limit": limit}
-                yield Alert.Kind.QUOTA, key, f"{month} {what} {share}", detail
+        for occasion, detail in used_shares(by_id[pk], used):
+            yield Alert.Kind.QUOTA, by_id[pk], occasion, detail
+
+
+def organisation_quotas() -> Iterator[Finding]:
+    """The same for the limits of organisations."""
+    limited = Organisation.objects.open().exclude(monthly_requests=None, monthly_bytes=None)
+    by_id = {organisation.pk: organisation for organisation in limited}
+    logged = month_limits.read_logged_months(by_id, Organisation) if by_id else {}
+    for pk, used in logged.items():
+        for occasion, detail in used_shares(by_id[pk], used):
+            slug = by_id[pk].slug
+            yield Alert.Kind.ORGANISATION, None, f"{slug} {occasion}", {"organisation": slug, **detail}
+
+
+def used_shares(limited: Limited, used: tuple[int, int]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The occasion and the detail of each monthly limit that is used to one of SHARES."""
+    month = f"{month_limits.month_start():%Y-%m}"
+    highest = (limited.monthly_requests, month_limits.bytes_limit(limited))
+    for what, count, limit in zip(("requests", "bytes"), used, highest, strict=True):
+        if limit and (share := next((share for share in SHARES if count * 100 >= limit * share), None)):
+            yield f"{month} {what} {share}", {"what": what, "share": share, "limit": limit}
 
 
 def notify_new_networks() -> int:

@@ -6,7 +6,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
-from keys.models import User
+from keys.models import MemberInvitation, User
 
 
 def link_to(secret: str) -> str:
@@ -23,3 +23,19 @@ def mail_link(user: User, link: str) -> bool:
         return bool(send_mail("Your sign-in link for the Hokusai Registry", text, None, [user.email]))
     except OSError:  # the base class of smtplib's errors
         return False
+
+
+@sensitive_variables("secret", "link", "text")
+def mail_membership(invitation: MemberInvitation, secret: str) -> tuple[str, bool]:
+    """Mail an invitation into an organisation to the user's address. `secret`: of a sign-in link, for a user who has no
+    way to sign in yet. Returns the link in the mail, and whether the mail server accepted it."""
+    user = invitation.user
+    link = link_to(secret) if secret else f"{settings.PUBLIC_URL}{reverse('account')}"
+    if not (settings.SMTP_URL and user.email):
+        return link, False
+    text = render_to_string("keys/member_invitation.txt", {"invitation": invitation, "link": link})
+    subject = f"You are invited to {invitation.organisation.name} in the Hokusai Registry"
+    try:
+        return link, bool(send_mail(" ".join(subject.split()), text, None, [user.email]))
+    except OSError:  # the base class of smtplib's errors
+        return link, False

@@ -2,10 +2,16 @@
 
 from django.conf import settings
 
-from keys.models import Alert
+from keys.models import Alert, Membership
 
 
 def recipients(alert: Alert) -> list[str]:
-    """The key's owner and ALERT_EMAILS; for a canary, which has no owner to warn, and for a disk only the latter."""
-    owner = [alert.key.owner.email] if alert.key and alert.kind != Alert.Kind.CANARY else []
-    return list(dict.fromkeys(address for address in [*owner, *settings.ALERT_EMAILS] if address))
+    """The key's owner, or the owners of the organisation, and ALERT_EMAILS; for a canary, which has no owner to
+    warn, and for a disk only the latter."""
+    owners = [alert.key.owner.email] if alert.key and alert.kind != Alert.Kind.CANARY else []
+    if alert.kind == Alert.Kind.ORGANISATION:
+        memberships = Membership.objects.filter(
+            organisation__slug=alert.detail["organisation"], role=Membership.Role.OWNER, user__is_active=True
+        )
+        owners += memberships.values_list("user__email", flat=True)
+    return list(dict.fromkeys(address for address in [*owners, *settings.ALERT_EMAILS] if address))

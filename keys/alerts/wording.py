@@ -46,6 +46,11 @@ TEXTS = {
         "portal since. The download was ended before its last bytes. Find out who can write to the store, restore the "
         "file, and check the versions concerned with manage.py verify_version.",
     ),
+    Alert.Kind.ORGANISATION: (
+        "The organisation “{organisation}” has used {share} % of its monthly {what}",
+        "Its limit is {limit} {what} a calendar month (UTC), for all its keys together. Calls above the limit are "
+        "refused until the next month.",
+    ),
 }
 OLD_SECRET = (
     "had its old secret found in the open",

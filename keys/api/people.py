@@ -7,6 +7,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
+from rest_framework import serializers as framework
 from rest_framework.generics import GenericAPIView
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
@@ -232,22 +233,48 @@ class Reactivate(Deactivate):
         return once(request, transaction.atomic(act))
 
 
+class IntrospectSerializer(serializers.StrictSerializer):
+    token = framework.CharField(max_length=200, help_text="The key that a caller showed to your service.")
+    address = framework.IPAddressField(
+        required=False, help_text="The caller's IP address, for keys that are limited to networks."
+    )
+
+
+class IntrospectionSerializer(framework.Serializer[Any]):
+    """As RFC 7662 has it, and what the portal knows besides. A key that is not good says why to nobody but who
+    has its real secret."""
+
+    active = framework.BooleanField()
+    reason = framework.CharField(required=False, help_text="Why it is not valid: a reason of docs/errors.md.")
+    scope = framework.CharField(required=False, help_text="Its scopes, separated by spaces.")
+    client_id = framework.CharField(required=False, help_text="The key's id.")
+    sub = framework.CharField(required=False, help_text="Its user's id.")
+    username = framework.CharField(required=False)
+    exp = framework.IntegerField(required=False, help_text="Seconds since 1970.")
+    iat = framework.IntegerField(required=False)
+    environment = framework.ChoiceField(choices=ApiKey.Environment.choices, required=False)
+    patterns = framework.ListField(child=framework.CharField(), required=False)
+    any_owner = framework.BooleanField(required=False)
+    organisation = framework.CharField(required=False, help_text="The slug of its organisation.")
+    only_own = framework.BooleanField(required=False)
+
+
 class Introspect(GenericAPIView[ApiKey]):
     """For other services of Hokusai's, which are shown keys of the portal's."""
 
     rules = {"POST": Rule(scopes=(Scope.PORTAL_INTROSPECT,), by_session=False)}
-    serializer_class = serializers.IntrospectSerializer
+    serializer_class = IntrospectSerializer
 
     @extend_schema(
         operation_id="introspect",
         summary="Is this key good, for whom, and what may it do?",
         tags=["introspect"],
-        responses={200: serializers.IntrospectionSerializer},
+        responses={200: IntrospectionSerializer},
     )
     def post(self, request: Request) -> Response:
         """Answered from what the process knows of the key: a revocation shows within a second. Ask each time,
         or keep the answer as short."""
-        sent = serializers.IntrospectSerializer(data=request.data)
+        sent = IntrospectSerializer(data=request.data)
         sent.is_valid(raise_exception=True)
         try:
             answer = introspect(sent.validated_data["token"], sent.validated_data.get("address", ""))
@@ -281,4 +308,6 @@ def introspect(secret: str, address: str) -> dict[str, Any]:
         "environment": key.environment,
         "patterns": key.patterns,
         "any_owner": key.any_owner,
+        "organisation": key.organisation.slug,
+        "only_own": key.only_own,
     }

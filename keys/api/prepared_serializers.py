@@ -19,6 +19,7 @@ class PreparedKeySerializer(serializers.Serializer[PreparedKey]):
     purpose = serializers.CharField()
     user = serializers.CharField(source="owner.username")
     user_id = serializers.CharField(source="owner.public_id")
+    organisation = serializers.CharField(source="organisation.slug", help_text="Its slug.")
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     scopes = serializers.SerializerMethodField()
     state = serializers.SerializerMethodField()

@@ -25,6 +25,7 @@ from keys.api.callers import (
     visible_rows,
     write_rule,
 )
+from keys.api.fields import OrganisationField
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.serializers import SCOPES, NothingSerializer, StrictSerializer
 from keys.models import ApiKey, KeyRequest, User
@@ -42,6 +43,7 @@ class KeyRequestSerializer(serializers.Serializer[KeyRequest]):
     user = serializers.CharField(source="user.username")
     user_id = serializers.CharField(source="user.public_id")
     key_id = serializers.CharField(source="key.public_id", allow_null=True, default=None)
+    organisation = serializers.CharField(source="organisation.slug", help_text="The key's organisation.")
     name = serializers.CharField(help_text="Of a new key.")
     scopes = SCOPES
     days = serializers.IntegerField(
@@ -67,6 +69,11 @@ class NewRequestSerializer(StrictSerializer):
         max_length=20, required=False, help_text="For a later expiry and more rights."
     )
     name = serializers.CharField(max_length=100, required=False, help_text="For a new key.")
+    organisation = OrganisationField(
+        required=False,
+        default=serializers.empty,
+        help_text="For a new key of a user in several organisations: the slug of one of them.",
+    )
     preset = serializers.ChoiceField(
         choices=[preset.value for preset in Preset],
         required=False,

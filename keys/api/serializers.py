@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
-from keys.api.fields import JsonObject, TimeField
+from keys.api.fields import JsonObject, OrganisationField, TimeField
 from keys.formatting import durations
 from keys.lists.event_words import describe_actor
 from keys.lists.old_secret import OldSecretUse
@@ -30,6 +30,7 @@ JSON_TYPES: tuple[tuple[type[serializers.Field[Any, Any, Any, Any]], type, str],
     (serializers.CharField, str, "a string"),
     (serializers.ChoiceField, str, "a string"),
     (serializers.DateTimeField, str, "a string"),
+    (serializers.SlugRelatedField, str, "a string"),
 )
 
 
@@ -99,6 +100,9 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     purpose = serializers.CharField()
     user = serializers.CharField(source="owner.username")
     user_id = serializers.CharField(source="owner.public_id")
+    organisation = serializers.CharField(
+        source="organisation.slug", help_text="Its slug. What the key creates belongs to it."
+    )
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
     masked = serializers.CharField()
     state = serializers.ChoiceField(choices=ApiKey.State.choices)
@@ -107,6 +111,9 @@ class KeySerializer(serializers.Serializer[ApiKey]):
     networks = serializers.ListField(child=serializers.CharField())
     patterns = serializers.ListField(child=serializers.CharField())
     any_owner = serializers.BooleanField()
+    only_own = serializers.BooleanField(
+        help_text="Whether it may write only what its own user created, not what others of the organisation did."
+    )
     is_canary = serializers.BooleanField(
         help_text="A decoy: it grants nothing, and each use of it sends an alert."
     )
@@ -177,6 +184,10 @@ class RightsSerializer(StrictSerializer):
     any_owner = serializers.BooleanField(
         required=False, help_text="May write what belongs to others, or to nobody."
     )
+    only_own = serializers.BooleanField(
+        required=False,
+        help_text="May write only what its own user created, not what others of the organisation did.",
+    )
     requests_per_minute = serializers.IntegerField(
         required=False,
         allow_null=True,
@@ -237,6 +248,12 @@ class IssueSerializer(RightsSerializer):
         max_length=150, help_text="The name or id (usr_…) of an existing user, who will own the key."
     )
     name = serializers.CharField(max_length=100, help_text="A name by which you recognise it.")
+    organisation = OrganisationField(
+        required=False,
+        default=serializers.empty,
+        help_text="The slug of the organisation to which the key belongs for ever. By default the user's only one, "
+        "or the one of users without any.",
+    )
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
     is_canary = serializers.BooleanField(
         required=False, help_text="Make a decoy: it grants nothing, and each use of it sends an alert."
@@ -369,29 +386,3 @@ class MeSerializer(serializers.Serializer[Any]):
     permissions = serializers.ListField(
         child=serializers.CharField(), help_text="What the user may do as staff, for everybody's rows."
     )
-
-
-class IntrospectSerializer(StrictSerializer):
-    token = serializers.CharField(max_length=200, help_text="The key that a caller showed to your service.")
-    address = serializers.IPAddressField(
-        required=False, help_text="The caller's IP address, for keys that are limited to networks."
-    )
-
-
-class IntrospectionSerializer(serializers.Serializer[Any]):
-    """As RFC 7662 has it, and what the portal knows besides. A key that is not good says why to nobody but who
-    has its real secret."""
-
-    active = serializers.BooleanField()
-    reason = serializers.CharField(
-        required=False, help_text="Why it is not valid: a reason of docs/errors.md."
-    )
-    scope = serializers.CharField(required=False, help_text="Its scopes, separated by spaces.")
-    client_id = serializers.CharField(required=False, help_text="The key's id.")
-    sub = serializers.CharField(required=False, help_text="Its user's id.")
-    username = serializers.CharField(required=False)
-    exp = serializers.IntegerField(required=False, help_text="Seconds since 1970.")
-    iat = serializers.IntegerField(required=False)
-    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, required=False)
-    patterns = serializers.ListField(child=serializers.CharField(), required=False)
-    any_owner = serializers.BooleanField(required=False)

@@ -14,3 +14,4 @@ from keys.limits.usage import KeyUse as KeyUse
 from keys.limits.usage import LimitUse as LimitUse
 from keys.limits.usage import read_key_use as read_key_use
 from keys.limits.usage import read_month_use as read_month_use
+from keys.limits.usage import read_organisation_use as read_organisation_use

@@ -5,9 +5,8 @@ import math
 
 from django.conf import settings
 
-from keys.credentials.caller import Caller
 from keys.limits.sliding_minute import SlidingMinute
-from keys.models import ApiKey
+from keys.models import ApiKey, Organisation
 from keys.refusals import Refusal
 
 MAX_RETRY_SECONDS = 30  # a longer Retry-After exceeds the total timeout of MLflow's client
@@ -23,14 +22,20 @@ def minute_name(public_id: str, *, is_transfer: bool) -> str:
     return f"{public_id}/{TRANSFERS if is_transfer else CALLS}"
 
 
-def too_many_calls(caller: Caller, limit: int, used: SlidingMinute, *, is_transfer: bool) -> Refusal:
+def organisation_name(organisation: Organisation) -> str:
+    """Its name in the counters, which no key or user has."""
+    return f"organisation-{organisation.pk}"
+
+
+def too_many_calls(who: str, limit: int, used: SlidingMinute, *, is_transfer: bool) -> Refusal:
+    """`who`: the caller, or the organisation whose keys have reached their common limit."""
     wait = min(MAX_RETRY_SECONDS, max(1, math.ceil(used.free_in(limit))))
     what = TRANSFERS if is_transfer else CALLS
     return Refusal(
         status=429,
         error_code="REQUEST_LIMIT_EXCEEDED",
         reason="too_many_calls",
-        message=f"{caller} may make {limit:,} {'artifact transfers' if is_transfer else 'calls'} a minute. "
+        message=f"{who} may make {limit:,} {'artifact transfers' if is_transfer else 'calls'} a minute. "
         f"Try again in {wait} s, make fewer calls (log metrics in batches), or ask your administrator for more.",
         # draft-ietf-httpapi-ratelimit-headers-10
         headers={

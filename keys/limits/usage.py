@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from keys.limits import counters, month_limits
-from keys.limits.minute_limits import minute_limit, minute_name
-from keys.models import ApiKey
+from keys.limits.minute_limits import minute_limit, minute_name, organisation_name
+from keys.models import ApiKey, Organisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class LimitUse:
 
 @dataclass(frozen=True, kw_only=True)
 class KeyUse:
-    """A key's limits now. `minute` and `transfers` count the last minute's calls and artifact transfers, in this
-    process unless Redis counts for all; the month is the calendar month in UTC."""
+    """A key's or an organisation's limits now. `minute` and `transfers` count the last minute's calls and
+    artifact transfers, in this process unless Redis counts for all; the month is the calendar month in UTC."""
 
     minute: LimitUse
     transfers: LimitUse
@@ -46,6 +46,26 @@ def read_key_use(key: ApiKey) -> KeyUse:
         transfers=minute(is_transfer=True),
         month_requests=requests,
         month_bytes=byte_count,
+    )
+
+
+def read_organisation_use(organisation: Organisation) -> KeyUse:
+    """What all keys of an organisation, and its members' sessions, have used now: one query."""
+    calls, byte_count = month_limits.read_logged_months([organisation.pk], Organisation)[organisation.pk]
+    if counted := counters.get_counters().read_month(month_limits.month_name(organisation)):
+        calls, byte_count = max(calls, counted[0]), max(byte_count, counted[1])
+    limit = organisation.requests_per_minute
+
+    def minute(*, is_transfer: bool) -> LimitUse:
+        name = minute_name(organisation_name(organisation), is_transfer=is_transfer)
+        used = counters.get_counters().read_minute(name, limit).used if limit else 0
+        return LimitUse(used=used, limit=limit)
+
+    return KeyUse(
+        minute=minute(is_transfer=False),
+        transfers=minute(is_transfer=True),
+        month_requests=LimitUse(used=calls, limit=organisation.monthly_requests),
+        month_bytes=LimitUse(used=byte_count, limit=month_limits.bytes_limit(organisation)),
     )
 
 

@@ -34,6 +34,8 @@ KEY_COLUMNS: Columns = {
     "paused_at": lambda key: key.paused_at,
     "revoked_at": lambda key: key.revoked_at,
     "revoked_reason": lambda key: key.revoked_reason,
+    "organisation": lambda key: key.organisation.slug,
+    "only_own": lambda key: key.only_own,
 }
 EVENT_COLUMNS: Columns = {
     "at": lambda event: event.at.replace(microsecond=0),

@@ -15,7 +15,9 @@ RIGHTS = {
     "scopes": "Scopes",
     "networks": "Networks",
     "patterns": "Model names",
+    "organisation": "Organisation",
     "any_owner": "Any owner",
+    "only_own": "Only own",
     "requests_per_minute": "Calls a minute",
     "monthly_requests": "Calls a month",
     "monthly_bytes": "Bytes a month",
@@ -46,7 +48,7 @@ def describe_right(name: str, value: object) -> str:
             return preset.value.capitalize() if preset else ", ".join(value)
         case "networks" | "patterns", list():
             return ", ".join(value) or "any"
-        case "any_owner" | "is_canary", _:
+        case "any_owner" | "only_own" | "is_canary", _:
             return "yes" if value else "no"
         case "monthly_bytes", int():
             return sizes.format_size(value)

@@ -29,6 +29,9 @@ from keys.rights.roles import Role
 
 class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
     user = django_filters.CharFilter(method="filter_user", label="The owner's name or id.")
+    organisation = django_filters.CharFilter(
+        field_name="organisation__slug", label="The organisation's slug."
+    )
     state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="filter_state")
     environment = django_filters.ChoiceFilter(choices=ApiKey.Environment.choices)
     q = django_filters.CharFilter(

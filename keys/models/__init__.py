@@ -16,6 +16,7 @@ from keys.models.invitations import Invitation as Invitation
 from keys.models.key_requests import KeyRequest as KeyRequest
 from keys.models.key_requests import KeyRequestQuerySet as KeyRequestQuerySet
 from keys.models.organisations import SHARED_ID as SHARED_ID
+from keys.models.organisations import MemberInvitation as MemberInvitation
 from keys.models.organisations import Membership as Membership
 from keys.models.organisations import Namespace as Namespace
 from keys.models.organisations import Organisation as Organisation

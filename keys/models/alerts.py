@@ -48,6 +48,7 @@ def still_applies(now: datetime.datetime) -> dict[str, Q]:
         Alert.Kind.UNUSED: next(unused) & next(unused) & is_latest,
         Alert.Kind.NETWORK: is_recent,
         Alert.Kind.DISK: Q(ended_at=None),
+        Alert.Kind.ORGANISATION: Q(at__gte=month),
     }
 
 
@@ -64,8 +65,9 @@ class Alert(models.Model):
         NETWORK = "new_network", "New network"
         DISK = "disk_nearly_full", "Disk nearly full"
         ARTIFACT = "artifact_changed", "Artifact changed"
+        ORGANISATION = "organisation_quota", "Monthly limit of an organisation"
 
-    WITHOUT_KEY = (Kind.DISK, Kind.ARTIFACT)
+    WITHOUT_KEY = (Kind.DISK, Kind.ARTIFACT, Kind.ORGANISATION)
 
     key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, null=True, related_name="alerts")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -97,7 +99,8 @@ class Alert(models.Model):
             ),
             models.CheckConstraint(
                 name="alert_is_about_key_or_disk",
-                condition=Q(kind__in=["disk_nearly_full", "artifact_changed"]) ^ Q(key__isnull=False),
+                condition=Q(kind__in=["disk_nearly_full", "artifact_changed", "organisation_quota"])
+                ^ Q(key__isnull=False),
             ),
             models.CheckConstraint(
                 name="alert_settled_at_some_time", condition=Q(settled_by=None) | Q(settled_at__isnull=False)

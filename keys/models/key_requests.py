@@ -2,9 +2,10 @@
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
 from keys.models.api_keys import ApiKey
+from keys.models.organisations import SHARED_ID, Organisation
 from keys.models.prepared_keys import PreparedKey
 from keys.models.public_ids import new_key_request_id
 from keys.models.users import User
@@ -23,7 +24,7 @@ def describe_requested(scopes: list[str], days: int | None) -> str:
 
 class KeyRequestQuerySet(models.QuerySet["KeyRequest"]):
     def with_people(self) -> "KeyRequestQuerySet":
-        return self.select_related("user", "key__owner", "decided_by", "prepared")
+        return self.select_related("user", "key__owner", "decided_by", "prepared", "organisation")
 
     def open(self) -> "KeyRequestQuerySet":
         """Those that wait for a decision, the oldest first; those of deactivated users wait for nothing."""
@@ -48,6 +49,13 @@ class KeyRequest(models.Model):
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="key_requests")
     kind = models.CharField(max_length=10, choices=Kind)
     key = models.ForeignKey(ApiKey, on_delete=models.PROTECT, null=True, related_name="requests")
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="+",
+    )
     name = models.CharField(max_length=100, blank=True, help_text="Of a new key.")
     scopes = ArrayField(models.CharField(max_length=20), default=list, blank=True)
     days = models.PositiveIntegerField(null=True)

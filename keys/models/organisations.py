@@ -8,6 +8,7 @@ import pgtrigger
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from keys.models.changes import CHANNEL
 from keys.models.users import User
@@ -170,6 +171,45 @@ class Membership(models.Model):
         """Whether the member may do what this role may: an owner is a maintainer as well, and both are members."""
         order = [choice.value for choice in Membership.Role]
         return order.index(self.role) >= order.index(role)
+
+
+class MemberInvitationQuerySet(models.QuerySet["MemberInvitation"]):
+    def open(self) -> "MemberInvitationQuerySet":
+        """Those that can still be accepted."""
+        return self.filter(ended_at=None, expires_at__gt=timezone.now(), organisation__closed_at=None)
+
+
+class MemberInvitation(models.Model):
+    """An owner's invitation of a user into an organisation, which the user accepts or declines, signed in."""
+
+    organisation = models.ForeignKey(
+        Organisation, on_delete=models.PROTECT, related_name="member_invitations"
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="member_invitations")
+    role = models.CharField(max_length=10, choices=Membership.Role, default=Membership.Role.MEMBER)
+    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    expires_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, help_text="When it was accepted, declined or withdrawn.")
+
+    objects = MemberInvitationQuerySet.as_manager()
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="member_invitation_one_open",
+                fields=["organisation", "user"],
+                condition=Q(ended_at=None),
+            ),
+            models.CheckConstraint(
+                name="member_invitation_role_known", condition=Q(role__in=["member", "maintainer", "owner"])
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} into {self.organisation}: {self.get_role_display()}"
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,18 @@
 from typing import Any
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.utils import timezone
 
 from keys.models.api_keys import ApiKey
+from keys.models.organisations import SHARED_ID, Organisation
 from keys.models.public_ids import new_prepared_key_id
 from keys.models.users import User
 
 
 class PreparedKeyQuerySet(models.QuerySet["PreparedKey"]):
     def with_people(self) -> "PreparedKeyQuerySet":
-        return self.select_related("owner", "created_by", "key")
+        return self.select_related("owner", "created_by", "key", "organisation")
 
     def waiting(self) -> "PreparedKeyQuerySet":
         """Those that can still be collected."""
@@ -29,6 +30,13 @@ class PreparedKey(models.Model):
 
     public_id = models.CharField(max_length=21, unique=True, default=new_prepared_key_id, editable=False)
     owner = models.ForeignKey(User, on_delete=models.PROTECT, related_name="prepared_keys")
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="+",
+    )
     name = models.CharField(max_length=100)
     purpose = models.CharField(max_length=500, blank=True)
     environment = models.CharField(max_length=4, choices=ApiKey.Environment, default=ApiKey.Environment.LIVE)

@@ -52,12 +52,24 @@ class User(AbstractUser):
     """A person or a machine that holds keys. `public_id` (`usr_…`) is what MLflow and the logs see."""
 
     public_id = models.CharField(max_length=20, unique=True, default=new_user_id, editable=False)
+    is_service = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="A machine of one organisation, without a person: it only holds keys, and cannot sign in.",
+    )
 
     objects: ClassVar[UserManager] = UserManager()
 
     class Meta:
         verbose_name = "user"
         verbose_name_plural = "users"
+        constraints = [
+            models.CheckConstraint(
+                name="user_service_has_no_rights",
+                condition=Q(is_service=False) | Q(is_staff=False, is_superuser=False, email=""),
+            )
+        ]
         triggers = [
             pgtrigger.Trigger(
                 name="announce_user",

@@ -10,11 +10,14 @@ AUDITORS = "Auditors"
 KEY_ADMINS = "Key admins"
 
 VIEWS = {
-    "keys": ("view_apikey", "view_keyevent", "view_user"),
+    "keys": ("view_apikey", "view_keyevent", "view_user", "view_organisation"),
     "proxy": ("view_call", "view_calltotal", "view_keylessattempt", "view_registration", "view_owner"),
 }
 CHANGES = {
-    "keys": ("add_apikey", "change_apikey", "add_user", "change_user"),
+    "keys": (
+        *("add_apikey", "change_apikey", "add_user", "change_user"),
+        *("add_organisation", "change_organisation"),
+    ),
     "proxy": ("change_owner",),
 }
 # By group and app. Neither may touch permissions, groups, staff or superusers: `keys.admin.users` sees to that.

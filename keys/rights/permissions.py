@@ -11,6 +11,9 @@ VIEW_KEY_EVENT = "keys.view_keyevent"
 VIEW_USER = "keys.view_user"
 ADD_USER = "keys.add_user"
 CHANGE_USER = "keys.change_user"
+VIEW_ORGANISATION = "keys.view_organisation"
+ADD_ORGANISATION = "keys.add_organisation"
+CHANGE_ORGANISATION = "keys.change_organisation"
 VIEW_CALL = "proxy.view_call"
 VIEW_CALL_TOTAL = "proxy.view_calltotal"
 VIEW_KEYLESS_ATTEMPT = "proxy.view_keylessattempt"
@@ -20,6 +23,7 @@ CHANGE_OWNER = "proxy.change_owner"
 
 SEE_KEYS = (VIEW_KEY, CHANGE_KEY)
 SEE_USERS = (VIEW_USER, CHANGE_USER)
+SEE_ORGANISATIONS = (VIEW_ORGANISATION, CHANGE_ORGANISATION)
 SEE_OWNERS = (VIEW_OWNER, CHANGE_OWNER)
 SEE_TRAFFIC = (VIEW_CALL_TOTAL, VIEW_CALL)
 SEE_ATTEMPTS = (VIEW_KEYLESS_ATTEMPT, VIEW_CALL)
@@ -51,4 +55,7 @@ DESCRIPTIONS = {
     "view_user": "See users",
     "add_user": "Add users",
     "change_user": "Change users who are not staff",
+    "view_organisation": "See organisations and their members",
+    "add_organisation": "Create organisations",
+    "change_organisation": "Change organisations, their limits and members, and close them",
 }

@@ -7,18 +7,36 @@ from django import forms
 from django.conf import settings
 
 from keys.actions import self_service
-from keys.models import ApiKey
+from keys.models import ApiKey, Membership, Organisation, User
 from keys.pages.key_forms import MACHINE_TEXT
 from keys.pages.submission import new_form_id
 from keys.rights.scopes import DEFAULT_PRESET, Preset
 
 DAYS = (7, 30, 90, 180, 365)
+ROLES = [
+    (Membership.Role.MEMBER.value, "Member: works with their own keys"),
+    (Membership.Role.MAINTAINER.value, "Maintainer: also manages the organisation's keys and service users"),
+    (Membership.Role.OWNER.value, "Owner: also manages members"),
+]
 
 
 def own_lives() -> list[tuple[str, str]]:
     """For how many days a user's own key may work."""
     longest = settings.SELF_SERVICE_DAYS
     return [(str(days), f"{days} days") for days in (*(days for days in DAYS if days < longest), longest)]
+
+
+def add_organisation(form: forms.Form, user: User) -> None:
+    """Let a user in several organisations choose the one of a new key."""
+    own = Organisation.objects.of_user(user)
+    if len(own) > 1:
+        form.fields["organisation"] = forms.ModelChoiceField(
+            own,
+            to_field_name="slug",
+            empty_label="Choose an organisation",
+            help_text="Everything that the key creates belongs to it. It never changes.",
+        )
+        form.order_fields(form.field_order)
 
 
 class IssueForm(forms.Form):
@@ -38,8 +56,12 @@ class IssueForm(forms.Form):
     days = forms.ChoiceField(label="Expires in", help_text="The key stops working then.")
     form_id = forms.CharField(max_length=40, widget=forms.HiddenInput, initial=new_form_id)
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    field_order = ["name", "purpose", "organisation"]
+
+    def __init__(self, *arguments: Any, user: User | None, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if user:
+            add_organisation(self, user)
         if not settings.MLFLOW_TEST_URL:
             del self.fields["environment"]
         presets = [(preset.value, preset.label) for preset in self_service.presets()]
@@ -58,9 +80,56 @@ class IssueForm(forms.Form):
             "name": answers["name"],
             "purpose": answers["purpose"],
             "environment": answers.get("environment", ApiKey.Environment.LIVE),
+            "organisation": answers.get("organisation"),
             "preset": Preset(answers["preset"]),
             "expires_in": datetime.timedelta(days=int(answers["days"])),
         }
+
+
+class TeamKeyForm(IssueForm):
+    """A key of an organisation, for one of its members or service users."""
+
+    owner = forms.ModelChoiceField(
+        User.objects.none(),
+        to_field_name="public_id",
+        empty_label="Choose a member or a service user",
+        help_text="You see the secret of a service user's key and of your own. A member collects theirs.",
+    )
+    field_order = ["owner", "name", "purpose"]
+
+    def __init__(self, *arguments: Any, organisation: Organisation, **options: Any) -> None:
+        super().__init__(*arguments, user=None, **options)
+        owner = self.fields["owner"]
+        assert isinstance(owner, forms.ModelChoiceField)  # noqa: S101  for the type checker
+        members = User.objects.filter(memberships__organisation=organisation, is_active=True)
+        owner.queryset = members.order_by("username")
+
+    def rights(self) -> dict[str, Any]:
+        """The arguments for `keys.actions.teams.issue_key`."""
+        rights = {"owner": self.cleaned_data["owner"], **super().rights()}
+        del rights["organisation"]
+        return rights
+
+
+class InviteForm(forms.Form):
+    email = forms.EmailField(label="E-mail address", max_length=254)
+    role = forms.ChoiceField(choices=ROLES, initial=Membership.Role.MEMBER.value, widget=forms.RadioSelect)
+
+
+class MemberForm(forms.Form):
+    role = forms.ChoiceField(choices=ROLES, widget=forms.RadioSelect)
+
+
+class ServiceUserForm(forms.Form):
+    name = forms.RegexField(
+        r"^[\w.@+-]{1,60}\Z",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
+        help_text="Letters, digits and @ . + - _, such as “nightly”.",
+    )
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(max_length=500, required=False, help_text="Stored in the key's history.")
 
 
 class RequestForm(forms.Form):
@@ -91,8 +160,12 @@ class RequestForm(forms.Form):
         help_text="The administrators read this.",
     )
 
-    def __init__(self, *arguments: Any, kind: str, **options: Any) -> None:
+    field_order = ["name", "organisation"]
+
+    def __init__(self, *arguments: Any, kind: str, user: User, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        if kind == "new":
+            add_organisation(self, user)
         unused = {"new": (), "renewal": ("name", "preset"), "scope": ("name", "days")}[kind]
         for name in unused:
             del self.fields[name]
@@ -106,6 +179,7 @@ class RequestForm(forms.Form):
             "scopes": Preset(answers["preset"]).scopes if "preset" in answers else (),
             "days": int(answers["days"]) if "days" in answers else None,
             "note": answers["note"],
+            "organisation": answers.get("organisation"),
         }
 
 

@@ -13,7 +13,7 @@ from keys import actions, limits
 from keys.actions import self_service
 from keys.lists.old_secret import read_old_secret_use
 from keys.lists.states import with_leaks
-from keys.models import ApiKey, KeyRequest, PreparedKey, User
+from keys.models import ApiKey, KeyRequest, Membership, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, row_number
 from keys.pages.key_forms import ConfirmForm, RevokeForm, RotateForm
 from keys.pages.keys import possible_actions
@@ -32,7 +32,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     """The account page: the user's keys and a summary of the last 30 days."""
     user, before = holder(request), row_number(request.GET.get("before", ""))
     is_all = request.GET.get("show") == "all"
-    keys = user.api_keys.with_calls().order_by("-pk")
+    keys = user.api_keys.with_owner().with_calls().order_by("-pk")
     if not is_all:
         keys = keys.exclude(revoked_at__isnull=False).exclude(expires_at__lte=timezone.now())
     if before is not None:
@@ -47,8 +47,14 @@ def overview(request: HttpRequest) -> HttpResponse:
         is_all=is_all,
         waiting=PreparedKey.objects.waiting().filter(owner=user),
         requests=recent_requests(user),
+        memberships=open_memberships(user),
+        invitations=user.member_invitations.open().select_related("organisation"),
         summary=usage.summary(CallTotal.objects.filter(user=user)),
     )
+
+
+def open_memberships(user: User) -> QuerySet[Membership]:
+    return user.memberships.filter(organisation__closed_at=None).select_related("organisation")
 
 
 def recent_requests(user: User) -> QuerySet[KeyRequest]:
@@ -144,7 +150,7 @@ def issue(request: HttpRequest) -> HttpResponse:
     if not self_service.is_offered():
         raise Http404
     user = holder(request)
-    form, made = IssueForm(posted_data(request)), Submission(request)
+    form, made = IssueForm(posted_data(request), user=user), Submission(request)
 
     def act() -> tuple[ApiKey, str]:
         return self_service.issue(**form.rights(), actor=actor_of(request))

@@ -30,7 +30,7 @@ def request_change(request: HttpRequest, public_id: str, kind: str) -> HttpRespo
 
 
 def ask(request: HttpRequest, kind: str, key: ApiKey | None) -> HttpResponse:
-    form = RequestForm(posted_data(request), kind=kind)
+    form = RequestForm(posted_data(request), kind=kind, user=holder(request))
     made: list[KeyRequest] = []
 
     def act() -> None:

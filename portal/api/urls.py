@@ -9,6 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.refusals import Refusal
+from keys.teams import api as organisations
 from portal.api import health, schema, settings, uncalled_requests
 from proxy.api import calls, incidents, manifests, owners, registrations, tries, usage
 
@@ -38,6 +39,14 @@ ADDRESSES: dict[str, Any] = {
     "alerts/test": alerts.TestAlert,
     "alerts/<str:alert_id>/settle": alerts.SettleAlert,
     "admin-log": admin_log.AdminLog,
+    "organisations": organisations.Organisations,
+    "organisations/<str:slug>": organisations.OneOrganisation,
+    "organisations/<str:slug>/close": organisations.Close,
+    "organisations/<str:slug>/add-member": organisations.AddMember,
+    "organisations/<str:slug>/invite": organisations.InviteMember,
+    "organisations/<str:slug>/service-users": organisations.AddServiceUser,
+    "organisations/<str:slug>/members/<str:user_id>/role": organisations.SetMemberRole,
+    "organisations/<str:slug>/members/<str:user_id>/remove": organisations.RemoveMember,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
     "users/<str:user_id>/invite": people.Invite,

@@ -59,6 +59,7 @@ class CallSerializer(serializers.Serializer[Call]):
     address = serializers.CharField(allow_null=True)
     client = serializers.CharField()
     client_version = serializers.CharField()
+    organisation = serializers.CharField(help_text="Its slug.")
 
 
 class Calls(GenericAPIView[Call]):

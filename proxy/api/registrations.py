@@ -74,6 +74,7 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
     quarantine = serializers.CharField(
         help_text="Since when the version is in quarantine, and why; empty: it is not."
     )
+    organisation = serializers.CharField(help_text="In whose registry: its slug.")
 
 
 class Registrations(GenericAPIView[Registration]):

@@ -31,8 +31,8 @@ class UsageQuerySerializer(serializers.Serializer[Any]):
     by = serializers.CharField(
         required=False,
         max_length=60,
-        help_text="The columns to group by, separated by commas: key, user, operation, status, and day, month or "
-        "hour; or model alone, which is counted from the log itself, for at most 31 days.",
+        help_text="The columns to group by, separated by commas: key, user, organisation, operation, status, "
+        "and day, month or hour; or model alone, which is counted from the log itself, for at most 31 days.",
     )
 
     def validate_by(self, text: str) -> list[str]:

@@ -47,6 +47,7 @@ CALL_FIELDS = [
     "address",
     "client",
     "client_version",
+    "organisation",
 ]
 REGISTRATION_FIELDS = [
     "sequence",
@@ -79,6 +80,7 @@ REGISTRATION_FIELDS = [
     "digest",
     "hash",
     "quarantine",
+    "organisation",
 ]
 
 
@@ -131,7 +133,9 @@ def people(user: User | None, key: ApiKey | None) -> Row:
 
 
 def of_call(call: Call) -> Row:
-    return order_fields(call, CALL_FIELDS, people(call.user, call.key))
+    return order_fields(
+        call, CALL_FIELDS, {**people(call.user, call.key), "organisation": call.organisation.slug}
+    )
 
 
 def of_registration(row: Registration, finding: tag_rules.Finding | None = None) -> Row:
@@ -141,6 +145,7 @@ def of_registration(row: Registration, finding: tag_rules.Finding | None = None)
         "tag_rules": finding.state if finding else "",
         "tag_problems": list(finding.problems) if finding else [],
         "quarantine": finding.quarantine if finding else "",
+        "organisation": row.organisation.slug,
     }
     return order_fields(row, REGISTRATION_FIELDS, known)
 

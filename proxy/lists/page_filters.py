@@ -69,6 +69,7 @@ class ListForm(forms.Form):
     until = UtcTime("Before (UTC)")
     user = Text("User", "Name or usr_…")
     key = Text("Key", "Name or key_…")
+    organisation = Text("Organisation", "Its slug")
     request_id = Text("Request id", "req_…")
 
     use_required_attribute = False
@@ -145,6 +146,9 @@ class ListForm(forms.Form):
         return urlencode({name: self.data[name] for name in self.fields if self.data.get(name)})
 
 
+ABOUT = ("object", "address")
+
+
 class CallForm(ListForm):
     operation = Text("Operation", suggestions="operations")
     status = OptionalChoice([(str(first), words) for first, words in STATUS_CLASSES.items()], label="Status")
@@ -154,7 +158,18 @@ class CallForm(ListForm):
     address = forms.GenericIPAddressField(
         label="Address", required=False, widget=forms.TextInput(attrs={**TEXT, "placeholder": "192.0.2.7"})
     )
-    field_order = ("span", "request_id", "key", "user", "operation", "status", "reason", "object", "address")
+    field_order = (
+        "span",
+        "request_id",
+        "key",
+        "user",
+        "organisation",
+        "operation",
+        "status",
+        "reason",
+        "object",
+        "address",
+    )
 
     def matching_rows(self) -> CallQuerySet:
         if not self.is_valid():
@@ -177,7 +192,17 @@ class RegistrationForm(ListForm):
     model = Text("Model", "Its name; a logged model's id")
     operation = OptionalChoice([], label="Operation")
     environment = OptionalChoice(ApiKey.Environment.choices, label="Environment")
-    field_order = ("span", "model", "user", "key", "outcome", "rules", "operation", "request_id")
+    field_order = (
+        "span",
+        "model",
+        "user",
+        "key",
+        "organisation",
+        "outcome",
+        "rules",
+        "operation",
+        "request_id",
+    )
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)

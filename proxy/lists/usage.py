@@ -5,11 +5,12 @@ from typing import Any
 
 from django.db.models import Model
 
-from keys.models import ApiKey, User
+from keys.models import ApiKey, Organisation, User
 
 GROUPS = {  # by parameter: the column to group by, and its name in the result
     "key": {"key_id": "key"},
     "user": {"user_id": "user"},
+    "organisation": {"organisation_id": "organisation"},
     "operation": {"operation": "operation"},
     "status": {"status_class": "status"},
     "day": {"start": "start"},
@@ -46,6 +47,9 @@ def sum_usage(
         {columns.get(name, name): round_milliseconds(value) for name, value in row.items()} for row in grouped
     ]
     found = {group: read_names(group, {row[group] for row in rows}) for group in NAMED if group in by}
+    if "organisation" in by:
+        slugs = dict(Organisation.objects.values_list("pk", "slug"))
+        rows = [{**row, "organisation": slugs.get(row["organisation"])} for row in rows]
     return [with_names(row, found) for row in rows]
 
 

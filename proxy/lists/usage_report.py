@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from keys.models import Organisation
 from proxy.lists.page_filters import ListForm, OptionalChoice
 from proxy.lists.usage import sum_usage
 from proxy.models.totals import CallTotalQuerySet, HourTotalQuerySet
@@ -53,7 +54,7 @@ class UsageForm(ListForm):
     )
     each = OptionalChoice(list(STEPS.items()), label="For each", nothing="Month")
     request_id = None  # type: ignore[assignment]
-    field_order = ("span", "since", "until", "by", "each", "user", "key")
+    field_order = ("span", "since", "until", "by", "each", "user", "key", "organisation")
 
     def __init__(self, data: Any, *, is_own: bool = False) -> None:
         """`is_own`: for a key holder's own calls, without the fields that select a user and keys."""
@@ -61,7 +62,7 @@ class UsageForm(ListForm):
         for name in ("by", "each"):
             self.fields[name].choices = self.fields[name].choices[1:]  # type: ignore[attr-defined]
         if is_own:
-            for name in ("user", "key", "by"):
+            for name in ("user", "key", "organisation", "by"):
                 del self.fields[name]
 
     def clean(self) -> Row:
@@ -106,13 +107,15 @@ class UsageForm(ListForm):
     @property
     def is_narrowed(self) -> bool:
         """Whether it selects a user or keys."""
-        return bool(self.cleaned_data.get("user") or self.cleaned_data.get("key"))
+        return any(self.cleaned_data.get(name) for name in ("user", "key", "organisation"))
 
     def narrow_totals(self, totals: CallTotalQuerySet) -> CallTotalQuerySet:
         if user := self.cleaned_data.get("user"):
             totals = totals.filter(user=user)
         if keys := self.cleaned_data.get("key"):
             totals = totals.filter(key__in=keys)
+        if slug := self.cleaned_data.get("organisation"):
+            totals = totals.filter(organisation=Organisation.objects.filter(slug=slug).first() or 0)
         return totals
 
     def sums(self, totals: CallTotalQuerySet, bounds: tuple[Any, Any], most: int | None) -> list[Row]:

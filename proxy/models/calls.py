@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from keys.models import ApiKey, User
+from keys.models import SHARED_ID, ApiKey, Organisation, User
 
 WINDOWS = (datetime.timedelta(days=1), datetime.timedelta(days=10), None)
 EVERY_DAY = (None,)
@@ -18,7 +18,7 @@ EPOCH = datetime.datetime.fromtimestamp(0, datetime.UTC)
 
 class CallQuerySet(models.QuerySet["Call"]):
     def with_caller(self) -> "CallQuerySet":
-        return self.select_related("key", "user")
+        return self.select_related("key", "user", "organisation")
 
     def between(self, since: datetime.datetime | None, until: datetime.datetime | None) -> "CallQuerySet":
         """Calls that came in from `since` on and before `until`; None: no such bound."""
@@ -155,6 +155,15 @@ class Call(models.Model):
     client_version = models.CharField(max_length=40, blank=True, help_text="MLflow's, as its client says.")
     is_previous_secret = models.BooleanField(
         default=False, help_text="The key was used with its secret from before the last rotation."
+    )
+
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        related_name="calls",
+        db_constraint=False,
+        help_text="In whose workspace; of the key, or chosen by the browser's user.",
     )
 
     objects = CallQuerySet.as_manager()

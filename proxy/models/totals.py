@@ -5,10 +5,10 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import Q, Sum, Value
 from django.db.models.functions import Cast, Coalesce, Trunc
 
-from keys.models import ApiKey, User
+from keys.models import SHARED_ID, ApiKey, Organisation, User
 
 LATENCIES_MS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 30_000, 60_000)
 
@@ -96,6 +96,14 @@ class CallTotal(models.Model):
         help_text="Empty: browsers.",
     )
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="call_totals", db_constraint=False)
+    organisation = models.ForeignKey(
+        Organisation,
+        on_delete=models.PROTECT,
+        default=SHARED_ID,
+        db_default=Value(SHARED_ID),
+        related_name="call_totals",
+        db_constraint=False,
+    )
     operation = models.CharField(max_length=80, blank=True)
     status_class = models.PositiveSmallIntegerField(help_text="The status's first digit.")
     calls = models.BigIntegerField(default=0)
@@ -113,7 +121,7 @@ class CallTotal(models.Model):
         constraints = [
             models.UniqueConstraint(
                 name="one_total",
-                fields=["key", "span", "start", "user", "operation", "status_class"],
+                fields=["key", "span", "start", "user", "operation", "status_class", "organisation"],
                 nulls_distinct=False,
             ),
             models.CheckConstraint(name="total_of_some_calls", condition=Q(calls__gte=0)),
@@ -123,6 +131,11 @@ class CallTotal(models.Model):
         ]
         indexes = [
             models.Index(name="total_by_time", fields=["span", "start"]),
+            models.Index(
+                name="total_by_organisation",
+                fields=["organisation", "span", "start"],
+                condition=~Q(organisation=SHARED_ID),
+            ),
             models.Index(name="total_by_user", fields=["user", "span", "start"]),
         ]
 

@@ -3,10 +3,12 @@ the portal's bar on MLflow's start page."""
 
 import re
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.template.loader import render_to_string
 
-from keys.models import User
+from keys.credentials.caller import Caller
+from keys.database import database_required
+from keys.models import Organisation
 from proxy.routes.operations import Operation
 
 # Permissions that MLflow 3.17's pages need: their charts and grids create functions from text, their styles are
@@ -85,20 +87,23 @@ def protect(response: HttpResponseBase, operation: Operation) -> None:
             response["Content-Disposition"] = "attachment"
 
 
-def add_bar(response: HttpResponseBase, operation: Operation, *, method: str, user: User) -> None:
-    """Put the portal's bar and its script into MLflow's page: who is signed in, and the way back to the portal.
+def add_bar(
+    response: HttpResponseBase, operation: Operation, *, request: HttpRequest, caller: Caller
+) -> None:
+    """Put the portal's bar and its script into MLflow's page: who is signed in, the organisation with a choice of the
+    user's others, and the way back to the portal.
 
     Only into the HTML of `/` as MLflow sends it: whole, not compressed, with one head and one root element. Any other
     response stays as it is. The bar has no inline script and no inline style, so the page's policy stays the same.
     """
-    is_page = operation.name == "pages.index" and method == "GET" and response.status_code == 200
+    is_page = operation.name == "pages.index" and request.method == "GET" and response.status_code == 200
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     length = response.headers.get("Content-Length", "")
     if not is_page or content_type != "text/html" or "Content-Encoding" in response.headers:
         return
     if not length.isdigit() or int(length) > MOST_PAGE_BYTES:
         return
-    page = with_bar(content_of(response), user)
+    page = with_bar(content_of(response), caller, request)
     if isinstance(response, StreamingHttpResponse):
         response.streaming_content = iter([page])
     elif isinstance(response, HttpResponse):
@@ -114,10 +119,15 @@ def content_of(response: HttpResponseBase) -> bytes:
     return response.content if isinstance(response, HttpResponse) else b""
 
 
-def with_bar(page: bytes, user: User) -> bytes:
+def with_bar(page: bytes, caller: Caller, request: HttpRequest | None = None) -> bytes:
     """MLflow's page with the bar; the page itself if it is not as expected."""
     if page.count(HEAD) != 1 or page.count(ROOT_ELEMENT) != 1:
         return page
     head = render_to_string("mlflow_head.html").strip().encode()
-    bar = render_to_string("mlflow_bar.html", {"user": user}).strip().encode()
+    with database_required(
+        "The portal cannot look up your organisations just now. Try again in a few seconds."
+    ):
+        own = list(Organisation.objects.of_user(caller.user)) if request else []
+    context = {"user": caller.user, "organisation": caller.organisation, "organisations": own}
+    bar = render_to_string("mlflow_bar.html", context, request).strip().encode()
     return page.replace(HEAD, HEAD + head).replace(ROOT_ELEMENT, bar + ROOT_ELEMENT)

@@ -38,9 +38,10 @@ OPERATIONS = {
 PARAMETER = "presigned"  # of routes that otherwise return a file
 
 
-def filter_flags(content: bytes, *, direct_artifacts: bool) -> bytes:
+def filter_flags(content: bytes, *, direct_artifacts: bool, has_workspaces: bool = True) -> bytes:
     """The response with the known fields alone, without the features that the portal refuses, and, unless
-    `direct_artifacts`, with every flag of a direct transfer off.
+    `direct_artifacts`, with every flag of a direct transfer off. Without `has_workspaces`, as of a server without
+    workspaces.
 
     Content that is not a JSON object is returned unchanged.
     """
@@ -52,6 +53,8 @@ def filter_flags(content: bytes, *, direct_artifacts: bool) -> bytes:
         return content
     passed = {name: value for name, value in info.items() if name in PASSED}
     passed |= {name: direct_artifacts and value for name, value in info.items() if name in DIRECT}
+    if not has_workspaces and "workspaces_enabled" in passed:
+        passed["workspaces_enabled"] = False
     if isinstance(features := info.get("features_enabled"), dict):
         passed["features_enabled"] = dict.fromkeys(features, False)
     return json.dumps(passed).encode()

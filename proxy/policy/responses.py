@@ -13,8 +13,11 @@ from proxy.answers import ERROR_CODES
 from proxy.policy import direct_artifacts
 from proxy.request import headers
 from proxy.routes.operations import Operation
+from proxy.routes.ui_links import ROOT
 from proxy.upstream.client import UpstreamResponse
 from proxy.upstream.failures import bad_gateway
+
+PAGES = ROOT.rstrip("/")  # the mount of MLflow's pages
 
 # Parts of an error message that reveal MLflow's database: addresses, statements, drivers.
 DATABASE_ADDRESS = re.compile(r"\b(?:postgresql|mysql|mssql|sqlite)(?:\+\w+)?:/[^\s'\"`<>()\[\]{},;]*")
@@ -154,7 +157,10 @@ def rewrite(response: UpstreamResponse, operation: Operation, *, url: str, mount
     path in front of MLflow's paths."""
     if operation.name == "meta.server-info":
         content_type = response.headers.get("Content-Type", "") or "application/json"
-        content = direct_artifacts.filter_flags(response.data, direct_artifacts=settings.DIRECT_ARTIFACTS)
+        # On MLflow's pages, the portal's bar chooses the organisation, not MLflow's own list of workspaces.
+        content = direct_artifacts.filter_flags(
+            response.data, direct_artifacts=settings.DIRECT_ARTIFACTS, has_workspaces=mount != PAGES
+        )
         response.replace(content, content_type=content_type)
         return
     upstream = url + settings.MLFLOW_STATIC_PREFIX

@@ -31,6 +31,7 @@ class Group(NamedTuple):
     user_id: int | None
     operation: str
     status_class: int
+    organisation_id: int
 
 
 @dataclass
@@ -103,7 +104,8 @@ def totals_of(calls: Iterable[CallRecord]) -> dict[Group, Total]:
     hours: dict[Group, Total] = {}
     for call in calls:
         start = call.at.replace(minute=0, second=0, microsecond=0)
-        group = Group("hour", start, call.key_id, call.user_id, call.operation, call.status // 100)
+        caller = (call.key_id, call.user_id)
+        group = Group("hour", start, *caller, call.operation, call.status // 100, call.organisation_id)
         total = hours.get(group) or hours.setdefault(group, Total())
         total.calls += 1
         total.bytes_in += call.bytes_in
@@ -124,10 +126,10 @@ def add_totals(totals: dict[Group, Total], more: dict[Group, Total]) -> None:
 
 COPY = sql.SQL("COPY proxy_call ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, COLUMNS)))
 ADD_TOTAL = """
-    INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class,
+    INSERT INTO proxy_calltotal AS total (span, start, key_id, user_id, operation, status_class, organisation_id,
                                           calls, bytes_in, bytes_out, duration_ms, latencies)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (key_id, span, start, user_id, operation, status_class) DO UPDATE SET
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (key_id, span, start, user_id, operation, status_class, organisation_id) DO UPDATE SET
         calls = total.calls + excluded.calls,
         bytes_in = total.bytes_in + excluded.bytes_in,
         bytes_out = total.bytes_out + excluded.bytes_out,
@@ -146,7 +148,7 @@ ADD_HOUR = """
 """
 CORRECT = """
     UPDATE proxy_call SET reason = %s, bytes_out = bytes_out + %s, duration_ms = duration_ms + %s
-    WHERE request_id = %s AND at = %s RETURNING key_id, user_id, operation, status
+    WHERE request_id = %s AND at = %s RETURNING key_id, user_id, operation, status, organisation_id
 """
 
 
@@ -203,8 +205,9 @@ def correct(
         logger.warning("correction_without_call", extra={"request_id": correction.request_id})
         return
     hour = correction.at.replace(minute=0, second=0, microsecond=0)
-    key_id, user_id, operation, status = call
+    key_id, user_id, operation, status, organisation_id = call
     for span, start in (("day", hour.replace(hour=0)), ("hour", hour)):
-        total = totals.setdefault(Group(span, start, key_id, user_id, operation, status // 100), Total())
+        group = Group(span, start, key_id, user_id, operation, status // 100, organisation_id)
+        total = totals.setdefault(group, Total())
         total.bytes_out += bytes_out
         total.duration_ms += duration_ms

@@ -37,9 +37,12 @@ class CallRecord(NamedTuple):
     client: str
     client_version: str
     is_previous_secret: bool  # the key was used with the secret that it had before its rotation
+    organisation_id: int = 1  # keys.models.SHARED_ID, that of records of earlier versions
 
     def encode(self) -> bytes:
-        return ENCODER.encode([CALL, self.request_id, self.at.timestamp(), *self[2:]]).encode()
+        # Without the default, an earlier version of the portal reads it too.
+        last = -1 if self.organisation_id == 1 else len(self)
+        return ENCODER.encode([CALL, self.request_id, self.at.timestamp(), *self[2:last]]).encode()
 
     def difference_from(self, before: "CallRecord") -> "CallCorrection":
         return CallCorrection(

@@ -16,6 +16,7 @@ from keys.credentials.addresses import client_address
 from keys.credentials.caller import Caller
 from keys.credentials.tokens import hide
 from keys.limits import CountedCall, may_log_refused_call
+from keys.models import SHARED_ID
 from keys.refusals import Refusal
 from proxy.models.calls import CLIENT_GONE as CLIENT_GONE  # the view imports it from here
 from proxy.routes.objects import ObjectRef
@@ -174,6 +175,7 @@ class CallInProgress:
             client=wsgi_text(self.client, 100),
             client_version=wsgi_text(self.client_version, 40),
             is_previous_secret=caller is not None and caller.is_previous,
+            organisation_id=caller.organisation.pk if caller else SHARED_ID,
         )
 
 

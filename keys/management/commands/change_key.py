@@ -1,6 +1,7 @@
 """Change the rights, expiry, name or purpose of an API key."""
 
 import json
+from argparse import BooleanOptionalAction
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -53,6 +54,11 @@ class Command(BaseCommand):
             dest="any_owner",
             help="may write only its owner's objects",
         )
+        parser.add_argument(
+            "--only-own",
+            action=BooleanOptionalAction,
+            help="may write only what its user created, not what others of the organisation did",
+        )
         parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w from now; or never")
         parser.add_argument("--requests-per-minute", metavar="N", help="a number, or default")
         parser.add_argument("--monthly-requests", metavar="N", help="a number, or none")
@@ -80,7 +86,7 @@ class Command(BaseCommand):
 
 def requested_changes(options: dict[str, Any]) -> dict[str, Any]:
     """The changes in the API's format."""
-    names = ("name", "purpose", "preset", "scopes", "networks", "patterns", "any_owner")
+    names = ("name", "purpose", "preset", "scopes", "networks", "patterns", "any_owner", "only_own")
     changes = {name: options[name] for name in names if options[name] is not None}
     if options["anywhere"]:
         changes["networks"] = []

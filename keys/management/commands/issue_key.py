@@ -144,9 +144,7 @@ class Command(BaseCommand):
 def issue(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
     """The key, its secret, and whether its user was created with it. If one fails, neither is created."""
     user, is_new = find_or_add_owner(options["user"])
-    wanted = organisation_of(options["organisation"]) if options["organisation"] else None
-    asked = {"organisation": wanted, "only_own": options["only_own"]}
-    key, secret = actions.issue(owner=user, **asked, **requested_key(options))
+    key, secret = actions.issue(owner=user, **requested_key(options))
     return key, secret, is_new
 
 
@@ -167,7 +165,9 @@ def requested_key(options: dict[str, Any]) -> dict[str, Any]:
         "scopes": options["scope"] or Preset(options["preset"] or DEFAULT_PRESET).scopes,
         "networks": options["network"],
         "patterns": options["pattern"],
+        "organisation": organisation_of(options["organisation"]) if options["organisation"] else None,
         "any_owner": options["any_owner"],
+        "only_own": options["only_own"],
         "requests_per_minute": options["requests_per_minute"],
         "monthly_requests": options["monthly_requests"],
         "monthly_bytes": parse_size(options["monthly_bytes"]),

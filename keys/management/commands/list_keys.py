@@ -11,12 +11,13 @@ from keys.formatting import durations
 from keys.formatting.tables import show
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import KeyFilters
+from keys.management.one_organisation import organisation_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey, ApiKeyQuerySet
 from keys.models.api_keys import EXPIRES_SOON, UNUSED
 
 COLUMNS = ("id", "user", "name", "masked", "state", "created_at", "expires_at", "last_used_at")
-FILTERS = ("user", "state", "environment", "expiring", "expiring_soon", "unused", "find")
+FILTERS = ("user", "organisation", "state", "environment", "expiring", "expiring_soon", "unused", "find")
 
 
 class Command(BaseCommand):
@@ -24,6 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", help=f"only the keys of this user: {NAME_OR_ID}")
+        parser.add_argument("--organisation", metavar="SLUG", help="only the keys of this organisation")
         parser.add_argument("--state", choices=ApiKey.State.values, help="only keys in this state")
         parser.add_argument("--environment", choices=ApiKey.Environment.values)
         parser.add_argument(
@@ -59,6 +61,7 @@ def matching_keys(options: dict[str, Any]) -> ApiKeyQuerySet:
     now = timezone.now()
     asked = {
         "user": options["user"] and user_of(options["user"]).public_id,
+        "organisation": options["organisation"] and organisation_of(options["organisation"]).slug,
         "state": options["state"],
         "environment": options["environment"],
         "expires_before": options["expiring"] and (now + parse_duration(options, "expiring")).isoformat(),

@@ -1,5 +1,5 @@
 // On MLflow's own pages, before MLflow's script: opens on experiments and models instead of MLflow's demo page, unless
-// the person chose otherwise, and keeps the portal's bar in the theme of the page below it.
+// the person chose otherwise, keeps the portal's bar in the theme of the page below it, and opens another organisation when one is chosen there.
 "use strict";
 
 const START = "#/experiments";
@@ -30,4 +30,10 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   new MutationObserver(follow).observe(document.body, { attributeFilter: ["class"] });
   follow();
+  // Another organisation: the page loads again in it, on its start, since an address here names an object of this one.
+  const form = document.querySelector(".portal-bar form.organisation");
+  if (form) {
+    form.querySelector("button").hidden = true;
+    form.querySelector("select").addEventListener("change", () => form.submit());
+  }
 });

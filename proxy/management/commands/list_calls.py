@@ -30,6 +30,7 @@ class Command(BaseCommand):
             parser,
             user="name or id (usr_…)",
             key="id (key_…), as list_keys shows it",
+            organisation="its slug",
             operation="such as runs.create",
             status="first digit: 2, 3, 4 or 5",
             reason="the reason for the refusal, such as scope",

@@ -34,6 +34,7 @@ class Command(BaseCommand):
             model="its name; a logged model's id",
             operation="such as model-versions.create",
             outcome=", ".join(Registration.Outcome.values),
+            organisation="its slug",
             environment="live or test",
             rules=f"the current state of a version's tags: {', '.join(tag_rules.STATES)}; or {tag_rules.QUARANTINED}",
             request_id="req_…, from an error message",

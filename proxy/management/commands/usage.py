@@ -15,12 +15,19 @@ SUMS = ("calls", "bytes_in", "bytes_out", "duration_ms")
 
 
 class Command(BaseCommand):
-    help = "Sum calls and bytes by key, user, operation, status, day, month, hour or model (default: the last 30 days)."
+    help = (
+        "Sum calls and bytes by key, user, organisation, operation, status, day, month, hour or model "
+        "(default: the last 30 days)."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--by", default="user", help="separated by commas (default: user)")
         command_options.add(
-            parser, user="name or id (usr_…)", key="id (key_…)", operation="such as runs.create"
+            parser,
+            user="name or id (usr_…)",
+            key="id (key_…)",
+            organisation="its slug",
+            operation="such as runs.create",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -135,7 +135,7 @@ def test_the_list_takes_as_many_queries_for_1000_keys_as_for_10(cast, alice):
 class TestForm:
     def test_every_list_has_the_same_form_with_a_field_for_each_filter(self, cast, alice):
         fields = {
-            KEYS: ["state", "environment__exact", "expiring", "unused", "owner_name"],
+            KEYS: ["state", "environment__exact", "expiring", "unused", "organisation", "owner_name"],
             "/admin/keys/user/": ["is_active__exact", "role"],
             "/admin/keys/keyevent/": ["kind__exact", "span", "who"],
             "/admin/admin/logentry/": ["span", "who"],

@@ -6,12 +6,15 @@ import pytest
 from django.db import OperationalError
 from django.utils import timezone
 
-from keys import actions, limits
+from keys import actions, alerts, limits
+from keys.actions import organisations
+from keys.alerts.recipients import recipients
+from keys.alerts.wording import describe_alert
 from keys.credentials.caller import Caller
 from keys.limits import month_limits
 from keys.limits.calls import ENDED_A_MINUTE
 from keys.limits.counters import Counters
-from keys.models import ApiKey, User
+from keys.models import Alert, ApiKey, Organisation, User
 from keys.refusals import Refusal
 from proxy.models import CallTotal
 
@@ -189,8 +192,68 @@ def test_keys_that_do_not_call_are_not_asked_for(key, monkeypatch, django_assert
 
 
 def test_without_postgresql_a_known_key_goes_on(key, monkeypatch):
-    def away(key_ids):
+    def away(*asked):
         raise OperationalError("away")
 
     monkeypatch.setattr(month_limits, "read_logged_months", away)
     assert limits.count_call(Caller.by_key(key), is_transfer=False)
+
+
+class TestOrganisations:
+    @pytest.fixture
+    def lab(self) -> Organisation:
+        return organisations.create_organisation(slug="lab")
+
+    def caller(self, lab: Organisation, name: str, **rights) -> Caller:
+        user, _ = User.objects.get_or_create(username=name)
+        if not lab.memberships.filter(user=user).exists():
+            organisations.add_member(organisation=lab, user=user)
+        return Caller.by_key(actions.issue(owner=user, name=name, organisation=lab, **rights)[0])
+
+    def test_all_keys_together_have_the_minutes_limit_of_theirs(self, lab):
+        lab.requests_per_minute = 2
+        callers = [self.caller(lab, name) for name in ("dora", "erin", "fred")]
+        for caller in callers:
+            caller.key.organisation.requests_per_minute = 2
+        callers = [Caller.by_key(caller.key) for caller in callers]
+        limits.count_call(callers[0], is_transfer=False)
+        limits.count_call(callers[1], is_transfer=False)
+
+        refusal = refused(callers[2])
+        assert (refusal.status, refusal.reason) == (429, "too_many_calls")
+        assert (
+            "The organisation “lab”, with all its keys together, may make 2 calls a minute" in refusal.message
+        )
+        assert limits.count_call(callers[2], is_transfer=True) is None
+
+    def test_the_month_counts_all_keys_and_sessions_and_a_refused_call_counts_nowhere(self, lab):
+        organisations.change_organisation(organisation=lab, monthly_requests=3)
+        first = self.caller(lab, "dora", monthly_requests=100)
+        first_of_month = timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        total(first.key, first_of_month, 1)
+        CallTotal.objects.update(organisation=lab)
+        lab.refresh_from_db()
+        by_session = Caller.by_session(first.user, organisation=lab)
+        counted = [limits.count_call(caller, is_transfer=False) for caller in (first, by_session)]
+
+        refusal = refused(first)
+        assert [len(each.months) for each in counted] == [2, 1]
+        assert refusal.reason == "monthly_requests"
+        assert "The organisation “lab”, with all its keys together, has made the 3 calls" in refusal.message
+        used = limits.read_organisation_use(lab)
+        assert (used.month_requests.used, used.month_requests.limit) == (3, 3)
+        assert limits.read_key_use(first.key).month_requests.used == 2
+
+    def test_its_owners_are_told_at_80_and_100_per_cent(self, lab, settings):
+        settings.ALERT_EMAILS = ["staff@example.org"]
+        organisations.change_organisation(organisation=lab, monthly_requests=100)
+        key = self.caller(lab, "dora").key
+        lab.memberships.update(role="owner")
+        User.objects.filter(pk=key.owner_id).update(email="dora@example.org")
+        total(key, timezone.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0), 85)
+        CallTotal.objects.update(organisation=lab)
+
+        assert [alerts.check_keys(), alerts.check_keys()] == [1, 0]
+        alert = Alert.objects.get()
+        assert describe_alert(alert)[0] == "The organisation “lab” has used 80 % of its monthly requests"
+        assert recipients(alert) == ["dora@example.org", "staff@example.org"]

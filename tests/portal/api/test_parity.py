@@ -40,7 +40,7 @@ CAPABILITIES = {
         web=f"{KEY}add admin:keys_user_add", api="prepared_keys_prepare", command="issue_key --collect"
     ),
     "see keys that wait to be collected": Can(
-        web=f"{KEY}prepared account", api="prepared_keys_list", command="prepared_keys"
+        web=f"{KEY}prepared {KEY}renew_prepared account", api="prepared_keys_list", command="prepared_keys"
     ),
     "withdraw a key before it is collected": Can(
         web=f"{KEY}withdraw_prepared", api="prepared_keys_withdraw", command="prepared_keys --withdraw"
@@ -97,6 +97,44 @@ CAPABILITIES = {
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
     "quarantine versions": Can(web="incident progress", api="keys_quarantine", command="quarantine"),
     "lift a quarantine": Can(web="quarantine-lift", api="quarantine_lift", command="quarantine --lift"),
+    "see organisations": Can(
+        web="account-organisation account",
+        api="organisations_list organisations_read",
+        command="organisation",
+    ),
+    "create, change and close an organisation": Can(
+        api="organisations_create organisations_change organisations_close",
+        command="organisation",
+        because="Staff do this rarely, and the account pages are for the organisations' own people.",
+    ),
+    "add a member without an invitation": Can(
+        api="organisations_add_member",
+        command="organisation",
+        because="Staff do this; owners invite the person, who accepts.",
+    ),
+    "invite a member": Can(
+        web="account-organisation-invite account-organisation-withdraw",
+        api="organisations_invite",
+        because="Who has a shell adds the member.",
+    ),
+    "answer an invitation into an organisation": Can(
+        web="account-organisation-answer account",
+        because="The invited person does it, signed in.",
+    ),
+    "change and remove members": Can(
+        web="account-organisation-member account-organisation-remove",
+        api="organisations_set_role organisations_remove_member",
+        command="organisation",
+    ),
+    "add a service user": Can(
+        web="account-organisation-service",
+        api="organisations_add_service_user",
+        because="Who has a shell issues keys to any user.",
+    ),
+    "manage an organisation's keys": Can(
+        web="account-organisation-issue account-organisation-key",
+        because="For its maintainers; staff have the API and commands for all keys.",
+    ),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",
@@ -214,6 +252,10 @@ CAPABILITIES = {
         command="reconcile",
         because="It reads the whole of MLflow, and what to import or write off is decided by who runs both.",
     ),
+    "move a registry into organisations": Can(
+        command="organise",
+        because="It moves rows and files, while nobody may call: who runs the portal and MLflow does it.",
+    ),
     "run the portal": Can(
         command="up partitions mlflow_table alerts leak_patterns",
         because="For the machine that it runs on, and who runs it.",
@@ -231,7 +273,7 @@ OTHER = """
     mfa_view_recovery_codes mfa_generate_recovery_codes mfa_download_recovery_codes
     mfa_list_webauthn mfa_add_webauthn mfa_reauthenticate_webauthn mfa_remove_webauthn mfa_edit_webauthn
     mfa_login_webauthn
-    home docs docs-operations docs-page
+    home choose-organisation docs docs-operations docs-page
     mlflow api-mlflow metrics health health-live health-ready health-mlflow
     admin:login admin:logout admin:password_change admin:password_change_done admin:autocomplete admin:jsi18n
     admin:view_on_site admin:app_list admin:search usage-report-find

@@ -6,11 +6,16 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from keys.models import User
+from keys.credentials.caller import Caller
+from keys.models import Organisation, User
 from proxy.policy import browser_responses
 from tests.echo import Script
 from tests.proxy.policy.test_browser import ARTIFACT, HTML, SEARCH
 from tests.sessions import sign_in
+
+
+def session_of(user: User) -> Caller:
+    return Caller.by_session(user, organisation=Organisation(pk=2, slug="lab", name="The Lab"))
 
 
 @pytest.fixture(scope="module")
@@ -155,10 +160,11 @@ class TestBar:
         assert "script-src 'self' 'unsafe-eval'" in reply.headers["Content-Security-Policy"]
 
     def test_a_users_name_is_text(self):
-        page = browser_responses.with_bar(INDEX, User(username="<b>&", is_staff=True)).decode()
+        page = browser_responses.with_bar(INDEX, session_of(User(username="<b>&", is_staff=True))).decode()
 
         assert "<strong>&lt;b&gt;&amp;</strong>" in page
         assert 'href="/admin/"' in page
+        assert '<span class="organisation">The Lab</span>' in page
 
     @pytest.mark.parametrize(
         "changed",
@@ -187,4 +193,6 @@ class TestBar:
     def test_the_installed_mlflows_page_is_as_expected(self):
         index = Path(mlflow.__file__).parent / "server" / "js" / "build" / "index.html"
 
-        assert b"portal-bar" in browser_responses.with_bar(index.read_bytes(), User(username="dora"))
+        assert b"portal-bar" in browser_responses.with_bar(
+            index.read_bytes(), session_of(User(username="dora"))
+        )

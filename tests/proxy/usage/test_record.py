@@ -37,7 +37,7 @@ RECORD = CallRecord(
 CORRECTION = CallCorrection(request_id="req_1", at=AT, reason="cut_off", bytes_out=-3800, duration_ms=0.066)
 
 
-@pytest.mark.parametrize("record", [RECORD, CORRECTION])
+@pytest.mark.parametrize("record", [RECORD, RECORD._replace(organisation_id=2), CORRECTION])
 def test_a_record_is_decoded_as_it_was_encoded(record):
     assert decode(record.encode()) == record
     assert record.encode().isascii()
@@ -58,7 +58,7 @@ def test_a_record_is_decoded_as_it_was_encoded(record):
         b'["correction","req_1",1.0,"cut_off",-1]',
         b'["correction","req_1",1.0,"cut_off",-1,0.5,"more"]',
         b'["other","req_1",1.0,"cut_off",-1,0.5]',
-        RECORD.encode().replace(b"true]", b"true,1]"),
+        RECORD.encode().replace(b"true]", b"true,2,1]"),
     ],
 )
 def test_what_is_not_a_record_is_a_value_error(content):
@@ -147,6 +147,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "client": "mlflow-python-client/3.17.2",
         "client_version": "3.17.2",
         "is_previous_secret": True,
+        "organisation_id": 1,
     }
     by_browser = {
         "request_id": "req_00000000000000000000000000000002",

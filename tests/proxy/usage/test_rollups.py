@@ -12,6 +12,9 @@ from django.utils import timezone
 
 from keys import actions
 from keys.credentials.caller import Caller
+from keys.models import Organisation
+from proxy.lists.filters import CallFilters
+from proxy.lists.usage import sum_usage
 from proxy.models import Call, CallTotal, HourTotal, KeylessAttempt, UncalledRequest
 from proxy.usage import batches, recording, spool
 from proxy.usage import writer as writer_module
@@ -55,6 +58,24 @@ def test_a_call_and_its_totals_are_written_together(writer, alice):
             call.duration_ms,
         )
         assert sum(total.latencies) == 1
+
+
+def test_sessions_have_totals_of_each_organisation(writer, alice):
+    lab = Organisation.objects.create(slug="lab", name="Lab")
+    for number, organisation in enumerate((alice.organisation, lab, lab)):
+        call = finished_call(alice, number)
+        call.caller = Caller.by_session(alice.owner, organisation=organisation)
+        call.record()
+    writer.run_once()
+
+    assert sorted(Call.objects.values_list("organisation__slug", flat=True)) == ["lab", "lab", "shared"]
+    totals = CallTotal.objects.by_day().order_by("organisation_id").values_list("organisation__slug", "calls")
+    assert list(totals) == [("shared", 1), ("lab", 2)]
+    rows = sum_usage(
+        by=["organisation"], since=None, until=None, rows=CallTotal.objects, narrow=lambda rows: rows
+    )
+    assert [(row["organisation"], row["calls"]) for row in rows] == [("lab", 2), ("shared", 1)]
+    assert CallFilters({"organisation": "lab"}, Call.objects.all()).qs.count() == 2
 
 
 def test_browsers_calls_have_no_key_and_one_total(writer, alice):
