@@ -264,3 +264,11 @@ def restarted(port: int) -> EchoServer:
         except OSError:
             if time.monotonic() > deadline:
                 raise
+
+
+def test_head_on_an_artifact_is_a_get_at_mlflow_without_the_body(echo, echo_portal, echo_key):
+    echo.script = Script(body=b"weights")
+    reply = echo_portal.request("HEAD", TARGET, key=echo_key["key"])
+
+    assert (reply.status, reply.headers["Content-Length"], reply.body) == (200, "7", b"")
+    assert echo.last.method == "GET"

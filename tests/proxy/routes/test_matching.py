@@ -157,3 +157,12 @@ def test_another_method_of_a_known_path_is_named():
         matching.match_operation("GET", "/api/2.0/mlflow/runs/create")
     with pytest.raises(Refusal, match="once; check whether"):
         matching.match_operation("GET", "/api/mlflow/api/2.0/mlflow/runs/get")
+
+
+@pytest.mark.parametrize("path", ["/api/2.0/mlflow/experiments/list", "/api/2.0/preview/mlflow/runs/create"])
+def test_a_route_of_mlflow_1_names_the_clients_age(path):
+    with pytest.raises(Refusal) as refused:
+        matching.match_operation("GET", path)
+    assert refused.value.status == 404
+    assert "older than MLflow 2" in refused.value.message
+    assert "newer" not in refused.value.message
