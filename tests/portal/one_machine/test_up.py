@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -169,6 +170,13 @@ class FirstRun:
         return re.findall(r"hk_live_\w+", self.up.output)[0]
 
 
+def keep(data: Path, key: str) -> None:
+    """Copy the data folder for the test that runs alone, perhaps in another process."""
+    shutil.rmtree(KEPT, ignore_errors=True)
+    subprocess.run(["cp", "-a", str(data), str(KEPT)], check=True)
+    (KEPT / "key").write_text(key[::-1])  # backwards, because no file of the tests may hold a key
+
+
 @pytest.fixture(scope="module")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
     data = tmp_path_factory.mktemp("up") / "new" / "data"
@@ -185,8 +193,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory) -> FirstRun:
         for path in data.rglob("*")
         if path.is_file() and path.parts[len(data.parts)] != "postgres"
     }
-    subprocess.run(["cp", "-a", str(data), str(KEPT)], check=True)
-    (KEPT / "key").write_text(key[::-1])  # backwards, because no file of the tests may hold a key
+    keep(data, key)
     return FirstRun(running, status, files, written, mode, tracking, signed_in_at)
 
 
@@ -240,26 +247,16 @@ def test_control_c_stops_everything_with_status_0(first_run: FirstRun) -> None:
     assert first_run.up.leaves_nothing()
 
 
-def test_killing_it_leaves_no_process_and_no_portal_json(first_run: FirstRun) -> None:
-    with up(first_run.up.data) as running:
-        assert running.child("gunicorn")
-        assert running.child("mlflow")
-        running.process.kill()
-    assert running.leaves_nothing()
-
-
 @pytest.fixture(scope="module")
 def second_run(first_run: FirstRun) -> Iterator[Up]:
-    """The same data after a `kill -9`; other tests look at it while it runs."""
+    """The same data again; tests look at it while it runs, and the last kills it."""
     with up(first_run.up.data) as running:
         yield running
-        assert running.end(signal.SIGTERM) == 0
-    assert running.leaves_nothing()
 
 
 @pytest.fixture
 def kept(request: pytest.FixtureRequest) -> Path:
-    """The folder of a first run, perhaps of another process's: this test comes after all others."""
+    """The folder of a first run, which was killed later if all tests of this file ran: this one comes last."""
     if not KEPT.exists():
         request.getfixturevalue("first_run")
     return KEPT
@@ -271,7 +268,9 @@ def test_a_second_start_takes_less_than_15_seconds_and_keeps_everything(kept: Pa
     name = "experiments/get-by-name?experiment_name=first-experiment"
     with up(kept) as second_run:
         assert get(f"{second_run.url}/api/mlflow/api/2.0/mlflow/{name}", key)[0] == 200
+        assert second_run.end(signal.SIGTERM) == 0
 
+    assert second_run.leaves_nothing()
     assert second_run.seconds < 15
     assert "password" not in second_run.output
     assert "round trip" not in second_run.output
@@ -313,6 +312,15 @@ def test_an_outbox_that_dies_is_started_again_while_the_portal_goes_on(second_ru
     second_run.family = processes.with_descendants(second_run.process.pid)
 
 
+def test_killing_it_leaves_no_process_and_no_portal_json(first_run: FirstRun, second_run: Up) -> None:
+    second_run.family = processes.with_descendants(second_run.process.pid)
+    assert second_run.child("gunicorn")
+    assert second_run.child("mlflow")
+    second_run.process.kill()
+    assert second_run.leaves_nothing()
+    keep(second_run.data, first_run.key)  # what starts after this `kill -9` has to find everything
+
+
 # --- without an MLflow ------------------------------------------------------------------------------------
 
 
@@ -321,14 +329,26 @@ def data_without_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("without") / "data"
 
 
-def test_an_unreachable_mlflow_never_stops_the_portal_from_starting(data_without_mlflow: Path) -> None:
-    with up(data_without_mlflow, MLFLOW_URL=NOWHERE) as running:
-        assert "no round trip" in running.output
-        assert "The next start tries again" in running.output
-        assert get(f"{running.url}/health/ready")[0] == 200
-        assert json.loads((running.data / "portal.json").read_text())["mlflow_url"] == NOWHERE
-        assert running.end(signal.SIGTERM) == 0
-    assert running.leaves_nothing()
+@pytest.fixture(scope="module")
+def started_by_make(data_without_mlflow: Path) -> Iterator[Up]:
+    """Started as `make run` does, with an MLflow that does not answer; the second of two tests ends it."""
+    wrapper = ["sh", "-c", '"$@" & wait', "make"]
+    with up(data_without_mlflow, wrapper=wrapper, MLFLOW_URL=NOWHERE) as running:
+        yield running
+
+
+def test_an_unreachable_mlflow_never_stops_the_portal_from_starting(started_by_make: Up) -> None:
+    assert "no round trip" in started_by_make.output
+    assert "The next start tries again" in started_by_make.output
+    assert get(f"{started_by_make.url}/health/ready")[0] == 200
+    assert json.loads((started_by_make.data / "portal.json").read_text())["mlflow_url"] == NOWHERE
+
+
+def test_a_portal_whose_make_is_killed_stops_too(started_by_make: Up) -> None:
+    started_by_make.process.kill()
+    assert started_by_make.leaves_nothing()
+    output = started_by_make.process.communicate(timeout=60)[0]
+    assert sum(line.startswith("stopped") for line in output.splitlines()) <= 1
 
 
 def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
@@ -353,14 +373,6 @@ def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
     assert parsed(answer).status == 200
     assert running.output.endswith("stopped (SIGTERM)\n")
     assert running.leaves_nothing()
-
-
-def test_a_portal_whose_make_is_killed_stops_too(data_without_mlflow: Path) -> None:
-    script = ["sh", "-c", '"$@" & wait', "make"]
-    with up(data_without_mlflow, wrapper=script, MLFLOW_URL=NOWHERE) as running:
-        running.process.kill()
-    assert running.leaves_nothing()
-    assert sum(line.startswith("stopped") for line in running.output.splitlines()) <= 1
 
 
 def test_a_portal_whose_terminal_goes_away_stops_too(data_without_mlflow: Path) -> None:
