@@ -98,6 +98,7 @@ def main() -> int:
         upstream = free_port()
         os.environ |= {
             "MLFLOW_URL": f"http://127.0.0.1:{upstream}",
+            "ISOLATION": "off",  # the upstream of this benchmark has no workspaces
             "SECRET_KEY": secrets.token_urlsafe(50),
             "KEY_PEPPERS": secrets.token_urlsafe(32),
         }

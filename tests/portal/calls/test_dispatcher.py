@@ -81,7 +81,7 @@ def rows(monkeypatch) -> list:
 def handlers(settings, echo, monkeypatch) -> Iterator[list]:
     settings.MLFLOW_URL = echo.url
     settings.ALLOWED_HOSTS = ["testserver"]
-    for module in ("proxy.views", "proxy.forwarding", "portal.calls.dispatcher"):
+    for module in ("proxy.views", "proxy.forwarding", "proxy.provenance.events", "portal.calls.dispatcher"):
         monkeypatch.setattr(f"{module}.close_old_connections", lambda: None)  # it has the test's transaction
     ends = (signals.request_started, signals.request_finished)
     for signal in ends:
