@@ -3,6 +3,7 @@
 import datetime
 import hashlib
 import re
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -13,6 +14,7 @@ from keys.models import Namespace
 from proxy.models import ArtifactEvent, Manifest, Registration
 from proxy.provenance import background, comparison, manifests, verification
 from tests.proxy.ledger_rows import row
+from tests.proxy.worlds import WORKSPACE
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.django_db]
 LATER = datetime.timedelta(seconds=30)
@@ -20,14 +22,16 @@ LATER = datetime.timedelta(seconds=30)
 
 @pytest.fixture
 def folder(world) -> str:
-    """A folder of a run, whose id is the path's second part."""
-    run = world.call("POST runs/create", {"experiment_id": world.experiment()})["run"]["info"]["run_id"]
-    return f"0/{run}/artifacts/model"
+    """A folder of a run, as it is in MLflow's store."""
+    run = world.call("POST runs/create", {"experiment_id": world.experiment()})["run"]["info"]
+    path = urlsplit(run["artifact_uri"]).path.strip("/")
+    return f"{path if path.startswith('workspaces/') else f'workspaces/shared/{path}'}/model"
 
 
 def store(world, path: str, content: bytes) -> None:
     """A file in MLflow's store that has not passed through the portal."""
-    answer = requests.put(f"{world.url}/api/2.0/mlflow-artifacts/artifacts/{path}", data=content, timeout=30)
+    address = f"{world.url}/api/2.0/mlflow-artifacts/artifacts/{path}"
+    answer = requests.put(address, data=content, headers=WORKSPACE, timeout=30)
     assert answer.status_code == 200
 
 
@@ -85,7 +89,7 @@ def test_sources_lead_to_the_files_of_runs_logged_models_and_other_versions(worl
     copy = register(world, f"models:/{world.name}/{first.version}")
 
     assert make(world, copy).root == folder
-    run = folder.split("/")[1]
+    run = re.findall("[0-9a-f]{32}", folder)[-1]
     assert make(world, register(world, f"runs:/{run}/model")).root == folder
 
 
