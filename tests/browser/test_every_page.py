@@ -45,6 +45,8 @@ MAIN = {
     "docs/<slug:slug>/",
     "account/login/",
 }
+ORGANISATION_KEY = "account/^organisations/(?P<slug>[a-z0-9-]+)/"
+ORGANISATION_KEY += r"keys/(?P<public_id>key_\w+)/(?P<verb>pause|resume|revoke)/\Z"
 # What cannot be mended from here: Swagger UI puts a button into a line that is itself one.
 KNOWN = {("api/v1/docs/", "nested-interactive")}
 ALWAYS_LIGHT = {"api/v1/docs/"}  # Swagger UI's own, seen to stay so
@@ -57,6 +59,7 @@ ELSEWHERE = re.compile(
     r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
+    r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
 )
 
@@ -127,7 +130,12 @@ def places(busy) -> dict[str, str]:
     [[row, *_]] = busy.sql(
         "select id from proxy_registration where operation = 'model-versions.create' order by id"
     )[:1]
+    busy.manage("organisation", "create", "lab", "--name", "The Lab")
+    busy.manage("organisation", "add-member", "lab", "alice", "--role", "owner")
+    of_lab = busy.issue("alice", "--name", "of the lab", "--organisation", "lab")
     return {
+        "lab_key": of_lab["id"],
+        "member": of_lab["user_id"],
         "key": key_id,
         "key_id": issued["id"],
         "rotated": busy.sql("select id from keys_apikey where public_id = %s", rotated["id"])[0][0],
@@ -186,6 +194,19 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/keys/<str:public_id>/rotate/": ("/account/keys/{key_id}/rotate/", "alice"),
     "account/keys/<str:public_id>/end-old-secret/": ("/account/keys/{rotated_id}/end-old-secret/", "alice"),
     "account/keys/<str:public_id>/revoke/": ("/account/keys/{key_id}/revoke/", "alice"),
+    "account/organisations/<str:slug>/": ("/account/organisations/lab/", "alice"),
+    **{
+        f"account/organisations/<str:slug>/{end}/": (f"/account/organisations/lab/{end}/", "alice")
+        for end in ("invite", "service-users", "keys/issue")
+    },
+    **{
+        f"account/organisations/<str:slug>/members/<str:public_id>/{end}": (
+            f"/account/organisations/lab/members/{{member}}/{end}",
+            "alice",
+        )
+        for end in ("", "remove/")
+    },
+    ORGANISATION_KEY: ("/account/organisations/lab/keys/{lab_key}/revoke/", "alice"),
     "account/usage/": ("/account/usage/", "alice"),
     "account/calls/": ("/account/calls/", "alice"),
     "account/calls/<str:request_id>/": ("/account/calls/{request_id}/", "alice"),
