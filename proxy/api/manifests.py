@@ -5,7 +5,7 @@ from typing import Any
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.http import require_safe
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
@@ -17,7 +17,7 @@ from keys.models import ApiKey, Namespace, Organisation
 from keys.models.organisations import SHARED
 from keys.rights.permissions import VIEW_REGISTRATION
 from keys.rights.scopes import Scope
-from proxy.api.calls import LEDGER_FORM, form_of
+from proxy.api.calls import form_of
 from proxy.lists import exports
 from proxy.models import Manifest, VersionScan
 from proxy.provenance import comparison, presentation, signing
@@ -29,9 +29,11 @@ READERS = Rule(scopes=(Scope.REGISTRY_READ, Scope.PORTAL_READ, Scope.PORTAL_ADMI
 VERSION = [
     OpenApiParameter("name", str, required=True, description="The registered model's name."),
     OpenApiParameter("version", str, required=True),
-    OpenApiParameter("environment", str, enum=ApiKey.Environment.values, default="live"),
-    OpenApiParameter("organisation", str, default=SHARED, description="Its slug."),
+    OpenApiParameter("environment", str, enum=ApiKey.Environment.values, description="live if left out."),
+    OpenApiParameter("organisation", str, description=f"Its slug; {SHARED} if left out."),
 ]
+
+FORM = OpenApiParameter("form", str, enum=list(exports.TYPES), description="csv if left out.")
 
 
 class FileSerializer(serializers.Serializer[FileState]):
@@ -82,12 +84,12 @@ class ManifestSerializer(serializers.Serializer[Manifest]):
     def get_state(self, manifest: Manifest) -> str:
         return comparison.worst(self.context["states"])
 
-    @extend_schema(responses=RatingSerializer(many=True))
+    @extend_schema_field(RatingSerializer(many=True))
     def get_ratings(self, manifest: Manifest) -> list[dict[str, Any]]:
         scan = getattr(manifest, "scan", None)
         return scan.files if scan else []
 
-    @extend_schema(responses=FileSerializer(many=True))
+    @extend_schema_field(FileSerializer(many=True))
     def get_files(self, manifest: Manifest) -> list[dict[str, Any]]:
         return list(FileSerializer(self.context["states"], many=True, context=self.context).data)
 
@@ -151,7 +153,7 @@ class ManifestExport(OfVersion):
         operation_id="manifests_export",
         summary="Export the files of a version as a file",
         tags=["manifests"],
-        parameters=[*VERSION, LEDGER_FORM],
+        parameters=[*VERSION, FORM],
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
     def get(self, request: Request) -> HttpResponseBase:
@@ -166,7 +168,7 @@ class VersionSignature(OfVersion):
         summary="The signature of a version, for `model_signing verify key`",
         tags=["manifests"],
         parameters=VERSION,
-        responses={(200, "application/json"): OpenApiTypes.OBJECT},
+        responses={(200, "application/json"): OpenApiTypes.BINARY},
     )
     def get(self, request: Request) -> HttpResponse:
         manifest = self.manifest(request)
