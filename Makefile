@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers screenshots format lock clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers store-paths screenshots format lock clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -109,6 +109,11 @@ creations: .venv/dev.stamp
 integrations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.integrations
 	$(BIN)/python -m tests.field.readers
+
+# Send 10,000 generated artifact paths to a real MLflow with workspaces, with files on disk and in an S3 stand-in (PATHS=…,
+# SEED=…): none may reach another organisation's file.
+store-paths: .venv/dev.stamp
+	$(BIN)/python -m tests.field.store_paths
 
 # The part of it that reads what the portal writes: generators of clients, spreadsheets, data frames,
 # secret scanners, an OpenID provider (READERS=… selects some). Five minutes. Needs Node and LibreOffice.

@@ -15,6 +15,7 @@ model_name = sys.argv[1] if len(sys.argv) > 1 else "example-diabetes"
 mlflow.sklearn.autolog(registered_model_name=model_name)
 features, progression = load_diabetes(return_X_y=True)
 
+mlflow.set_experiment(model_name)
 with mlflow.start_run(run_name="diabetes") as run:
     RandomForestRegressor(n_estimators=20, random_state=0).fit(features, progression)
 

@@ -55,6 +55,7 @@ def register(name: str, *, megabytes: int, folder: Path) -> None:
     adapter = folder / "adapter"
     adapter.mkdir()
     write_adapter(adapter, megabytes=megabytes)
+    mlflow.set_experiment(name)
     with mlflow.start_run(run_name="lora") as run:
         mlflow.log_params({"r": 16, "lora_alpha": 32})
         mlflow.log_metric(TAGS["benchmark_metric"], float(TAGS["benchmark_value"]))

@@ -48,13 +48,19 @@ value() {
 
 now=$(date +%s)000
 
-json /mlflow/runs/create '{"experiment_id": "0", "run_name": "curl", "start_time": '"$now"'}'
+if ! json /mlflow/experiments/create '{"name": "'"$model"'"}' 2>/dev/null &&
+  ! call GET "/mlflow/experiments/get-by-name?experiment_name=$model"; then
+  exit 1
+fi
+experiment=$(value experiment_id)
+
+json /mlflow/runs/create '{"experiment_id": "'"$experiment"'", "run_name": "curl", "start_time": '"$now"'}'
 run=$(value run_id)
 artifacts=$(value artifact_uri)
 echo "run $run"
 
 json /mlflow/runs/log-metric '{"run_id": "'"$run"'", "key": "accuracy", "value": 0.9, "timestamp": '"$now"'}'
-# mlflow-artifacts:/0/RUN/artifacts -> /0/RUN/artifacts; curl streams a file that it is given with --upload-file.
+# mlflow-artifacts:/EXPERIMENT/RUN/artifacts -> /EXPERIMENT/RUN/artifacts; curl streams a file that it is given with --upload-file.
 call PUT "/mlflow-artifacts/artifacts${artifacts#mlflow-artifacts:}/model/weights.bin" --upload-file "$file"
 json /mlflow/runs/update '{"run_id": "'"$run"'", "status": "FINISHED", "end_time": '"$now"'}'
 echo "uploaded $(wc -c <"$file" | tr -d ' ') bytes"

@@ -20,6 +20,7 @@ model_name = sys.argv[1] if len(sys.argv) > 1 else "example-iris"
 features, labels = load_iris(return_X_y=True)
 train_x, test_x, train_y, test_y = train_test_split(features, labels, random_state=0)
 
+mlflow.set_experiment(model_name)
 with mlflow.start_run(run_name="iris") as run:
     parameters = {"C": 0.5, "max_iter": 500}
     model = LogisticRegression(**parameters).fit(train_x, train_y)

@@ -35,6 +35,7 @@ from proxy.policy import (
     upstream_checks,
 )
 from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.policy.organisations import references
 from proxy.provenance.digests import HashedBody
 from proxy.provenance.writes import ArtifactWrite
 from proxy.request import bodies, headers, otlp, paths
@@ -234,6 +235,7 @@ def decide(
     call.named_object = decision.objects.first or call.named_object
     decision.enforce()
     upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
+    references.refuse_unknown(caller, decision.objects, url=upstream_url(caller))
     upstream_checks.refuse_foreign_source(caller, match, decision.content, url=upstream_url(caller))
     upstream_checks.refuse_running_scorer(caller, match, decision.content, url=upstream_url(caller))
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)

@@ -21,6 +21,7 @@ from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
 from proxy.policy.decisions import Decision
+from proxy.policy.organisations import selection
 from proxy.provenance import downloads, writes
 from proxy.request import bodies
 from proxy.upstream.client import UpstreamResponse
@@ -66,6 +67,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     def respond(self, request: HttpRequest, mount: str, call: CallInProgress) -> HttpResponseBase:
         """The response to a call. Raises Refusal, and ClientGone."""
         meta = request.META
+        mount, organisation = selection.split_mount(meta["PATH_INFO"], mount)
         if redirect := browser.redirection(request, mount):
             return redirect
         caller = call.caller = forwarding.identify_caller(request, mount)
@@ -74,6 +76,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
         forwarding.refuse_while_draining()
         target = forwarding.read_target(request, mount)
         forwarding.count_call(call, caller, target, connection=meta.get("gunicorn.socket"))
+        caller = selection.select(caller, meta, organisation)
         absent = browser_responses.ABSENT.get((target.method, target.path))
         if caller.key is None and absent is not None:
             call.is_of_page = True

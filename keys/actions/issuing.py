@@ -11,7 +11,7 @@ from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
 from keys.actions.history import record_event
-from keys.actions.organisations import organisation_for
+from keys.actions.organisations import organisation_for, validate_also
 from keys.actions.rights import serialize_rights, validate_rights, validate_text
 from keys.credentials import tokens
 from keys.models import ApiKey, KeyEvent, Organisation, User
@@ -31,6 +31,7 @@ def issue(
     patterns: Sequence[str] = (),
     any_owner: bool = False,
     only_own: bool = False,
+    also_organisations: Sequence[str] = (),
     requests_per_minute: int | None = None,
     monthly_requests: int | None = None,
     monthly_bytes: int | None = None,
@@ -42,6 +43,7 @@ def issue(
 
     `is_canary`: the key gives no access and is refused like an unknown one; its use raises an alert.
     `organisation`: to which the key belongs for ever; by default the owner's only one, or `shared`.
+    `also_organisations`: slugs of others in which a key of staff may act (`organisations.validate_also`).
     `requests_per_minute` None means the portal's default; None for a monthly limit means no limit.
     Raises NotAllowed for a superuser's key if the actor is none, ActionError for invalid rights, and
     `tokens.InvalidToken` for an unknown environment.
@@ -71,6 +73,7 @@ def issue(
         purpose=purpose,
         environment=environment,
         organisation=organisation_for(owner, organisation),
+        also_organisations=validate_also(owner, also_organisations, actor),
         is_canary=is_canary,
         **rights,
         **secret_fields(token),
@@ -79,6 +82,7 @@ def issue(
     detail = serialize_rights(rights) | ({"is_canary": True} if is_canary else {})
     if not key.organisation.is_shared:
         detail["organisation"] = key.organisation.slug
+    detail |= {"also_organisations": key.also_organisations} if key.also_organisations else {}
     record_event(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
     return key, token.secret
 

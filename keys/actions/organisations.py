@@ -1,5 +1,6 @@
 """Actions on organisations: create, change and close one; add, change and remove its members."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -7,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from keys.actions.actor import COMMAND, Actor
-from keys.actions.errors import ActionError
+from keys.actions.errors import ActionError, NotAllowed
 from keys.actions.history import log
 from keys.actions.rights import validate_text
 from keys.actions.stopping import revoke
@@ -161,4 +162,24 @@ def organisation_for(user: User, wanted: Organisation | None = None) -> Organisa
         )
     if wanted not in own:
         raise ActionError(f"{user.username} is not a member of {wanted}; add the user to it first")
+    return wanted
+
+
+def validate_also(owner: User, slugs: Sequence[str], actor: Actor) -> list[str]:
+    """The slugs of the organisations in which the owner's key may act besides its own. Raises NotAllowed unless a
+    superuser or a command gives them, ActionError for an owner who is not staff and for an unknown organisation."""
+    wanted = list(dict.fromkeys(slugs))
+    if not wanted:
+        return []
+    if actor.key or (actor.user is not None and not actor.user.is_superuser):
+        raise NotAllowed("only a superuser may issue a key that acts in several organisations")
+    if not owner.is_staff:
+        raise ActionError(
+            f"{owner.username} is not staff, and only keys of staff act in several organisations; issue one key in each"
+        )
+    unknown = set(wanted) - set(
+        Organisation.objects.open().filter(slug__in=wanted).values_list("slug", flat=True)
+    )
+    if unknown:
+        raise ActionError(f"there is no organisation {', '.join(sorted(unknown))}")
     return wanted

@@ -196,6 +196,13 @@ class ApiKey(models.Model):
         db_default=False,
         help_text="May write only what its own user created, not what others of the organisation did.",
     )
+    also_organisations = ArrayField(
+        models.CharField(max_length=63),
+        default=list,
+        db_default=[],
+        blank=True,
+        help_text="Slugs of other organisations in which a key of staff may act; the call states which.",
+    )
     requests_per_minute = models.IntegerField(
         null=True,
         blank=True,
@@ -284,6 +291,7 @@ class ApiKey(models.Model):
                     "patterns",
                     "any_owner",
                     "only_own",
+                    "also_organisations",
                     *LIMITS,
                     "name",
                     "environment",

@@ -10,7 +10,6 @@ from portal.doctor.outcomes import Failed
 
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-DEFAULT_EXPERIMENT = "0"
 MISSING_SCOPES = re.compile(r"needs the scope ((?:[a-z:]+)(?: and [a-z:]+)*)")
 
 
@@ -35,6 +34,7 @@ class Context:
     model: str = ""
     warnings: list[str] = field(default_factory=list)
     created: list[CreatedObject] = field(default_factory=list)
+    experiment_id: str = ""
     run_id: str = ""
     artifact_uri: str = ""
     owner_id: str = ""

@@ -13,7 +13,6 @@ from portal.doctor.address import Address
 from portal.doctor.context import (
     API,
     ARTIFACTS,
-    DEFAULT_EXPERIMENT,
     Context,
     describe_refusal,
     missing_scopes,
@@ -26,20 +25,18 @@ CLOCK_TOLERANCE = 60.0  # seconds
 READS: dict[str, tuple[str, str, dict[str, str], Any]] = {
     "tracking": (
         "POST",
-        f"{API}/runs/search",
+        f"{API}/experiments/search",
         {},
-        {"experiment_ids": [DEFAULT_EXPERIMENT], "max_results": 1},
+        {"max_results": 1},
     ),
     "registry": ("GET", f"{API}/registered-models/search", {"max_results": "1"}, None),
-    "artifacts": ("GET", ARTIFACTS, {"path": f"{DEFAULT_EXPERIMENT}/{'0' * 32}/artifacts"}, None),
+    "artifacts": ("GET", ARTIFACTS, {"path": f"1/{'0' * 32}/artifacts"}, None),
     "traces": (
         "POST",
         "/api/3.0/mlflow/traces/search",
         {},
         {
-            "locations": [
-                {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": DEFAULT_EXPERIMENT}}
-            ],
+            "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "1"}}],
             "max_results": 1,
         },
     ),

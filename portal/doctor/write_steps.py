@@ -1,8 +1,9 @@
-"""The steps of `--write`: a run of its own in Default, an artifact, a registered model, a version.
+"""The steps of `--write`: an experiment and a run of its own, an artifact, a registered model, a version.
 
 Each step takes the context and returns its finding, or raises Failed or Skipped.
 """
 
+import hashlib
 import os
 import secrets
 import time
@@ -11,7 +12,6 @@ from urllib.parse import urlsplit
 from portal.doctor.context import (
     API,
     ARTIFACTS,
-    DEFAULT_EXPERIMENT,
     Context,
     CreatedObject,
     describe_refusal,
@@ -23,9 +23,33 @@ SIZE = 2**20  # bytes of the artifact
 PART = (1000, 1999)  # first and last byte of the Range
 
 
+def create_experiment(context: Context) -> str:
+    """The experiment's name depends on the key, so that a key that cannot delete it uses it again."""
+    name = f"hokusai-doctor-{hashlib.sha256(context.key.encode()).hexdigest()[:12]}"
+    reply = context.send("POST", f"{API}/experiments/create", content={"name": name})
+    if reply.error_code == "RESOURCE_ALREADY_EXISTS":
+        found = context.call("GET", f"{API}/experiments/get-by-name", query={"experiment_name": name})
+        experiment = found.content.get("experiment", {})
+        content = {"experiment_id": str(experiment["experiment_id"])}
+        if experiment.get("lifecycle_stage") == "deleted":
+            context.call("POST", f"{API}/experiments/restore", content=content)
+    elif reply.status != 200:
+        raise describe_refusal(reply)
+    else:
+        content = {"experiment_id": str(reply.content["experiment_id"])}
+    context.experiment_id = content["experiment_id"]
+    context.created.append(
+        CreatedObject(
+            name=f"experiment {name}", method="POST", path=f"{API}/experiments/delete", content=content
+        )
+    )
+    return name
+
+
 def create_run(context: Context) -> str:
+    experiment = create_experiment(context)
     content = {
-        "experiment_id": DEFAULT_EXPERIMENT,
+        "experiment_id": context.experiment_id,
         "run_name": "hokusai-doctor",
         "start_time": int(time.time() * 1000),
     }
@@ -42,7 +66,7 @@ def create_run(context: Context) -> str:
     tags = {tag["key"]: tag["value"] for tag in run.get("data", {}).get("tags", [])}
     context.owner_id = tags.get("hokusai.user_id", "")
     context.call("POST", f"{API}/runs/update", content={"run_id": context.run_id, "status": "FINISHED"})
-    return f"run {context.run_id} in the experiment Default"
+    return f"run {context.run_id} in the experiment {experiment}"
 
 
 def artifact_path(context: Context) -> str:

@@ -90,6 +90,10 @@ class Owner(models.Model):
             models.UniqueConstraint(
                 name="owner_of_one_object", fields=["environment", "organisation", "kind", "name"]
             ),
+            # MLflow has one list of trace ids for all workspaces, and clients choose them.
+            models.UniqueConstraint(
+                name="owner_of_one_trace", fields=["environment", "name"], condition=Q(kind="trace")
+            ),
         ]
         indexes = [
             models.Index(

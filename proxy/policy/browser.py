@@ -56,7 +56,7 @@ def redirection(request: HttpRequest, mount: str) -> HttpResponseBase | None:
     if not is_visit(request):
         return None
     path = request.META["PATH_INFO"].removeprefix(mount)
-    if mount == "/api/mlflow" and path in ("", "/"):
+    if mount.startswith("/api/mlflow") and path in ("", "/"):
         return HttpResponseRedirect(ROOT)
     if mount != MOUNT:
         return None

@@ -182,7 +182,7 @@ def skill_content(match: Match, content: Json, query: str) -> None:
 def artifact_deletion(match: Match, content: Json, query: str) -> None:
     path = artifact_paths.canonical(match.arguments["artifact_path"])
     if artifact_paths.holder(path)[0] in ("experiment", "artifact"):
-        artifact_paths.refuse_tree(path.partition("/")[0], "delete")
+        artifact_paths.refuse_tree(artifact_paths.in_workspace(path).partition("/")[0], "delete")
 
 
 def artifact_listing(match: Match, content: Json, query: str) -> None:

@@ -16,6 +16,7 @@ from keys.refusals import Refusal, forbidden, unauthenticated
 from keys.rights.scopes import Scope, allows
 from proxy.policy import attribution, dangerous_input, identity, ownership, quarantine
 from proxy.policy.decisions import Decision, ReceivedRequest
+from proxy.policy.organisations import default_experiment, store_paths
 from proxy.policy.server_tags import LOCATION_TAGS
 from proxy.request import artifact_paths, key_in_text, messages, otlp, query_limits
 from proxy.request.messages import Json, values
@@ -49,6 +50,7 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
             content = messages.read(match.operation, request.body)
         check_limits(request, content)
         dangerous_input.check(match, content, request.query)
+        check_organisation(caller, request, content)
         refuse_key_in_text(request, export, content)
         check_model_names(caller, match, content)
         attribution.refuse_reserved(match, content)
@@ -62,6 +64,14 @@ def decide(caller: Caller, request: ReceivedRequest) -> Decision:
     except Refusal as refusal:
         return Decision(match=match, objects=objects, refusal=refusal)
     return Decision(match=match, objects=objects, content=attributed, is_stamped=attributed is not content)
+
+
+def check_organisation(caller: Caller, request: ReceivedRequest, content: Json) -> None:
+    """Raise Refusal (403, 404) for what lies outside of the caller's organisation by its address."""
+    match, query = request.match, request.query
+    store_paths.check(caller.organisation.slug, match, content, query)
+    if settings.ISOLATION == "required":
+        default_experiment.check(match, content, query=query, headers=request.headers, body=request.body)
 
 
 def attribute(caller: Caller, match: Match, content: Json) -> Json:

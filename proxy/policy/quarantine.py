@@ -48,7 +48,7 @@ GUARDED_FILES = {
     "artifacts.delete": "delete its files",
 }
 REMEMBERED = frozenset({"run", "logged_model", "experiment", "artifact"})  # writes to these read the marks
-EXPERIMENT = re.compile(r"mlflow-artifacts:/([0-9]+)(?:/|$)")
+EXPERIMENT = re.compile(r"mlflow-artifacts:/([0-9]+)(?:/|$)")  # of an address as `decode` returns it
 OBJECT_ID = re.compile(r"[0-9a-f]{32}")  # of a run, or of a logged model behind m-
 MOST_COPIES = 20  # steps from a copy back to the version that was copied
 MOST_DECODINGS = 10  # as MLflow itself decodes a path
@@ -229,13 +229,16 @@ def files_of(source: str, *object_ids: str) -> Files:
 
 
 def decode(source: str) -> str:
+    """The address in one form: decoded, normalised, and without the prefix of the organisation's workspace, with and
+    without which MLflow reads the same file."""
     for _ in range(MOST_DECODINGS):
         decoded = unquote(source)
         if decoded == source:
             break
         source = decoded
     scheme, separator, path = source.partition(":/")
-    return f"{scheme}:/{posixpath.normpath(f'/{path}').lstrip('/')}" if separator else source
+    path = posixpath.normpath(f"/{path}").lstrip("/")
+    return f"{scheme}:/{artifact_paths.in_workspace(path)}" if separator else source
 
 
 def first_concerned(

@@ -7,6 +7,7 @@ it, so that MLflow acts on the same path that the portal checked, and a file com
 
 import posixpath
 import re
+import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote, urlparse, urlunparse
 
@@ -16,6 +17,7 @@ UNSAFE = re.compile(r"[\x00-\x1f\x7f\\#]|\?$|^[A-Za-z][A-Za-z0-9+.-]*:")
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 DECODINGS = 10  # MLflow's own limit
 SKILLS = "skills"
+WORKSPACES = "workspaces"  # the folder with one folder for each organisation's workspace
 # What log_image of MLflow's clients 2.11 to 3.10 names its files. MLflow stores it damaged: `%17` in the timestamp is
 # a control character, and the two digits after the last % may be any byte.
 STOCK_IMAGE = re.compile(
@@ -102,12 +104,54 @@ def bad_artifact_path(message: str) -> Refusal:
     return invalid("bad_artifact_path", message)
 
 
+def check_workspace(path: str, slug: str) -> None:
+    """Raise Refusal (403) for a path in another workspace than `slug`, in any spelling that a store could read so.
+
+    Within a workspace, MLflow reads a path with and without the prefix `workspaces/<slug>/` as the same file.
+    """
+    for spelling in (path, *decodings(path)):
+        segments = plain_segments(spelling)
+        if not segments or fold(segments[0]) != WORKSPACES:
+            continue
+        if segments[0] != WORKSPACES or segments[1:2] not in ([], [slug]):
+            raise forbidden(
+                "other_workspace",
+                f"The artifact path is outside of the organisation “{slug}”, in which this call acts. Leave out the "
+                f"first folder, or write {WORKSPACES}/{slug}/ in front of the path.",
+            )
+
+
+def plain_segments(path: str) -> list[str]:
+    """The segments of a path, without empty ones and dots, as a store that normalises it would read them."""
+    segments: list[str] = []
+    for segment in re.split(r"[/\\]", path):
+        if segment == "..":
+            segments[-1:] = []
+        elif segment not in ("", "."):
+            segments.append(segment)
+    return segments
+
+
+def fold(segment: str) -> str:
+    """A segment as a store reads it that knows no upper case, no compatibility forms of characters (such as the long
+    s), and no dots and spaces at the end of a name."""
+    return unicodedata.normalize("NFKC", segment).casefold().strip(" .")
+
+
+def in_workspace(path: str) -> str:
+    """The path without the prefix of its workspace, "" for the whole folder of one. `check_workspace` has refused any
+    other workspace's."""
+    first, _, rest = path.partition("/")
+    return rest.partition("/")[2] if first == WORKSPACES else path
+
+
 def holder(path: str) -> tuple[str, str]:
     """(kind, id) of the object to which an artifact path belongs: a run, logged model or trace if the path names one,
     else the experiment in whose folder it is; ("artifact", path) for anything else.
 
     The first id in the path counts, so that a folder inside an object's tree cannot pass for another object.
     """
+    path = in_workspace(path)
     if experiment := EXPERIMENT.match(path):
         for kind, pattern in IN_EXPERIMENT:
             if match := pattern.match(path):
@@ -123,17 +167,18 @@ def is_skill_content(path: str) -> bool:
     """Whether the path is in the folder in which MLflow from 3.18 keeps its skills, in any spelling
     (mlflow/store/tracking/skill_registry/artifact_paths.py, `is_skill_upload_namespace`)."""
     segments = [segment for segment in path.split("/") if segment not in ("", ".")]
-    if len(segments) >= 2 and segments[0].lower() == "workspaces":
+    if len(segments) >= 2 and segments[0].lower() == WORKSPACES:
         segments = segments[2:]
     return bool(segments) and segments[0].lower() == SKILLS
 
 
 def refuse_tree(path: str, act: str) -> None:
-    """Raise Refusal (403) for the store's root and for the folder of a whole experiment, or above."""
+    """Raise Refusal (403) for the store's root, and for the folder of a whole organisation or experiment, or above."""
+    path = in_workspace(path)
     kind, _ = holder(path) if path else ("artifact", "")
     if kind in ("experiment", "artifact") and path.count("/") < 1:
         raise forbidden(
             "artifact_tree",
-            f"No API key may {act} the artifact store's root or a whole experiment's folder. "
+            f"No API key may {act} the artifact store's root or the whole folder of an organisation or experiment. "
             "Name the folder of a run or a model in it.",
         )

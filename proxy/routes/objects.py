@@ -24,11 +24,13 @@ class ObjectRef:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestObjects:
-    """The objects that a request acts on, by their role in `proxy.routes.served`: `on=`, `in=`, `claim=`."""
+    """The objects that a request acts on, by their role in `proxy.routes.served`: `on=`, `in=`, `claim=`,
+    `ref=`."""
 
     targets: tuple[ObjectRef, ...] = ()
     parents: tuple[ObjectRef, ...] = ()
     claims: tuple[ObjectRef, ...] = ()
+    references: tuple[ObjectRef, ...] = ()
 
     @property
     def first(self) -> ObjectRef | None:

@@ -36,6 +36,7 @@ class Operation:
     targets: tuple[ObjectField, ...] = ()
     parents: tuple[ObjectField, ...] = ()
     claims: tuple[ObjectField, ...] = ()
+    references: tuple[ObjectField, ...] = ()
     created: ObjectField | None = None
     tags: tuple[str, ...] = ()
     since: str = ""
@@ -63,7 +64,9 @@ class Operation:
     @cached_property
     def names_objects(self) -> bool:
         """Whether the portal must read the request to know which objects it acts on."""
-        return bool(self.targets or self.parents or self.claims or self.created or self.tags)
+        return bool(
+            self.targets or self.parents or self.claims or self.references or self.created or self.tags
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,6 +35,7 @@ def parse_row(row: str, scopes: tuple[Scope, ...], only_browsers: str) -> Operat
         targets=parse_fields(fields.pop("on", [])),
         parents=parse_fields(fields.pop("in", [])),
         claims=parse_fields(fields.pop("claim", [])),
+        references=parse_fields(fields.pop("ref", [])),
         created=created[0] if created else None,
         tags=tuple(fields.pop("tag", [])),
         since=parse_release(fields, "since"),

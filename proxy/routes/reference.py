@@ -10,8 +10,8 @@ HEAD = f"""# MLflow's routes
 The portal refuses every route that is not in these tables, with 404 `ENDPOINT_NOT_FOUND`. If MLflow serves a route
 under both `/api/` and `/ajax-api/`, the table lists the first, and the portal serves both. A route needs all of its
 scopes. "Acts on" lists the objects that the key's user must own. For "in", the experiment must belong to the user
-or be shared; "new" is what the route creates. "MLflow" states from which of the tested releases to which the route
-exists; an empty cell stands for all of them ({", ".join(TESTED)}).
+or be shared; "new" is what the route creates; "names" is what must exist in the caller's organisation. "MLflow" states
+from which of the tested releases to which the route exists; an empty cell stands for all of them ({", ".join(TESTED)}).
 
 `manage.py mlflow_table --write` generates this page from `proxy/routes/served.py` and `proxy/routes/refused.py`.
 """
@@ -47,6 +47,7 @@ def format_row(operation: Operation) -> str:
         *(f"in {format_field(field)}" for field in operation.parents),
         *(f"new {format_field(field)}" for field in operation.claims),
         *([f"new {operation.created.kind}"] if operation.created else []),
+        *(f"names {format_field(field)}" for field in operation.references),
     ]
     route, releases = f"`{operation.method} {operation.path}`", format_releases(operation)
     return f"| {operation.name} | {route} | {scopes} | {'; '.join(acts)} | {releases} |"

@@ -8,6 +8,7 @@ The lines below a route list the objects that it names, as ROLE=KIND:FIELD:
     on=     an object that is written or deleted: the caller must own it
     in=     the experiment in which an object is created: the caller must own it, or it must be shared
     claim=  a new object whose id the caller chooses
+    ref=    another object that is named: it must be in the caller's organisation
     new=    a new object, named in MLflow's response
     tag=    the field that holds the keys of tags
 
@@ -65,7 +66,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         experiments.update               POST   /api/2.0/mlflow/experiments/update
             on=experiment:experiment_id
         logged-models.create             POST   /api/2.0/mlflow/logged-models since=3.1
-            in=experiment:experiment_id new=logged_model:model.info.model_id tag=tags[].key
+            in=experiment:experiment_id ref=run:source_run_id new=logged_model:model.info.model_id tag=tags[].key
         logged-models.finalize           PATCH  /api/2.0/mlflow/logged-models/{model_id} since=3.1
             on=logged_model:{model_id} on=logged_model:model_id
         logged-models.log-params         POST   /api/2.0/mlflow/logged-models/{model_id}/params since=3.1
@@ -79,17 +80,17 @@ TABLE: dict[tuple[Scope, ...], str] = {
         runs.delete-tag                  POST   /api/2.0/mlflow/runs/delete-tag
             on=run:run_id tag=key
         runs.log-batch                   POST   /api/2.0/mlflow/runs/log-batch
-            on=run:run_id on=logged_model:metrics[].model_id tag=tags[].key
+            on=run:run_id on=logged_model:metrics[].model_id ref=logged_model:metrics[].model_id tag=tags[].key
         runs.log-inputs                  POST   /api/2.0/mlflow/runs/log-inputs
-            on=run:run_id tag=datasets[].tags[].key
+            on=run:run_id ref=logged_model:models[].model_id tag=datasets[].tags[].key
         runs.log-metric                  POST   /api/2.0/mlflow/runs/log-metric
-            on=run:run_id on=run:run_uuid on=logged_model:model_id
+            on=run:run_id on=run:run_uuid on=logged_model:model_id ref=logged_model:model_id
         runs.log-model                   POST   /api/2.0/mlflow/runs/log-model
             on=run:run_id
         runs.log-parameter               POST   /api/2.0/mlflow/runs/log-parameter
             on=run:run_id on=run:run_uuid
         runs.log-outputs                 POST   /api/2.0/mlflow/runs/outputs since=3.1
-            on=run:run_id on=logged_model:models[].model_id
+            on=run:run_id on=logged_model:models[].model_id ref=logged_model:models[].model_id
         runs.restore                     POST   /api/2.0/mlflow/runs/restore
             on=run:run_id
         runs.set-tag                     POST   /api/2.0/mlflow/runs/set-tag
@@ -97,9 +98,9 @@ TABLE: dict[tuple[Scope, ...], str] = {
         runs.update                      POST   /api/2.0/mlflow/runs/update
             on=run:run_id on=run:run_uuid
         datasets.create                  POST   /api/3.0/mlflow/datasets/create since=3.10
-            in=experiment:experiment_ids[] new=dataset:dataset.dataset_id tag=tags{}
+            in=experiment:experiment_ids[] ref=experiment:experiment_ids[] new=dataset:dataset.dataset_id tag=tags{}
         datasets.add-experiments         POST   /api/3.0/mlflow/datasets/{dataset_id}/add-experiments since=3.10
-            on=dataset:{dataset_id} in=experiment:experiment_ids[]
+            on=dataset:{dataset_id} in=experiment:experiment_ids[] ref=experiment:experiment_ids[]
         datasets.upsert-records          POST   /api/3.0/mlflow/datasets/{dataset_id}/records since=3.10
             on=dataset:{dataset_id}
         datasets.remove-experiments      POST   /api/3.0/mlflow/datasets/{dataset_id}/remove-experiments since=3.10
@@ -109,7 +110,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         datasets.delete-tag              DELETE /api/3.0/mlflow/datasets/{dataset_id}/tags/{key} since=3.10
             on=dataset:{dataset_id} tag={key}
         issues.create                    POST   /api/3.0/mlflow/issues since=3.14
-            in=experiment:experiment_id new=issue:issue.issue_id
+            in=experiment:experiment_id ref=run:source_run_id new=issue:issue.issue_id
         issues.update                    PATCH  /api/3.0/mlflow/issues/{issue_id} since=3.14
             on=issue:{issue_id} on=issue:issue_id
         label-schemas.create             POST   /api/3.0/mlflow/label-schemas/create since=3.14
@@ -121,7 +122,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         review-queues.get-or-create-user POST   /api/3.0/mlflow/review-queues/get-or-create-user since=3.14
             in=experiment:experiment_id
         review-queues.add-items          POST   /api/3.0/mlflow/review-queues/items/add since=3.14
-            on=review_queue:queue_id
+            on=review_queue:queue_id ref=trace:item_ids[]
         review-queues.remove-items       POST   /api/3.0/mlflow/review-queues/items/remove since=3.14
             on=review_queue:queue_id
         review-queues.set-item-status    POST   /api/3.0/mlflow/review-queues/items/set-status since=3.14
@@ -179,6 +180,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
     (Scope.REGISTRY_WRITE,): """
         model-versions.create           POST   /api/2.0/mlflow/model-versions/create
             on=registered_model:name on=logged_model:model_id new=model_version:model_version.version tag=tags[].key
+            ref=run:run_id ref=logged_model:model_id
         model-versions.delete-tag       DELETE /api/2.0/mlflow/model-versions/delete-tag
             on=registered_model:name tag=key
         model-versions.set-tag          POST   /api/2.0/mlflow/model-versions/set-tag
@@ -253,7 +255,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         traces.link-prompts POST   /api/2.0/mlflow/traces/link-prompts since=3.10
             on=trace:trace_id
         traces.link-to-run  POST   /api/2.0/mlflow/traces/link-to-run since=3.10
-            on=run:run_id
+            on=run:run_id ref=trace:trace_ids[]
         traces.end-v2       PATCH  /api/2.0/mlflow/traces/{request_id}
             on=trace:{request_id} on=trace:request_id tag=tags[].key
         traces.delete-tag   DELETE /api/2.0/mlflow/traces/{request_id}/tags

@@ -9,6 +9,7 @@ from proxy.routes import message_types
 from proxy.routes.table import OPERATIONS
 from tests.direct import DirectClient
 from tests.end_to_end.conftest import start_trace
+from tests.experiments import new_experiment
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -17,9 +18,10 @@ def test_who_made_it_is_not_what_the_client_claims(alice, bob, keys, mlflow_serv
     """A run, a model and a version made by a client that claims to be someone else."""
     claims = {"mlflow.user": "root", "hokusai.user_id": "usr_root", "hokusai.key_id": "key_root", "mine": "1"}
     tags = [{"key": key, "value": value} for key, value in claims.items()]
-    body = {"experiment_id": "0", "user_id": "root", "tags": tags}
+    experiment = new_experiment(bob.client)
+    body = {"experiment_id": experiment, "user_id": "root", "tags": tags}
     run = bob.call("POST", "/api/2.0/mlflow/runs/create", body).json()["run"]
-    camel = bob.call("POST", "/api/2.0/mlflow/runs/create", {"experimentId": "0", "userId": "root"})
+    camel = bob.call("POST", "/api/2.0/mlflow/runs/create", {"experimentId": experiment, "userId": "root"})
     name = f"claimed-{secrets.token_hex(4)}"
     bob.call("POST", "/api/2.0/mlflow/registered-models/create", {"name": name, "tags": tags})
     run_id = run["info"]["run_id"]
@@ -236,10 +238,10 @@ def test_an_experiment_may_lie_in_a_folder_of_mlflows_store(bob):
 
 
 CREATIONS = {
-    "runs.create": {"experiment_id": "0", "run_name": "mistyped"},
+    "runs.create": {"experiment_id": "1", "run_name": "mistyped"},
     "registered-models.create": {"name": "mistyped"},
     "experiments.create": {"name": "mistyped"},
-    "logged-models.create": {"experiment_id": "0"},
+    "logged-models.create": {"experiment_id": "1"},
 }
 MISTYPED = {"string": 5, "int64": "text", "repeated": "text"}
 

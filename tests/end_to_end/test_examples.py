@@ -57,7 +57,7 @@ def registered(direct: MlflowClient, printed: str, key: dict):
     for tags in (version.tags, made.data.tags):
         assert tags["hokusai.user_id"] == key["user_id"]
     assert made.info.status == "FINISHED"
-    assert made.info.experiment_id == "0"
+    assert direct.get_experiment(made.info.experiment_id).name == name
     return version, made
 
 

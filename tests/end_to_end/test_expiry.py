@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.experiments import created_by
 from tests.portals import wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -16,7 +17,8 @@ def job(mlflow_portal):
     def call(method, path, body=None, *, data=None):
         return mlflow_portal.request(method, path, key=key["key"], body=data if data is not None else body)
 
-    run = call("POST", f"{API}/runs/create", {"experiment_id": "0"}).json()["run"]["info"]
+    experiment = created_by(call, API)
+    run = call("POST", f"{API}/runs/create", {"experiment_id": experiment}).json()["run"]["info"]
     return key, run, call
 
 
@@ -28,7 +30,7 @@ def expire(portal, key, seconds_ago, call):
         key["id"],
     )
     refused = wait_for(
-        lambda: call("POST", f"{API}/runs/create", {"experiment_id": "0"}), lambda reply: reply.status == 401
+        lambda: call("POST", f"{API}/runs/create", {"experiment_id": "1"}), lambda reply: reply.status == 401
     )
     assert refused.status == 401
     return refused
@@ -50,17 +52,19 @@ def test_within_its_grace_a_key_finishes_what_it_began(mlflow_portal, job):
         ).status
         == 200
     )
-    artifact = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/late.txt"
+    artifact = (
+        f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/{run['experiment_id']}/{run_id}/artifacts/late.txt"
+    )
     assert call("PUT", artifact, data=b"late").status == 200
     assert call("GET", f"{API}/runs/get?run_id={run_id}").status == 200
     assert call("POST", f"{API}/runs/update", {"run_id": run_id, "status": "FINISHED"}).status == 200
 
 
 def test_within_its_grace_a_key_opens_nothing_new_and_touches_no_other_run(mlflow_portal, job):
-    key, _run, call = job
+    key, run, call = job
     other = mlflow_portal.issue("frank")
     theirs = mlflow_portal.request(
-        "POST", f"{API}/runs/create", key=other["key"], body={"experiment_id": "0"}
+        "POST", f"{API}/runs/create", key=other["key"], body={"experiment_id": run["experiment_id"]}
     )
     run_id = theirs.json()["run"]["info"]["run_id"]
 
@@ -69,7 +73,7 @@ def test_within_its_grace_a_key_opens_nothing_new_and_touches_no_other_run(mlflo
     metric = {"run_id": run_id, "key": "late", "value": 1.0, "timestamp": 1}
     assert call("POST", f"{API}/runs/log-metric", metric).status == 401
     assert call("POST", f"{API}/registered-models/create", {"name": "late"}).status == 401
-    assert call("POST", f"{API}/logged-models", {"experiment_id": "0"}).status == 401
+    assert call("POST", f"{API}/logged-models", {"experiment_id": run["experiment_id"]}).status == 401
 
 
 def test_within_its_grace_a_key_deletes_nothing(mlflow_portal):
@@ -78,7 +82,8 @@ def test_within_its_grace_a_key_deletes_nothing(mlflow_portal):
     def call(method, path, body=None):
         return mlflow_portal.request(method, path, key=key["key"], body=body)
 
-    run_id = call("POST", f"{API}/runs/create", {"experiment_id": "0"}).json()["run"]["info"]["run_id"]
+    content = {"experiment_id": created_by(call, API)}
+    run_id = call("POST", f"{API}/runs/create", content).json()["run"]["info"]["run_id"]
     expire(mlflow_portal, key, 1, call)
     mlflow_portal.sql("update proxy_owner set created_at = now() - interval '1 hour' where name = %s", run_id)
 

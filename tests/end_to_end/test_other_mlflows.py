@@ -9,6 +9,7 @@ from portal.one_machine.mlflow import is_mlflow
 from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import minimal_environment, start
 from tests.environment import WATCHDOG
+from tests.experiments import new_experiment
 from tests.portals import portal, wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -46,10 +47,11 @@ def test_the_portal_translates_artifacts_included(prefixed, api, monkeypatch, tm
         key = running.issue("alice", "--preset", "full")["key"]
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", key)
         client = MlflowClient(f"{running.url}/api/mlflow", f"{running.url}/api/mlflow")
-        run = client.create_run("0").info.run_id
+        experiment = new_experiment(client)
+        run = client.create_run(experiment).info.run_id
         client.log_metric(run, "loss", 0.5)
         client.log_text(run, "hello", "notes.txt")
-        chunks = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/chunked.txt"
+        chunks = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/chunked.txt"
         chunked = running.request(
             "PUT", chunks, key=key, headers=[("Transfer-Encoding", "chunked")], body=b"3\r\nabc\r\n0\r\n\r\n"
         )

@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 from keys.rights.scopes import Preset, Scope
+from tests.experiments import created_by
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 V2, V3 = "/api/mlflow/api/2.0/mlflow", "/api/mlflow/api/3.0/mlflow"
@@ -26,11 +27,12 @@ def made(mlflow_portal, keys):
         assert reply.status == 200, reply.body
         return reply
 
-    run = call("POST", f"{V2}/runs/create", {"experiment_id": "0"}).json()["run"]["info"]["run_id"]
-    artifact = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/x.txt"
+    experiment = created_by(call, V2)
+    run = call("POST", f"{V2}/runs/create", {"experiment_id": experiment}).json()["run"]["info"]["run_id"]
+    artifact = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/x.txt"
     call("PUT", artifact, b"x")
     call("POST", f"{V2}/registered-models/create", {"name": name})
-    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
     info = {
         "trace_id": trace,
         "trace_location": location,
@@ -53,7 +55,7 @@ def made(mlflow_portal, keys):
         Scope.TRACES_DELETE: (
             "POST",
             f"{V3}/traces/delete-traces",
-            {"experiment_id": "0", "request_ids": [trace]},
+            {"experiment_id": experiment, "request_ids": [trace]},
         ),
     }
 

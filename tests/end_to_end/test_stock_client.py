@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.direct import DirectClient
+from tests.experiments import new_experiment
 from tests.portals import Portal
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -68,7 +69,7 @@ def test_a_search_over_all_of_5000_experiments_passes(mlflow_portal, monkeypatch
     """As `mlflow.search_runs(search_all_experiments=True)` asks: with the id of each in one call."""
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", mlflow_portal.issue("alice")["key"])
     client = MlflowClient(f"{mlflow_portal.url}/api/mlflow")
-    run = client.create_run("0").info.run_id
+    run = client.create_run(new_experiment(client)).info.run_id
 
     found = client.search_runs([str(number) for number in range(5000)], f"attributes.run_id = '{run}'")
 

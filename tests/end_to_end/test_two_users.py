@@ -10,6 +10,7 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 
 from tests.direct import DirectClient
+from tests.experiments import new_experiment
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -145,7 +146,7 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_no_spelling_of_a_run_gets_past_its_owner(spelling, alice, bob, work):
-    mine = bob.client.create_run("0").info.run_id
+    mine = bob.client.create_run(new_experiment(bob.client)).info.run_id
 
     reply = bob.call("POST", "/api/2.0/mlflow/runs/set-tag", SPELLINGS[spelling](mine, work.run))
 
@@ -154,7 +155,7 @@ def test_no_spelling_of_a_run_gets_past_its_owner(spelling, alice, bob, work):
 
 
 def test_metrics_of_ones_own_run_do_not_reach_anothers_logged_model(bob, work):
-    mine = bob.client.create_run("0").info.run_id
+    mine = bob.client.create_run(new_experiment(bob.client)).info.run_id
     metric = {"key": "x", "value": 1.0, "timestamp": 1, "step": 0, "model_id": work.logged_model}
 
     assert bob.call("POST", "/api/2.0/mlflow/runs/log-metric", {"run_id": mine, **metric}).status == 403
@@ -208,13 +209,15 @@ def test_a_shared_experiment_takes_anyones_runs_which_stay_their_own(alice, bob,
 
 def test_a_key_for_any_owner_writes_what_others_and_nobody_own(carol, work, mlflow_server):
     carol.client.set_tag(work.run, "reviewed", "yes")
-    nobodys = DirectClient(mlflow_server.url).create_run("0").info.run_id
+    direct = DirectClient(mlflow_server.url)
+    nobodys = direct.create_run(new_experiment(direct)).info.run_id
 
     carol.client.set_tag(nobodys, "reviewed", "yes")
 
 
 def test_what_was_made_around_the_portal_belongs_to_nobody(bob, mlflow_server):
-    nobodys = DirectClient(mlflow_server.url).create_run("0").info.run_id
+    direct = DirectClient(mlflow_server.url)
+    nobodys = direct.create_run(new_experiment(direct)).info.run_id
 
     with pytest.raises(MlflowException, match="belongs to nobody"):
         bob.client.set_tag(nobodys, "x", "1")
@@ -222,7 +225,12 @@ def test_what_was_made_around_the_portal_belongs_to_nobody(bob, mlflow_server):
 
 def test_a_dataset_is_its_creators(alice, bob):
     """Its tags are JSON in a string."""
-    body = {"name": f"data-{secrets.token_hex(4)}", "experiment_ids": ["0"], "tags": '{"mlflow.user": "x"}'}
+    experiments = [new_experiment(alice.client)]
+    body = {
+        "name": f"data-{secrets.token_hex(4)}",
+        "experiment_ids": experiments,
+        "tags": '{"mlflow.user": "x"}',
+    }
     made = alice.call("POST", "/api/3.0/mlflow/datasets/create", body)
     dataset = made.json()["dataset"]["dataset_id"]
     tags = {"dataset_id": dataset, "tags": '{"a": "1"}'}
@@ -242,14 +250,16 @@ def test_a_reserved_name_does_not_make_its_former_owner_the_owner_of_anothers_mo
 
 
 def test_ones_own_id_in_anothers_folder_is_not_enough(bob, work):
-    mine = bob.client.create_run("0").info.run_id
+    experiment = new_experiment(bob.client)
+    mine = bob.client.create_run(experiment).info.run_id
 
     for path in (
         f"{work.experiment}/models/{mine}/artifacts/x",
         f"{work.experiment}/{work.run}/{mine}/artifacts/x",
     ):
         assert bob.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{path}", b"x").status == 403
-    assert bob.call("PUT", f"/api/2.0/mlflow-artifacts/artifacts/0/{mine}/artifacts/x", b"x").status == 200
+    own = f"/api/2.0/mlflow-artifacts/artifacts/{experiment}/{mine}/artifacts/x"
+    assert bob.call("PUT", own, b"x").status == 200
 
 
 def test_stages_work_on_the_embedded_mlflow(alice, own_work):

@@ -12,12 +12,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from proxy.request.otlp import MOST_FIELDS
 from tests.end_to_end.conftest import Person, start_trace
+from tests.experiments import created_by
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
 
 def test_an_existing_trace_is_not_taken_by_its_id(bob, work):
-    reply = bob.call("POST", "/api/3.0/mlflow/traces", start_trace(work.trace, "0"))
+    reply = bob.call("POST", "/api/3.0/mlflow/traces", start_trace(work.trace, created_by(bob.call)))
 
     assert reply.status == 403
     assert "belongs to alice" in reply.json()["message"]
@@ -25,12 +26,16 @@ def test_an_existing_trace_is_not_taken_by_its_id(bob, work):
 
 def test_a_trace_made_around_the_portal_is_nobodys_and_not_for_the_taking(bob, mlflow_server):
     trace = f"tr-{secrets.token_hex(16)}"
+    experiment = created_by(bob.call)
     around = requests.post(
-        f"{mlflow_server.url}/api/3.0/mlflow/traces", json=start_trace(trace, "0"), timeout=30
+        f"{mlflow_server.url}/api/3.0/mlflow/traces",
+        json=start_trace(trace, experiment),
+        headers={"X-MLFLOW-WORKSPACE": "shared"},
+        timeout=30,
     )
     assert around.status_code == 200
 
-    reply = bob.call("POST", "/api/3.0/mlflow/traces", start_trace(trace, "0"))
+    reply = bob.call("POST", "/api/3.0/mlflow/traces", start_trace(trace, experiment))
 
     assert reply.status == 403
     assert "belongs to nobody" in reply.json()["message"]
@@ -39,7 +44,7 @@ def test_a_trace_made_around_the_portal_is_nobodys_and_not_for_the_taking(bob, m
 def test_ones_own_trace_does_not_cover_the_deletion_of_anothers(bob, alice, work):
     """MLflow's parser stops at a number out of range, forgets the ids behind it, and deletes by time."""
     mine = f"tr-{secrets.token_hex(16)}"
-    assert bob.call("POST", "/api/3.0/mlflow/traces", start_trace(mine, "0")).status == 200
+    assert bob.call("POST", "/api/3.0/mlflow/traces", start_trace(mine, created_by(bob.call))).status == 200
     body = {
         "experiment_id": work.experiment,
         "max_timestamp_millis": 2**52,
@@ -72,8 +77,13 @@ def many_messages(count: int) -> bytes:
     return request.SerializeToString()
 
 
+experiments: dict[str, str] = {}  # of each key
+
+
 def send_spans(person: Person, body: bytes, **headers: str):
-    sent = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": "0"} | headers
+    key = person.issued["id"]
+    experiment = experiments[key] = experiments.get(key) or created_by(person.call)
+    sent = {"Content-Type": "application/x-protobuf", "x-mlflow-experiment-id": experiment} | headers
     return person.portal.request(
         "POST", "/api/mlflow/v1/traces", key=person.issued["key"], headers=list(sent.items()), body=body
     )

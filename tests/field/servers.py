@@ -93,6 +93,8 @@ class Server:
 class Field:
     """Starts servers; all of them stop at the end of the `with` block, or when this process is killed."""
 
+    isolation = "off"  # most of these releases have no workspaces
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.stack = ExitStack()
@@ -121,7 +123,7 @@ class Field:
             environment = os.environ | {
                 "DATABASE_URL": self.postgres.url(database),
                 "MLFLOW_URL": mlflow_url,
-                "ISOLATION": "off",  # most of these releases have no workspaces
+                "ISOLATION": self.isolation,
                 "MLFLOW_CONCURRENCY": "3",  # as `make run` sets it for an MLflow of one worker
                 "SECRET_KEY": secrets.token_urlsafe(50),
                 "KEY_PEPPERS": secrets.token_urlsafe(32),

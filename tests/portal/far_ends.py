@@ -202,6 +202,8 @@ class StandIn:
             return "keyless", 401, {"error_code": "UNAUTHENTICATED", "message": "No API key was sent."}, {}
         if path.endswith("/version"):
             return "version", 200, b"3.17.2", {}
+        if path.endswith("/experiments/create"):
+            return "experiment", 200, {"experiment_id": "1"}, {}
         if path.endswith("/runs/create"):
             info = {"run_id": "1" * 32, "artifact_uri": f"mlflow-artifacts:/0/{'1' * 32}/artifacts"}
             return "run", 200, {"run": {"info": info}}, {}

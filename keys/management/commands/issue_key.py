@@ -38,6 +38,13 @@ class Command(BaseCommand):
             metavar="SLUG",
             help="the organisation to which the key belongs for ever (default: the user's only one, or shared)",
         )
+        parser.add_argument(
+            "--also",
+            action="append",
+            default=[],
+            metavar="SLUG",
+            help="another organisation in which the key of a member of staff may act; repeatable",
+        )
         parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
         parser.add_argument(
             "--preset",
@@ -144,7 +151,7 @@ class Command(BaseCommand):
 def issue(options: dict[str, Any]) -> tuple[ApiKey, str, bool]:
     """The key, its secret, and whether its user was created with it. If one fails, neither is created."""
     user, is_new = find_or_add_owner(options["user"])
-    key, secret = actions.issue(owner=user, **requested_key(options))
+    key, secret = actions.issue(owner=user, also_organisations=options["also"], **requested_key(options))
     return key, secret, is_new
 
 

@@ -6,6 +6,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from tests.end_to_end.conftest import Person
+from tests.experiments import new_experiment
 from tests.portals import Portal
 
 
@@ -15,7 +16,7 @@ class Registrant(Person):
     def register(self, name: str, tags: dict[str, str] | None = None) -> str:
         """A version of a model of that name, made if there is none, from a run of one's own."""
         client = self.client
-        run = client.create_run("0").info.run_id
+        run = client.create_run(new_experiment(client)).info.run_id
         try:
             client.create_registered_model(name)
         except MlflowException as error:

@@ -7,6 +7,7 @@ import mlflow
 import pytest
 
 from tests.end_to_end.ledger.conftest import rows
+from tests.experiments import new_experiment
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
@@ -104,7 +105,7 @@ def test_prompts_and_logged_models_are_in_it(alice, name, mlflow_portal):
 def test_parallel_registrations_by_the_stock_client_make_one_chain(alice, name, mlflow_portal):
     client = alice.client
     client.create_registered_model(name)
-    run = client.create_run("0").info.run_id
+    run = client.create_run(new_experiment(client)).info.run_id
     with ThreadPoolExecutor(8) as pool:
         versions = list(
             pool.map(

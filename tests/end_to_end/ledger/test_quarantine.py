@@ -7,6 +7,7 @@ import json
 import pytest
 from mlflow.exceptions import MlflowException
 
+from tests.experiments import new_experiment
 from tests.portals import wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
@@ -18,7 +19,7 @@ def test_the_blast_radius_of_a_key_and_quarantine_for_what_it_registered(alice, 
     alice.register(name)
     alice.register(f"=cmd {name}")
     alice.client.rename_registered_model(name, f"{name}-new")
-    run = alice.client.create_run("0").info.run_id
+    run = alice.client.create_run(new_experiment(alice.client)).info.run_id
     alice.client.log_metric(run, "loss", 1)
     alice.client.log_metric(run, "loss", 2)
     alice.client.delete_model_version(f"{name}-new", "2")
@@ -155,10 +156,11 @@ def test_the_same_over_the_management_api(alice, bob, name, mlflow_portal):
 def test_a_command_lifts_quarantine_with_a_reason(alice, name, mlflow_portal):
     alice.register(name)
     run = alice.client.get_model_version(name, "1").run_id
+    experiment = alice.client.get_run(run).info.experiment_id
     alice.client.log_metric(run, "loss", 1)  # the portal now remembers that nothing is in quarantine
     since = ["quarantine", "--key", alice.issued["id"], "--since", "1h"]
     assert "marked" in mlflow_portal.manage(*since).stdout
-    upload = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/model/MLmodel"
+    upload = f"/api/mlflow/api/2.0/mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/model/MLmodel"
 
     def overwrite() -> int:
         return mlflow_portal.request("PUT", upload, key=alice.issued["key"], body=b"another").status

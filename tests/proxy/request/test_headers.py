@@ -32,6 +32,7 @@ PASSED = [
     ("tracestate", "vendor=value"),
 ]
 SET_BY_THE_PORTAL = {"host", "x-forwarded-for", "x-hokusai-user-id", "x-hokusai-api-key-id", "x-request-id"}
+WORKSPACE = "X-MLFLOW-WORKSPACE"
 HOSTILE = [
     ("Cookie", f"sessionid={'x' * 32}"),
     ("Origin", "https://evil.example"),
@@ -161,7 +162,8 @@ class TestOnTheWire:
         assert echo.last.names == {name.lower() for name, _ in PASSED} | SET_BY_THE_PORTAL
 
     def test_nothing_else_arrives_and_the_identity_is_ours_alone(self, echo, echo_portal, echo_key):
-        twice = [*HOSTILE, *HOSTILE]
+        others = [pair for pair in HOSTILE if pair[0].lower() != WORKSPACE.lower()]
+        twice = [*others, *others, (WORKSPACE, "shared")]
         reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"], headers=twice)
 
         assert reply.status == 200
@@ -172,6 +174,13 @@ class TestOnTheWire:
         assert echo.last.values("X-Request-ID") == [reply.headers["X-Request-ID"]]
         assert echo.last.values("X-Forwarded-For") == ["127.0.0.1"]
         assert echo.last.values("Host") == [f"127.0.0.1:{echo.server_port}"]
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_another_organisation_in_a_header_is_refused(self, count, echo, echo_portal, echo_key):
+        named = [(WORKSPACE, "other")] * count
+        reply = echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"], headers=named)
+
+        assert (reply.status, echo.arriving) == (403, [])
 
     @pytest.mark.parametrize("name", ["Connection", "connection"])
     def test_naming_them_hop_by_hop_takes_our_headers_from_no_one(self, name, echo, echo_portal, echo_key):

@@ -1,0 +1,372 @@
+"""Walls between two organisations, on every route of the table: another's object is like one that never existed.
+
+The calls come from the table of operations: each route is called with the same fields, in which only the ids differ.
+"""
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, field
+
+import pytest
+
+from proxy.routes.operations import Operation
+from proxy.routes.table import OPERATIONS
+from tests.end_to_end.conftest import start_trace
+from tests.portals import Portal, Reply
+
+pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
+V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
+STORE = "/api/2.0/mlflow-artifacts/artifacts"
+REQUEST = re.compile(rb"req_[0-9a-f]{32}")
+PASSING = ("date", "x-request-id", "x-hokusai-request-id")  # headers that differ between any two responses
+# Rows that a test cannot call with ids of its choice: what they do does not depend on an id, or is for browsers.
+APART = {"meta.server-info", "meta.health", "meta.version", "pages.index", "pages.file"}
+
+
+@dataclass
+class Work:
+    """Ids of objects of every kind, by the name of the field in which a call names them."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+
+    def madeup(self) -> "Work":
+        """Ids of the same form that nobody has, as long as these."""
+        return Work({name: other_of_its_form(value) for name, value in self.ids.items()})
+
+
+def other_of_its_form(value: str) -> str:
+    if value.isdigit():
+        return ("9" if value.strip("9") else "8") * len(value)
+    head = value[: -len(value.rpartition("-")[2])]
+    tail = value[len(head) :]
+    return head + "".join(secrets.choice("0123456789abcdef") for _ in tail)
+
+
+@dataclass
+class Side:
+    """An organisation, a key of it that may write everything, and what it made."""
+
+    portal: Portal
+    slug: str
+    key: str
+    marker: str
+    work: Work = field(default_factory=Work)
+
+    def call(self, method: str, path: str, body: object = None) -> Reply:
+        if isinstance(body, dict):
+            body = json.dumps(body).encode()
+        headers = [("Content-Type", "application/json")] if body is not None else []
+        return self.portal.request(method, f"/api/mlflow{path}", key=self.key, body=body, headers=headers)
+
+    def make(self, path: str, content: dict, *result: str) -> str:
+        reply = self.call("POST", path, content)
+        assert reply.status == 200, (path, reply.body)
+        made = reply.json()
+        for name in result:
+            made = made[name]
+        return str(made)
+
+
+@pytest.fixture(scope="module")
+def sides(mlflow_portal) -> tuple[Side, Side]:
+    return tuple(make_side(mlflow_portal, name) for name in ("ours", "theirs"))  # type: ignore[return-value]
+
+
+def make_side(portal: Portal, name: str) -> Side:
+    slug, person = f"{name}-{secrets.token_hex(4)}", f"person-{secrets.token_hex(4)}"
+    portal.manage("organisation", "create", slug)
+    first = portal.issue(person)  # creates the user
+    portal.manage("revoke_key", first["id"])
+    portal.manage("organisation", "add-member", slug, person, "--role", "owner")
+    key = portal.issue(person, "--preset", "full", "--any-owner", "--organisation", slug)["key"]
+    side = Side(portal, slug, key, f"marker{secrets.token_hex(8)}")
+    side.work = make_work(side, person)
+    return side
+
+
+def make_work(side: Side, person: str) -> Work:
+    """An object of every kind with the marker in it."""
+    mark, name = side.marker, f"model-{secrets.token_hex(6)}"
+    tag = {"key": "note", "value": mark}
+    experiment_name = f"experiment-{secrets.token_hex(6)}"
+    experiment = side.make(
+        f"{V2}/experiments/create", {"name": experiment_name, "tags": [tag]}, "experiment_id"
+    )
+    run = side.make(
+        f"{V2}/runs/create", {"experiment_id": experiment, "tags": [tag]}, "run", "info", "run_id"
+    )
+    batch = {
+        "run_id": run,
+        "metrics": [{"key": mark, "value": 1, "timestamp": 1, "step": 1}],
+        "params": [{"key": "p", "value": mark}],
+    }
+    side.make(f"{V2}/runs/log-batch", batch)
+    dataset_input = {"dataset": {"name": mark, "digest": "d", "source_type": "local", "source": mark}}
+    side.make(f"{V2}/runs/log-inputs", {"run_id": run, "datasets": [dataset_input]})
+    logged = {"experiment_id": experiment, "source_run_id": run, "name": "m", "tags": [tag]}
+    model = side.make(f"{V2}/logged-models", logged, "model", "info", "model_id")
+    side.make(
+        f"{V2}/registered-models/create", {"name": name, "description": mark}, "registered_model", "name"
+    )
+    version = {"name": name, "source": f"runs:/{run}/m", "run_id": run, "description": mark, "tags": [tag]}
+    side.make(f"{V2}/model-versions/create", version, "model_version", "version")
+    side.make(f"{V2}/registered-models/alias", {"name": name, "alias": "champion", "version": "1"})
+    for path in (f"{experiment}/{run}/artifacts/x.txt", f"{experiment}/models/{model}/artifacts/x.txt"):
+        assert side.call("PUT", f"{STORE}/{path}", mark.encode()).status == 200
+    trace = f"tr-{secrets.token_hex(16)}"
+    started = start_trace(trace, experiment)
+    started["trace"]["trace_info"] |= {"tags": {"note": mark}, "request_preview": mark}
+    side.make(f"{V3}/traces", started)
+    said = {
+        "assessment_name": mark,
+        "trace_id": trace,
+        "source": {"source_type": "HUMAN", "source_id": person},
+        "create_time": "2026-01-01T00:00:00Z",
+        "last_update_time": "2026-01-01T00:00:00Z",
+        "feedback": {"value": mark},
+        "valid": True,
+    }
+    assessment = side.make(
+        f"{V3}/traces/{trace}/assessments", {"assessment": said}, "assessment", "assessment_id"
+    )
+    content = {"name": f"data-{mark}", "experiment_ids": [experiment], "tags": json.dumps({"note": mark})}
+    dataset = side.make(f"{V3}/datasets/create", content, "dataset", "dataset_id")
+    issue = {"experiment_id": experiment, "name": mark, "description": mark, "source_run_id": run}
+    issue_id = side.make(f"{V3}/issues", issue, "issue", "issue_id")
+    schema = {"experiment_id": experiment, "name": mark, "type": "FEEDBACK", "input": {"text": {}}}
+    schema_id = side.make(f"{V3}/label-schemas/create", schema, "label_schema", "schema_id")
+    queue = {"experiment_id": experiment, "name": mark, "queue_type": "CUSTOM"}
+    queue_id = side.make(f"{V3}/review-queues/create", queue, "review_queue", "queue_id")
+    return Work(
+        {
+            "experiment_id": experiment,
+            "run_id": run,
+            "model_id": model,
+            "name": name,
+            "trace_id": trace,
+            "assessment_id": assessment,
+            "dataset_id": dataset,
+            "issue_id": issue_id,
+            "schema_id": schema_id,
+            "queue_id": queue_id,
+            "experiment_name": experiment_name,
+        }
+    )
+
+
+def requested(operation: Operation, work: Work) -> tuple[str, dict]:
+    """The path and the fields of a call to this operation that names the work's objects in every field."""
+    ids = dict(work.ids)
+    run, experiment, trace, model = (
+        ids[name] for name in ("run_id", "experiment_id", "trace_id", "model_id")
+    )
+    ids |= {"request_id": trace, "alias": "champion", "version": "1", "key": "note", "tag_key": "note"}
+    ids |= {"artifact_path": f"{experiment}/{run}/artifacts/x.txt", "run_uuid": run, "path": "x.txt"}
+    ids |= {"metric_key": "m", "organization": "o", "endpoint_id": "e"}
+    path = operation.path
+    for name, value in ids.items():
+        path = path.replace(f"{{{name}}}", value).replace(f"{{{name}:path}}", value)
+    fields = {
+        **ids,
+        "experiment_ids": [experiment],
+        "trace_ids": [trace],
+        "request_ids": [trace],
+        "run_ids": [run],
+        "filter_string": f"name = '{ids['name']}'"
+        if "registered-models" in path or "versions" in path
+        else "",
+        "max_results": 5,
+        "value": "v",
+        "metrics": [{"key": "k", "value": 1, "timestamp": 1, "step": 1, "model_id": model}],
+        "models": [{"model_id": model}],
+        "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}],
+        "item_ids": [trace],
+        "source": f"runs:/{run}/m",
+        "source_run_id": run,
+        "new_name": f"renamed-{ids['name']}",
+        **start_trace(trace, experiment),
+    }
+    if operation.name == "artifacts.list":
+        fields["path"] = f"{experiment}/{run}/artifacts"
+    return path, fields
+
+
+def send(side: Side, operation: Operation, work: Work) -> Reply:
+    path, fields = requested(operation, work)
+    if operation.method == "GET":
+        query = "&".join(
+            f"{name}={value}"
+            for name, values in fields.items()
+            if not isinstance(values, dict)
+            for value in (values if isinstance(values, list) else [values])
+            if not isinstance(value, dict)
+        )
+        return side.call("GET", f"{path}?{query.replace(' ', '%20')}")
+    if operation.name == "traces.export-otlp":
+        headers = [
+            ("Content-Type", "application/x-protobuf"),
+            ("x-mlflow-experiment-id", work.ids["experiment_id"]),
+            ("x-mlflow-run-id", work.ids["run_id"]),
+        ]
+        return side.portal.request("POST", f"/api/mlflow{path}", key=side.key, headers=headers, body=b"")
+    if operation.method == "PUT":
+        return side.call("PUT", path, b"x")
+    return side.call(operation.method, path, fields)
+
+
+def seen(reply: Reply, work: Work) -> tuple[int, bytes, list[tuple[str, str]]]:
+    """The response, with a word in place of each id, and without what differs between any two responses."""
+    body = REQUEST.sub(b"<request>", reply.body)
+    for name, value in sorted(work.ids.items(), key=lambda pair: -len(pair[1])):
+        whole = rb"(?<![0-9A-Za-z])" + re.escape(value.encode()) + rb"(?![0-9A-Za-z])"
+        body = re.sub(whole, f"<{name}>".encode(), body)
+    headers = sorted((name.lower(), value) for name, value in reply.headers.items())
+    passing = (*PASSING, "content-length") if reply.status < 300 else PASSING
+    return reply.status, body, [(name, value) for name, value in headers if name not in passing]
+
+
+SERVED = [each for each in OPERATIONS if not each.refused and not each.until and each.name not in APART]
+# Creations come last: a new object of one's own may have another's name, and would be found from then on.
+ROWS = sorted(SERVED, key=lambda operation: operation.created is not None)
+
+
+def test_no_route_tells_an_id_of_another_organisation_from_one_that_nobody_has(sides):
+    ours, theirs = sides
+    differing = []
+    for operation in ROWS:
+        if operation.since == "3.18":
+            continue
+        madeup = theirs.work.madeup()
+        other = seen(send(ours, operation, theirs.work), theirs.work)
+        unknown = seen(send(ours, operation, madeup), madeup)
+        assert theirs.marker.encode() not in other[1], operation
+        is_new = other[0] < 300 and operation.created  # one's own new object, whose id and time are its own
+        if (
+            is_new or operation.name == "traces.start"
+        ):  # a made-up trace is a new one, in an unknown experiment
+            other, unknown = (other[0],), (unknown[0],)  # type: ignore[assignment]
+        if other != unknown:
+            differing.append((operation.name, operation.method, other, unknown))
+
+    assert differing == [], differing
+
+
+def test_the_organisation_itself_finds_the_marker_where_it_reads(sides):
+    """The positive control: the calls above reach the objects, if they are one's own."""
+    _, theirs = sides
+    found = set()
+    for operation in ROWS:
+        if operation.is_read and theirs.marker.encode() in send(theirs, operation, theirs.work).body:
+            found.add(operation.name)
+
+    assert found >= {
+        *("experiments.get", "experiments.search", "runs.get", "runs.search", "logged-models.get"),
+        *("logged-models.search", "registered-models.get", "registered-models.search", "model-versions.get"),
+        *("registered-models.get-by-alias", "artifacts.download", "traces.get-info", "traces.search"),
+        *("assessments.get", "datasets.get", "issues.get", "label-schemas.get", "review-queues.get"),
+    }
+
+
+@pytest.mark.parametrize("by", ["a header", "the address"])
+def test_another_organisation_is_not_chosen_and_a_made_up_one_is_refused_alike(sides, by):
+    ours, theirs = sides
+    replies = []
+    for slug in (theirs.slug, other_of_its_form(theirs.slug)):
+        mount = f"/api/mlflow/w/{slug}" if by == "the address" else "/api/mlflow"
+        headers = [("X-MLFLOW-WORKSPACE", slug)] if by == "a header" else []
+        target = f"{mount}{V2}/runs/get?run_id={theirs.work.ids['run_id']}"
+        replies.append(ours.portal.request("GET", target, key=ours.key, headers=headers))
+
+    first, second = (seen(reply, theirs.work) for reply in replies)
+    assert first == second
+    assert first[0] == 403
+
+
+def test_ones_own_organisation_may_be_stated(sides):
+    ours, _ = sides
+    target = f"{V2}/runs/get?run_id={ours.work.ids['run_id']}"
+    for mount, headers in (
+        (f"/api/mlflow/w/{ours.slug}", []),
+        ("/api/mlflow", [("X-MLFLOW-WORKSPACE", ours.slug)]),
+        ("/api/mlflow", [("X-MLFLOW-WORKSPACE", "")]),
+    ):
+        assert ours.portal.request("GET", f"{mount}{target}", key=ours.key, headers=headers).status == 200
+
+
+def test_a_key_of_staff_acts_in_the_organisations_on_its_list(sides):
+    _, theirs = sides
+    staff = f"staff-{secrets.token_hex(4)}"
+    theirs.portal.issue(staff)
+    theirs.portal.manage("set_role", staff, "auditor")
+    key = theirs.portal.issue(staff, "--also", theirs.slug, "--preset", "reader")["key"]
+    target = f"{V2}/runs/get?run_id={theirs.work.ids['run_id']}"
+
+    for mount, headers, status in (
+        ("/api/mlflow", [], 404),
+        (f"/api/mlflow/w/{theirs.slug}", [], 200),
+        ("/api/mlflow", [("X-MLFLOW-WORKSPACE", theirs.slug)], 200),
+        (f"/api/mlflow/w/{theirs.slug}", [("X-MLFLOW-WORKSPACE", "shared")], 200),
+        (f"/api/mlflow/w/{theirs.slug}", [("X-MLFLOW-WORKSPACE", "elsewhere")], 403),
+    ):
+        reply = theirs.portal.request("GET", f"{mount}{target}", key=key, headers=headers)
+        assert reply.status == status, (mount, headers, reply.body)
+
+
+def test_an_id_of_another_organisation_is_not_written_into_ones_own_objects(sides):
+    ours, theirs = sides
+    own = ours.work.ids
+    madeup = theirs.work.madeup()
+
+    def bodies(ids: dict[str, str]) -> dict[str, dict]:
+        metric = {"key": "k", "value": 1, "timestamp": 1, "step": 1, "model_id": ids["model_id"]}
+        return {
+            f"{V2}/runs/log-inputs": {"run_id": own["run_id"], "models": [{"model_id": ids["model_id"]}]},
+            f"{V2}/runs/outputs": {
+                "run_id": own["run_id"],
+                "models": [{"model_id": ids["model_id"], "step": 0}],
+            },
+            f"{V2}/runs/log-metric": {"run_id": own["run_id"], **metric},
+            f"{V2}/runs/log-batch": {"run_id": own["run_id"], "metrics": [metric]},
+            f"{V2}/logged-models": {
+                "experiment_id": own["experiment_id"],
+                "name": "m",
+                "source_run_id": ids["run_id"],
+            },
+            f"{V2}/model-versions/create": {
+                "name": own["name"],
+                "source": f"runs:/{ids['run_id']}/m",
+                "run_id": ids["run_id"],
+            },
+            f"{V3}/issues": {
+                "experiment_id": own["experiment_id"],
+                "name": "i",
+                "description": "d",
+                "source_run_id": ids["run_id"],
+            },
+            f"{V3}/datasets/create": {"name": "d", "experiment_ids": [ids["experiment_id"]]},
+            f"{V2}/traces/link-to-run": {"run_id": own["run_id"], "trace_ids": [ids["trace_id"]]},
+            f"{V3}/review-queues/items/add": {
+                "queue_id": own["queue_id"],
+                "item_type": "TRACE",
+                "item_ids": [ids["trace_id"]],
+            },
+        }
+
+    for path, body in bodies(theirs.work.ids).items():
+        other = seen(ours.call("POST", path, body), theirs.work)
+        unknown = seen(ours.call("POST", path, bodies(madeup.ids)[path]), madeup)
+        assert other == unknown, path
+        assert other[0] == 404, (path, other)
+    for path in (f"{V2}/runs/log-inputs", f"{V2}/runs/log-metric", f"{V2}/logged-models"):
+        assert ours.call("POST", path, bodies(own)[path]).status == 200, path
+
+
+def test_a_trace_id_of_another_organisation_is_refused_as_an_unknown_one_and_names_nobody(sides):
+    ours, theirs = sides
+    taken = theirs.work.ids["trace_id"]
+
+    reply = ours.call("POST", f"{V3}/traces", start_trace(taken, ours.work.ids["experiment_id"]))
+
+    assert (reply.status, reply.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert reply.json()["message"].startswith(f"Trace with ID '{taken}' not found.")
