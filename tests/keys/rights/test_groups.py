@@ -37,6 +37,7 @@ def test_auditors_may_see_everything_that_is_kept_and_change_nothing(db):
     # The portal's own workings; who was invited is in the activity of users, what was found in the key's.
     inner = {"view_hourtotal", "view_spoolsegment", "view_idempotentrequest", "view_invitation", "view_alert"}
     inner |= {"view_keynetwork", "view_preparedkey", "view_keyrequest", "view_uncalledrequest"}
+    inner |= {"view_membership", "view_memberinvitation"}  # shown with the organisation
     assert kept - codenames == inner
 
 
