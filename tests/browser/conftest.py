@@ -52,6 +52,16 @@ ARGUMENTS = [
 
 
 AXE = Axe()
+# axe-core parses the colours of each element anew, and a page has a few dozen different ones: remember them.
+AXE.axe_script += """;{
+    const Color = axe.commons.color.Color, parse = Color.prototype.parseString, parsed = new Map();
+    Color.prototype.parseString = function (text) {
+        if (parsed.has(text)) [this.r, this.g, this.b, this.alpha] = parsed.get(text);
+        else { parse.call(this, text); parsed.set(text, [this.r, this.g, this.b, this.alpha]); }
+        return this;
+    };
+}
+null;"""  # the value of the script: Playwright calls one that is a function
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 LIGHTNESS = """() => {
     const drawing = document.createElement("canvas").getContext("2d");
