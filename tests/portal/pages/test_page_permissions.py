@@ -144,6 +144,7 @@ OTHERS: dict[str, Row] = {
     "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
     "/account/registrations/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/registrations/model/?name=fraud": Row(HOLDER, HOLDER),
+    "/account/registrations/version/?name=fraud&version=1": Row(NOBODY),  # this version has no manifest
     "/account/2fa/": Row(SIGNED_IN),
 }
 
