@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
 from keys import actions
-from keys.actions import collecting, requests
+from keys.actions import collecting, organisations, requests
 from keys.actions.actor import Actor, Via
 from keys.models import Alert, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
@@ -140,6 +140,16 @@ OTHERS: dict[str, Row] = {
     "/account/calls/download.csv": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/{call}/": Row(HOLDER, HOLDER),
+    "/account/organisation/": Row(NOBODY),  # needs the slug of an own organisation
+    "/account/organisations/acme/": Row(HOLDER),
+    "/account/organisations/acme/invite/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/invitations/1/withdraw/": Row(NOBODY),  # there is no invitation
+    "/account/organisations/invitations/1/accept/": Row(NOBODY),
+    "/account/organisations/acme/members/{user}/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/members/{user}/remove/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/service-users/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/keys/issue/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/keys/{key}/pause/": Row(NOBODY),  # the key is not the organisation's
     "/account/palette/": Row(NOBODY, SIGNED_IN),  # each person's own results
     "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
     "/account/registrations/download.csv": Row(SIGNED_IN, SIGNED_IN),
@@ -252,7 +262,8 @@ def test_each_page_answers_those_who_may(people, numbers, route):
 def test_every_address_of_the_account_pages_has_a_row():
     ours = [address.partition("?")[0] for address in OTHERS if address.startswith("/account/")]
     names = {
-        resolve(address.format(key="key_1", call="req_1", prepared="prep_1")).url_name for address in ours
+        resolve(address.format(key="key_1", call="req_1", prepared="prep_1", user="usr_1")).url_name
+        for address in ours
     }
 
     assert {pattern.name for pattern in account_addresses} <= names
@@ -265,7 +276,10 @@ def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, setti
     key = holder.api_keys.get()
     row(key, "registered-models.create", "fraud")
     prepared = holder.prepared_keys.get().public_id
-    where = address.format(key=key.public_id, call=Call.objects.get().request_id, prepared=prepared)
+    made = organisations.create_organisation(slug="acme")
+    organisations.add_member(organisation=made, user=holder, role="owner")
+    placeholders = {"key": key.public_id, "call": Call.objects.get().request_id, "prepared": prepared}
+    where = address.format(**placeholders, user=holder.public_id)
     for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
         answered = {name for name, client in people.items() if is_answered(client, method, where)}
         assert answered == may, f"{method} {where}"
