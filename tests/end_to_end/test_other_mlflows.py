@@ -55,6 +55,11 @@ def test_the_portal_translates_artifacts_included(prefixed, api, monkeypatch, tm
         chunked = running.request(
             "PUT", chunks, key=key, headers=[("Transfer-Encoding", "chunked")], body=b"3\r\nabc\r\n0\r\n\r\n"
         )
+        location = f"mlflow-artifacts:/folder-{api}/x"
+        elsewhere = client.create_experiment(f"folder-{api}", artifact_location=location)
+        in_folder = client.create_run(elsewhere).info.run_id
+        client.log_text(in_folder, "alice's", "notes.txt")
+        assert client.list_artifacts(in_folder)[0].path == "notes.txt"
         client.create_registered_model(f"model-{api}")
         client.delete_registered_model(f"model-{api}")
 

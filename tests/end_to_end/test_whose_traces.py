@@ -159,7 +159,7 @@ def test_anothers_assessment_is_not_overridden_from_a_trace_of_ones_own(bob):
 
 @pytest.mark.parametrize("trace_id", [None, "", "x", "tr-" + "A" * 32])
 def test_a_trace_needs_an_id_of_the_usual_form(trace_id, bob):
-    body = start_trace(trace_id or "", "0")
+    body = start_trace(trace_id or "", created_by(bob.call))
     if trace_id is None:
         del body["trace"]["trace_info"]["trace_id"]
 

@@ -77,7 +77,7 @@ def crashing_portal(mlflow_portal: Portal, mlflow_url: str, *, after: bool) -> I
     """A second portal on the first's database, which dies in the midst of its first creation."""
     server = Crash(mlflow_url, after=after)
     try:
-        with portal(mlflow_url=server.url, database=mlflow_portal.database) as running:
+        with portal(mlflow_url=server.url, database=mlflow_portal.database, ISOLATION="required") as running:
             server.victim = running.process.pid
             yield running
     finally:

@@ -55,7 +55,8 @@ def test_the_ledger_tells_who_registered_what_through_renames_and_deletions(alic
 
     script = (
         "from proxy.models import Registration as R; from proxy.ledger import compliance; import json; "
-        f"story = R.objects.effective().of_model('live', '{name}-new').order_by('id'); "
+        "from keys.models import Namespace; "
+        f"story = R.objects.effective().of_model(Namespace.shared('live'), '{name}-new').order_by('id'); "
         f"versions = list(R.objects.versions().filter(object_name__startswith='{name}').order_by('id')); "
         "now = compliance.current_versions(versions); "
         "print(json.dumps({'story': [row.operation for row in story], "

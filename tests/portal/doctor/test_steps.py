@@ -178,7 +178,7 @@ def test_a_read_only_key_with_write_names_the_missing_scope(mlflow_portal, reade
 
     words = " ".join(result.stdout.split())
     assert result.returncode == 1
-    assert "runs.create needs the scope tracking:write" in words
+    assert "experiments.create needs the scope tracking:write" in words
     assert "registered-models.create needs the scope registry:write" in words
     assert "→ Ask your administrator for a key with the scope tracking:write." in words
     assert result.stdout.splitlines()[-1].startswith("Failed: run, model. ")
