@@ -230,7 +230,8 @@ def test_no_file_holds_the_password_or_the_key(first_run: FirstRun) -> None:
 
 def test_portal_json_says_where_everything_is_to_its_owner_alone(first_run: FirstRun) -> None:
     assert first_run.portal_json_mode == 0o600
-    assert first_run.portal_json.keys() == {"url", "public_url", "pid", "database_url", "mlflow_url"}
+    addresses = {"url", "public_url", "database_url", "mlflow_url", "mlflow_database_url"}
+    assert first_run.portal_json.keys() == {*addresses, "pid"}
     assert first_run.portal_json["url"] == first_run.up.url
     assert first_run.portal_json["pid"] == first_run.up.process.pid
 
