@@ -357,7 +357,7 @@ def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
 ) -> None:
     echo.script = Script(status=503)  # no MLflow for a first round trip
     half = bytes(300_000)
-    with up(data_without_mlflow, MLFLOW_URL=echo.url) as running:
+    with up(data_without_mlflow, MLFLOW_URL=echo.url, ISOLATION="off") as running:
         echo.script = None
         key = issue(running, "--any-owner", "--preset", "full")
         upload = request("PUT", f"/api/mlflow{ARTIFACT}", {"key": key}, f"Content-Length: {2 * len(half)}")
