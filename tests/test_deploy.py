@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from keys.alerts import webhook
 from portal.one_machine.ports import free_port
 from tests.portals import portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 RULES = [
@@ -61,7 +61,7 @@ def test_every_number_that_dashboard_and_alerts_ask_for_is_one_that_the_portal_t
 ):
     echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
     echo_portal.request("GET", GET_EXPERIMENT)
-    echo_portal.request("PUT", f"/api/mlflow{ARTIFACT}", key=echo_key["key"], body=b"x")
+    echo_portal.request("PUT", UPLOAD, key=echo_key["key"], body=b"x")
 
     def told() -> set[str]:
         text = echo_portal.request("GET", "/metrics").body.decode()

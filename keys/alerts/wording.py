@@ -44,7 +44,7 @@ TEXTS = {
         "A file in MLflow's store is not the one that was uploaded: {path}",
         "The portal hashed it as {recorded} on {since} UTC, and a download was {found}. Nobody wrote it through the "
         "portal since. The download was ended before its last bytes. Find out who can write to the store, restore the "
-        "file, and check the versions concerned with manage.py verify_version.",
+        "file, and check the versions concerned: the runbook in the documents says how.",
     ),
     Alert.Kind.ORGANISATION: (
         "The organisation “{organisation}” has used {share} % of its monthly {what}",

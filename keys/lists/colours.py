@@ -39,6 +39,8 @@ ALERT_COLOURS = {  # by an alert's kind
     "unused": "info",
     "new_network": "info",
     "disk_nearly_full": "danger",
+    "artifact_changed": "danger",
+    "organisation_quota": "warning",
 }
 DELIVERY_COLOURS = {  # by the state of an alert's delivery, or the result of a test alert
     "delivered": "success",

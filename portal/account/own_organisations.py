@@ -12,7 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_POST
 
 from keys import actions, limits
 from keys.actions import organisations
@@ -84,7 +84,6 @@ def choose(request: HttpRequest) -> HttpResponse:
     return redirect(ROOT)
 
 
-@require_safe
 @login_required
 def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     """The name and the user's own role; for maintainers also members, keys, usage and registrations."""

@@ -113,7 +113,7 @@ def check_workspace(path: str, slug: str) -> None:
         segments = plain_segments(spelling)
         if not segments or fold(segments[0]) != WORKSPACES:
             continue
-        if segments[0] != WORKSPACES or segments[1:2] not in ([], [slug]):
+        if segments[0] != WORKSPACES or segments[1:2] != [slug]:
             raise forbidden(
                 "other_workspace",
                 f"The artifact path is outside of the organisation “{slug}”, in which this call acts. Leave out the "

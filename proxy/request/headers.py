@@ -66,8 +66,10 @@ def carries_key(meta: Mapping[str, str]) -> bool:
 
 
 def is_browser(meta: Mapping[str, str]) -> bool:
-    """Whether a person will read the response: the request accepts HTML and carries no key."""
-    return "text/html" in meta.get("HTTP_ACCEPT", "") and not carries_own_key(meta)
+    """Whether a person will read the response: the request accepts HTML and carries no credential, apart from that of
+    a gateway beside the cookie of a session."""
+    is_program = carries_own_key(meta) if meta.get("HTTP_COOKIE") else carries_key(meta)
+    return "text/html" in meta.get("HTTP_ACCEPT", "") and not is_program
 
 
 def select_forwarded(meta: Mapping[str, str]) -> dict[str, str]:

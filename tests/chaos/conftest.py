@@ -50,7 +50,8 @@ def alice(switch) -> str:
     )
     switch.rows(
         "insert into proxy_owner (environment, kind, name, user_id, key_id, created_at, is_shared, is_reserved) "
-        "values ('live', 'run', %s, %s, %s, now(), false, false) on conflict (environment, organisation_id, kind, name) "
+        "values ('live', 'run', %s, %s, %s, now(), false, false) "
+        "on conflict (environment, organisation_id, kind, name) "
         "do update set user_id = excluded.user_id returning id",
         RUN,
         user_id,

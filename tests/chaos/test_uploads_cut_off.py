@@ -10,7 +10,7 @@ import pytest
 
 from tests.echo import EchoServer, Received
 from tests.portals import Portal, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, UPLOAD, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -30,7 +30,7 @@ def roomy(echo_server, echo_portal) -> Iterator[Portal]:
 def test_two_hundred_uploads_are_cut_off_midway(echo, roomy):
     keys = [roomy.issue(f"uploader{number}", "--any-owner") for number in range(4)]
     for key in keys:
-        assert roomy.request("PUT", TARGET, key=key["key"], body=b"x").status == 200
+        assert roomy.request("PUT", UPLOAD, key=key["key"], body=b"x").status == 200
     echo.reset()
     worker = psutil.Process(roomy.process.pid).children()[0]
     before = worker.memory_info().rss
@@ -51,7 +51,7 @@ def test_two_hundred_uploads_are_cut_off_midway(echo, roomy):
     assert uploads(echo.received) == [], "half an upload was taken for a whole one"
     assert_logged_as_cut_off(roomy, uploads(echo.broken))
     for key in keys:
-        again = lambda: roomy.request("PUT", TARGET, key=key["key"], body=b"x").status  # noqa: B023, E731
+        again = lambda: roomy.request("PUT", UPLOAD, key=key["key"], body=b"x").status  # noqa: B023, E731
         assert wait_for(again, lambda status: status == 200, seconds=30) == 200
     assert "Traceback" not in roomy.log.read_text()
 
@@ -59,7 +59,7 @@ def test_two_hundred_uploads_are_cut_off_midway(echo, roomy):
 def begin(stack: contextlib.ExitStack, running: Portal, key: dict) -> socket.socket:
     """An upload that will not end."""
     connection = stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=60))
-    connection.sendall(request("PUT", TARGET, key, f"Content-Length: {SIZE}") + bytes(SENT))
+    connection.sendall(request("PUT", UPLOAD, key, f"Content-Length: {SIZE}") + bytes(SENT))
     return connection
 
 

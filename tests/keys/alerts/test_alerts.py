@@ -124,7 +124,7 @@ def test_a_months_limit_is_told_of_at_80_and_100_per_cent(key, calls, share, mon
 def test_how_much_is_used_is_read_at_a_constant_cost(key, cast, django_assert_num_queries):
     for number in range(3):
         actions.issue(owner=cast["dora"], name=str(number), monthly_requests=10)
-    with django_assert_num_queries(6):  # expiring, expired, unused, quotas, their totals, networks
+    with django_assert_num_queries(7):  # expiring, expired, unused, quotas, totals, organisations, networks
         alerts.check_keys()
 
 

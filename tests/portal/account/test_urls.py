@@ -7,8 +7,8 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 
 from keys import actions
-from keys.actions import collecting
-from keys.models import ApiKey
+from keys.actions import collecting, organisations
+from keys.models import ApiKey, Organisation
 from tests.portal.account.conftest import Holder
 from tests.proxy.ledger_rows import manifest_of
 
@@ -35,6 +35,15 @@ def version_of(of: Holder) -> dict[str, str]:
     return {"name": manifest.object_name, "version": manifest.version}
 
 
+def organisation_of(of: Holder) -> str:
+    """The slug of an organisation of the holder's."""
+    slug = f"team-{of.user.pk}"
+    if not Organisation.objects.filter(slug=slug).exists():
+        made = organisations.create_organisation(slug=slug)
+        organisations.add_member(organisation=made, user=of.user, role="owner")
+    return slug
+
+
 # What is asked for by id or name: each page and what in it is somebody's.
 OWNED = {
     "account-key": lambda of: ([of.key.public_id], {}),
@@ -45,6 +54,12 @@ OWNED = {
     "account-revoke": lambda of: ([of.key.public_id], {}),
     "account-call": lambda of: ([of.call.request_id], {}),
     "account-version": lambda of: ([], version_of(of)),
+    "account-organisation": lambda of: ([organisation_of(of)], {}),
+    "account-organisation-invite": lambda of: ([organisation_of(of)], {}),
+    "account-organisation-issue": lambda of: ([organisation_of(of)], {}),
+    "account-organisation-member": lambda of: ([organisation_of(of), of.user.public_id], {}),
+    "account-organisation-remove": lambda of: ([organisation_of(of), of.user.public_id], {}),
+    "account-organisation-service": lambda of: ([organisation_of(of)], {}),
     "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
 }
 # What shows the whole of one's own, and nothing of another's.
@@ -63,6 +78,8 @@ LISTS = {
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
 # What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
 LINKS = {"account-collect-link"}
+# What acts on a key or an invitation of an organisation: tests/portal/account/test_own_organisations.py.
+ACTS = {"account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"}
 
 
 def address(name: str, of: Holder) -> tuple[str, dict[str, str]]:
@@ -77,7 +94,9 @@ def text(response) -> str:
 def test_every_address_is_in_these_tables():
     names = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
 
-    assert {name for name in names if name.partition("-")[0] == "account"} == {*OWNED, *LISTS, *OFF, *LINKS}
+    assert {name for name in names if name.partition("-")[0] == "account"} == {
+        *(*OWNED, *LISTS, *OFF, *LINKS, *ACTS)
+    }
 
 
 @pytest.mark.parametrize("name", [*OWNED, *LISTS])

@@ -11,7 +11,7 @@ import pytest
 
 from tests.echo import Script
 from tests.portals import Portal, parsed, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD, request
 from tests.proxy.request.test_bodies import one_answer
 
 TARGET = f"/api/mlflow{ARTIFACT}"
@@ -86,20 +86,20 @@ class TestSlowSenders:
         keys = [echo_portal.issue(name, "--any-owner") for name in ("alice", "bob", "charlie")]
         with ExitStack() as stack:
             for key, count in zip(keys, (10, 10, 1), strict=True):
-                head = request("PUT", TARGET, key, "Content-Length: 100000")
+                head = request("PUT", UPLOAD, key, "Content-Length: 100000")
                 stack.enter_context(opened(echo_portal, count, head + b"x" * 1000))
             assert wait_for(lambda: len(echo.arriving) == 21)
 
-            refused = echo_portal.request("PUT", TARGET, key=keys[0]["key"], body=b"x")
+            refused = echo_portal.request("PUT", UPLOAD, key=keys[0]["key"], body=b"x")
             assert (refused.status, refused.json()["error_code"]) == (429, "TEMPORARILY_UNAVAILABLE")
             assert 1 <= int(refused.headers["Retry-After"]) <= 30
             assert "10 artifact transfers of yours" in refused.json()["message"]
-            assert took(echo_portal, "PUT", TARGET, 429, key=keys[2]["key"], body=b"x") < SOON
+            assert took(echo_portal, "PUT", UPLOAD, 429, key=keys[2]["key"], body=b"x") < SOON
             for key in keys:
                 assert took(echo_portal, "GET", GET_EXPERIMENT, 200, key=key["key"]) < SOON
             assert_well(echo_portal)
         # They are gone: the places are free again.
-        again = lambda: echo_portal.request("PUT", TARGET, key=keys[0]["key"], body=b"x").status  # noqa: E731
+        again = lambda: echo_portal.request("PUT", UPLOAD, key=keys[0]["key"], body=b"x").status  # noqa: E731
         assert wait_for(again, lambda status: status == 200) == 200
 
     def test_one_user_with_two_keys_leaves_others_their_places(self, echo, echo_portal):
@@ -212,7 +212,7 @@ class TestImpatience:
     def test_an_upload_that_stands_still_or_crawls_is_cut_off(self, echo, short_timeouts, echo_key):
         for pause, piece in ((30, b""), (0.1, b"x" * 100)):
             echo.reset()
-            head = request("PUT", TARGET, echo_key, "Content-Length: 1000000")
+            head = request("PUT", UPLOAD, echo_key, "Content-Length: 1000000")
             with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
                 connection.sendall(head + b"x" * 1000)
                 assert wait_for(lambda: echo.arriving)
@@ -281,7 +281,7 @@ class TestImpatience:
         assert call["reason"] == "cut_off"
 
     def test_a_slow_upload_that_moves_enough_goes_through(self, echo, short_timeouts, echo_key):
-        head = request("PUT", TARGET, echo_key, "Content-Length: 100000")
+        head = request("PUT", UPLOAD, echo_key, "Content-Length: 100000")
         with socket.create_connection(("127.0.0.1", short_timeouts.port), timeout=20) as connection:
             connection.sendall(head)
             for _ in range(20):  # twice as long as it may stand still

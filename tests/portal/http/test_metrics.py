@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.portals import Portal, create_database, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, UPLOAD
 
 pytestmark = pytest.mark.postgresql
 
@@ -57,7 +57,7 @@ def test_three_processes_are_one_and_what_a_killed_one_counted_stays(echo, echo_
 def test_every_kind_of_call_is_counted_where_it_belongs(echo):
     with portal(mlflow_url=echo.url) as running:  # whose database has no other test's registrations
         key = running.issue("counted", "--any-owner", "--preset", "full")["key"]
-        running.request("PUT", f"/api/mlflow{ARTIFACT}", key=key, body=bytes(1000))
+        running.request("PUT", UPLOAD, key=key, body=bytes(1000))
         read = running.request("GET", GET_EXPERIMENT, key=key)
         running.request("GET", GET_EXPERIMENT)
         running.request("GET", GET_EXPERIMENT, key="hk_live_" + "0" * 32)

@@ -27,7 +27,7 @@ from tests.echo import Script
 from tests.environment import SHARED_DIR
 from tests.portal import processes
 from tests.portals import parsed
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, request
+from tests.proxy.forwarding.test_forwarding import UPLOAD, request
 
 REPOSITORY = Path(__file__).parents[3]
 KEPT = SHARED_DIR / "first-run"
@@ -360,7 +360,7 @@ def test_a_transfer_that_runs_at_sigterm_is_finished_before_everything_stops(
     with up(data_without_mlflow, MLFLOW_URL=echo.url, ISOLATION="off") as running:
         echo.script = None
         key = issue(running, "--any-owner", "--preset", "full")
-        upload = request("PUT", f"/api/mlflow{ARTIFACT}", {"key": key}, f"Content-Length: {2 * len(half)}")
+        upload = request("PUT", UPLOAD, {"key": key}, f"Content-Length: {2 * len(half)}")
         with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
             connection.sendall(upload + half)
             assert processes.wait_for(lambda: any(call.length for call in echo.arriving))

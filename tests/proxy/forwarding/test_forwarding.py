@@ -25,6 +25,8 @@ pytestmark = pytest.mark.postgresql
 
 GET_EXPERIMENT = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
 ARTIFACT = "/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/model.bin"
+# Other files than those that tests download: a download must be what was uploaded (proxy/provenance/downloads.py).
+UPLOAD = "/api/mlflow/api/2.0/mlflow-artifacts/artifacts/0/run/artifacts/uploaded.bin"
 MOUNTED = [
     ("/api/2.0/mlflow/experiments/get", "/api/2.0/mlflow/experiments/get"),
     ("/api/3.0/mlflow/datasets/search", "/api/3.0/mlflow/datasets/search"),
@@ -194,7 +196,7 @@ def the_upstream_sees_the_callers_address_and_no_claim(portal, echo, key):
 def an_upload_is_not_held_back_until_it_is_whole(portal, echo, key):
     size = 4 * 2**20
     with socket.create_connection(("127.0.0.1", portal.port), timeout=20) as connection:
-        connection.sendall(request("PUT", f"/api/mlflow{ARTIFACT}", key, f"Content-Length: {size}"))
+        connection.sendall(request("PUT", UPLOAD, key, f"Content-Length: {size}"))
         connection.sendall(bytes(size // 2))
         wait_for(lambda: arrived(echo) >= size // 4 or select.select([connection], [], [], 0)[0], seconds=5)
         assert arrived(echo) >= size // 4, "nothing arrives before the last byte is sent"

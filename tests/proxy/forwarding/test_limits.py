@@ -11,7 +11,7 @@ import pytest
 
 from tests.echo import Script
 from tests.portals import Portal, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.postgresql
@@ -132,7 +132,7 @@ def test_a_refused_call_says_when_to_come_again_and_is_logged(echo, echo_portal)
     assert echo_portal.request("GET", "/api/mlflow/api/2.0/nonsense", key=issued["key"]).status == 429
     for _ in range(3):
         assert echo_portal.request("GET", TRANSFER, key=issued["key"]).status == 200
-    assert echo_portal.request("PUT", TRANSFER, key=issued["key"], body=b"x").status == 429
+    assert echo_portal.request("PUT", UPLOAD, key=issued["key"], body=b"x").status == 429
 
 
 def test_refused_calls_after_the_first_few_of_a_minute_are_only_counted(echo, echo_portal):

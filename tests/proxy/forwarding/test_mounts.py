@@ -3,7 +3,7 @@
 import pytest
 
 from tests.echo import Script
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, MOUNTS, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, MOUNTS, UPLOAD, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -123,7 +123,8 @@ def test_a_test_key_goes_to_the_test_registry_and_a_live_one_does_not(
 def test_downloads_count_as_reads_and_uploads_as_writes(echo, echo_portal, echo_key):
     for method, operation in (("GET", "artifacts.download"), ("PUT", "artifacts.upload")):
         body = b"x" if method == "PUT" else None
-        reply = echo_portal.request(method, f"/api/mlflow{ARTIFACT}", key=echo_key["key"], body=body)
+        target = UPLOAD if method == "PUT" else f"/api/mlflow{ARTIFACT}"
+        reply = echo_portal.request(method, target, key=echo_key["key"], body=body)
         [call] = echo_portal.calls(request_id=reply.headers["X-Request-ID"])
         assert call["operation"] == operation
 

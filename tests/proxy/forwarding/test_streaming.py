@@ -13,7 +13,7 @@ import pytest
 
 from tests.echo import BLOCK, EchoServer, Script
 from tests.portals import Portal, parsed, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -74,7 +74,7 @@ def test_a_gibibyte_goes_up_in_constant_memory(length, echo, echo_portal, echo_k
         memory_of(echo_portal) as growth,
         socket.create_connection(("127.0.0.1", echo_portal.port), timeout=60) as connection,
     ):
-        connection.sendall(request("PUT", TARGET, echo_key, length))
+        connection.sendall(request("PUT", UPLOAD, echo_key, length))
         for block in blocks(GIBIBYTE):
             connection.sendall(b"%x\r\n%b\r\n" % (len(block), block) if is_chunked else block)
         if is_chunked:
@@ -139,7 +139,7 @@ def reset(connection: socket.socket) -> None:
 )
 def test_half_an_upload_never_becomes_a_whole_one(length, sent, leave, echo, echo_portal, echo_key):
     connection = socket.create_connection(("127.0.0.1", echo_portal.port), timeout=20)
-    connection.sendall(request("PUT", TARGET, echo_key, length) + sent)
+    connection.sendall(request("PUT", UPLOAD, echo_key, length) + sent)
     wait_for(lambda: echo.arriving)
     leave(connection)
 

@@ -37,7 +37,7 @@ def as_table_owner(db):
         "update proxy_registration set outcome = 'done', id = 5 where outcome = 'pending'",
         "delete from proxy_registration where outcome = 'done'",
         "delete from proxy_registration where outcome = 'pending'",
-        "truncate proxy_registration",
+        "truncate proxy_registration cascade",
         "set local pgtrigger.ignore = '{proxy_registration:registration_keep}'; delete from proxy_registration",
     ],
 )

@@ -13,7 +13,7 @@ from keys.refusals import Refusal
 from proxy.request.bodies import ClientGone, RequestBody, request_body
 from tests.echo import BLOCK
 from tests.portals import Reply, parsed, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD, request
 
 
 def read_all(body: RequestBody, size: int = 7) -> bytes:
@@ -153,13 +153,13 @@ class TestOnTheWire:
 
     def test_a_compressed_body_passes_as_it_is(self, echo, echo_portal, echo_key):
         lines = (f"Content-Length: {len(BLOCK)}", "Content-Encoding: gzip")
-        reply = echo_portal.exchange(request("PUT", f"/api/mlflow{ARTIFACT}", echo_key, *lines), BLOCK)
+        reply = echo_portal.exchange(request("PUT", UPLOAD, echo_key, *lines), BLOCK)
 
         assert (reply.status, echo.last.body) == (200, BLOCK)
         assert echo.last.values("Content-Encoding") == ["gzip"]
 
     def test_a_client_that_asks_first_is_told_to_go_on(self, echo, echo_portal, echo_key):
-        head = request("PUT", f"/api/mlflow{ARTIFACT}", echo_key, "Content-Length: 4", "Expect: 100-continue")
+        head = request("PUT", UPLOAD, echo_key, "Content-Length: 4", "Expect: 100-continue")
         received = echo_portal.raw(head, b"data")
 
         interim, _, rest = received.partition(b"\r\n\r\n")
@@ -173,8 +173,8 @@ class TestOnTheWire:
         for method, target, size, status in (
             ("POST", search, 2000, 200),
             ("POST", search, 2001, 413),
-            ("PUT", f"/api/mlflow{ARTIFACT}", 100_000, 200),
-            ("PUT", f"/api/mlflow{ARTIFACT}", 100_001, 413),
+            ("PUT", UPLOAD, 100_000, 200),
+            ("PUT", UPLOAD, 100_001, 413),
         ):
             content = json.dumps({"filter": ""}).encode().ljust(size)
             length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {size}"

@@ -13,7 +13,7 @@ from tests.chaos.callers import Caller, calling
 from tests.clock import Clock
 from tests.echo import EchoServer, Script
 from tests.portals import Portal, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, UPLOAD, request
 from tests.proxy.forwarding.test_streaming import restarted
 
 
@@ -181,6 +181,6 @@ class TestOnTheWire:
 
     def test_callers_that_break_off_do_not_open_it(self, echo, echo_portal: Portal, echo_key):
         for _ in range(2 * FAILURES):
-            head = request("PUT", f"/api/mlflow{ARTIFACT}", echo_key, "Transfer-Encoding: chunked")
+            head = request("PUT", UPLOAD, echo_key, "Transfer-Encoding: chunked")
             assert b"HTTP/1.1 400" in echo_portal.raw(head, b"nonsense\r\n")
         assert echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"]).status == 200
