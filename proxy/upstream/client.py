@@ -307,7 +307,8 @@ def send(
     for prepare_workspace in workspace_listeners:
         prepare_workspace(url, workspace)
     prepared = prepare(url, method, path, query, {**(headers or {}), **workspace.headers})
-    prepared.while_waiting, prepared.asks_first = while_waiting, asks_first
+    prepared.while_waiting = while_waiting
+    prepared.asks_first = asks_first and bool(body)  # not without content (RFC 9110, 10.1.1)
     started = time.monotonic()
     try:
         response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)

@@ -39,7 +39,7 @@ ALLOWED = {
     *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"),
     *("x-mlflow-client-version", "x-mlflow-experiment-id", "x-mlflow-run-id", "traceparent", "tracestate"),
     *("host", "x-forwarded-for", "x-hokusai-user-id", "x-hokusai-api-key-id", "x-request-id"),
-    *("transfer-encoding", "connection"),  # of the connection to MLflow itself
+    *("transfer-encoding", "connection", "expect"),  # of the connection to MLflow itself
 }
 KEY = b"<KEY>"
 
@@ -81,6 +81,15 @@ targets = st.one_of(
         ]
     ),
     st.binary(max_size=30).map(lambda noise: b"/" + noise),
+)
+# Calls of the table, each with its own method.
+calls = st.builds(
+    lambda mount, operation: (
+        operation.method.encode(),
+        mount + re.sub(r"\{[^}]*\}", "0", operation.path).encode(),
+    ),
+    st.sampled_from([b"/api/mlflow", b""]),
+    st.sampled_from(SERVED),
 )
 methods = st.sampled_from(
     [
@@ -202,8 +211,10 @@ class Sent:
 def plain(draw) -> bytes:
     """A request whose end is certain, whatever it asks for."""
     body = draw(bodies)
+    any_start = st.tuples(methods.filter(bytes.isalpha), targets)
+    method, target = draw(st.one_of(any_start, calls))
     lines = [
-        b"%b %b HTTP/1.1" % (draw(methods.filter(bytes.isalpha)), draw(targets).replace(b" ", b"")),
+        b"%b %b HTTP/1.1" % (method, target.replace(b" ", b"")),
         b"Host: 127.0.0.1",
         draw(credentials),
         *draw(st.lists(forged, max_size=3)),
