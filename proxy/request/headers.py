@@ -67,8 +67,9 @@ def carries_key(meta: Mapping[str, str]) -> bool:
 
 def is_browser(meta: Mapping[str, str]) -> bool:
     """Whether a person will read the response: the request accepts HTML and carries no credential, apart from that of
-    a gateway beside the cookie of a session."""
-    is_program = carries_own_key(meta) if meta.get("HTTP_COOKIE") else carries_key(meta)
+    a gateway: beside the cookie of a session, and on MLflow's pages."""
+    may_have_gateway = meta.get("HTTP_COOKIE") or meta.get("PATH_INFO", "").startswith("/mlflow")
+    is_program = carries_own_key(meta) if may_have_gateway else carries_key(meta)
     return "text/html" in meta.get("HTTP_ACCEPT", "") and not is_program
 
 

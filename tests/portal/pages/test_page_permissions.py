@@ -141,7 +141,7 @@ OTHERS: dict[str, Row] = {
     "/account/calls/find/": Row(SIGNED_IN, SIGNED_IN),
     "/account/calls/{call}/": Row(HOLDER, HOLDER),
     "/account/organisation/": Row(NOBODY),  # needs the slug of an own organisation
-    "/account/organisations/acme/": Row(HOLDER),
+    "/account/organisations/acme/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/invite/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/invitations/1/withdraw/": Row(NOBODY),  # there is no invitation
     "/account/organisations/invitations/1/accept/": Row(NOBODY),

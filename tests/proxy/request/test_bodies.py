@@ -13,7 +13,7 @@ from keys.refusals import Refusal
 from proxy.request.bodies import ClientGone, RequestBody, request_body
 from tests.echo import BLOCK
 from tests.portals import Reply, parsed, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD, request
+from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, UPLOAD, request
 
 
 def read_all(body: RequestBody, size: int = 7) -> bytes:
@@ -105,7 +105,7 @@ JSON = (
 )
 BODIES = {
     "POST": ("/api/2.0/mlflow/runs/search", JSON),
-    "PUT": (ARTIFACT, bytes(range(256)) * 300),
+    "PUT": (UPLOAD.removeprefix("/api/mlflow"), bytes(range(256)) * 300),
     "PATCH": ("/api/2.0/mlflow/registered-models/update", JSON),
     "DELETE": ("/api/2.0/mlflow/registered-models/delete", JSON),
     "GET": ("/api/2.0/mlflow/experiments/get", b'{"experiment_id": "0"}'),
@@ -190,7 +190,7 @@ class TestOnTheWire:
             assert wait_for(lambda: echo.broken), "the connection to MLflow stays open"
 
 
-PUT = f"PUT /api/mlflow{ARTIFACT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer KEY\r\n".encode()
+PUT = f"PUT {UPLOAD} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer KEY\r\n".encode()
 SMUGGLED = f"GET {GET_EXPERIMENT} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer KEY\r\n\r\n".encode()
 # Each can be read as one request or as two, or as two different ones.
 AMBIGUOUS = {

@@ -12,7 +12,7 @@ import pytest
 from proxy.upstream.breaker import FAILURES
 from tests.echo import BLOCK, EchoServer, Script
 from tests.portals import Portal, Reply, portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, request
+from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD, request
 
 pytestmark = pytest.mark.postgresql
 
@@ -95,7 +95,7 @@ def test_a_download_that_moves_takes_as_long_as_it_takes(echo, hurried, echo_key
 def copying(echo: EchoServer) -> Iterator[None]:
     """MLflow copies a file to or from its store, and sends nothing for twice as long as it may be silent."""
     event = threading.Event()
-    echo.script = Script(hold=event, only=ARTIFACT)
+    echo.script = Script(hold=event, only="/run/artifacts/")
     timer = threading.Timer(2 * SECONDS, event.set)
     timer.start()
     try:
@@ -123,7 +123,12 @@ def test_transfers_wait_for_mlflows_store(echo, hurried, echo_key):
     def transfer(method: str, agent: str, version: bytes = b"HTTP/1.1") -> bytes:
         body = UPLOADED if method == "PUT" else b""
         head = request(
-            *(method, f"/api/mlflow{ARTIFACT}", echo_key, f"User-Agent: {agent}"),
+            *(
+                method,
+                UPLOAD if method == "PUT" else f"/api/mlflow{ARTIFACT}",
+                echo_key,
+                f"User-Agent: {agent}",
+            ),
             f"Content-Length: {len(body)}",
         )
         with socket.create_connection(("127.0.0.1", hurried.port), timeout=20) as connection:
