@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from keys.alerts import webhook
 from portal.one_machine.ports import free_port
 from tests.portals import portal, wait_for
-from tests.proxy.forwarding.test_forwarding import ARTIFACT, GET_EXPERIMENT, UPLOAD
+from tests.proxy.forwarding.test_forwarding import GET_EXPERIMENT, UPLOAD
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 RULES = [
@@ -187,7 +187,7 @@ def test_behind_nginx_bodies_stream_and_the_caller_is_known(echo, echo_portal, t
 
             assert wait_for(lambda: ask("/health/live")[0] == 200)
             key = {"Authorization": f"Bearer {issued['key']}", "X-Forwarded-For": "203.0.113.9"}
-            assert ask(f"/api/mlflow{ARTIFACT}", body=bytes(3_000_000), **key)[0] == 200
+            assert ask(UPLOAD, body=bytes(3_000_000), **key)[0] == 200
             assert echo.last.length == 3_000_000
             assert echo.last.values("X-Forwarded-For") == ["127.0.0.1"]
             assert ask("/metrics")[0] == 404
