@@ -3,7 +3,6 @@
 from keys.models.alerts import Alert as Alert
 from keys.models.alerts import AlertQuerySet as AlertQuerySet
 from keys.models.alerts import KeyNetwork as KeyNetwork
-from keys.models.api_keys import LIMITS as LIMITS
 from keys.models.api_keys import ApiKey as ApiKey
 from keys.models.api_keys import ApiKeyQuerySet as ApiKeyQuerySet
 from keys.models.api_keys import default_scopes as default_scopes
@@ -15,6 +14,7 @@ from keys.models.idempotent_requests import IdempotentRequest as IdempotentReque
 from keys.models.invitations import Invitation as Invitation
 from keys.models.key_requests import KeyRequest as KeyRequest
 from keys.models.key_requests import KeyRequestQuerySet as KeyRequestQuerySet
+from keys.models.organisations import LIMITS as LIMITS
 from keys.models.organisations import SHARED_ID as SHARED_ID
 from keys.models.organisations import MemberInvitation as MemberInvitation
 from keys.models.organisations import Membership as Membership

@@ -13,12 +13,11 @@ from django.utils import timezone
 from django.utils.functional import cached_property
 
 from keys.models.changes import CHANNEL
-from keys.models.organisations import SHARED_ID, Namespace, Organisation
+from keys.models.organisations import LIMITS, SHARED_ID, Namespace, Organisation
 from keys.models.public_ids import new_key_id
 from keys.models.users import User
 from keys.rights.scopes import DEFAULT_PRESET, Scope, describe_missing_reads
 
-LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key; None: default or none
 EXPIRES_SOON = datetime.timedelta(days=14)  # before the expiry, from when on a key is listed as expiring
 UNUSED = datetime.timedelta(days=90)  # without use, after which an older key counts as unused
 

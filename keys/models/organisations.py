@@ -20,7 +20,7 @@ SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])$"
 RESERVED = frozenset({"default", "workspaces", "api", "ajax-api", "static-files"})
 
 
-LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of all keys together; None: none
+LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key, and of an organisation; None: the default, or none
 
 
 def validate_slug(slug: str) -> None:
@@ -166,6 +166,15 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.organisation}: {self.get_role_display()}"
+
+    @property
+    def manages_keys(self) -> bool:
+        """Whether the member issues and revokes the organisation's keys."""
+        return self.has_role(Membership.Role.MAINTAINER)
+
+    @property
+    def manages_members(self) -> bool:
+        return self.has_role(Membership.Role.OWNER)
 
     def has_role(self, role: "Membership.Role") -> bool:
         """Whether the member may do what this role may: an owner is a maintainer as well, and both are members."""

@@ -105,7 +105,7 @@ class TeamKeyForm(IssueForm):
         owner.queryset = members.order_by("username")
 
     def rights(self) -> dict[str, Any]:
-        """The arguments for `keys.actions.teams.issue_key`."""
+        """The arguments for `keys.actions.maintainers.issue_key`."""
         rights = {"owner": self.cleaned_data["owner"], **super().rights()}
         del rights["organisation"]
         return rights

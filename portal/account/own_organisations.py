@@ -4,7 +4,6 @@ An organisation in which the user has no role does not exist for them: every add
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 from django import forms
@@ -21,11 +20,11 @@ from keys.alerts.key_messages import write_message
 from keys.formatting.sentences import to_sentence
 from keys.lists.states import with_leaks
 from keys.models import ApiKey, MemberInvitation, Membership, Organisation, PreparedKey
+from keys.organisations import maintainers
 from keys.pages.frame import actor_of, posted_data
 from keys.pages.key_forms import RevokeForm
 from keys.pages.keys import possible_actions
 from keys.pages.submission import Submission, submit_form
-from keys.teams import actions as teams
 from portal.account import usage
 from portal.account.forms import InviteForm, MemberForm, ReasonForm, ServiceUserForm, TeamKeyForm
 from portal.account.frame import holder, page
@@ -47,23 +46,7 @@ VERBS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
-    """The user's own membership, and what the role allows."""
-
-    organisation: Organisation
-    membership: Membership
-
-    @property
-    def manages_keys(self) -> bool:
-        return self.membership.has_role(Role.MAINTAINER)
-
-    @property
-    def manages_members(self) -> bool:
-        return self.membership.has_role(Role.OWNER)
-
-
-def own_place(request: HttpRequest, slug: str, role: Membership.Role = Role.MEMBER) -> Place:
+def own_membership(request: HttpRequest, slug: str, role: Membership.Role = Role.MEMBER) -> Membership:
     """Raises Http404 unless the user has this role in the organisation, or a higher one."""
     rows = Membership.objects.select_related("organisation", "user")
     membership = get_object_or_404(
@@ -71,7 +54,7 @@ def own_place(request: HttpRequest, slug: str, role: Membership.Role = Role.MEMB
     )
     if not membership.has_role(role):
         raise Http404
-    return Place(organisation=membership.organisation, membership=membership)
+    return membership
 
 
 @require_POST
@@ -87,10 +70,10 @@ def choose(request: HttpRequest) -> HttpResponse:
 @login_required
 def organisation(request: HttpRequest, slug: str) -> HttpResponse:
     """The name and the user's own role; for maintainers also members, keys, usage and registrations."""
-    place = own_place(request, slug)
+    mine = own_membership(request, slug)
     context: dict[str, Any] = {}
-    if place.manages_keys:
-        own = place.organisation
+    if mine.manages_keys:
+        own = mine.organisation
         rows = Registration.objects.filter(organisation=own).with_people().page(LATEST)
         context = {
             "members": own.memberships.select_related("user").order_by("user__username"),
@@ -100,50 +83,52 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
             "chart": usage.chart(CallTotal.objects.filter(organisation=own), usage.PERIODS["30d"]),
             "rows": with_rules(rows),
         }
-    return page(request, "organisation.html", place=place, **context)
+    return page(request, "organisation.html", mine=mine, **context)
 
 
 def show_form(
-    request: HttpRequest, place: Place, form: forms.Form, title: str, button: str, meaning: str = ""
+    request: HttpRequest, mine: Membership, form: forms.Form, title: str, button: str, meaning: str = ""
 ) -> HttpResponse:
     """A page with one form, which leads back to the organisation."""
     context: dict[str, Any] = {"form": form, "heading": title, "button": button, "meaning": meaning}
-    return page(request, "organisation_form.html", place=place, **context)
+    return page(request, "organisation_form.html", mine=mine, **context)
 
 
-def back(request: HttpRequest, place: Place, text: str) -> HttpResponse:
+def back(request: HttpRequest, mine: Membership, text: str) -> HttpResponse:
     messages.success(request, text)
-    return redirect("account-organisation", place.organisation.slug)
+    return redirect("account-organisation", mine.organisation.slug)
 
 
 @login_required
 def invite(request: HttpRequest, slug: str) -> HttpResponse:
     """Invite a person by mail."""
-    place = own_place(request, slug, Role.OWNER)
+    mine = own_membership(request, slug, Role.OWNER)
     form, made = InviteForm(posted_data(request)), list[tuple[MemberInvitation, str]]()
 
     def act() -> None:
         answers = form.cleaned_data
-        made.append(teams.invite_member(organisation=place.organisation, **answers, actor=actor_of(request)))
+        made.append(
+            maintainers.invite_member(organisation=mine.organisation, **answers, actor=actor_of(request))
+        )
 
     if not submit_form(form, act):
         meaning = "The person gets a mail, signs in and accepts. Until then, nothing changes for them."
-        return show_form(request, place, form, "Invite a member", "Invite", meaning)
+        return show_form(request, mine, form, "Invite a member", "Invite", meaning)
     invitation, secret = made[0]
     link, is_mailed = mail_membership(invitation, secret)
     if is_mailed:
-        return back(request, place, f"The invitation was mailed to {invitation.user.email}.")
-    return page(request, "organisation_invited.html", place=place, invitation=invitation, link=link)
+        return back(request, mine, f"The invitation was mailed to {invitation.user.email}.")
+    return page(request, "organisation_invited.html", mine=mine, invitation=invitation, link=link)
 
 
 @require_POST
 @login_required
 def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """End an open invitation."""
-    place = own_place(request, slug, Role.OWNER)
-    invitation = get_object_or_404(place.organisation.member_invitations.open(), pk=pk)
-    teams.withdraw_invitation(invitation=invitation, actor=actor_of(request))
-    return back(request, place, "The invitation is withdrawn.")
+    mine = own_membership(request, slug, Role.OWNER)
+    invitation = get_object_or_404(mine.organisation.member_invitations.open(), pk=pk)
+    maintainers.withdraw_invitation(invitation=invitation, actor=actor_of(request))
+    return back(request, mine, "The invitation is withdrawn.")
 
 
 @require_POST
@@ -154,7 +139,7 @@ def answer(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     invitation = get_object_or_404(own, pk=pk)
     is_accepted = verb == "accept"
     try:
-        teams.answer_invitation(invitation=invitation, is_accepted=is_accepted, actor=actor_of(request))
+        maintainers.answer_invitation(invitation=invitation, is_accepted=is_accepted, actor=actor_of(request))
     except actions.ActionError as error:
         messages.error(request, to_sentence(error))
         return redirect("account")
@@ -165,16 +150,16 @@ def answer(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     )
 
 
-def member_of(place: Place, public_id: str) -> Membership:
-    rows = place.organisation.memberships.select_related("user", "organisation")
+def member_of(mine: Membership, public_id: str) -> Membership:
+    rows = mine.organisation.memberships.select_related("user", "organisation")
     return get_object_or_404(rows, user__public_id=public_id.replace("\0", ""))
 
 
 @login_required
 def member(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     """Change a member's role."""
-    place = own_place(request, slug, Role.OWNER)
-    membership = member_of(place, public_id)
+    mine = own_membership(request, slug, Role.OWNER)
+    membership = member_of(mine, public_id)
     form = MemberForm(posted_data(request), initial={"role": membership.role})
 
     def act() -> Membership:
@@ -183,15 +168,15 @@ def member(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        return show_form(request, place, form, f"The role of {membership.user.username}", "Save the role")
-    return back(request, place, f"{membership.user.username} is {membership.get_role_display().lower()} now.")
+        return show_form(request, mine, form, f"The role of {membership.user.username}", "Save the role")
+    return back(request, mine, f"{membership.user.username} is {membership.get_role_display().lower()} now.")
 
 
 @login_required
 def remove(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     """Remove a member, and revoke the member's keys in the organisation."""
-    place = own_place(request, slug, Role.OWNER)
-    membership = member_of(place, public_id)
+    mine = own_membership(request, slug, Role.OWNER)
+    membership = member_of(mine, public_id)
     name = membership.user.username
     form, revoked = ReasonForm(posted_data(request)), list[ApiKey]()
     del form.fields["reason"]
@@ -201,22 +186,22 @@ def remove(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
 
     if not submit_form(form, act):
         meaning = "The person's keys in this organisation are revoked at once. What they created stays in it."
-        return show_form(request, place, form, f"Remove {name}", "Remove", meaning)
+        return show_form(request, mine, form, f"Remove {name}", "Remove", meaning)
     if membership.user_id == holder(request).pk:
-        messages.success(request, f"You left {place.organisation.name}.")
+        messages.success(request, f"You left {mine.organisation.name}.")
         return redirect("account")
-    return back(request, place, f"{name} is removed. Keys revoked: {len(revoked)}.")
+    return back(request, mine, f"{name} is removed. Keys revoked: {len(revoked)}.")
 
 
 @login_required
 def add_service(request: HttpRequest, slug: str) -> HttpResponse:
     """Add a service user: a machine without a person."""
-    place = own_place(request, slug, Role.MAINTAINER)
+    mine = own_membership(request, slug, Role.MAINTAINER)
     form = ServiceUserForm(posted_data(request))
 
     def act() -> Any:
-        return teams.add_service_user(
-            organisation=place.organisation, **form.cleaned_data, actor=actor_of(request)
+        return maintainers.add_service_user(
+            organisation=mine.organisation, **form.cleaned_data, actor=actor_of(request)
         )
 
     if not submit_form(form, act):
@@ -224,22 +209,22 @@ def add_service(request: HttpRequest, slug: str) -> HttpResponse:
             "A service user only holds keys of this organisation. It has no password, and cannot sign in. "
             f"Its name begins with “{slug}.”."
         )
-        return show_form(request, place, form, "Add a service user", "Add", meaning)
-    return back(request, place, f"The service user {slug}.{form.cleaned_data['name']} is added.")
+        return show_form(request, mine, form, "Add a service user", "Add", meaning)
+    return back(request, mine, f"The service user {slug}.{form.cleaned_data['name']} is added.")
 
 
 @login_required
 def issue(request: HttpRequest, slug: str) -> HttpResponse:
     """Issue a key of the organisation. The response shows the secret of a service user's key and of one's own; a member
     collects theirs."""
-    place = own_place(request, slug, Role.MAINTAINER)
-    form, made = TeamKeyForm(posted_data(request), organisation=place.organisation), Submission(request)
+    mine = own_membership(request, slug, Role.MAINTAINER)
+    form, made = TeamKeyForm(posted_data(request), organisation=mine.organisation), Submission(request)
     prepared: list[tuple[PreparedKey, str]] = []
 
     def act() -> tuple[ApiKey, str]:
         return cast(
             tuple[ApiKey, str],
-            teams.issue_key(organisation=place.organisation, **form.rights(), actor=actor_of(request)),
+            maintainers.issue_key(organisation=mine.organisation, **form.rights(), actor=actor_of(request)),
         )
 
     def run() -> None:
@@ -250,22 +235,22 @@ def issue(request: HttpRequest, slug: str) -> HttpResponse:
             prepared.append(cast(tuple[PreparedKey, str], act()))
 
     if not submit_form(form, run):
-        return show_form(request, place, form, "Issue a key of the organisation", "Issue key")
+        return show_form(request, mine, form, "Issue a key of the organisation", "Issue key")
     if prepared:
         message = write_message(*prepared[0], actor=actor_of(request))
-        context: dict[str, Any] = {"place": place, "prepared": prepared[0][0], "message": message}
+        context: dict[str, Any] = {"mine": mine, "prepared": prepared[0][0], "message": message}
         return page(request, "organisation_prepared.html", **context)
     title = "Key issued" if made.token else "This key was issued already"
-    shown: dict[str, Any] = {"title": title, "key": made.key, "token": made.token, "place": place}
+    shown: dict[str, Any] = {"title": title, "key": made.key, "token": made.token, "mine": mine}
     return page(request, "organisation_secret.html", **shown)
 
 
 @login_required
 def act_on_key(request: HttpRequest, slug: str, public_id: str, verb: str) -> HttpResponse:
     """Pause, resume or revoke a key of the organisation."""
-    place = own_place(request, slug, Role.MAINTAINER)
+    mine = own_membership(request, slug, Role.MAINTAINER)
     try:
-        key = teams.managed_key(actor_of(request), place.organisation, public_id)
+        key = maintainers.managed_key(actor_of(request), mine.organisation, public_id)
     except ApiKey.DoesNotExist:
         raise Http404 from None
     if verb not in possible_actions(key):
@@ -284,5 +269,5 @@ def act_on_key(request: HttpRequest, slug: str, public_id: str, verb: str) -> Ht
     word, meaning = VERBS[verb]
     if not submit_form(form, act):
         title = f"{word} “{key.name}” of {key.owner.username}"
-        return show_form(request, place, form, title, f"{word} key", meaning)
-    return back(request, place, f"“{key.name}” is {key.__class__.objects.get(pk=key.pk).state}.")
+        return show_form(request, mine, form, title, f"{word} key", meaning)
+    return back(request, mine, f"“{key.name}” is {key.__class__.objects.get(pk=key.pk).state}.")

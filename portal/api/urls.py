@@ -8,8 +8,8 @@ from django.views.decorators.csrf import csrf_exempt
 
 from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
+from keys.organisations import api as organisations
 from keys.refusals import Refusal
-from keys.teams import api as organisations
 from portal.api import health, schema, settings, uncalled_requests
 from proxy.api import calls, incidents, manifests, owners, registrations, tries, usage
 

@@ -47,8 +47,8 @@ class Experiment:
 
 @dataclass(kw_only=True)
 class Plan:
-    """What goes to which organisation, by slug. `split`: experiments and models of users of several organisations,
-    which stay together and go to `fallback`."""
+    """What goes to which organisation, by slug. `split`: a sentence for each experiment or model of users of several
+    organisations, which cannot be split between them."""
 
     experiments: dict[str, list[Experiment]] = field(default_factory=lambda: defaultdict(list))
     models: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -91,17 +91,20 @@ def make_plan(move: Move) -> Plan:
         plan.experiments[slug].append(experiment)
         homes |= dict.fromkeys(experiment.runs, slug)
         if is_split:
-            plan.split.append(f"experiment {experiment.id} “{experiment.name}”")
+            text = f"Experiment {experiment.id} “{experiment.name}” has runs of several organisations, and goes to"
+            plan.split.append(f"{text} {slug}.")
     runs = defaultdict[str, set[str]](set)
     for version in move.registry.versions():
         if version.get("run_id"):
             runs[version["name"]].add(str(version["run_id"]))
     for model in move.registry.models():
         name = str(model["name"])
-        slug, is_split = move.slug_of(users_of(model, "registered_model", name, move.environment))
+        slug, _ = move.slug_of(users_of(model, "registered_model", name, move.environment))
         plan.models[slug].append(name)
-        if is_split or {homes.get(run, slug) for run in runs[name]} - {slug}:
-            plan.split.append(f"model “{name}”")
+        if {homes.get(run, slug) for run in runs[name]} - {slug}:
+            plan.split.append(
+                f"Model “{name}” has versions from runs of other organisations, and goes to {slug}."
+            )
     return plan
 
 

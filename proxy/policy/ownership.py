@@ -18,7 +18,7 @@ from keys.refusals import Refusal, forbidden, invalid
 from proxy.models import Owner
 from proxy.request import artifact_paths
 from proxy.request.messages import CANONICAL_INTEGER, Json, values
-from proxy.routes.objects import ObjectRef, RequestObjects
+from proxy.routes.objects import DEFAULT_EXPERIMENT, ObjectRef, RequestObjects
 from proxy.routes.operations import Match, ObjectField
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
 ASSESSMENTS = "trace.trace_info.assessments[]"
-DEFAULT_EXPERIMENT = "0"  # MLflow's own, in which anyone may create runs
 
 known_owners: cache.RowCache[Owner] = cache.RowCache(size=100_000)
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import urlparse
 
 from django.db import InterfaceError, OperationalError, connection
 
@@ -51,7 +51,6 @@ REMEMBERED = frozenset({"run", "logged_model", "experiment", "artifact"})  # wri
 EXPERIMENT = re.compile(r"mlflow-artifacts:/([0-9]+)(?:/|$)")  # of an address as `decode` returns it
 OBJECT_ID = re.compile(r"[0-9a-f]{32}")  # of a run, or of a logged model behind m-
 MOST_COPIES = 20  # steps from a copy back to the version that was copied
-MOST_DECODINGS = 10  # as MLflow itself decodes a path
 MOST_VERSIONS = 1000  # of a model whose version the caller names by alias or stage
 
 
@@ -231,11 +230,7 @@ def files_of(source: str, *object_ids: str) -> Files:
 def decode(source: str) -> str:
     """The address in one form: decoded, normalised, and without the prefix of the organisation's workspace, with and
     without which MLflow reads the same file."""
-    for _ in range(MOST_DECODINGS):
-        decoded = unquote(source)
-        if decoded == source:
-            break
-        source = decoded
+    *_, source = (source, *artifact_paths.decodings(source))
     scheme, separator, path = source.partition(":/")
     path = posixpath.normpath(f"/{path}").lstrip("/")
     return f"{scheme}:/{artifact_paths.in_workspace(path)}" if separator else source

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+DEFAULT_EXPERIMENT = "0"  # MLflow's own, which exists only where it has no workspaces
 KIND_LABELS = {
     "logged_model": "logged model",
     "registered_model": "registered model",

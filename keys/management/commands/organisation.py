@@ -11,8 +11,7 @@ from keys.formatting.invisible import escape
 from keys.management.one_organisation import organisation_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import Membership, Organisation
-
-LIMIT_OPTIONS = ("requests_per_minute", "monthly_requests", "monthly_bytes")
+from keys.models.organisations import LIMITS
 
 
 class Command(BaseCommand):
@@ -84,9 +83,7 @@ def create(options: dict[str, Any]) -> tuple[str, Any]:
 
 
 def change(options: dict[str, Any]) -> tuple[str, Any]:
-    changes: dict[str, Any] = {
-        name: parse_limit(name, options[name]) for name in LIMIT_OPTIONS if options[name]
-    }
+    changes: dict[str, Any] = {name: parse_limit(name, options[name]) for name in LIMITS if options[name]}
     if options["name"] is not None:
         changes["name"] = options["name"]
     if not changes:
@@ -156,7 +153,7 @@ def describe(organisation: Organisation) -> dict[str, Any]:
         "name": organisation.name,
         "created_at": organisation.created_at.isoformat(),
         "closed_at": organisation.closed_at and organisation.closed_at.isoformat(),
-        **{limit: getattr(organisation, limit) for limit in LIMIT_OPTIONS},
+        **{limit: getattr(organisation, limit) for limit in LIMITS},
         "members": [
             {"user": each.user.username, "role": each.role}
             for each in organisation.memberships.select_related("user")

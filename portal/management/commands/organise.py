@@ -12,7 +12,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.formatting.invisible import escape
 from keys.management.one_user import user_of
 from keys.models import ApiKey, Organisation
-from keys.models.organisations import SHARED
 from portal.management import organising
 from portal.management.organising import Move, Plan
 from portal.one_machine import instance
@@ -85,7 +84,7 @@ class Command(BaseCommand):
             for slug, count in counts.items():
                 self.stdout.write(f"{slug}: {count['experiments']} experiments and {count['models']} models")
         for each in plan.split:
-            self.stdout.write(escape(f"cannot be split between organisations, and goes to {SHARED}: {each}"))
+            self.stdout.write(escape(each))
         if not counts:
             self.stdout.write("There is nothing to move.")
 

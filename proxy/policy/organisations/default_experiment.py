@@ -11,9 +11,9 @@ from urllib.parse import parse_qsl
 from keys.refusals import Refusal
 from proxy.request import messages
 from proxy.request.messages import Json, values
+from proxy.routes.objects import DEFAULT_EXPERIMENT
 from proxy.routes.operations import Match
 
-DEFAULT_EXPERIMENT = "0"
 LINE = 'mlflow.set_experiment("my-experiment")'
 # Reads of experiments by id, and searches. A search in other experiments as well passes.
 READS = frozenset(

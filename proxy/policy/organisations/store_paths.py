@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl
 
 from proxy.request import artifact_paths
 from proxy.request.messages import Json
@@ -11,7 +11,6 @@ from proxy.routes.operations import Match
 # The path within the store, in the address of a version's files or of an experiment's: MLflow leaves out the host.
 STORE_ADDRESS = re.compile(r"\s*mlflow-artifacts:(?://[^/]*)?/?(.*)", re.DOTALL | re.IGNORECASE)
 WEB_ADDRESS = re.compile(r"\s*https?:.*?/mlflow-artifacts/artifacts/(.*)", re.DOTALL | re.IGNORECASE)
-MOST_DECODINGS = 10  # as MLflow itself decodes a path
 
 
 def check(slug: str, match: Match, content: Json, query: str) -> None:
@@ -35,11 +34,7 @@ def paths_of(match: Match, content: Json, query: str) -> Iterator[str]:
 
 def paths_in_address(address: str) -> Iterator[str]:
     """The path that an address names in MLflow's store, also where only a decoded form of the address names one."""
-    for _ in range(MOST_DECODINGS):
+    for spelling in (address, *artifact_paths.decodings(address)):
         for form in (STORE_ADDRESS, WEB_ADDRESS):
-            if inside := form.match(address):
+            if inside := form.match(spelling):
                 yield inside[1]
-        decoded = unquote(address)
-        if decoded == address:
-            return
-        address = decoded

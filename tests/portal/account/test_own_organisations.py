@@ -7,8 +7,8 @@ from keys import actions
 from keys.actions import collecting, organisations
 from keys.actions.errors import ActionError
 from keys.models import ApiKey, MemberInvitation, Membership, Organisation, PreparedKey, User
+from keys.organisations import maintainers
 from keys.rights.scopes import Preset
-from keys.teams import actions as teams
 from proxy.policy.browser import CHOSEN
 from tests.keys.people import SECRET, by, signed_in
 
@@ -112,7 +112,7 @@ def test_a_maintainer_sees_the_secret_of_a_service_users_key_and_never_a_members
 
 
 def test_a_service_user_cannot_sign_in_and_belongs_to_one_organisation(lab):
-    machine = teams.add_service_user(
+    machine = maintainers.add_service_user(
         organisation=lab, name="nightly", actor=by(User.objects.get(username="max"))
     )
 
@@ -137,9 +137,9 @@ def test_a_maintainers_key_has_at_most_the_rights_of_self_service(lab):
     from datetime import timedelta
 
     with pytest.raises(ActionError, match="at most the rights of contributor"):
-        teams.issue_key(**settings, preset=Preset.FULL, expires_in=timedelta(days=1))
+        maintainers.issue_key(**settings, preset=Preset.FULL, expires_in=timedelta(days=1))
     with pytest.raises(ActionError, match="works for at most"):
-        teams.issue_key(**settings, preset=Preset.READER, expires_in=timedelta(days=4000))
+        maintainers.issue_key(**settings, preset=Preset.READER, expires_in=timedelta(days=4000))
 
 
 def test_an_invited_person_becomes_a_member_only_by_accepting(lab, mailoutbox, settings):

@@ -20,8 +20,8 @@ from keys.api.callers import Rule, actor_of, read_rule, user_of, visible_rows, w
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.serializers import NothingSerializer, ReasonSerializer, StrictSerializer
 from keys.models import Membership, Organisation, User
+from keys.organisations import maintainers
 from keys.rights import permissions
-from keys.teams import actions as teams
 
 Role = Membership.Role
 Method = TypeVar("Method", bound=Callable[..., Response])
@@ -110,7 +110,7 @@ def serialize(organisation: Organisation, user: User) -> dict[str, Any]:
     """As the user may see it."""
     members = organisation.memberships.select_related("user").order_by("user__username")
     is_staff = user.is_staff and any(user.has_perm(name) for name in permissions.SEE_ORGANISATIONS)
-    if not (is_staff or teams.has_role(user, organisation, Role.MAINTAINER)):
+    if not (is_staff or maintainers.has_role(user, organisation, Role.MAINTAINER)):
         members = members.filter(user=user)
     organisation.seen_members = list(members)  # type: ignore[attr-defined]
     return dict(OrganisationSerializer(organisation).data)
@@ -221,14 +221,14 @@ def acting(
 
 
 class Act(OneOrganisation):
-    """What owners, maintainers and staff do by POST. `keys.actions.teams` checks the role."""
+    """What owners, maintainers and staff do by POST. `keys.organisations.maintainers` checks the role."""
 
     http_method_names = ["post", "options"]
     rules = {"POST": write_rule(permissions.CHANGE_ORGANISATION, own=True)}
 
     def member(self, found: Organisation, user_id: str) -> Membership:
         """Raises Http404, and NotAllowed for who is no owner."""
-        if not teams.has_role(user_of(self.request), found, Role.OWNER):
+        if not maintainers.has_role(user_of(self.request), found, Role.OWNER):
             raise NotAllowed(f"only an owner of {found} may do this")
         rows = found.memberships.select_related("user", "organisation")
         if (membership := rows.filter(user__public_id=user_id.replace("\0", "")).first()) is None:
@@ -266,7 +266,7 @@ class InviteMember(Act):
         """The person signs in and accepts. Until then, nothing changes for them."""
 
         def invite(found: Organisation, email: str, role: str) -> Response:
-            made, secret = teams.invite_member(
+            made, secret = maintainers.invite_member(
                 organisation=found, email=email, role=role, actor=actor_of(request)
             )
             link, is_mailed = mail_membership(made, secret)
@@ -299,6 +299,6 @@ class AddServiceUser(Act):
     @acting("add_service_user", "Add a machine without a person, as a maintainer", ServiceUserSerializer)
     def post(self, request: Request, slug: str) -> Response:
         def add(found: Organisation, name: str) -> None:
-            teams.add_service_user(organisation=found, name=name, actor=actor_of(request))
+            maintainers.add_service_user(organisation=found, name=name, actor=actor_of(request))
 
         return self.act(request, slug, ServiceUserSerializer, add)
