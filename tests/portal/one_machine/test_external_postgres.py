@@ -8,7 +8,7 @@ from portal.one_machine.external_postgres import second_database, server_version
 from portal.one_machine.mlflow import mlflow_backend
 from portal.one_machine.postgres import running_postgres
 from portal.one_machine.supervisor import StartError
-from tests.portal.one_machine.test_up import NOWHERE, get, up
+from tests.portal.one_machine.running import NOWHERE, get, up
 from tests.portal.servers import FAST, query
 
 pytestmark = pytest.mark.postgresql

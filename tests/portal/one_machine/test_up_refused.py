@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.portal.one_machine.test_up import refused
+from tests.portal.one_machine.running import refused
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.mlflow]
 
