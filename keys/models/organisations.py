@@ -20,7 +20,8 @@ SLUG = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])$"
 RESERVED = frozenset({"default", "workspaces", "api", "ajax-api", "static-files"})
 
 
-LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")  # of a key, and of an organisation; None: the default, or none
+# Of a key, and of an organisation; None: the default, or none.
+LIMITS = ("requests_per_minute", "monthly_requests", "monthly_bytes")
 
 
 def validate_slug(slug: str) -> None:
