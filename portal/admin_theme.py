@@ -75,6 +75,12 @@ UNFOLD: dict[str, Any] = {
                     link("Keys", "key", "admin:keys_apikey_changelist", may_see("keys.apikey")),
                     link("Users", "group", "admin:keys_user_changelist", may_see("keys.user")),
                     link(
+                        "Organisations",
+                        "corporate_fare",
+                        "admin:keys_organisation_changelist",
+                        may_see("keys.organisation"),
+                    ),
+                    link(
                         "Registrations",
                         "verified",
                         "admin:proxy_registration_changelist",

@@ -81,7 +81,11 @@ def chart(totals: Any) -> dict[str, Any]:
 
 def bars(key: ApiKey) -> list[dict[str, Any]]:
     """How much of its limits the key has used, in words and for a bar."""
-    used = limits.read_key_use(key)
+    return bars_of(limits.read_key_use(key))
+
+
+def bars_of(used: limits.KeyUse) -> list[dict[str, Any]]:
+    """The same of what a key or an organisation has used."""
     rows = [
         ("Calls in the last minute", used.minute, "{:,}".format),
         ("Artifact transfers in the last minute", used.transfers, "{:,}".format),
@@ -96,4 +100,5 @@ def bars(key: ApiKey) -> list[dict[str, Any]]:
             "percent": use.percent,
         }
         for name, use, words in rows
+        if use.limit is not None or "minute" not in name  # without a limit, no minute is counted
     ]

@@ -8,7 +8,7 @@ from keys.actions.history import who_did
 from keys.formatting.csv_export import Columns
 from keys.formatting.sizes import format_size
 from keys.lists.event_words import describe_actor, describe_event
-from keys.models import ApiKey
+from keys.models import ApiKey, Organisation
 
 # `key`: masked, as everywhere.
 KEY_COLUMNS: Columns = {
@@ -66,6 +66,19 @@ USER_COLUMNS: Columns = {
     "created_at": lambda user: user.date_joined,
     "last_sign_in": lambda user: user.last_login,
 }
+ORGANISATION_COLUMNS: Columns = {
+    "slug": lambda organisation: organisation.slug,
+    "name": lambda organisation: organisation.name,
+    "members": lambda organisation: organisation.member_count,
+    "keys": lambda organisation: organisation.key_count,
+    "calls_30_days": lambda organisation: organisation.calls_in_month,
+    "requests_per_minute": lambda organisation: organisation.requests_per_minute,
+    "monthly_requests": lambda organisation: organisation.monthly_requests,
+    "monthly_bytes": lambda organisation: organisation.monthly_bytes,
+    "created_at": lambda organisation: organisation.created_at,
+    "created_by": lambda organisation: organisation.created_by.username if organisation.created_by else "",
+    "closed_at": lambda organisation: organisation.closed_at,
+}
 
 
 def describe_entry(entry: LogEntry) -> str:
@@ -73,8 +86,8 @@ def describe_entry(entry: LogEntry) -> str:
     return str(entry.get_change_message() or entry.get_action_flag_display())
 
 
-def limits_of(key: ApiKey) -> list[str]:
-    """The key's own limits: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
+def limits_of(key: ApiKey | Organisation) -> list[str]:
+    """A key's own limits, or an organisation's: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
     texts: list[tuple[int | None, Callable[[int], str]]] = [
         (key.requests_per_minute, "{:,} calls/min".format),
         (key.monthly_requests, "{:,} calls/month".format),

@@ -1,5 +1,6 @@
 """Organisations: third parties whose objects at MLflow only their own keys and members can read."""
 
+import datetime
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pgtrigger
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import Count, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from keys.models.changes import CHANNEL
@@ -56,6 +58,22 @@ class OrganisationQuerySet(models.QuerySet["Organisation"]):
         holder = Q(pk=SHARED_ID, api_keys__owner=user, api_keys__revoked_at=None)
         in_shared = Q(pk=SHARED_ID) if not Membership.objects.filter(user=user).exists() else holder
         return self.open().filter(member | in_shared).distinct()
+
+    def with_counts(self) -> "OrganisationQuerySet":
+        """With `member_count`, `key_count` (without revoked keys) and `calls_in_month` (of the last 30 days in UTC,
+        from the totals), for lists."""
+        today = timezone.now().astimezone(datetime.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        since = today - datetime.timedelta(days=29)
+        rows = self.model._default_manager.filter(pk=OuterRef("pk")).order_by().values("pk")
+        sums = {
+            "member_count": rows.annotate(count=Count("memberships")),
+            "key_count": rows.filter(api_keys__revoked_at=None).annotate(count=Count("api_keys")),
+            "calls_in_month": rows.filter(call_totals__span="day", call_totals__start__gte=since).annotate(
+                count=Sum("call_totals__calls")
+            ),
+        }
+        counts = {name: Coalesce(Subquery(sum_.values("count")), 0) for name, sum_ in sums.items()}
+        return self.annotate(**counts)
 
 
 class Organisation(models.Model):

@@ -133,7 +133,10 @@ def places(busy) -> dict[str, str]:
     busy.manage("organisation", "create", "lab", "--name", "The Lab")
     busy.manage("organisation", "add-member", "lab", "alice", "--role", "owner")
     of_lab = busy.issue("alice", "--name", "of the lab", "--organisation", "lab")
+    [[lab, membership]] = busy.sql("select organisation_id, id from keys_membership")
     return {
+        "lab": lab,
+        "membership": membership,
         "lab_key": of_lab["id"],
         "member": of_lab["user_id"],
         "key": key_id,
@@ -247,6 +250,23 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/keys/user/<int:pk>/remove_factors/": ("/admin/keys/user/{user}/remove_factors/", "alice"),
     "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "alice"),
     "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "alice"),
+    "admin/keys/organisation/": ("/admin/keys/organisation/", "alice"),
+    "admin/keys/organisation/add/": ("/admin/keys/organisation/add/", "alice"),
+    "admin/keys/organisation/<path:object_id>/change/": (
+        "/admin/keys/organisation/{lab}/change/",
+        "alice",
+    ),
+    **{
+        f"admin/keys/organisation/<int:pk>/{act}/": (f"/admin/keys/organisation/{{lab}}/{act}/", "alice")
+        for act in ("limits", "members/add", "close")
+    },
+    **{
+        f"admin/keys/organisation/<int:pk>/members/<int:member>/{act}/": (
+            f"/admin/keys/organisation/{{lab}}/members/{{membership}}/{act}/",
+            "alice",
+        )
+        for act in ("role", "remove")
+    },
     "admin/keys/apikey/": ("/admin/keys/apikey/", "alice"),
     "admin/keys/apikey/requests/": ("/admin/keys/apikey/requests/", "alice"),
     "admin/keys/apikey/requests/<int:pk>/": ("/admin/keys/apikey/requests/{request}/", "alice"),

@@ -137,6 +137,7 @@ class TestForm:
         fields = {
             KEYS: ["state", "environment__exact", "expiring", "unused", "organisation", "owner_name"],
             "/admin/keys/user/": ["is_active__exact", "role"],
+            "/admin/keys/organisation/": ["closed"],
             "/admin/keys/keyevent/": ["kind__exact", "span", "who"],
             "/admin/admin/logentry/": ["span", "who"],
             "/admin/proxy/owner/": ["kind", "owned", "is_shared__exact", "environment__exact"],
@@ -180,6 +181,7 @@ def test_pages_are_titled_by_what_they_show(cast, alice):
     titles = {
         KEYS: "API keys",
         "/admin/keys/user/": "Users",
+        "/admin/keys/organisation/": "Organisations",
         "/admin/keys/keyevent/": "Activity",
         "/admin/proxy/owner/": "Owners",
         f"{KEYS}{key.pk}/change/": f"{key} | API key",

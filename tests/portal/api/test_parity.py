@@ -29,6 +29,7 @@ class Can:
 
 
 KEY = "admin:keys_apikey_"
+ORGANISATION = "admin:keys_organisation_"
 CAPABILITIES = {
     "see and search keys": Can(
         web=f"{KEY}changelist {KEY}export {KEY}change {KEY}find account account-key palette holder-palette",
@@ -98,19 +99,20 @@ CAPABILITIES = {
     "quarantine versions": Can(web="incident progress", api="keys_quarantine", command="quarantine"),
     "lift a quarantine": Can(web="quarantine-lift", api="quarantine_lift", command="quarantine --lift"),
     "see organisations": Can(
-        web="account-organisation account",
+        web=f"{ORGANISATION}changelist {ORGANISATION}export {ORGANISATION}change {ORGANISATION}history "
+        "account-organisation account",
         api="organisations_list organisations_read",
         command="organisation",
     ),
     "create, change and close an organisation": Can(
+        web=f"{ORGANISATION}add {ORGANISATION}limits {ORGANISATION}close",
         api="organisations_create organisations_change organisations_close",
         command="organisation",
-        because="Staff do this rarely, and the account pages are for the organisations' own people.",
     ),
     "add a member without an invitation": Can(
+        web=f"{ORGANISATION}add_member",
         api="organisations_add_member",
         command="organisation",
-        because="Staff do this; owners invite the person, who accepts.",
     ),
     "invite a member": Can(
         web="account-organisation-invite account-organisation-withdraw",
@@ -122,7 +124,8 @@ CAPABILITIES = {
         because="The invited person does it, signed in.",
     ),
     "change and remove members": Can(
-        web="account-organisation-member account-organisation-remove",
+        web=f"{ORGANISATION}role {ORGANISATION}remove_member "
+        "account-organisation-member account-organisation-remove",
         api="organisations_set_role organisations_remove_member",
         command="organisation",
     ),
@@ -281,6 +284,7 @@ OTHER = """
     admin:admin_logentry_add
     admin:proxy_owner_delete admin:proxy_registration_delete admin:proxy_call_delete admin:keys_keyevent_delete
     admin:admin_logentry_delete admin:keys_user_delete admin:keys_apikey_delete
+    admin:keys_organisation_delete
 """
 OTHER_OPERATIONS = {"api/v1", "api/v1/schema", "api/v1/docs"}  # what the API says of itself
 API = "api/v1/"

@@ -97,6 +97,14 @@ ROWS: dict[str, Row] = {
     ),
     **{f"admin/keys/user/<int:pk>/{act}/": DO for act in ("deactivate", "reactivate")},
     "admin/keys/user/<int:pk>/remove_factors/": Row(SUPERUSERS, SUPERUSERS),
+    **record("keys/organisation", **{"add/": DO, "export/": LIST, "export/jsonl/": LIST}),
+    **{
+        f"admin/keys/organisation/<int:pk>/{act}/": DO
+        for act in (
+            *("limits", "close", "members/add"),
+            *("members/<int:member>/role", "members/<int:member>/remove"),
+        )
+    },
     **record("keys/keyevent", **{"export/": LIST, "export/jsonl/": LIST}),
     **record("admin/logentry", **{"export/": LIST, "export/jsonl/": LIST}),
     "admin/usage/": READ,
@@ -202,12 +210,17 @@ def numbers(people) -> dict[str, int]:
     prepared, _ = collecting.prepare(owner=holder, name="another")
     actor = Actor(user=holder, address=None, via=Via.PAGE)
     requested = requests.request(kind="scope", key=key, scopes=["traces:delete"], actor=actor)
+    made = organisations.create_organisation(slug="acme")
+    member = organisations.add_member(organisation=made, user=holder, role="owner")  # the last one stays
+    organisations.add_member(organisation=made, user=User.objects.create_user("lena"))
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
         "requests": requested.pk,
         "prepared": prepared.pk,  # before "apikey", which its address has too
         **numbers,
+        "organisation": made.pk,
+        "<int:member>": member.pk,
         "registration": write.pk,
         "try": key.pk,
         "incident": key.pk,
@@ -219,6 +232,7 @@ def numbers(people) -> dict[str, int]:
 
 def target(route: str, numbers: dict[str, int]) -> str:
     number = next((str(value) for name, value in numbers.items() if f"/{name}/" in route), "1")
+    route = route.replace("<int:member>", str(numbers["<int:member>"]))
     for placeholder in ("<path:object_id>", "<int:pk>", "<id>", "<path:content_type_id>"):
         route = route.replace(placeholder, number)
     return "/" + route.replace("<app_label>", "keys").replace("(?P<url>.*)$", "no/such/page")
@@ -237,7 +251,7 @@ def is_answered(client: Client, method: str, address: str) -> bool:
 def test_auditors_get_every_export(people, numbers):
     exports = [route for route in ROWS if route.endswith("export/")]
 
-    assert len(exports) == len(set(exports)) == 8
+    assert len(exports) == len(set(exports)) == 9
     for route in exports:
         answer = people["auditor"].get(f"/{route}")
         assert answer["Content-Type"].startswith("text/csv"), route
@@ -276,8 +290,6 @@ def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, setti
     key = holder.api_keys.get()
     row(key, "registered-models.create", "fraud")
     prepared = holder.prepared_keys.get().public_id
-    made = organisations.create_organisation(slug="acme")
-    organisations.add_member(organisation=made, user=holder, role="owner")
     placeholders = {"key": key.public_id, "call": Call.objects.get().request_id, "prepared": prepared}
     where = address.format(**placeholders, user=holder.public_id)
     for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
