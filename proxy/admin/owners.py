@@ -14,7 +14,7 @@ from unfold.paginator import InfinitePaginator
 
 from keys.actions.grants import is_owner_allowed
 from keys.admin.columns import badge, render_time
-from keys.admin.filters import OnlyItsFilters
+from keys.admin.filters import OnlyItsFilters, OrganisationFilter
 from keys.admin.list_export import export_paths
 from keys.formatting import csv_export
 from keys.formatting.moments import format_time
@@ -39,6 +39,7 @@ COLUMNS: csv_export.Columns = {
     "created_at": lambda owner: owner.created_at,
     "key": lambda owner: owner.key.name if owner.key else "",
     "key_id": lambda owner: owner.key.public_id if owner.key else "",
+    "organisation": lambda owner: owner.organisation.slug,
 }
 
 
@@ -74,10 +75,19 @@ class NobodyFilter(admin.SimpleListFilter):
 
 @admin.register(Owner)
 class OwnerAdmin(OnlyItsFilters):
-    list_display = ["name", "kind_in_words", "owner", "mark", "environment", "created_on", "in_mlflow"]
+    list_display = [
+        "name",
+        "kind_in_words",
+        "owner",
+        "organisation_slug",
+        "mark",
+        "environment",
+        "created_on",
+        "in_mlflow",
+    ]
     other_lookups = ("user__id__exact",)  # a user's page
-    list_filter = [KindFilter, NobodyFilter, "is_shared", "environment"]
-    list_select_related = ["user", "key"]
+    list_filter = [KindFilter, NobodyFilter, OrganisationFilter, "is_shared", "environment"]
+    list_select_related = ["user", "key", "organisation"]
     list_before_template = "admin/proxy/owner/list_before.html"
     list_per_page = 50
     ordering = ["-pk"]
@@ -87,14 +97,35 @@ class OwnerAdmin(OnlyItsFilters):
     search_fields = ["name", "user__username"]
     search_help_text = "Name, id or owner"
     fieldsets = [
-        (None, {"fields": ["name", "kind_in_words", "owner", "mark", "environment", "in_mlflow"]}),
+        (
+            None,
+            {
+                "fields": [
+                    "name",
+                    "kind_in_words",
+                    "owner",
+                    "organisation_slug",
+                    "mark",
+                    "environment",
+                    "in_mlflow",
+                ]
+            },
+        ),
         ("Created through the portal", {"fields": ["created", "key_name"]}),
     ]
-    readonly_fields = ["kind_in_words", "owner", "mark", "in_mlflow", "created", "key_name"]
+    readonly_fields = [
+        "kind_in_words",
+        "owner",
+        "organisation_slug",
+        "mark",
+        "in_mlflow",
+        "created",
+        "key_name",
+    ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Owner]:
         queryset: QuerySet[Owner] = super().get_queryset(request)
-        return queryset.select_related("user", "key")
+        return queryset.select_related("user", "key", "organisation")
 
     def get_search_results(
         self, request: HttpRequest, queryset: OwnerQuerySet, search_term: str
@@ -149,6 +180,10 @@ class OwnerAdmin(OnlyItsFilters):
         if owner.user is None:
             return "Nobody"
         return owner.user.username if owner.user.is_active else f"{owner.user.username} (deactivated)"
+
+    @admin.display(description="Organisation")
+    def organisation_slug(self, owner: Owner) -> str:
+        return owner.organisation.slug
 
     @badge(description="Mark", colours={"shared": "info", "reserved name": "warning"})
     def mark(self, owner: Owner) -> str:

@@ -127,7 +127,8 @@ def model(request: HttpRequest) -> HttpResponseBase:
     name, environment = query_value(request, "name"), query_value(request, "environment", "live")
     if not name or environment not in ApiKey.Environment.values:
         return redirect("admin:proxy_registration_changelist")
-    namespace = namespace_or_404(environment, query_value(request, "organisation", SHARED))
+    organisation = query_value(request, "organisation", SHARED)
+    namespace = namespace_or_404(environment, organisation)
     rows = Registration.objects.of_model(namespace, name).with_people()
     shown = pages(rows).slice(request, HISTORY)
     if not shown.rows:
@@ -139,6 +140,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
         model=Registration,
         title="A model",
         name=name,
+        organisation=organisation,
         registry=environment,  # unfold uses the name `environment` for its badge
         shown=shown,
         timeline=history.make_timeline(shown.rows),

@@ -40,11 +40,12 @@ class OwnerSerializer(serializers.Serializer[Owner]):
     is_shared = serializers.BooleanField()
     is_reserved = serializers.BooleanField(help_text="A model's former name, kept for its owner.")
     created_at = serializers.DateTimeField()
+    organisation = serializers.CharField(source="organisation.slug", help_text="Its slug.")
 
 
 class Owners(ListModelMixin, GenericAPIView[Owner]):
     rules = {"GET": read_rule(SEE_OWNERS)}
-    queryset = Owner.objects.select_related("user")
+    queryset = Owner.objects.select_related("user", "organisation")
     serializer_class = OwnerSerializer
     filterset_class = OwnerFilters
 

@@ -9,6 +9,7 @@ from django import forms
 from django.utils import timezone
 
 from keys.models import Organisation
+from keys.models.organisations import SHARED
 from proxy.lists.page_filters import ListForm, OptionalChoice
 from proxy.lists.usage import sum_usage
 from proxy.models.totals import CallTotalQuerySet, HourTotalQuerySet
@@ -23,15 +24,21 @@ PRESETS = {
     "last_month": "Last month",
     "30d": "Last 30 days",
 }
-GROUPS = {"key": ("User and key", ["user", "key"]), "user": ("User", ["user"])}
+GROUPS = {  # a key has one organisation, so that it makes no more rows
+    "key": ("User and key", ["user", "key", "organisation"]),
+    "user": ("User", ["user"]),
+    "organisation": ("Organisation", ["organisation"]),
+}
 STEPS = {"month": "Month", "day": "Day", "whole": "Whole period"}
 FIELDS = ["start", "user", "user_id", "key", "key_id", "calls", "bytes_in", "bytes_out", "duration_ms"]
+FIELDS += ["organisation"]
 CLASSES = {
     2: ("Passed", "--chart-ok"),
     4: ("Client errors (4xx)", "--chart-client-errors"),
     5: ("Server errors (5xx)", "--chart-server-errors"),
 }
 SUMS = ("calls", "bytes_in", "bytes_out")
+NAMES = ("user", "key", "organisation")
 
 Row = dict[str, Any]
 
@@ -124,7 +131,8 @@ class UsageForm(ListForm):
         since, until = bounds
         rows = sum_usage(by=by, since=since, until=until, rows=totals, narrow=self.narrow_totals, most=most)
         return sorted(
-            rows, key=lambda row: (row.get("start", since), row["user"], row.get("key") or "", str(row))
+            rows,
+            key=lambda row: (row.get("start", since), *(row.get(name) or "" for name in NAMES), str(row)),
         )
 
 
@@ -135,11 +143,18 @@ class Report:
     first: datetime.date
     last: datetime.date
     step: str
+    has_users: bool
     has_keys: bool
+    has_organisations: bool
     rows: list[Row]
     is_cut: bool
     totals: Row
     chart: Row
+
+    @property
+    def name_columns(self) -> int:
+        """How many columns are left of the numbers."""
+        return (self.step != "whole") + self.has_users + self.has_keys + self.has_organisations
 
 
 def make_report(
@@ -161,7 +176,10 @@ def make_report(
         first=since.date(),
         last=(until - DAY).date(),
         step=form.step,
+        has_users="user" in form.groups,
         has_keys="key" in form.groups,
+        has_organisations="user" not in form.groups
+        or any(row.get("organisation", SHARED) != SHARED for row in rows),
         rows=rows[:MOST_ROWS],
         is_cut=len(rows) > MOST_ROWS,
         totals=chart.pop("totals"),
@@ -206,7 +224,7 @@ def all_rows(form: UsageForm, totals: CallTotalQuerySet) -> Iterator[Row]:
             starts = [since]
     for start, end in zip(starts, [*starts[1:], until], strict=True):
         for row in form.sums(totals, (max(start, since), end), None):
-            yield {"key": "", "key_id": "", "start": since, **row}
+            yield {**dict.fromkeys(FIELDS, ""), "start": since, **row}
 
 
 def at_midnight(day: datetime.date) -> datetime.datetime:

@@ -140,7 +140,13 @@ class TestForm:
             "/admin/keys/organisation/": ["closed"],
             "/admin/keys/keyevent/": ["kind__exact", "span", "who"],
             "/admin/admin/logentry/": ["span", "who"],
-            "/admin/proxy/owner/": ["kind", "owned", "is_shared__exact", "environment__exact"],
+            "/admin/proxy/owner/": [
+                "kind",
+                "owned",
+                "organisation",
+                "is_shared__exact",
+                "environment__exact",
+            ],
         }
         for address, names in fields.items():
             page = alice.get(address).content.decode()

@@ -180,8 +180,8 @@ def test_the_page_asks_as_much_for_many_keys_as_for_one(cast, alice, key):
         total(key_of(cast["dora"], f"key {number}"), "2026-02-03")
 
     assert (
-        queries(lambda: alice.get(PAGE, FEBRUARY)) == few == 6
-    )  # session, user, rows, their users and keys, chart
+        queries(lambda: alice.get(PAGE, FEBRUARY)) == few == 7
+    )  # session, user, rows, their users, keys and organisations, chart
 
 
 def test_the_export_has_more_rows_than_the_page(cast, alice, key, monkeypatch):

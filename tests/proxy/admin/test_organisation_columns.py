@@ -1,0 +1,76 @@
+"""The organisation in the admin's lists, files and pages of calls, registrations, owners and usage."""
+
+import csv
+import io
+
+import pytest
+
+from keys import actions
+from keys.actions import organisations
+from keys.models import ApiKey
+from proxy.models import Owner
+from tests.keys.people import call
+from tests.portal.account.test_usage import total
+from tests.proxy.ledger_rows import row
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+@pytest.fixture
+def keys(cast) -> dict[str, ApiKey]:
+    """A key of dora's in `lab`, and one of charlie's in none, with an object, a registration and a call of each."""
+    lab = organisations.create_organisation(slug="lab")
+    organisations.add_member(organisation=lab, user=cast["dora"])
+    made = {name: actions.issue(owner=cast[name], name=f"of {name}")[0] for name in ("dora", "charlie")}
+    for number, key in enumerate(made.values()):
+        call(key, number, organisation=key.organisation)
+        row(key, "registered-models.create", "fraud", organisation=key.organisation)
+        total(key, organisation=key.organisation, calls=5)
+        Owner.objects.create(
+            environment="live",
+            kind="trace",
+            name=f"tr-{number}",
+            user=key.owner,
+            organisation=key.organisation,
+        )
+    return made
+
+
+def file_of(response) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+@pytest.mark.parametrize("path", ["proxy/call", "proxy/registration", "proxy/owner", "keys/apikey"])
+def test_each_list_shows_it_filters_by_it_and_exports_it_last(alice, keys, path):
+    for query, organisations_listed in (("", ["lab", "shared"]), ("?organisation=lab", ["lab"])):
+        rows = file_of(alice.get(f"/admin/{path}/export/{query}"))
+        assert sorted(each["organisation"] for each in rows) == organisations_listed
+    text = alice.get(f"/admin/{path}/?organisation=lab").content.decode()
+    assert ("lab</td>" in text, "shared</td>" in text) == (True, False)
+
+
+def test_the_pages_of_a_call_a_registration_and_a_model_name_it(alice, keys):
+    key = keys["dora"]
+    registration = key.registrations.get()
+    pages = {
+        f"/admin/proxy/call/{key.calls.get().pk}/change/": "?organisation=lab",
+        f"/admin/proxy/registration/{registration.pk}/change/": "organisation=lab&amp;name=fraud",
+        "/admin/proxy/registration/model/?name=fraud&organisation=lab": "in lab</small>",
+    }
+    for address, words in pages.items():
+        assert words in alice.get(address).content.decode(), address
+
+
+def test_usage_is_grouped_by_it(alice, keys):
+    text = alice.get("/admin/usage/?by=organisation&each=whole").content.decode()
+    rows = file_of(alice.get("/admin/usage/export/?by=organisation&each=whole"))
+    by_key = file_of(alice.get("/admin/usage/export/?each=whole"))
+
+    assert 'data-label="Organisation">lab</td>' in text
+    assert 'data-label="User"' not in text
+    assert [(each["organisation"], each["user"], each["calls"]) for each in rows] == [
+        ("lab", "", "5"),
+        ("shared", "", "5"),
+    ]
+    assert {each["user"]: each["organisation"] for each in by_key} == {"dora": "lab", "charlie": "shared"}
+    assert list(by_key[0])[-1] == "organisation"
