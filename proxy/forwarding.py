@@ -35,11 +35,12 @@ from proxy.policy import (
     upstream_checks,
 )
 from proxy.policy.decisions import Decision, ReceivedRequest
-from proxy.policy.organisations import references
+from proxy.policy.organisations import published_reads, references
 from proxy.provenance.digests import HashedBody
 from proxy.provenance.writes import ArtifactWrite
 from proxy.request import bodies, headers, otlp, paths
 from proxy.request.bodies import WholeBody
+from proxy.request.messages import Json
 from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
@@ -222,6 +223,8 @@ def decide(
     meta: Mapping[str, Any],
 ) -> Decision:
     """The decision to forward the call. Raises Refusal if it is not allowed."""
+    if caller.home is not None:  # before anything could tell what else the publisher has
+        published_reads.check(caller, match, target.query)
     content = body.content if isinstance(body, WholeBody) else b""
     request = ReceivedRequest(
         match=match,
@@ -240,6 +243,15 @@ def decide(
     upstream_checks.refuse_running_scorer(caller, match, decision.content, url=upstream_url(caller))
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
     return decision
+
+
+def answer_reader(caller: Caller, match: Match, target: Target, body: Body | None) -> Json | None:
+    """The portal's own response to a call in the registry of another organisation, which publishes models for the
+    caller's; None for any other call. Raises Refusal (400, 404, 429)."""
+    if caller.home is None:
+        return None
+    content = body.content if isinstance(body, WholeBody) else b""
+    return published_reads.answer(caller, match, target.query, content, url=upstream_url(caller))
 
 
 def parsed_size(request: ReceivedRequest) -> int:

@@ -21,7 +21,7 @@ from proxy.forwarding import Body, Forwarding
 from proxy.ledger import writer
 from proxy.policy import browser, browser_responses, name_locks
 from proxy.policy.decisions import Decision
-from proxy.policy.organisations import selection
+from proxy.policy.organisations import published, selection
 from proxy.provenance import downloads, writes
 from proxy.request import bodies
 from proxy.upstream.client import UpstreamResponse
@@ -82,12 +82,15 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             call.is_of_page = True
             return JsonResponse(absent)
         match = forwarding.find_operation(call, caller, target)
+        caller = published.follow_path(caller, match, target.query)
         if caller.key is None:
             browser.check_destination(request, match.operation)
         forwarding.check_environment(caller)
         with ExitStack() as held:
             body = forwarding.read_body(call, caller, match.operation, meta, held)
             decision = forwarding.decide(call, caller, match, target, body, meta)
+            if (answer := forwarding.answer_reader(caller, match, target, body)) is not None:
+                return JsonResponse(answer)
             forwarding.claim_ids(caller, decision)
             body = forwarding.body_to_send(decision, body)
             decision = forwarding.without_content(decision)

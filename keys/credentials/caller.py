@@ -14,7 +14,8 @@ class Caller:
     """The user who calls, and the rights of this call: an API key's, or a browser session's (`key` is None).
 
     `is_previous`: the request carries the secret from before the last rotation. `in_grace`: the key has expired
-    and may only finish runs that it started (`proxy.policy.permissions`).
+    and may only finish runs that it started (`proxy.policy.permissions`). `home`: the caller's own organisation, if the
+    call reads what `organisation`, another one, has published (`proxy.policy.organisations.published`).
     """
 
     user: User
@@ -28,6 +29,7 @@ class Caller:
     only_own: bool = False
     is_previous: bool = False
     in_grace: bool = False
+    home: Organisation | None = None
 
     @classmethod
     def by_key(cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False) -> "Caller":

@@ -12,6 +12,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.mixins import ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from keys.actions import organisations
 from keys.actions.errors import NotAllowed
@@ -116,6 +117,14 @@ def serialize(organisation: Organisation, user: User) -> dict[str, Any]:
     return dict(OrganisationSerializer(organisation).data)
 
 
+def find_organisation(view: APIView, slug: str) -> Organisation:
+    """The organisation, if the caller may see it. Raises Http404."""
+    rows = visible_rows(view, Organisation.objects.all(), own).filter(slug=slug.replace("\0", ""))
+    if (found := rows.distinct().first()) is None:
+        raise Http404
+    return found
+
+
 class Organisations(ListModelMixin, GenericAPIView[Organisation]):
     rules = {
         "GET": read_rule(permissions.SEE_ORGANISATIONS),
@@ -170,10 +179,7 @@ class OneOrganisation(GenericAPIView[Organisation]):
 
     def find(self, slug: str) -> Organisation:
         """Raises Http404."""
-        rows = visible_rows(self, self.get_queryset(), own).filter(slug=slug.replace("\0", ""))
-        if (found := rows.distinct().first()) is None:
-            raise Http404
-        return found
+        return find_organisation(self, slug)
 
     @extend_schema(operation_id="organisations_read", summary="Read an organisation", tags=["organisations"])
     def get(self, request: Request, slug: str) -> Response:

@@ -128,6 +128,58 @@ class ServiceUserForm(forms.Form):
     )
 
 
+class PublishForm(forms.Form):
+    """What to publish, and for whom."""
+
+    name = forms.CharField(
+        label="Registered model",
+        max_length=500,
+        widget=forms.TextInput(attrs={"autofocus": True, **MACHINE_TEXT}),
+    )
+    version = forms.CharField(
+        max_length=20,
+        required=False,
+        widget=forms.TextInput(attrs={"inputmode": "numeric", **MACHINE_TEXT}),
+        help_text="The number of one version. Empty: every version, later ones too.",
+    )
+    readers = forms.ChoiceField(
+        label="Who may read it",
+        choices=[("one", "One organisation"), ("all", "Every organisation of this registry")],
+        initial="one",
+        widget=forms.RadioSelect,
+    )
+    reader = forms.CharField(
+        label="Slug of the organisation",
+        max_length=63,
+        required=False,
+        widget=forms.TextInput(attrs=MACHINE_TEXT),
+        help_text="Its name in addresses, which its people see on their page. The portal does not state whether an "
+        "organisation of this slug exists.",
+    )
+    environment = forms.ChoiceField(choices=ApiKey.Environment.choices, help_text="Of the model's registry.")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        if not settings.MLFLOW_TEST_URL:
+            del self.fields["environment"]
+
+    def clean(self) -> dict[str, Any]:
+        answers = super().clean() or self.cleaned_data
+        if answers.get("readers") == "one" and not answers.get("reader"):
+            self.add_error("reader", "Name the organisation.")
+        return answers
+
+    def publication(self) -> dict[str, Any]:
+        """The arguments for `proxy.ledger.publishing.publish`."""
+        answers = self.cleaned_data
+        return {
+            "name": answers["name"],
+            "version": answers["version"],
+            "reader": answers["reader"] if answers["readers"] == "one" else "",
+            "environment": answers.get("environment", ApiKey.Environment.LIVE),
+        }
+
+
 class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=500, required=False, help_text="Stored in the key's history.")
 

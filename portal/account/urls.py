@@ -7,6 +7,7 @@ from portal.account import (
     own_calls,
     own_keys,
     own_organisations,
+    own_publications,
     own_registrations,
     own_requests,
     own_versions,
@@ -59,6 +60,21 @@ urlpatterns = [
         "organisations/<str:slug>/service-users/",
         own_organisations.add_service,
         name="account-organisation-service",
+    ),
+    path(
+        "organisations/<str:slug>/publications/",
+        own_publications.publications,
+        name="account-organisation-publications",
+    ),
+    path(
+        "organisations/<str:slug>/publications/publish/",
+        own_publications.publish,
+        name="account-organisation-publish",
+    ),
+    re_path(
+        r"^organisations/(?P<slug>[a-z0-9-]+)/publications/(?P<pk>\d{1,18})/withdraw/\Z",
+        own_publications.withdraw,
+        name="account-organisation-publication-withdraw",
     ),
     path("organisations/<str:slug>/keys/issue/", own_organisations.issue, name="account-organisation-issue"),
     re_path(

@@ -11,7 +11,7 @@ from keys.formatting.problem_details import problem_response
 from keys.organisations import api as organisations
 from keys.refusals import Refusal
 from portal.api import health, schema, settings, uncalled_requests
-from proxy.api import calls, incidents, manifests, owners, registrations, tries, usage
+from proxy.api import calls, incidents, manifests, owners, publications, registrations, tries, usage
 
 ADDRESSES: dict[str, Any] = {
     "me": people.Me,
@@ -47,6 +47,10 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/service-users": organisations.AddServiceUser,
     "organisations/<str:slug>/members/<str:user_id>/role": organisations.SetMemberRole,
     "organisations/<str:slug>/members/<str:user_id>/remove": organisations.RemoveMember,
+    "organisations/<str:slug>/publications": publications.Publications,
+    "organisations/<str:slug>/publications/<str:publication_id>/withdraw": publications.Withdraw,
+    "organisations/<str:slug>/publish": publications.Publish,
+    "organisations/<str:slug>/readable": publications.Readable,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
     "users/<str:user_id>/invite": people.Invite,

@@ -17,6 +17,8 @@ SENTENCES = {
     "registered-models.delete": "Deleted the model {name} with all its versions",
     "registered-models.set-tag": "Tagged {name}: {tags}",
     "registered-models.delete-tag": "Removed a tag from {name}: {tags}",
+    "registered-models.publish": "Published {name} with every version to {reader}",
+    "registered-models.withdraw": "Withdrew the publication of {name} to {reader}",
     "registered-models.set-alias": "Pointed the alias {alias} to version {version}",
     "registered-models.delete-alias": "Removed the alias {alias}",
     "model-versions.create": "Registered version {version} of {name}",
@@ -25,6 +27,8 @@ SENTENCES = {
     "model-versions.delete": "Deleted version {version} of {name}",
     "model-versions.set-tag": "Tagged version {version}: {tags}",
     "model-versions.delete-tag": "Removed a tag from version {version}: {tags}",
+    "model-versions.publish": "Published version {version} of {name} to {reader}",
+    "model-versions.withdraw": "Withdrew the publication of version {version} of {name} to {reader}",
     "model-versions.transition-stage": "Moved version {version} to the stage {stage}",
     "logged-models.create": "Logged the model {name}",
     "logged-models.delete": "Deleted the logged model {name}",
@@ -33,7 +37,7 @@ SENTENCES = {
     "logged-models.delete-tag": "Removed a tag from the logged model {name}: {tags}",
     "logged-models.finalize": "Finished the logged model {name}: {status}",
 }
-UNKNOWN = dict.fromkeys(("alias", "stage", "status", "files", "not_seen"), "-")
+UNKNOWN = dict.fromkeys(("alias", "stage", "status", "files", "not_seen", "reader"), "-")
 ENDS = ("registered-models.delete", "model-versions.delete", "logged-models.delete")
 
 

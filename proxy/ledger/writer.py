@@ -44,6 +44,7 @@ DETAILS = (
     "model_type",
     "status",
     "lift_reason",
+    "reader",
 )
 IS_PROMPT = "mlflow.prompt.is_prompt"
 NAME_LENGTH, TEXT_LENGTH = 500, 8000  # characters

@@ -5,6 +5,7 @@ from proxy.models.attempts import KeylessAttempt, UncalledRequest
 from proxy.models.calls import Call, CallQuerySet
 from proxy.models.manifests import Manifest, ManifestQuerySet, SigningKey
 from proxy.models.owners import Owner, OwnerQuerySet
+from proxy.models.publications import Publication, PublicationQuerySet, PublicationReader, PublishedFiles
 from proxy.models.registrations import Registration, RegistrationQuerySet
 from proxy.models.scans import VersionScan
 from proxy.models.spool_segments import SpoolSegment
@@ -23,6 +24,10 @@ __all__ = [
     "ManifestQuerySet",
     "Owner",
     "OwnerQuerySet",
+    "Publication",
+    "PublicationQuerySet",
+    "PublicationReader",
+    "PublishedFiles",
     "Registration",
     "RegistrationQuerySet",
     "SigningKey",

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.grants import check_owner
 from keys.actions.history import log
 from keys.credentials.caller import Caller
 from keys.models import Namespace, User
-from proxy.models import Owner
+from proxy.models import Owner, Publication, PublishedFiles
 from proxy.policy.decisions import Decision
 from proxy.policy.ownership import SHARED_TAG, cache_name, check_claims, known_owners
 from proxy.request.messages import Json, values
@@ -19,7 +20,10 @@ from proxy.routes.operations import Operation
 BATCH = 2000  # objects that a hand-over changes at once, after which it reports its progress
 # Operations, other than creations, that change who owns or shares an object.
 CHANGING_OWNERS = frozenset(
-    {"registered-models.rename", "registered-models.delete", "experiments.set-tag", "experiments.delete-tag"}
+    {
+        *("registered-models.rename", "registered-models.delete", "model-versions.delete"),
+        *("experiments.set-tag", "experiments.delete-tag"),
+    }
 )
 
 
@@ -77,8 +81,12 @@ def write_changes(caller: Caller, decision: Decision, response: Json) -> None:
     match operation.name:
         case "registered-models.rename":
             rename_model(caller, content["name"], content["new_name"])
+        case "registered-models.create":  # the name of a model whose deletion the portal has not seen
+            end_publications(caller, content["name"])
         case "registered-models.delete":
             delete_owner(caller, ObjectRef(kind="registered_model", name=content["name"]))
+        case "model-versions.delete":
+            end_publications(caller, content["name"], str(content["version"]).strip().lstrip("0"))
         case "experiments.set-tag" if content.get("key") == SHARED_TAG:
             is_shared = content.get("value") == "true"
             mark_shared(
@@ -112,6 +120,8 @@ def is_shared_at_creation(kind: str, content: Json) -> bool:
 def rename_model(caller: Caller, old: str, new: str) -> None:
     """Give the new name the owner of the old one; the old one stays reserved for the same user."""
     namespace = caller.namespace
+    if old != new:
+        end_publications(caller, old)
     owner = Owner.objects.of(namespace, "registered_model", old).first()
     if owner is None or owner.user is None or old == new:
         return
@@ -127,6 +137,19 @@ def rename_model(caller: Caller, old: str, new: str) -> None:
 
 def delete_owner(caller: Caller, ref: ObjectRef) -> None:
     Owner.objects.of(caller.namespace, ref.kind, ref.name).delete()
+    if ref.kind == "registered_model":
+        end_publications(caller, ref.name)
+
+
+def end_publications(caller: Caller, name: str, version: str = "") -> None:
+    """End the publications of a model, or of one of its versions, which no longer exists under its name: the next one
+    of this name is another one. The ledger has the call that did it."""
+    rows = Publication.objects.within(caller.namespace).filter(withdrawn_at=None, name=name)
+    files = PublishedFiles.objects.filter(**caller.namespace.columns, name=name)
+    if version:
+        rows, files = rows.filter(version=version), files.filter(version=version)
+    rows.update(withdrawn_at=timezone.now(), withdrawn_by=caller.user)
+    files.delete()
 
 
 @transaction.atomic

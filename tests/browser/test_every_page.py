@@ -200,7 +200,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/organisations/<str:slug>/": ("/account/organisations/lab/", "alice"),
     **{
         f"account/organisations/<str:slug>/{end}/": (f"/account/organisations/lab/{end}/", "alice")
-        for end in ("invite", "service-users", "keys/issue")
+        for end in ("invite", "service-users", "keys/issue", "publications", "publications/publish")
     },
     **{
         f"account/organisations/<str:slug>/members/<str:public_id>/{end}": (

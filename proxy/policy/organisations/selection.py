@@ -1,8 +1,9 @@
 """The organisation in which a call acts: the key's own, or another one that the key's list contains.
 
 A caller states another one with MLflow's header (`MLFLOW_WORKSPACE`), or in the address, `/api/mlflow/w/ORG`, for
-clients that cannot send the header. An organisation that the caller may not use gets the same refusal as one that does
-not exist.
+clients that cannot send the header. The address may also name an organisation that publishes models for the caller's
+(`proxy.policy.organisations.published`). An organisation that the caller may not use gets the same refusal as one that
+does not exist.
 """
 
 import re
@@ -15,6 +16,7 @@ from keys.credentials.caller import Caller
 from keys.database import database_required
 from keys.models import Organisation
 from keys.refusals import Refusal, forbidden
+from proxy.policy.organisations import published
 
 PROGRAMS = "/api/mlflow"
 IN_ADDRESS = re.compile(rf"{PROGRAMS}/w/([^/]+)(?=/|\Z)")
@@ -52,10 +54,13 @@ def select(caller: Caller, meta: Mapping[str, Any], in_address: str) -> Caller:
     is_contradiction = in_header not in ("", own, wanted)
     if wanted == own and not is_contradiction:
         return caller
-    organisation = None if is_contradiction else allowed_organisation(caller, wanted)
-    if organisation is None:
+    if is_contradiction:
         raise other_organisation(caller)
-    return replace(caller, organisation=organisation)
+    if organisation := allowed_organisation(caller, wanted):
+        return replace(caller, organisation=organisation)
+    if in_address and (reader := published.as_reader(caller, in_address)):
+        return reader
+    raise other_organisation(caller)
 
 
 def allowed_organisation(caller: Caller, slug: str) -> Organisation | None:

@@ -58,6 +58,8 @@ OWNED = {
     "account-organisation-invite": lambda of: ([organisation_of(of)], {}),
     "account-organisation-issue": lambda of: ([organisation_of(of)], {}),
     "account-organisation-member": lambda of: ([organisation_of(of), of.user.public_id], {}),
+    "account-organisation-publications": lambda of: ([organisation_of(of)], {}),
+    "account-organisation-publish": lambda of: ([organisation_of(of)], {}),
     "account-organisation-remove": lambda of: ([organisation_of(of), of.user.public_id], {}),
     "account-organisation-service": lambda of: ([organisation_of(of)], {}),
     "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
@@ -78,8 +80,11 @@ LISTS = {
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
 # What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
 LINKS = {"account-collect-link"}
-# What acts on a key or an invitation of an organisation: tests/portal/account/test_own_organisations.py.
-ACTS = {"account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"}
+# What acts on a key, an invitation or a publication of an organisation: tests/portal/account/test_own_*.py.
+ACTS = {
+    *("account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"),
+    "account-organisation-publication-withdraw",
+}
 
 
 def address(name: str, of: Holder) -> tuple[str, dict[str, str]]:

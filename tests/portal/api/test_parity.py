@@ -138,6 +138,22 @@ CAPABILITIES = {
         web="account-organisation-issue account-organisation-key",
         because="For its maintainers; staff have the API and commands for all keys.",
     ),
+    "see publications, and who reads them": Can(
+        web="account-organisation-publications", api="organisations_publications", command="publish_model"
+    ),
+    "see what other organisations publish for one": Can(
+        web="account-organisation-publications",
+        api="organisations_readable",
+        command="publish_model --readable",
+    ),
+    "publish a model": Can(
+        web="account-organisation-publish", api="organisations_publish", command="publish_model --dry-run"
+    ),
+    "withdraw a publication": Can(
+        web="account-organisation-publication-withdraw",
+        api="organisations_withdraw",
+        command="publish_model --withdraw",
+    ),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",
