@@ -57,9 +57,13 @@ class Portal:
     def issue(self, user: str = "alice", *options: str) -> dict[str, Any]:
         """A new key, by the command as it is; in this process, since to start one takes two seconds."""
         arguments = ["--user", user, "--name", "test", "--json", *options]
+        issued: dict[str, Any] = json.loads(self.command("issue_key", *arguments))
+        return issued
+
+    def command(self, *arguments: str) -> str:
+        """What a command prints, in this process."""
         with ThreadPoolExecutor(max_workers=1) as apart:  # Django refuses where a browser's event loop runs
-            told = apart.submit(command_on, self.database, "issue_key", *arguments).result()
-        return json.loads(told)
+            return apart.submit(command_on, self.database, *arguments).result()
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with psycopg.connect(postgres_url(self.database)) as connection:

@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from keys.alerts import direct_http
+from keys import direct_http
 from keys.alerts.wording import describe_alert
 from keys.models import Alert
 

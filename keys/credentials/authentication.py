@@ -13,6 +13,8 @@ from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
 from keys.credentials.headers import HOW_TO_SEND_A_KEY, OVERRIDES, read_credential
 from keys.credentials.lookup import KeyMatch, find_cached_key
+from keys.credentials.signed_tokens import is_signed_token
+from keys.credentials.trusts import find_trusted_key
 from keys.database import DATABASE_ERRORS, database_required
 from keys.models import ApiKey
 from keys.refusals import Refusal, forbidden, unauthenticated
@@ -45,6 +47,9 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
     credential = read_credential(meta)
     try:
+        if is_signed_token(credential.text):
+            key, subject = find_trusted_key(credential.text)
+            return check_caller(key, subject=subject)
         return authenticate_by(parse_credential(credential.text), meta)
     except Refusal as refusal:
         hint_at_overrides(refusal, meta)
@@ -63,12 +68,19 @@ def authenticate_by(token: tokens.Token, meta: Mapping[str, str]) -> Caller:
     if key.is_canary:
         address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
         refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))
+    if key.exchanged and key.exchanged.expires_at <= timezone.now():
+        raise key_ended(
+            key, "expired_key", "has exchanged this key for a token, and it expired", key.exchanged.expires_at
+        )
+    return check_caller(key, is_previous=is_previous, subject=key.exchanged.subject if key.exchanged else "")
+
+
+def check_caller(key: ApiKey, *, is_previous: bool = False, subject: str = "") -> Caller:
+    """`check_state`, whose Refusal names the caller, so that the key holder finds the call in the usage log."""
     try:
-        return check_state(key, is_previous)
+        return check_state(key, is_previous, subject)
     except Refusal as refusal:
-        refusal.caller = Caller.by_key(
-            key, is_previous=is_previous
-        )  # so that the key holder finds the call in the usage log
+        refusal.caller = Caller.by_key(key, is_previous=is_previous, subject=subject)
         raise
 
 
@@ -118,7 +130,7 @@ def unknown_key() -> Refusal:
     )
 
 
-def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
+def check_state(key: ApiKey, is_previous: bool = False, subject: str = "") -> Caller:
     """The caller if the key works; otherwise a Refusal. Only a client that sent the real secret gets these reasons."""
     now = timezone.now()
     if key.is_canary:
@@ -132,19 +144,20 @@ def check_state(key: ApiKey, is_previous: bool = False) -> Caller:
     if not key.owner.is_active:
         raise unauthenticated(
             "inactive_user",
-            f"The account “{key.owner.username}”, which owns this API key, is deactivated. "
+            f"The account “{key.owner.username}”, which owns this {'API key' if key.has_secret else 'trust'}, is "
+            "deactivated. "
             "Ask your administrator to reactivate it.",
         )
     if key.expires_at and key.expires_at <= now:
         if now >= key.expires_at + datetime.timedelta(seconds=settings.EXPIRY_GRACE):
             raise key_ended(key, "expired_key", "expired", key.expires_at)
-        return Caller.by_key(key, is_previous=is_previous, in_grace=True)
-    return Caller.by_key(key, is_previous=is_previous)
+        return Caller.by_key(key, is_previous=is_previous, in_grace=True, subject=subject)
+    return Caller.by_key(key, is_previous=is_previous, subject=subject)
 
 
 def describe_pause(key: ApiKey, paused_at: datetime.datetime) -> str:
     """Why a paused key is refused. Without the reporter's address, because a stranger may have the secret."""
-    paused = f"The API key “{key.name}” has been paused since {paused_at:%Y-%m-%d %H:%M} UTC."
+    paused = f"The {key.title} has been paused since {paused_at:%Y-%m-%d %H:%M} UTC."
     try:
         leak = key.leak
     except DATABASE_ERRORS:
@@ -159,9 +172,7 @@ def describe_pause(key: ApiKey, paused_at: datetime.datetime) -> str:
 
 def key_ended(key: ApiKey, reason: str, what: str, when: datetime.datetime | None) -> Refusal:
     on = f" on {when:%Y-%m-%d %H:%M} UTC" if when else ""
-    return unauthenticated(
-        reason, f"The API key “{key.name}” {what}{on}. Ask your administrator for a new one."
-    )
+    return unauthenticated(reason, f"The {key.title} {what}{on}. Ask your administrator for a new one.")
 
 
 def check_network(caller: Caller, address: str) -> None:

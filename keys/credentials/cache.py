@@ -203,6 +203,8 @@ REFERENCES = {"key": "pk", "user": "owner_id", "organisation": "organisation_id"
 def forget_key(kind: str, name: str) -> None:
     if kind in REFERENCES:
         key_cache.forget(lambda _, key: name == str(getattr(key, REFERENCES[kind])))
+    elif kind == "exchanged":  # by its digest
+        key_cache.drop(name)
 
 
 # Called with the kind ("key", "user", …) and the id of each changed row.

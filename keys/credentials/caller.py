@@ -15,7 +15,8 @@ class Caller:
 
     `is_previous`: the request carries the secret from before the last rotation. `in_grace`: the key has expired
     and may only finish runs that it started (`proxy.policy.permissions`). `home`: the caller's own organisation, if the
-    call reads what `organisation`, another one, has published (`proxy.policy.organisations.published`).
+    call reads what `organisation`, another one, has published (`proxy.policy.organisations.published`). `subject`: the
+    claim `sub` of the signed token that acts as a trust's key.
     """
 
     user: User
@@ -30,9 +31,12 @@ class Caller:
     is_previous: bool = False
     in_grace: bool = False
     home: Organisation | None = None
+    subject: str = ""
 
     @classmethod
-    def by_key(cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False) -> "Caller":
+    def by_key(
+        cls, key: ApiKey, *, is_previous: bool = False, in_grace: bool = False, subject: str = ""
+    ) -> "Caller":
         return cls(
             user=key.owner,
             key=key,
@@ -45,6 +49,7 @@ class Caller:
             only_own=key.only_own,
             is_previous=is_previous,
             in_grace=in_grace,
+            subject=subject,
         )
 
     @classmethod
@@ -75,4 +80,4 @@ class Caller:
         return self.key.public_id if self.key else SESSION
 
     def __str__(self) -> str:
-        return f"The API key “{self.key.name}”" if self.key else "Your browser"
+        return f"The {self.key.title}" if self.key else "Your browser"

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from django.conf import settings
+from django.utils import timezone
 from prometheus_client import Counter
 
 from keys.credentials import cache, tokens
 from keys.credentials.tokens import Token
-from keys.models import ApiKey
+from keys.models import ApiKey, ExchangedKey
 
 LOOKUPS = Counter(
     "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
@@ -30,6 +31,17 @@ def find_keys(secrets: Iterable[Token]) -> list[KeyMatch]:
     ]
 
 
+def find_exchanged_key(secret: Token) -> ApiKey | None:
+    """The key of the trust for whose token this one was exchanged, read from PostgreSQL, until it ends."""
+    digests = tokens.digests(secret, settings.KEY_PEPPERS)
+    rows = ExchangedKey.objects.filter(digest__in=digests, expires_at__gt=timezone.now())
+    if (found := rows.select_related("trust__key__owner", "trust__key__organisation").first()) is None:
+        return None
+    key = found.trust.key
+    key.exchanged = found
+    return key
+
+
 def find_key(secret: Token) -> KeyMatch | None:
     """The key with this secret, read from PostgreSQL."""
     return next(iter(find_keys([secret])), None)
@@ -47,10 +59,12 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
         nonlocal outcome
         outcome = "miss"
         match = find_key(secret)
-        return match and match.key
+        return match.key if match else find_exchanged_key(secret)
 
     try:
         key = cache.key_cache.get(digests[0], fetch)
     finally:
         LOOKUPS.labels(outcome).inc()
-    return KeyMatch(key, key.digest not in digests) if key else None
+    if key is None:
+        return None
+    return KeyMatch(key, key.exchanged is None and key.digest not in digests)

@@ -22,6 +22,7 @@ EVENT_COLOURS = {  # by an event's kind
     "requested": "info",
     "request_declined": "warning",
     "changed": "info",
+    "trusted": "info",
     "paused": "warning",
     "resumed": "success",
     "rotated": "info",

@@ -80,6 +80,14 @@ def describe_event(event: KeyEvent) -> list[str]:
             return [
                 f"{RIGHTS[name]}: {describe_right(name, detail[name])}" for name in RIGHTS if detail.get(name)
             ]
+        case KeyEvent.Kind.TRUSTED:
+            return [
+                f"Issuer: {detail['issuer']}",
+                f"Audience: {detail['audience']}",
+                f"Claims: {', '.join(detail['conditions'])}",
+                *(["With an uploaded key set"] if detail.get("key_set") else []),
+                *(["From a private address"] if detail.get("is_private") else []),
+            ]
         case KeyEvent.Kind.CHANGED:
             return describe_changes(detail)
         case KeyEvent.Kind.ROTATED:

@@ -26,6 +26,9 @@ from keys.models.prepared_keys import PreparedKey as PreparedKey
 from keys.models.prepared_keys import PreparedKeyQuerySet as PreparedKeyQuerySet
 from keys.models.public_ids import new_key_id as new_key_id
 from keys.models.public_ids import new_user_id as new_user_id
+from keys.models.trusts import SUBJECT_LENGTH as SUBJECT_LENGTH
+from keys.models.trusts import ExchangedKey as ExchangedKey
+from keys.models.trusts import Trust as Trust
 from keys.models.users import User as User
 from keys.models.users import UserManager as UserManager
 from keys.models.users import users_in_role as users_in_role

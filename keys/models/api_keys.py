@@ -242,6 +242,8 @@ class ApiKey(models.Model):
     previous_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
     previous_used_client = models.CharField(max_length=100, blank=True, editable=False)
 
+    exchanged: Any = None  # the ExchangedKey that acts as this trust's key, on the row that a call got for it
+
     objects = ApiKeyQuerySet.as_manager()
 
     class Meta:
@@ -316,8 +318,18 @@ class ApiKey(models.Model):
         return Namespace(self.environment, self.organisation_id)  # type: ignore[arg-type]  # never None
 
     @property
+    def has_secret(self) -> bool:
+        """Whether it is a key; a trust's has none."""
+        return self.last4 != ""
+
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f"{'API key' if self.has_secret else 'trust'} “{self.name}”"
+
+    @property
     def masked(self) -> str:
-        return f"{self.prefix}…{self.last4}"
+        return f"{self.prefix}…{self.last4}" if self.has_secret else "trust, no secret"
 
     def matches_old_secret(self, text: str) -> bool:
         """Whether `text`, by which `matching` found this key, has an end of a former secret and not of the present."""

@@ -63,6 +63,7 @@ class KeyEvent(models.Model):
         REQUEST_DECLINED = "request_declined", "Request declined"
         OLD_SECRET_ENDED = "old_secret_ended", "Old secret ended"
         REVOKED = "revoked", "Revoked"
+        TRUSTED = "trusted", "Trust set"
         LEAKED = "leaked", "Found in the open"
         CANARY = "canary_used", "Canary used"
 

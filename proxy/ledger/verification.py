@@ -19,7 +19,12 @@ from proxy.models import Registration, chain
 
 CHUNK = 2000  # rows
 PROGRESS_ROWS = 10_000
-COLUMNS = [name for name in chain.SEALED if name not in ("user", "key")] + ["sequence", "digest", "hash"]
+COLUMNS = [name for name in chain.SEALED if name not in ("user", "key")] + [
+    "subject",
+    "sequence",
+    "digest",
+    "hash",
+]
 
 
 @dataclass(frozen=True, kw_only=True)

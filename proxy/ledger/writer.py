@@ -69,6 +69,7 @@ def begin(*, caller: Caller, decision: Decision, request_id: str, address: str) 
         actor="" if caller.key else Registration.BROWSER,
         environment=caller.environment,
         organisation=caller.organisation,
+        subject=caller.subject,
         address=address or None,
         **describe_request(decision.match, decision.content),
     )

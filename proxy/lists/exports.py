@@ -48,6 +48,7 @@ CALL_FIELDS = [
     "client",
     "client_version",
     "organisation",
+    "subject",
 ]
 REGISTRATION_FIELDS = [
     "sequence",
@@ -81,6 +82,7 @@ REGISTRATION_FIELDS = [
     "hash",
     "quarantine",
     "organisation",
+    "subject",
 ]
 
 

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from keys.models import SHARED_ID, ApiKey, Organisation, User
+from keys.models import SHARED_ID, SUBJECT_LENGTH, ApiKey, Organisation, User
 
 WINDOWS = (datetime.timedelta(days=1), datetime.timedelta(days=10), None)
 EVERY_DAY = (None,)
@@ -164,6 +164,12 @@ class Call(models.Model):
         related_name="calls",
         db_constraint=False,
         help_text="In whose workspace; of the key, or chosen by the browser's user.",
+    )
+    subject = models.CharField(
+        max_length=SUBJECT_LENGTH,
+        blank=True,
+        default="",
+        help_text="The claim sub of the signed token with which a trust was used.",
     )
 
     objects = CallQuerySet.as_manager()

@@ -17,7 +17,7 @@ GENESIS = "0" * 64
 TRIGGERS = frozenset({"registration_seal", "registration_keep", "registration_keep_all"})
 
 # The sealed columns. Users and keys are sealed as public ids, which are in MLflow's tags too. SEALED_IF_SET: an
-# organisation as its slug, "" for the one of users without any.
+# organisation as its slug, "" for the one of users without any; the subject of a trust's token.
 SEALED = (
     "request_id",
     "at",
@@ -43,7 +43,7 @@ SEALED = (
     "created_ms",
 )
 # Sealed only if they are not empty, so that rows from before the column keep their digests.
-SEALED_IF_SET = ("organisation",)
+SEALED_IF_SET = ("organisation", "subject")
 # The columns that the completion of a pending row sets; those of FILLED_IN only if they are empty.
 COMPLETION = ("outcome", "status", "reason", "completed_at", "created_ms", "digest", "sequence", "hash")
 FILLED_IN = ("object_name", "version", "run_id")

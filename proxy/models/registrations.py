@@ -7,7 +7,7 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q, Value
 
-from keys.models import CHANNEL, SHARED_ID, ApiKey, Namespace, Organisation, User
+from keys.models import CHANNEL, SHARED_ID, SUBJECT_LENGTH, ApiKey, Namespace, Organisation, User
 from proxy.models import chain
 from proxy.models.tag_rules import Finding, check_tags
 
@@ -145,6 +145,13 @@ class Registration(models.Model):
         default=dict, help_text="Alias, stage, description, …"
     )
     address = models.GenericIPAddressField(null=True)
+    subject = models.CharField(
+        max_length=SUBJECT_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The claim sub of the signed token with which a trust was used.",
+    )
     outcome = models.CharField(max_length=20, choices=Outcome, default=Outcome.PENDING)
     status = models.PositiveSmallIntegerField(null=True, help_text="MLflow's answer.")
     reason = models.CharField(
@@ -226,6 +233,7 @@ class Registration(models.Model):
             "user": user and user.public_id,
             "key": key and key.public_id,
             "organisation": "" if self.organisation_id == SHARED_ID else self.organisation.slug,
+            "subject": self.subject,
         }
         values = {name: getattr(self, name) for name in chain.SEALED if name not in people}
         return chain.compute_digest({**values, **people})

@@ -38,10 +38,11 @@ class CallRecord(NamedTuple):
     client_version: str
     is_previous_secret: bool  # the key was used with the secret that it had before its rotation
     organisation_id: int = 1  # keys.models.SHARED_ID, that of records of earlier versions
+    subject: str = ""  # of the signed token that acted as a trust's key
 
     def encode(self) -> bytes:
-        # Without the default, an earlier version of the portal reads it too.
-        last = -1 if self.organisation_id == 1 else len(self)
+        # Without the defaults, an earlier version of the portal reads it too.
+        last = len(self) if self.subject else -2 if self.organisation_id == 1 else -1
         return ENCODER.encode([CALL, self.request_id, self.at.timestamp(), *self[2:last]]).encode()
 
     def difference_from(self, before: "CallRecord") -> "CallCorrection":
@@ -83,7 +84,10 @@ def decode(content: bytes) -> CallRecord | CallCorrection:
         kind, request_id, seconds, *values = json.loads(content)
         at = from_timestamp(seconds)
         if kind == CALL:
-            return CallRecord(request_id, at, *values)
+            record = CallRecord(request_id, at, *values)
+            if not isinstance(record.subject, str):
+                raise TypeError("another version's field")
+            return record
         if kind == CORRECTION:
             return CallCorrection(request_id, at, *values)
     except (TypeError, OverflowError, OSError) as error:

@@ -176,6 +176,7 @@ class CallInProgress:
             client_version=wsgi_text(self.client_version, 40),
             is_previous_secret=caller is not None and caller.is_previous,
             organisation_id=caller.organisation.pk if caller else SHARED_ID,
+            subject=caller.subject if caller else "",
         )
 
 

@@ -31,8 +31,6 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="name or id (usr_…) of the key's owner")
-        parser.add_argument("--name", required=True, help="the key's name, such as 'nightly training'")
-        parser.add_argument("--purpose", default="", help="who uses it, where and for what")
         parser.add_argument(
             "--organisation",
             metavar="SLUG",
@@ -45,51 +43,7 @@ class Command(BaseCommand):
             metavar="SLUG",
             help="another organisation in which the key of a member of staff may act; repeatable",
         )
-        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
-        parser.add_argument(
-            "--preset",
-            choices=[preset.value for preset in Preset],
-            help="the key's rights (default: contributor)",
-        )
-        parser.add_argument(
-            "--scope",
-            action="append",
-            metavar="SCOPE",
-            help=f"a scope, instead of a preset; repeatable: {', '.join(Scope)}",
-        )
-        parser.add_argument(
-            "--network", action="append", default=[], metavar="CIDR", help="refuse other networks; repeatable"
-        )
-        parser.add_argument(
-            "--pattern",
-            action="append",
-            default=[],
-            metavar="GLOB",
-            help="refuse writes to other model names",
-        )
-        parser.add_argument(
-            "--any-owner", action="store_true", help="may write objects that belong to others, or to nobody"
-        )
-        parser.add_argument(
-            "--only-own",
-            action="store_true",
-            help="may write only what its user created, not what others of the organisation did",
-        )
-        parser.add_argument(
-            "--requests-per-minute",
-            type=int,
-            metavar="N",
-            help="calls per minute; artifact transfers count separately (default: DEFAULT_REQUESTS_PER_MINUTE)",
-        )
-        parser.add_argument(
-            "--monthly-requests", type=int, metavar="N", help="calls per calendar month (default: no limit)"
-        )
-        parser.add_argument(
-            "--monthly-bytes",
-            metavar="SIZE",
-            help="bytes per calendar month, such as 500M or 10G (default: DEFAULT_MONTHLY_BYTES)",
-        )
-        parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w (default: never)")
+        add_rights(parser)
         parser.add_argument(
             "--canary", action="store_true", help="a decoy: it grants no access, and its use raises an alert"
         )
@@ -98,7 +52,6 @@ class Command(BaseCommand):
             action="store_true",
             help="print a link instead: the holder opens it, signs in and collects the key within a week",
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["preset"] and options["scope"]:
@@ -145,6 +98,58 @@ class Command(BaseCommand):
                 + (f" The user {prepared.owner.username} did not exist and was created." if is_new else "")
             )
         )
+
+
+def add_rights(parser: CommandParser) -> None:
+    """The options of a key that a trust has as well."""
+    parser.add_argument("--name", required=True, help="the key's name, such as 'nightly training'")
+    parser.add_argument("--purpose", default="", help="who uses it, where and for what")
+    parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+    parser.add_argument(
+        "--preset",
+        choices=[preset.value for preset in Preset],
+        help="the key's rights (default: contributor)",
+    )
+    parser.add_argument(
+        "--scope",
+        action="append",
+        metavar="SCOPE",
+        help=f"a scope, instead of a preset; repeatable: {', '.join(Scope)}",
+    )
+    parser.add_argument(
+        "--network", action="append", default=[], metavar="CIDR", help="refuse other networks; repeatable"
+    )
+    parser.add_argument(
+        "--pattern",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="refuse writes to other model names",
+    )
+    parser.add_argument(
+        "--any-owner", action="store_true", help="may write objects that belong to others, or to nobody"
+    )
+    parser.add_argument(
+        "--only-own",
+        action="store_true",
+        help="may write only what its user created, not what others of the organisation did",
+    )
+    parser.add_argument(
+        "--requests-per-minute",
+        type=int,
+        metavar="N",
+        help="calls per minute; artifact transfers count separately (default: DEFAULT_REQUESTS_PER_MINUTE)",
+    )
+    parser.add_argument(
+        "--monthly-requests", type=int, metavar="N", help="calls per calendar month (default: no limit)"
+    )
+    parser.add_argument(
+        "--monthly-bytes",
+        metavar="SIZE",
+        help="bytes per calendar month, such as 500M or 10G (default: DEFAULT_MONTHLY_BYTES)",
+    )
+    parser.add_argument("--expires-in", metavar="TIME", help="such as 12h, 90d or 4w (default: never)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 @transaction.atomic

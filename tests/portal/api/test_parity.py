@@ -154,6 +154,7 @@ CAPABILITIES = {
         api="organisations_withdraw",
         command="publish_model --withdraw",
     ),
+    "add a trust": Can(command="create_trust", because="Pages and API follow."),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",

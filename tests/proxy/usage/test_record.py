@@ -148,6 +148,7 @@ def test_a_spool_of_an_older_portal_is_written_to_postgresql_once_each_value_in_
         "client_version": "3.17.2",
         "is_previous_secret": True,
         "organisation_id": 1,
+        "subject": "",
     }
     by_browser = {
         "request_id": "req_00000000000000000000000000000002",

@@ -7,6 +7,8 @@ second time (DNS rebinding) gains nothing.
 import http.client
 import ipaddress
 import socket
+import ssl
+import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -21,15 +23,16 @@ class DirectConnection(http.client.HTTPConnection):
     """Connects only to addresses that `is_allowed` accepts."""
 
     allow_private = False
+    allow_loopback_host = True  # a literal loopback host is this machine, whatever `allow_private` says
+    advice = "; ALERT_WEBHOOK_ALLOW_PRIVATE would allow the others"
 
     def connect(self) -> None:
-        error: OSError = ForbiddenAddress(
-            f"{self.host} has no public address; ALERT_WEBHOOK_ALLOW_PRIVATE would allow the others"
-        )
+        error: OSError = ForbiddenAddress(f"{self.host} has no public address{self.advice}")
+        named = self.host if self.allow_loopback_host else ""
         for family, kind, protocol, _, address in socket.getaddrinfo(
             self.host, self.port, type=socket.SOCK_STREAM
         ):
-            if not is_allowed(str(address[0]), host=self.host, allow_private=self.allow_private):
+            if not is_allowed(str(address[0]), host=named, allow_private=self.allow_private):
                 continue
             self.sock = socket.socket(family, kind, protocol)
             try:
@@ -64,6 +67,48 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, timeout: float, a
         connection.close()
     if not 200 <= status < 300:
         raise OSError(f"the receiver responded with {status}")
+
+
+def get(url: str, *, seconds: float, most_bytes: int, allow_private: bool, ca: str = "") -> bytes:
+    """The body of a response to GET over TLS. Raises OSError, HTTPException or ValueError unless the response is 200
+    and arrives whole within this time and size. `ca`: PEM certificates to trust in place of the system's.
+
+    Anybody who may name the URL would otherwise learn what listens on the portal's own network, so a loopback host
+    counts as private too. Without TLS only to loopback, for development.
+    """
+    parts = urlsplit(url)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    if not is_tls and not (parts.scheme == "http" and allow_private and is_loopback_host(host)):
+        raise ValueError("the URL must begin with https://")
+    end = time.monotonic() + seconds
+    connection = (
+        DirectTLSConnection(
+            host, parts.port, timeout=seconds, context=ssl.create_default_context(cadata=ca or None)
+        )
+        if is_tls
+        else DirectConnection(host, parts.port, timeout=seconds)
+    )
+    connection.allow_private, connection.allow_loopback_host, connection.advice = allow_private, False, ""
+    try:
+        connection.request("GET", parts.path or "/", headers={"Accept": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise OSError(f"the server responded with {response.status}")
+        return read_body(response, end=end, most_bytes=most_bytes)
+    finally:
+        connection.close()
+
+
+def read_body(response: http.client.HTTPResponse, *, end: float, most_bytes: int) -> bytes:
+    """The body, piece by piece, so that a server that sends a byte now and then does not outlast `end`."""
+    body = b""
+    while piece := response.read1(65536):
+        body += piece
+        if len(body) > most_bytes:
+            raise OSError(f"the response is longer than {most_bytes} bytes")
+        if time.monotonic() > end:
+            raise TimeoutError("the response took too long")
+    return body
 
 
 def is_allowed(address: str, *, host: str, allow_private: bool) -> bool:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from keys.alerts import direct_http
+from keys import direct_http
 
 
 class Receiver(BaseHTTPRequestHandler):
