@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages soak compat creations integrations readers store-paths screenshots format lock clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm scale pages scim soak compat creations integrations readers store-paths screenshots format lock clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -119,6 +119,10 @@ store-paths: .venv/dev.stamp
 # secret scanners, an OpenID provider (READERS=… selects some). Five minutes. Needs Node and LibreOffice.
 readers: .venv/dev.stamp
 	$(BIN)/python -m tests.field.readers
+
+# Run every check of scim2-tester against a portal. Half a minute.
+scim: .venv/dev.stamp
+	$(BIN)/python -m tests.field.scim
 
 # Take screenshots of the main pages for docs/screenshots, and run the suite's checks on every page.
 screenshots: .venv/dev.stamp

@@ -1,12 +1,13 @@
 """Every address of the portal, its own before MLflow's catch-alls."""
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from keys.admin import alert_pages, invitation_pages, key_usage
 from keys.api import leak_reports
 from keys.pages import progress
+from portal.api.scim import Scim
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
@@ -54,6 +55,7 @@ urlpatterns = [
     path("api/v1/leaks", leak_reports.program),
     path("api/v1/leaks/", leak_reports.program),
     path("api/v1/", include("portal.api.urls")),
+    re_path(r"^scim/v2(?P<address>(?:/.*)?)$", Scim.as_view(), name="scim"),
     path("health", health.health, name="health"),
     path("health/live", health.live, name="health-live"),
     path("health/ready", health.ready, name="health-ready"),

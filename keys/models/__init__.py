@@ -7,6 +7,12 @@ from keys.models.api_keys import ApiKey as ApiKey
 from keys.models.api_keys import ApiKeyQuerySet as ApiKeyQuerySet
 from keys.models.api_keys import default_scopes as default_scopes
 from keys.models.changes import CHANNEL as CHANNEL
+from keys.models.directories import STAFF_ROLES as STAFF_ROLES
+from keys.models.directories import ClaimedGroups as ClaimedGroups
+from keys.models.directories import DirectoryGroup as DirectoryGroup
+from keys.models.directories import DirectoryRow as DirectoryRow
+from keys.models.directories import DirectoryUser as DirectoryUser
+from keys.models.directories import GroupRule as GroupRule
 from keys.models.events import LEAK_REASON as LEAK_REASON
 from keys.models.events import KeyEvent as KeyEvent
 from keys.models.events import KeyEventQuerySet as KeyEventQuerySet

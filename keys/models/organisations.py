@@ -169,6 +169,25 @@ class Membership(models.Model):
     organisation = models.ForeignKey(Organisation, on_delete=models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role, default=Role.MEMBER)
+    # With a rule's role, `role` is the higher one of these two. Without one, a person gave `role`.
+    rule_role = models.CharField(
+        max_length=10,
+        choices=Role,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Granted by group rules.",
+    )
+    hand_role = models.CharField(
+        max_length=10,
+        choices=Role,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="Given by a person besides that of group rules.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
@@ -180,6 +199,12 @@ class Membership(models.Model):
             models.UniqueConstraint(name="membership_once", fields=["organisation", "user"]),
             models.CheckConstraint(
                 name="membership_role_known", condition=Q(role__in=["member", "maintainer", "owner"])
+            ),
+            models.CheckConstraint(
+                name="membership_sources_fit_role",
+                condition=Q(rule_role="", hand_role="")
+                | Q(role=models.F("rule_role"))
+                | (~Q(rule_role="") & Q(role=models.F("hand_role"))),
             ),
         ]
 

@@ -19,3 +19,7 @@ def new_prepared_key_id() -> str:
 
 def new_key_request_id() -> str:
     return "kreq_" + random_base62(LENGTH)
+
+
+def new_directory_group_id() -> str:
+    return "grp_" + random_base62(LENGTH)

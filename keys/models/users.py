@@ -59,6 +59,15 @@ class User(AbstractUser):
         help_text="A machine of one organisation, without a person: it only holds keys, and cannot sign in.",
     )
 
+    rule_role = models.CharField(
+        max_length=10,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The role in staff that group rules granted; empty if a person gave the role.",
+    )
+
     objects: ClassVar[UserManager] = UserManager()
 
     class Meta:
@@ -68,7 +77,12 @@ class User(AbstractUser):
             models.CheckConstraint(
                 name="user_service_has_no_rights",
                 condition=Q(is_service=False) | Q(is_staff=False, is_superuser=False, email=""),
-            )
+            ),
+            models.CheckConstraint(
+                name="user_rules_grant_no_superuser",
+                condition=Q(rule_role="")
+                | Q(rule_role__in=["auditor", "key_admin"], is_staff=True, is_superuser=False),
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(

@@ -22,13 +22,15 @@ class Scope(StrEnum):
     PORTAL_READ = "portal:read"
     PORTAL_INTROSPECT = "portal:introspect"
     PORTAL_ADMIN = "portal:admin"
+    PORTAL_SCIM = "portal:scim"
 
 
-PORTAL = frozenset({Scope.PORTAL_READ, Scope.PORTAL_INTROSPECT, Scope.PORTAL_ADMIN})  # none at MLflow
+PORTAL = frozenset(scope for scope in Scope if scope.startswith("portal:"))  # none at MLflow
 PORTAL_SCOPE_LABELS = {
     Scope.PORTAL_READ: "See in the management API what its user may see in the portal",
     Scope.PORTAL_INTROSPECT: "Ask the portal whether a key is good, and whose",
     Scope.PORTAL_ADMIN: "Do in the management API what its user may do in the portal",
+    Scope.PORTAL_SCIM: "Keep users and groups in step with a directory (SCIM)",
 }
 
 

@@ -18,7 +18,7 @@ from proxy.answers import refuse
 from proxy.upstream.time_share import PROCESSOR
 
 PAGES = ("/account/", "/admin/")
-COUNTED = (*PAGES, "/api/v1/")
+COUNTED = (*PAGES, "/api/v1/", "/scim/v2/")
 # How much of the processor time is charged of an export, which is one long response, and of the pages of a person, who
 # waits for each of them, but may open several at once.
 WEIGHT_OF_EXPORT, WEIGHT_OF_PAGE = 0.5, 0.25

@@ -11,7 +11,7 @@ from proxy.routes.objects import ObjectRef
 from proxy.usage.recording import CallInProgress
 from proxy.usage.transfers import record_response
 
-PREFIX = "/api/v1/"
+PREFIXES = ("/api/v1/", "/scim/v2/")
 KINDS = {"key_id": "api_key", "user_id": "user"}
 
 
@@ -21,7 +21,7 @@ def record_calls(
     """Middleware that records calls with a known caller and counts attempts without a valid key."""
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(PREFIX):
+        if not request.path_info.startswith(PREFIXES):
             return get_response(request)
         meta = request.META
         call = CallInProgress(

@@ -38,6 +38,8 @@ def test_auditors_may_see_everything_that_is_kept_and_change_nothing(db):
     inner = {"view_hourtotal", "view_spoolsegment", "view_idempotentrequest", "view_invitation", "view_alert"}
     inner |= {"view_keynetwork", "view_preparedkey", "view_keyrequest", "view_uncalledrequest"}
     inner |= {"view_membership", "view_memberinvitation"}  # shown with the organisation
+    # A directory's rows are shown with the user and the organisation, rules with the organisation.
+    inner |= {"view_directoryuser", "view_directorygroup", "view_grouprule", "view_claimedgroups"}
     # Shown with the version, to those who may view registrations.
     inner |= {"view_artifactevent", "view_manifest", "view_versionscan", "view_signingkey"}
     assert kept - codenames == inner
