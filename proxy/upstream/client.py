@@ -1,20 +1,18 @@
 """The HTTP client for MLflow: connection pools, timeouts and one retry.
 
-Only this module and `failures` know urllib3.
+Of the modules here, only those that send and receive, and `failures`, know urllib3.
 """
 
 import select
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from http.client import HTTPException
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-import urllib3
 from django.conf import settings
-from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
@@ -27,6 +25,9 @@ from urllib3.util import SKIP_HEADER, Timeout
 from keys.refusals import Refusal
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.failures import broken, refusal
+from proxy.upstream.plain_http import BrokenResponse, PlainPool, Timeouts
+from proxy.upstream.responses import BLOCK_SIZE, is_delimited
+from proxy.upstream.responses import UpstreamResponse as UpstreamResponse
 from proxy.upstream.workspaces import ServerRoute, Workspace
 
 CONNECT_TIMEOUT = 5.0  # seconds
@@ -34,10 +35,8 @@ IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the res
 # Only for artifacts: MLflow copies a whole file to or from its store before it sends its first byte.
 MOST_WAITING = 6 * 3600.0  # seconds
 WAITING_STEP = 20.0  # seconds between two calls of `while_waiting`
-BLOCK_SIZE = 64 * 1024  # bytes
 PROBE_TIMEOUT = 3.0  # seconds for the breaker's probe
 CONTINUE_TIMEOUT = 2.0  # seconds for `100 Continue`; then the body is sent without it (RFC 9110 §10.1.1)
-SILENT_SECONDS = 300.0  # for which a server that did not send it in time is not asked again
 NATIVE = "/api/2.0/mlflow-artifacts/artifacts/"
 
 # Called with the server's URL and the workspace before each call. May raise Refusal: the call is not sent then.
@@ -61,14 +60,13 @@ class Body(Protocol):
 
 
 class Headers(dict[str, str]):
-    """Headers that carry the request target with them, `while_waiting` and `asks_first` (see `send`).
+    """Headers that carry the request target with them, and `while_waiting` (see `send`).
 
     urllib3 rewrites targets (upper-case escapes, quoting), but a query string must be sent unchanged.
     """
 
     target: str = ""
     while_waiting: Callable[[], None] | None = None
-    asks_first: bool = False
 
     def copy(self) -> "Headers":
         """urllib3 sends a copy."""
@@ -85,8 +83,6 @@ class ExactTarget(HTTPConnection):
 
     is_reusable = True
     while_waiting: Callable[[], None] | None = None
-    is_asking = False
-    silent_until: ClassVar[dict[tuple[str, int], float]] = {}  # by host and port, on the monotonic clock
 
     def _new_conn(self) -> socket.socket:
         self.timeout = CONNECT_TIMEOUT
@@ -107,30 +103,7 @@ class ExactTarget(HTTPConnection):
 
     def request(self, method: str, url: str, body=None, headers=None, **options) -> None:  # type: ignore[no-untyped-def]
         self.while_waiting = headers.while_waiting
-        self.is_asking = headers.asks_first and self.can_ask()
-        if self.is_asking:
-            headers = headers.copy()
-            headers["Expect"] = "100-continue"
         super().request(method, headers.target, body=body, headers=headers, **options)
-
-    def can_ask(self) -> bool:
-        """Not over TLS, where bytes of TLS itself look like a response; the proxy that ends it would respond."""
-        is_silent = time.monotonic() < self.silent_until.get((self.host, self.port), 0.0)
-        return not is_silent and not isinstance(self, HTTPSConnection)
-
-    def endheaders(self, *arguments: Any, **options: Any) -> None:
-        """Send the headers, and wait for MLflow to ask for the body if it must. Raises NewConnectionError if MLflow
-        closes the connection without having seen the body: it cannot have carried out the call."""
-        if not self.is_asking:
-            return super().endheaders(*arguments, **options)
-        try:
-            super().endheaders(*arguments, **options)
-            if not self.has_bytes(CONTINUE_TIMEOUT):
-                self.silent_until[self.host, self.port] = time.monotonic() + SILENT_SECONDS
-            elif not self.sock.recv(1, socket.MSG_PEEK):
-                raise ConnectionResetError("closed before 100 Continue")
-        except OSError as error:
-            raise NewConnectionError(self, f"{type(error).__name__}: {error}") from error
 
     def getresponse(self) -> Any:
         response = self.wait_for_response(self.while_waiting) if self.while_waiting else super().getresponse()
@@ -203,6 +176,14 @@ def pool(url: str) -> HTTPConnectionPool:
 
 
 @cache
+def plain_pool(url: str) -> PlainPool:
+    """The kept-alive connections for JSON calls to the MLflow at `url`, if it is plain HTTP."""
+    parts = urlsplit(url)
+    options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *KEEP_ALIVE]
+    return PlainPool(parts.hostname or "", parts.port or 80, most=settings.THREADS, options=options)
+
+
+@cache
 def breaker(url: str) -> Breaker:
     """The breaker in front of the MLflow at `url`, one for each process."""
     name = "test" if url == settings.MLFLOW_TEST_URL else "live"
@@ -213,68 +194,6 @@ def breaker(url: str) -> Breaker:
         pool(url).urlopen("GET", "/", headers=prepared, redirect=False, timeout=once).close()
 
     return Breaker(name, probe)
-
-
-class UpstreamResponse:
-    """MLflow's response: status, headers, and the body as received, undecoded.
-
-    It has the attributes that revproxy reads: `status`, `headers`, `stream`, `data`.
-    """
-
-    def __init__(self, response: urllib3.BaseHTTPResponse) -> None:
-        self._response = response
-        self._content: bytes | None = None
-        self.status = response.status
-        self.headers = HTTPHeaderDict(response.headers)
-
-    def keep(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Replace MLflow's headers by these."""
-        self.headers = HTTPHeaderDict()
-        for name, value in pairs:
-            self.headers.add(name, value)
-
-    def replace(self, content: bytes, *, status: int | None = None, content_type: str) -> None:
-        """Replace MLflow's body by this one, and release its connection."""
-        self.close()
-        self._content = content
-        self.status = status or self.status
-        self.keep([("Content-Type", content_type), ("Content-Length", str(len(content)))])
-
-    def drop_body(self) -> None:
-        """Keep the headers, for the response to a HEAD request, and release MLflow's connection."""
-        self.close()
-        self._content = b""
-
-    def peek(self) -> bytes:
-        """The whole body, which is then streamed from memory; for small responses that the portal must read."""
-        if self._content is None:
-            self._content = b"".join(self.stream())
-        return self._content
-
-    def stream(self, piece_size: int = BLOCK_SIZE) -> Iterator[bytes]:
-        """Pieces of up to `piece_size` bytes. Raises Refusal if MLflow breaks the connection, which is reused only
-        after the last byte."""
-        if self._content is not None:
-            yield self._content
-            return
-        finished = False
-        try:
-            yield from self._response.stream(piece_size, decode_content=False)
-            finished = True
-        except (HTTPError, OSError) as error:
-            raise refusal(error) from error
-        finally:
-            if not finished:
-                self._response.close()
-            self._response.release_conn()
-
-    @property
-    def data(self) -> bytes:
-        return b"".join(self.stream())
-
-    def close(self) -> None:
-        self._response.close()
-        self._response.release_conn()
 
 
 def send(
@@ -308,10 +227,11 @@ def send(
         prepare_workspace(url, workspace)
     prepared = prepare(url, method, path, query, {**(headers or {}), **workspace.headers})
     prepared.while_waiting = while_waiting
-    prepared.asks_first = asks_first and bool(body)  # not without content (RFC 9110, 10.1.1)
     started = time.monotonic()
     try:
-        response = send_with_retry(url, method, prepared, body, chunked=chunked, timeout=timeout)
+        response = send_with_retry(
+            url, method, prepared, body, chunked=chunked, timeout=timeout, asks_first=asks_first
+        )
     except Refusal as failure:
         if failure.status in (502, 504) or failure.is_not_sent:  # others concern the caller's own body
             breaker(url).fail(started)
@@ -341,33 +261,74 @@ def send_with_retry(
     prepared: Headers,
     body: Body | bytes | None,
     *,
-    chunked: bool,
-    timeout: float | None,
+    chunked: bool = False,
+    timeout: float | None = None,
+    asks_first: bool = False,
 ) -> UpstreamResponse:
+    is_plain = url.startswith("http:") and not timeout and not prepared.while_waiting and method != "HEAD"
+    if is_plain and (body is None or isinstance(body, bytes)):
+        attempt = partial(send_plain, url, method, prepared, body, asks_first=asks_first)
+    else:
+        attempt = partial(send_stream, url, method, prepared, body, chunked=chunked, timeout=timeout)
     attempts = 2 if method == "GET" and body is None else 1
     while True:
         attempts -= 1
         try:
-            response = pool(url).urlopen(
-                method,
-                "/",
-                body=body,  # type: ignore[arg-type]  # urllib3 only reads from it
-                headers=prepared,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                chunked=chunked,
-                **({"timeout": Timeout(connect=timeout, read=timeout)} if timeout else {}),  # type: ignore[arg-type]
-            )
-            if is_delimited(response):
-                return UpstreamResponse(response)
-            response.close()
-            raise broken()
-        except ProtocolError as error:
+            return attempt()
+        except (ProtocolError, BrokenResponse, ConnectionError) as error:
             if not attempts:
                 raise refusal(error) from error
         except (HTTPError, OSError, UnicodeError, ValueError) as error:
             raise refusal(error) from error
+
+
+def send_plain(
+    url: str, method: str, prepared: Headers, body: bytes | None, *, asks_first: bool
+) -> UpstreamResponse:
+    """Send a request over plain HTTP, with its body in memory."""
+    connections = plain_pool(url)
+
+    def on_connect() -> None:
+        for listener in connection_listeners:
+            listener(connections.host, connections.port)
+
+    response = connections.request(
+        method,
+        prepared.target,
+        {name: value for name, value in prepared.items() if value != SKIP_HEADER},
+        body,
+        timeouts=Timeouts(connect=CONNECT_TIMEOUT, asking=CONTINUE_TIMEOUT, idle=IDLE_TIMEOUT),
+        on_connect=on_connect,
+        asks_first=asks_first and bool(body),  # not without content (RFC 9110, 10.1.1)
+    )
+    return UpstreamResponse(response)
+
+
+def send_stream(
+    url: str,
+    method: str,
+    prepared: Headers,
+    body: Body | bytes | None,
+    *,
+    chunked: bool,
+    timeout: float | None,
+) -> UpstreamResponse:
+    """Send any request: over TLS, with a streamed body, or while MLflow's store works."""
+    response = pool(url).urlopen(
+        method,
+        "/",
+        body=body,  # type: ignore[arg-type]  # urllib3 only reads from it
+        headers=prepared,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+        chunked=chunked,
+        **({"timeout": Timeout(connect=timeout, read=timeout)} if timeout else {}),  # type: ignore[arg-type]
+    )
+    if not is_delimited(response):
+        response.close()
+        raise broken()
+    return UpstreamResponse(response)
 
 
 def target(url: str, method: str, path: str) -> str:
@@ -380,10 +341,3 @@ def target(url: str, method: str, path: str) -> str:
     if settings.MLFLOW_API == "ajax-api" and path.startswith("/api/"):
         path = "/ajax-api/" + path.removeprefix("/api/")
     return urlsplit(url).path + ("" if is_native else settings.MLFLOW_STATIC_PREFIX) + path
-
-
-def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the response states its length or is chunked. Without either, a broken response looks complete, even if
-    it broke within its headers (RFC 9112 §6.3); MLflow's server always sends one of them."""
-    lengths = ("Content-Length", "Transfer-Encoding")
-    return response.status in (204, 304) or any(name in response.headers for name in lengths)

@@ -17,4 +17,4 @@ def ask_server(
     Past the breaker, which only calls of callers open and close. Raises Refusal if there is none."""
     headers = {"Content-Type": "application/json"} if body is not None else {}
     prepared = prepare(url, method, route.value + (f"/{name}" if name else ""), headers=headers)
-    return send_with_retry(url, method, prepared, body, chunked=False, timeout=timeout)
+    return send_with_retry(url, method, prepared, body, timeout=timeout)

@@ -16,3 +16,4 @@ def post_worker_init(worker: Any) -> None:
         if thread.name == "release":
             thread.join(10)
     client.pool.cache_clear()
+    client.plain_pool.cache_clear()

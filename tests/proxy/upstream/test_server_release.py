@@ -35,6 +35,7 @@ def test_an_upgrade_is_noticed_at_the_next_connection(watched, caplog):
     assert server_release.release_of(watched.url).text == "3.17.2"
     watched.release = "2.9.2"
     client.pool.cache_clear()  # a restart of the server closes its connections
+    client.plain_pool.cache_clear()
     with caplog.at_level(logging.WARNING, "proxy.upstream.server_release"):
         client.send(watched.url, workspace=SHARED, method="GET", path="/health").data  # noqa: B018
         assert wait_for(lambda: server_release.release_of(watched.url).text == "2.9.2", seconds=10)
