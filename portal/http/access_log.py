@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keys.credentials.addresses import client_address
+from keys.credentials.tokens import hide
 from portal.http import logs
 from portal.http.middleware import CALL_RECORD, PAGE, REQUEST_ID, STARTED, USER_ID
 from proxy.usage import metrics, tracing
@@ -30,7 +31,7 @@ def request_ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted
         metrics.count(call.final_record, seconds=seconds)
         tracing.end(call)
         caller = call.caller
-        fields = {
+        fields: dict[str, Any] = {
             "operation": call.operation,
             "status": call.status,
             "reason": call.reason,
@@ -51,13 +52,15 @@ def request_ended(environ: Mapping[str, Any], *, status: int, sent: int, trusted
             "bytes_out": sent,
         }
     is_quiet = status < 400 and environ["PATH_INFO"].startswith(QUIET)
-    logger.log(
-        logging.DEBUG if is_quiet else logging.INFO,
-        "call",
-        extra={
-            "request_id": environ.get(REQUEST_ID, ""),
-            "method": environ["REQUEST_METHOD"][:16],
-            **fields,
-            "ms": round(seconds * 1000, 1),
-        },
-    )
+    fields = {
+        "request_id": environ.get(REQUEST_ID, ""),
+        "method": environ["REQUEST_METHOD"][:16],
+        **fields,
+        "ms": round(seconds * 1000, 1),
+    }
+    if call and (handler := logs.json_handler()):
+        # Only these two contain text of the caller's; the other fields are the portal's own.
+        fields["method"], fields["address"] = hide(fields["method"]), hide(fields["address"])
+        logs.write_line(handler, logger.name, "call", fields)
+    else:
+        logger.log(logging.DEBUG if is_quiet else logging.INFO, "call", extra=fields)

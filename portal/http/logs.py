@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -63,6 +64,28 @@ class Json(JsonFormatter):
     ) -> None:
         super().add_fields(log_data, record, message_dict)
         log_data["time"] = timestamp(record)
+
+
+def json_handler() -> "logging.StreamHandler[Any] | None":
+    """The handler of all lines, if it is the only one and writes JSON without conditions: as in production, and not
+    while a test or another tool listens."""
+    root = logging.getLogger()
+    handlers = root.handlers
+    if len(handlers) != 1 or logging.getLogger("portal.access").handlers or root.level > logging.INFO:
+        return None
+    handler = handlers[0]
+    is_usual = isinstance(handler, logging.StreamHandler) and type(handler.formatter) is Json
+    return handler if is_usual else None  # type: ignore[return-value]
+
+
+def write_line(handler: "logging.StreamHandler[Any]", name: str, event: str, values: dict[str, Any]) -> None:
+    """Write the line that the logger `name` would write at INFO, in a tenth of the time. `values` are numbers and
+    strings without keys."""
+    time = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    line = json.dumps({"time": time, "level": "info", "logger": name, "event": event, **values})
+    with handler.lock or nullcontext():
+        handler.stream.write(f"{line}\n")
+        handler.flush()
 
 
 class Text(logging.Formatter):

@@ -1,6 +1,9 @@
 """Prometheus metrics of each call. Labels come from tables in the code, never from callers, so that their number
 is bounded. With several processes, prometheus_client keeps the numbers in files (`portal.http.metrics`)."""
 
+from functools import cache
+from typing import Any
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from proxy.routes.table import OPERATIONS
@@ -38,21 +41,27 @@ REFUSALS = Counter(
 KEYLESS = Counter("hokusai_keyless_attempts", "Calls without a valid key, by reason.", ["reason"])
 
 
+@cache
+def labelled(metric: Any, *labels: str) -> Any:
+    """The metric with these labels, which prometheus_client looks up under a lock each time."""
+    return metric.labels(*labels)
+
+
 def count(record: CallRecord, *, seconds: float) -> None:
     """Count a call to MLflow that has ended."""
     name = CLASSES.get(record.operation, UNMATCHED)
-    CALLS.labels(name, status_class(record.status)).inc()
-    CALL_SECONDS.labels(name).observe(seconds)
+    labelled(CALLS, name, status_class(record.status)).inc()
+    labelled(CALL_SECONDS, name).observe(seconds)
     if record.upstream_ms:
-        UPSTREAM_SECONDS.labels(name).observe(record.upstream_ms / 1000)
+        labelled(UPSTREAM_SECONDS, name).observe(record.upstream_ms / 1000)
     if record.bytes_in:
-        BYTES_IN.labels(name).inc(record.bytes_in)
+        labelled(BYTES_IN, name).inc(record.bytes_in)
     if record.bytes_out:
-        BYTES_OUT.labels(name).inc(record.bytes_out)
+        labelled(BYTES_OUT, name).inc(record.bytes_out)
     if record.reason:
-        REFUSALS.labels(record.reason).inc()
+        labelled(REFUSALS, record.reason).inc()
         if record.user_id is None and record.status in (400, 401):
-            KEYLESS.labels(record.reason).inc()
+            labelled(KEYLESS, record.reason).inc()
 
 
 def count_page(*, status: int, seconds: float, sent: int) -> None:

@@ -1,13 +1,16 @@
 """No key stands in a log, whoever wrote it there; and each line can be read, by machines and by people."""
 
 import base64
+import io
 import json
 import logging
+import re
 from urllib.parse import quote
 
 import pytest
 
 from keys.credentials import tokens
+from portal.http import logs
 from portal.http.logs import Json, Text, WithoutKeys, request_id
 from tests.portals import wait_for
 
@@ -178,3 +181,24 @@ def line_of(portal, reply) -> dict:
     said = json.loads(found[0])
     del said["time"]
     return said
+
+
+def test_a_line_that_is_written_directly_is_the_one_that_logging_writes(monkeypatch):
+    out = [io.StringIO(), io.StringIO()]
+    handlers = [logging.StreamHandler(each) for each in out]
+    for handler in handlers:
+        handler.setFormatter(logs.Json())
+        handler.addFilter(logs.WithoutKeys())
+    values = {"request_id": "req_1", "method": "GET", "status": 200, "reason": "", "ms": 1.5, "address": "é"}
+    record = logging.LogRecord("portal.access", logging.INFO, "", 0, "call", (), None)
+    record.__dict__.update(values)
+    handlers[0].handle(record)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handlers[1]])
+    assert logs.json_handler() is handlers[1]
+    logs.write_line(handlers[1], "portal.access", "call", values)
+    written, direct = (re.sub(r"[0-9]{4}-[0-9-]+T[0-9:.]+", "TIME", each.getvalue()) for each in out)
+    assert written == direct
+
+
+def test_lines_go_through_logging_while_anything_else_listens():
+    assert logs.json_handler() is None  # pytest's handlers
