@@ -6,6 +6,7 @@ from django.views.generic import RedirectView
 
 from keys.admin import alert_pages, invitation_pages, key_usage
 from keys.api import leak_reports
+from keys.organisations import exchange
 from keys.pages import progress
 from portal.api.scim import Scim
 from portal.http import health, metrics
@@ -54,6 +55,8 @@ urlpatterns = [
     path("leaks", leak_reports.page, name="report-leak"),
     path("api/v1/leaks", leak_reports.program),
     path("api/v1/leaks/", leak_reports.program),
+    path("api/v1/token", exchange.exchange, name="portal.token"),
+    path("api/v1/token/", exchange.exchange, name="portal.token"),
     path("api/v1/", include("portal.api.urls")),
     re_path(r"^scim/v2(?P<address>(?:/.*)?)$", Scim.as_view(), name="scim"),
     path("health", health.health, name="health"),

@@ -48,6 +48,8 @@ def rotate(
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
     key = lock_key(key, actor)
+    if not key.has_secret:
+        raise ActionError("a trust has no secret to rotate; change its conditions, pause or revoke it")
     grants.check_rotation(key, actor)
     now = timezone.now()
     if key.state == ApiKey.State.EXPIRED:

@@ -7,6 +7,7 @@ real.
 import logging
 import time
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from keys.credentials import tokens
 from keys.credentials.addresses import network_of
 from keys.credentials.lookup import find_keys
 from keys.limits.counters import get_counters
-from keys.models import LEAK_REASON, Alert, ApiKey, KeyEvent
+from keys.models import LEAK_REASON, Alert, ApiKey, ExchangedKey, KeyEvent
 from keys.refusals import Refusal, invalid
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
             "Send the whole key, as you found it.",
         )
     actor = Actor(user=None, address=address or None, via=Via.PORTAL)
+    end_exchanged_keys(secrets)
     for key, is_previous in find_keys(secrets):
         is_old = is_previous and (key.previous_ends_at is None or key.previous_ends_at <= timezone.now())
         try:
@@ -62,6 +64,14 @@ def report(*, text: str, where: str = "", address: str = "") -> None:
         except Exception:  # the other keys of the report are paused all the same
             logger.exception("found_key_not_shut", extra={"key_id": key.public_id})
     time.sleep(max(0.0, started + FLOOR_SECONDS - time.monotonic()))
+
+
+def end_exchanged_keys(secrets: list[tokens.Token]) -> None:
+    """End keys that were exchanged for a token. The trust itself stays: nothing of it is in the open."""
+    digests = [digest for token in secrets for digest in tokens.digests(token, settings.KEY_PEPPERS)]
+    ended, _ = ExchangedKey.objects.filter(digest__in=digests).delete()
+    if ended:
+        logger.warning("exchanged_key_found", extra={"keys": ended})
 
 
 def find_tokens(text: str) -> list[tokens.Token]:

@@ -297,13 +297,15 @@ def introspect(secret: str, address: str) -> dict[str, Any]:
         raise forbidden("no_test_registry", "This portal has no test registry.")
     if address:
         authentication.check_network(caller, address)
+    exchanged_until = key.exchanged.expires_at if key.exchanged else None
+    ends = [end for end in (key.expires_at, exchanged_until) if end]
     return {
         "active": True,
         "scope": " ".join(key.scopes),
         "client_id": key.public_id,
         "sub": key.owner.public_id,
         "username": key.owner.username,
-        **({"exp": int(key.expires_at.timestamp())} if key.expires_at else {}),
+        **({"exp": int(min(ends).timestamp())} if ends else {}),
         "iat": int(key.created_at.timestamp()),
         "environment": key.environment,
         "patterns": key.patterns,

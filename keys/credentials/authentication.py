@@ -68,10 +68,6 @@ def authenticate_by(token: tokens.Token, meta: Mapping[str, str]) -> Caller:
     if key.is_canary:
         address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
         refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))
-    if key.exchanged and key.exchanged.expires_at <= timezone.now():
-        raise key_ended(
-            key, "expired_key", "has exchanged this key for a token, and it expired", key.exchanged.expires_at
-        )
     return check_caller(key, is_previous=is_previous, subject=key.exchanged.subject if key.exchanged else "")
 
 
@@ -137,6 +133,12 @@ def check_state(key: ApiKey, is_previous: bool = False, subject: str = "") -> Ca
         raise unknown_key()
     if key.revoked_at:
         raise key_ended(key, "revoked_key", "was revoked", key.revoked_at)
+    if key.exchanged and key.exchanged.expires_at <= now:
+        raise unauthenticated(
+            "expired_key",
+            f"This key, which was exchanged for a token, expired on {key.exchanged.expires_at:%Y-%m-%d %H:%M} UTC. "
+            "Exchange a new token.",
+        )
     if is_previous and (key.previous_ends_at is None or key.previous_ends_at <= now):
         raise key_ended(key, "rotated_key", "got a new secret, and this old one ended", key.previous_ends_at)
     if key.paused_at:

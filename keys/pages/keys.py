@@ -42,7 +42,8 @@ def possible_actions(key: ApiKey) -> set[str]:
     if key.paused_at and key.leak is None:
         possible.add("resume")
     if key.state != ApiKey.State.EXPIRED:
-        possible.add("rotate")
+        if key.has_secret:
+            possible.add("rotate")
         if key.paused_at is None:
             possible.add("pause")
     return possible

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.issuers import AUDIENCE, Issuer
 from tests.portals import Portal, portal, wait_for
 
 pytestmark = pytest.mark.postgresql
@@ -107,6 +108,19 @@ def test_every_narrowing_holds_elsewhere_within_a_second(replicas, echo, stateme
     if back:
         replicas[0].sql(back, key["id"])
         assert wait_for(lambda: replicas[1].request("GET", READ, key=key["key"]).status == 200)
+
+
+def test_pausing_a_trust_ends_its_tokens_elsewhere_within_a_second(replicas, echo, tmp_path):
+    issuer = Issuer()
+    (tmp_path / "keys.json").write_text(json.dumps(issuer.key_set))
+    made = replicas[0].command(
+        *("create_trust", "shared", "--user", "grace", "--name", "job", "--issuer", issuer.url, "--json"),
+        *("--audience", AUDIENCE, "--claim", "repository=acme/*", "--jwks", str(tmp_path / "keys.json")),
+    )
+    token = {"key": issuer.token(), "id": json.loads(made)["id"]}
+
+    pause = "update keys_apikey set paused_at = now() where public_id = %s"
+    assert seconds_until_refused(replicas, token, pause) < 1.0
 
 
 def test_both_secrets_work_while_a_rotation_overlaps_and_the_old_one_stops_at_its_end(replicas, echo):

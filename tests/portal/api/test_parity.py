@@ -154,6 +154,10 @@ CAPABILITIES = {
         api="organisations_withdraw",
         command="publish_model --withdraw",
     ),
+    "exchange a token for a key": Can(
+        api="api/v1/token",
+        because="A job does it with the token of its platform; a person has no such token.",
+    ),
     "add a trust": Can(command="create_trust", because="Pages and API follow."),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
