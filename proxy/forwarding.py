@@ -236,6 +236,9 @@ def decide(
     with large_bodies.parse(caller.user.public_id, parsed_size(request)):
         decision = permissions.decide(caller, request) if caller.key else browser.decide(caller, request)
     call.named_object = decision.objects.first or call.named_object
+    if decision.refusal is not None and decision.refusal.reason == "unknown_object":
+        # As for an id that nobody has: an experiment that does not exist is the first thing that is wrong.
+        references.refuse_unknown(caller, decision.objects, url=upstream_url(caller))
     decision.enforce()
     upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
     references.refuse_unknown(caller, decision.objects, url=upstream_url(caller))

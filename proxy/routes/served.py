@@ -263,7 +263,8 @@ TABLE: dict[tuple[Scope, ...], str] = {
         traces.set-tag      PATCH  /api/2.0/mlflow/traces/{request_id}/tags
             on=trace:{request_id} tag=key
         traces.start        POST   /api/3.0/mlflow/traces since=3.10
-            in=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id claim=trace:trace.trace_info.trace_id new=assessment:trace.trace_info.assessments[].assessment_id tag=trace.trace_info.tags{}
+            in=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id claim=trace:trace.trace_info.trace_id
+            ref=experiment:trace.trace_info.trace_location.mlflow_experiment.experiment_id new=assessment:trace.trace_info.assessments[].assessment_id tag=trace.trace_info.tags{}
         assessments.create  POST   /api/3.0/mlflow/traces/{trace_id}/assessments since=3.10
             on=trace:{trace_id} new=assessment:assessment.assessment_id
         assessments.update  PATCH  /api/3.0/mlflow/traces/{trace_id}/assessments/{assessment_id} since=3.10
@@ -273,7 +274,7 @@ TABLE: dict[tuple[Scope, ...], str] = {
         traces.set-tag      PATCH  /api/3.0/mlflow/traces/{trace_id}/tags since=3.10
             on=trace:{trace_id} tag=key
         traces.export-otlp  POST   /v1/traces since=3.10
-            in=experiment:@x-mlflow-experiment-id on=run:@x-mlflow-run-id claim=trace:otlp
+            in=experiment:@x-mlflow-experiment-id on=run:@x-mlflow-run-id claim=trace:otlp ref=experiment:@x-mlflow-experiment-id
     """,
     (Scope.TRACES_DELETE,): """
         traces.delete      POST   /api/2.0/mlflow/traces/delete-traces
