@@ -11,6 +11,7 @@ from portal.one_machine.mlflow import mlflow_backend, start_mlflow
 from tests.environment import WATCHDOG, postgres_url
 from tests.portals import Portal, create_database, portal
 
+DATASETS = "/api/mlflow/api/3.0/mlflow/datasets/"
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
 
@@ -31,11 +32,15 @@ def test_each_user_finds_everything_in_the_organisation_and_nobody_else_does(tmp
         for name in ("alice", "bob", "carol"):
             keys[name] = before.issue(name, "--preset", "full")
             client = client_of(before, keys[name]["key"], monkeypatch)
-            run = client.create_run(client.create_experiment(f"of {name}")).info
+            experiment = client.create_experiment(f"of {name}")
+            run = client.create_run(experiment).info
             client.log_artifact(run.run_id, str(tmp_path / "weights.txt"))
             client.create_registered_model(f"model-{name}")
             client.create_model_version(f"model-{name}", run.artifact_uri, run.run_id)
             made[name] = run
+        other = client_of(before, keys["alice"]["key"], monkeypatch).create_experiment("another of alice")
+        ours = {"name": "questions", "experiment_ids": [made["alice"].experiment_id, other]}
+        dataset = before.request("POST", DATASETS + "create", key=keys["alice"]["key"], body=ours).json()
         database = before.database
     old.stop()
     new = start_mlflow(home, database_url=store, watchdog=WATCHDOG, port=port)
@@ -54,9 +59,14 @@ def test_each_user_finds_everything_in_the_organisation_and_nobody_else_does(tmp
 
             assert planned == moved
             assert moved["organisations"] == {
-                slug: {"experiments": 1, "models": 1} for slug in ("north", "shared", "south")
+                "north": {"experiments": 2, "models": 1, "datasets": 1},
+                "shared": {"experiments": 1, "models": 1, "datasets": 0},
+                "south": {"experiments": 1, "models": 1, "datasets": 0},
             }
-            assert (moved["split"], again["organisations"]) == ([], {})
+            assert (moved["split"], moved["conflicts"], again["organisations"]) == ([], [], {})
+            address = DATASETS + dataset["dataset"]["dataset_id"]
+            status = {name: after.request("GET", address, key=keys[name]["key"]).status for name in keys}
+            assert status == {"alice": 200, "bob": 404, "carol": 404}
             for name, run in made.items():
                 client = client_of(after, keys[name]["key"], monkeypatch)
                 assert [each.name for each in client.search_registered_models()] == [f"model-{name}"]

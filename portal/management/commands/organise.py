@@ -12,8 +12,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.formatting.invisible import escape
 from keys.management.one_user import user_of
 from keys.models import ApiKey, Organisation
-from portal.management import organising
-from portal.management.organising import Move, Plan
+from keys.refusals import Refusal
+from portal.management import organise_plan, organising
+from portal.management.experiment_files import Files, FilesError, open_files
+from portal.management.organise_plan import Move, Plan
 from portal.one_machine import instance
 from proxy.upstream.registry import RegistryError
 
@@ -38,10 +40,15 @@ class Command(BaseCommand):
             "--backend-store-uri", metavar="URL", help="MLflow's database (default: that of `make run`)"
         )
         parser.add_argument(
-            "--artifacts", type=Path, metavar="FOLDER", help="MLflow's files (default: those of `make run`)"
+            "--artifacts",
+            metavar="FOLDER",
+            help="MLflow's files (default: those of `make run`), or s3://BUCKET/PREFIX, with boto3 beside the portal",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="print what would move, and change nothing"
+        )
+        parser.add_argument(
+            "--no-verify", action="store_true", help="do not read every file through MLflow afterwards"
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -50,17 +57,19 @@ class Command(BaseCommand):
             environment=options["environment"],
             source=options["source"],
             database_url=options["backend_store_uri"] or running_database(),
-            artifacts=options["artifacts"] or settings.DATA_DIR / "artifacts",
+            files=files_at(options["artifacts"] or str(settings.DATA_DIR / "artifacts")),
             table=read_table(options["table"]) if options["table"] else {},
         )
-        if not move.artifacts.is_dir():
-            raise CommandError(f"--artifacts: there is no folder {move.artifacts}")
         notify = (lambda text: None) if options["json"] else lambda text: self.stdout.write(escape(text))
         try:
-            plan = organising.make_plan(move)
+            plan = organise_plan.make_plan(move)
             if not options["dry_run"]:
+                if plan.conflicts:
+                    raise CommandError(escape("\n".join(["Nothing was moved.", *plan.conflicts])))
                 organising.carry_out(move, plan, notify=notify)
-        except RegistryError as error:
+                if not options["no_verify"]:
+                    organising.verify(move, notify=notify)
+        except (RegistryError, FilesError, Refusal) as error:
             raise CommandError(f"{escape(str(error))} Run this again: it continues.") from None
         except subprocess.CalledProcessError as error:
             lines = (error.stderr or error.stdout or "").strip().splitlines()
@@ -74,19 +83,28 @@ class Command(BaseCommand):
             slug: {
                 "experiments": len(plan.experiments.get(slug, [])),
                 "models": len(plan.models.get(slug, [])),
+                "datasets": len(plan.datasets.get(slug, [])),
             }
             for slug in plan.slugs
         }
         if options["json"]:
-            self.stdout.write(json.dumps({"organisations": counts, "split": plan.split}))
+            content = {"organisations": counts, "split": plan.split, "conflicts": plan.conflicts}
+            self.stdout.write(json.dumps(content))
             return
         if options["dry_run"]:
-            for slug, count in counts.items():
-                self.stdout.write(f"{slug}: {count['experiments']} experiments and {count['models']} models")
-        for each in plan.split:
+            for slug in counts:
+                self.stdout.write(escape(organising.describe(slug, plan)))
+        for each in (*plan.split, *plan.conflicts):
             self.stdout.write(escape(each))
         if not counts:
             self.stdout.write("There is nothing to move.")
+
+
+def files_at(store: str) -> Files:
+    try:
+        return open_files(store)
+    except FilesError as error:
+        raise CommandError(f"--artifacts: {error}") from None
 
 
 def running_database() -> str:
