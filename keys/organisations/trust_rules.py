@@ -1,8 +1,10 @@
-"""What a trust may say: its issuer, audience and conditions, and the ready-made forms for known issuers. Pure."""
+"""What a trust may say: its issuer, audience and conditions, and the ready-made forms for known issuers."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -168,6 +170,14 @@ def parse_conditions(lines: Iterable[str]) -> dict[str, list[str]]:
 def format_conditions(conditions: Mapping[str, Sequence[str]]) -> list[str]:
     """The same texts again."""
     return [f"{name}={glob}" for name, globs in conditions.items() for glob in globs]
+
+
+def read_key_set(name: str) -> Any:
+    """The content of a file with a JWK set. Raises ActionError."""
+    try:
+        return json.loads(Path(name).read_text())
+    except (OSError, ValueError) as error:
+        raise ActionError(f"key set: {name} cannot be read as JSON ({type(error).__name__})") from None
 
 
 def validate_key_set(content: Any) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from django.views.decorators.csrf import csrf_exempt
 from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.organisations import api as organisations
+from keys.organisations import trust_api
 from keys.refusals import Refusal
 from portal.api import health, schema, settings, uncalled_requests
 from proxy.api import calls, incidents, manifests, owners, publications, registrations, tries, usage
@@ -51,6 +52,9 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/publications/<str:publication_id>/withdraw": publications.Withdraw,
     "organisations/<str:slug>/publish": publications.Publish,
     "organisations/<str:slug>/readable": publications.Readable,
+    "organisations/<str:slug>/trusts": trust_api.Trusts,
+    "organisations/<str:slug>/trusts/try": trust_api.TryToken,
+    "organisations/<str:slug>/trusts/<str:key_id>": trust_api.OneTrust,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
     "users/<str:user_id>/invite": people.Invite,

@@ -60,6 +60,9 @@ class CallSerializer(serializers.Serializer[Call]):
     client = serializers.CharField()
     client_version = serializers.CharField()
     organisation = serializers.CharField(help_text="Its slug.")
+    subject = serializers.CharField(
+        help_text="The claim sub of the signed token with which a trust was used."
+    )
 
 
 class Calls(GenericAPIView[Call]):

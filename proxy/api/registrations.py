@@ -75,6 +75,9 @@ class RegistrationSerializer(serializers.Serializer[Registration]):
         help_text="Since when the version is in quarantine, and why; empty: it is not."
     )
     organisation = serializers.CharField(help_text="In whose registry: its slug.")
+    subject = serializers.CharField(
+        help_text="The claim sub of the signed token with which a trust was used."
+    )
 
 
 class Registrations(GenericAPIView[Registration]):

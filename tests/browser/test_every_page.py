@@ -133,11 +133,16 @@ def places(busy) -> dict[str, str]:
     busy.manage("organisation", "create", "lab", "--name", "The Lab")
     busy.manage("organisation", "add-member", "lab", "alice", "--role", "owner")
     of_lab = busy.issue("alice", "--name", "of the lab", "--organisation", "lab")
+    trust = busy.command(
+        *("create_trust", "lab", "--name", "ci", "--issuer", "https://gitlab.com", "--audience", "lab"),
+        *("--claim", "project_path=acme/models", "--claim", "ref=main", "--user", "alice", "--json"),
+    )
     [[lab, membership]] = busy.sql("select organisation_id, id from keys_membership")
     return {
         "lab": lab,
         "membership": membership,
         "lab_key": of_lab["id"],
+        "lab_trust": json.loads(trust)["id"],
         "member": of_lab["user_id"],
         "key": key_id,
         "key_id": issued["id"],
@@ -200,7 +205,10 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/organisations/<str:slug>/": ("/account/organisations/lab/", "alice"),
     **{
         f"account/organisations/<str:slug>/{end}/": (f"/account/organisations/lab/{end}/", "alice")
-        for end in ("invite", "service-users", "keys/issue", "publications", "publications/publish")
+        for end in (
+            *("invite", "service-users", "keys/issue", "publications", "publications/publish"),
+            *("trusts", "trusts/add", "trusts/try"),
+        )
     },
     **{
         f"account/organisations/<str:slug>/members/<str:public_id>/{end}": (
@@ -209,6 +217,10 @@ PAGES: dict[str, tuple[str, str]] = {
         )
         for end in ("", "remove/")
     },
+    "account/organisations/<str:slug>/trusts/<str:public_id>/": (
+        "/account/organisations/lab/trusts/{lab_trust}/",
+        "alice",
+    ),
     ORGANISATION_KEY: ("/account/organisations/lab/keys/{lab_key}/revoke/", "alice"),
     "account/usage/": ("/account/usage/", "alice"),
     "account/calls/": ("/account/calls/", "alice"),

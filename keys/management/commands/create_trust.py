@@ -12,7 +12,7 @@ from keys.actions.actor import COMMAND
 from keys.formatting.invisible import escape
 from keys.management.commands import issue_key
 from keys.organisations.trust_api import serialize_trust
-from keys.organisations.trust_rules import parse_conditions
+from keys.organisations.trust_rules import parse_conditions, read_key_set
 from keys.organisations.trusts import create_trust
 
 
@@ -63,7 +63,7 @@ class Command(BaseCommand):
                     issuer=options["issuer"],
                     audience=options["audience"],
                     conditions=parse_conditions(options["claim"]),
-                    key_set=json.loads(read_file(options["jwks"]) or "null"),
+                    key_set=read_key_set(options["jwks"]) if options["jwks"] else None,
                     is_private=options["private_issuer"],
                     ca=read_file(options["ca"]),
                     owner=issue_key.find_or_add_owner(options["user"])[0] if options["user"] else None,
@@ -71,8 +71,6 @@ class Command(BaseCommand):
                 )
         except ActionError as error:
             raise CommandError(escape(str(error))) from None
-        except json.JSONDecodeError:
-            raise CommandError("--jwks: the file is not JSON") from None
         if options["json"]:
             self.stdout.write(json.dumps(serialize_trust(trust)))
             return

@@ -158,7 +158,14 @@ CAPABILITIES = {
         api="api/v1/token",
         because="A job does it with the token of its platform; a person has no such token.",
     ),
-    "add a trust": Can(command="create_trust", because="Pages and API follow."),
+    "see an organisation's trusts": Can(
+        web="account-trusts", api="organisations_trusts organisations_read_trust", command="trusts"
+    ),
+    "add a trust": Can(web="account-trust-add", api="organisations_add_trust", command="create_trust"),
+    "change a trust": Can(web="account-trust", api="organisations_change_trust", command="trusts --change"),
+    "try a token with an organisation's trusts": Can(
+        web="account-trust-try", api="organisations_try_token", command="trusts --try"
+    ),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",

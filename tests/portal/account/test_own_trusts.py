@@ -1,0 +1,132 @@
+"""An organisation's trusts on its pages, over the API and by command: the same in all three."""
+
+import io
+import json
+
+import pytest
+from django.core.management import call_command
+
+from keys.actions import organisations
+from keys.models import Organisation, Trust, User
+from keys.organisations.trusts import create_trust
+from tests.issuers import AUDIENCE, Issuer
+from tests.keys.people import by, everything_stored, signed_in
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+PAGES = "/account/organisations/lab/trusts/"
+API = "/api/v1/organisations/lab/trusts"
+ISSUER = Issuer()
+FIELDS = {"issuer": ISSUER.url, "audience": AUDIENCE, "conditions": {"repository": ["acme/*"]}}
+FIELDS |= {"key_set": ISSUER.key_set}
+
+
+@pytest.fixture
+def trust() -> Trust:
+    """Olga's, who owns the organisation; max maintains it."""
+    lab = organisations.create_organisation(slug="lab", name="The Lab")
+    for name, role in (("olga", "owner"), ("max", "maintainer"), ("mia", "member")):
+        organisations.add_member(organisation=lab, user=User.objects.create_user(name), role=role)
+    olga = User.objects.get(username="olga")
+    return create_trust(organisation=lab, name="nightly", actor=by(olga), **FIELDS)
+
+
+def client_of(name: str):
+    return signed_in(User.objects.get(username=name))
+
+
+def test_each_page_is_for_its_roles(trust, alice):
+    own = f"{PAGES}{trust.key.public_id}/"
+    seen = {
+        name: [client.get(page).status_code for page in (PAGES, f"{PAGES}add/", f"{PAGES}try/", own)]
+        for name, client in {
+            **{n: client_of(n) for n in ("olga", "max", "mia", "dora")},
+            "alice": alice,
+        }.items()
+    }
+    assert seen == {
+        "olga": [200] * 4,
+        "alice": [200] * 4,
+        "max": [200, 404, 200, 404],
+        "mia": [404] * 4,
+        "dora": [404] * 4,
+    }
+
+
+def test_an_owner_adds_and_changes_a_trust_from_a_ready_made_form(trust):
+    olga = client_of("olga")
+    page = olga.get(f"{PAGES}add/?form=github")
+    initial = page.context["form"].initial
+    assert initial["issuer"] == "https://token.actions.githubusercontent.com"
+    assert initial["audience"].endswith("/api/mlflow/w/lab")
+    answers = {**initial, "name": "ci", "preset": "contributor", "conditions": "ref=refs/heads/main"}
+    assert "anybody can get a token" in olga.post(f"{PAGES}add/", answers).content.decode()
+    answers["conditions"] = "repository=acme/models\r\nref=refs/heads/main\r\nref=refs/tags/*\r\n"
+    assert olga.post(f"{PAGES}add/", answers).status_code == 302
+    added = Trust.objects.get(key__name="ci")
+    assert added.conditions == {"repository": ["acme/models"], "ref": ["refs/heads/main", "refs/tags/*"]}
+    page = f"{PAGES}{added.key.public_id}/"
+    changed = {"issuer": added.issuer, "audience": AUDIENCE, "conditions": "repository=acme/models"}
+    assert olga.post(page, changed).status_code == 302
+    added.refresh_from_db()
+    assert (added.audience, added.conditions) == (AUDIENCE, {"repository": ["acme/models"]})
+    listed = olga.get(PAGES).content.decode()
+    assert "repository=acme/models" in listed
+    assert "acme/*" in listed
+    assert "trust, no secret" in olga.get("/account/organisations/lab/").content.decode()
+
+
+def test_a_pasted_token_is_explained_and_kept_nowhere(trust):
+    good, bad = ISSUER.token(), ISSUER.token(repository="evil/models")
+    maintainer = client_of("max")
+
+    def said(text: str) -> str:
+        page = maintainer.post(f"{PAGES}try/", {"token": text}).content.decode()
+        assert text[:60] not in page
+        return page
+
+    assert "Would pass" in said(good)
+    page = said(bad)
+    assert "Would be refused" in page
+    assert "evil/models (expected: acme/*)" in page
+    assert "Would be refused" in said(f"{good[:-8]}AAAAAAAA")
+    assert "Not checked" in said(json.dumps(ISSUER.claims()))
+    assert "paste a signed token" in said("hello").lower()
+    stored = everything_stored()
+    assert good not in stored
+    assert bad not in stored
+
+
+def test_the_api_does_the_same(trust):
+    olga = client_of("olga")
+    new = {**FIELDS, "name": "api", "preset": "reader", "expires_in": "90d", "patterns": ["churn-*"]}
+    made = olga.post(API, new, content_type="application/json")
+    assert (made.status_code, made.json()["masked"], made.json()["patterns"]) == (
+        201,
+        "trust, no secret",
+        ["churn-*"],
+    )
+    assert [each["name"] for each in olga.get(API).json()["trusts"]] == ["api", "nightly"]
+    one = f"{API}/{made.json()['id']}"
+    changed = olga.patch(one, {"conditions": {"sub": ["a"]}}, content_type="application/json")
+    assert changed.json()["conditions"] == olga.get(one).json()["conditions"] == {"sub": ["a"]}
+    tried = olga.post(f"{API}/try", {"token": ISSUER.token()}, content_type="application/json").json()
+    assert {each["trust"]: each["passes"] for each in tried["trials"]} == {"nightly": True, "api": False}
+    refused = olga.post(API, {**new, "conditions": {"sub": ["*"]}}, content_type="application/json")
+    assert (refused.status_code, refused.json()["reason"]) == (409, "not_possible")
+    assert client_of("max").post(API, new, content_type="application/json").status_code == 403
+    assert client_of("mia").get(API).status_code == 403
+
+
+def test_commands_list_try_and_change(trust, monkeypatch):
+    def run(*options: str, given: str = "") -> str:
+        told = io.StringIO()
+        monkeypatch.setattr("sys.stdin", io.StringIO(given))
+        call_command("trusts", "lab", *options, stdout=told)
+        return told.getvalue()
+
+    assert f"{trust.key.public_id}  nightly  active  {ISSUER.url}" in run()
+    assert "nightly: would pass" in run("--try", given=ISSUER.token())
+    run("--change", trust.key.public_id, "--claim", "ref=refs/tags/*")
+    assert "ref: WRONG. refs/heads/main (expected: refs/tags/*)" in run("--try", given=ISSUER.token())
+    assert json.loads(run("--json"))[0]["conditions"] == {"ref": ["refs/tags/*"]}
+    assert Organisation.objects.get(slug="lab").api_keys.count() == 1
