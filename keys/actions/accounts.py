@@ -70,15 +70,25 @@ def set_role(*, user: User, role: Role, permissions: Iterable[str] = (), actor: 
     user = User.objects.select_for_update().get(pk=user.pk)
     if role is not Role.SUPERUSER:
         check_superuser_remains(user)
+    return change_role(user, role, wanted, actor=actor)
+
+
+def change_role(
+    user: User, role: Role, permissions: Iterable[Permission] = (), *, by_rule: bool = False, actor: Actor
+) -> User:
+    """Give a locked user the role, whoever the actor is. `by_rule`: a group rule grants it, and takes it back."""
     before = describe_role(user)
     mended = "".join(f" Mended: {fault}" for fault in user.role_faults())
     user.is_staff, user.is_superuser = role.is_staff, role is Role.SUPERUSER
-    user.save(update_fields=["is_staff", "is_superuser"])
+    was_by_rule = bool(user.rule_role)
+    user.rule_role = role.value if by_rule else ""
+    user.save(update_fields=["is_staff", "is_superuser", "rule_role"])
     user.groups.set(Group.objects.filter(name=role.group) if role.group else ())
-    user.user_permissions.set(wanted)
-    if mended or describe_role(user) != before:
+    user.user_permissions.set(permissions)
+    if mended or describe_role(user) != before or was_by_rule != by_rule:
         invitations.withdraw(user=user, actor=actor)
-        log(user, f"Role: {before} → {describe_role(user)}.{mended}", actor=actor)
+        source = " By group rules." if by_rule or was_by_rule else ""
+        log(user, f"Role: {before} → {describe_role(user)}.{source}{mended}", actor=actor)
     return user
 
 

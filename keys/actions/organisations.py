@@ -97,22 +97,28 @@ def set_member_role(*, membership: Membership, role: str, actor: Actor = COMMAND
     """Change a member's role. Raises ActionError for the last owner."""
     lock(membership.organisation)
     role = validate_role(role)
+    if highest_role(role, membership.rule_role) != role:
+        raise ActionError(
+            f"a group rule makes {membership.user.username} {membership.rule_role}; change the groups or the rule"
+        )
     if membership.user.is_service and role != Membership.Role.MEMBER:
         raise ActionError(f"{membership.user.username} is a service user, and so a member only")
     if role != Membership.Role.OWNER:
         check_owner_remains(membership)
-    membership.role = role
-    membership.save(update_fields=["role"])
+    membership.role, membership.hand_role = role, role if membership.rule_role else ""
+    membership.save(update_fields=["role", "hand_role"])
     log(membership.organisation, f"{membership.user.username} is {role} now.", actor=actor)
     return membership
 
 
 @transaction.atomic
-def remove_member(*, membership: Membership, actor: Actor = COMMAND) -> list[ApiKey]:
+def remove_member(
+    *, membership: Membership, actor: Actor = COMMAND, is_by_rule: bool = False
+) -> list[ApiKey]:
     """Remove a member, and revoke the member's keys in the organisation; returns them. What they created stays the
-    organisation's. Raises ActionError for the last owner of others."""
+    organisation's. Raises ActionError for the last owner of others, except if group rules remove the member."""
     organisation, user = lock(membership.organisation), membership.user
-    if organisation.memberships.exclude(pk=membership.pk).exists():
+    if not is_by_rule and organisation.memberships.exclude(pk=membership.pk).exists():
         check_owner_remains(membership)
     keys = working_keys(organisation).filter(owner=user)
     revoked = [revoke(key=key, reason=f"{user.username} left {organisation}", actor=actor) for key in keys]
@@ -127,6 +133,12 @@ def check_owner_remains(membership: Membership) -> None:
         raise ActionError(
             f"{membership.user.username} is the last owner of {membership.organisation}; make another one first"
         )
+
+
+def highest_role(*roles: str) -> str:
+    """The highest of these roles of members; "" is lower than all of them."""
+    order = ["", *Membership.Role.values]
+    return max(roles, key=order.index)
 
 
 def validate_role(role: str) -> str:

@@ -27,9 +27,11 @@ from keys.directory import accounts
 from keys.directory.accounts import Taken
 from keys.directory.documents import profile_of, to_document, to_group, to_user
 from keys.directory.filters import GROUP_COLUMNS, USER_COLUMNS, to_condition
+from keys.directory.rules import apply_rules, apply_to
 from keys.formatting.sentences import to_sentence
-from keys.models import DirectoryGroup, DirectoryUser, Organisation
+from keys.models import DirectoryGroup, DirectoryUser, GroupRule, Organisation, User
 
+Content = tuple[set[str], set[int]]
 MOST_COMPARED = 5000  # rows that a filter without a column is compared with
 
 
@@ -67,7 +69,7 @@ class Users:
     def create(self, resource: Any) -> Any:
         profile = profile_of(resource)
         user = accounts.add_account(self.directory, profile, self.actor)
-        return DirectoryUser.objects.create(
+        row = DirectoryUser.objects.create(
             directory=self.directory,
             user=user,
             name=profile.name,
@@ -75,6 +77,8 @@ class Users:
             document=to_document(resource),
             is_active=profile.is_active,
         )
+        apply_rules(user, self.actor)
+        return row
 
     def update(self, row: DirectoryUser, resource: Any) -> None:
         before = profile_of(to_user(row))
@@ -92,6 +96,7 @@ class Users:
         user = row.user
         row.delete()
         accounts.delete_account(user, self.actor)
+        apply_rules(user, self.actor)
 
 
 class Groups:
@@ -122,10 +127,25 @@ class Groups:
 
     def write(self, row: DirectoryGroup, resource: Any) -> None:
         members = self.find_members({member.value for member in resource.members or [] if member.value})
+        before = self.names_and_members(row) if row.pk else (set(), set())
         row.name, row.external_id = resource.display_name, resource.external_id or ""
         row.document = to_document(resource)
         row.save()
         row.members.set(members)
+        self.apply_changes(before, self.names_and_members(row))
+
+    def names_and_members(self, row: DirectoryGroup) -> Content:
+        """What rules may name the group by, and the numbers of the users in it."""
+        names = {row.public_id, row.name, row.external_id}
+        return names, set(row.members.values_list("user_id", flat=True))
+
+    def apply_changes(self, before: Content, after: Content) -> None:
+        """Apply the rules to the users whom the change concerns, if a rule names the group."""
+        names = before[0] | after[0]
+        if not GroupRule.objects.filter(directory=self.directory, group__in=names).exists():
+            return
+        users = before[1] ^ after[1] if before[0] == after[0] else before[1] | after[1]
+        apply_to(User.objects.filter(pk__in=users), self.actor)
 
     def find_members(self, ids: set[str]) -> list[DirectoryUser]:
         """Raises ActionError for an id that is no user of the directory."""
@@ -141,7 +161,9 @@ class Groups:
         return rows
 
     def delete(self, row: DirectoryGroup) -> None:
+        before = self.names_and_members(row)
         row.delete()
+        self.apply_changes(before, (set(), set()))
 
 
 @dataclass

@@ -128,7 +128,8 @@ class GroupRule(models.Model):
             ),
             models.CheckConstraint(
                 name="group_rule_stays_in_its_organisation",
-                condition=Q(directory=SHARED_ID) | Q(organisation=models.F("directory")),
+                condition=Q(directory=SHARED_ID)
+                | Q(organisation__isnull=False, organisation=models.F("directory")),
             ),
             models.CheckConstraint(
                 name="group_rule_grants_nothing_in_shared",

@@ -5,7 +5,10 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from keys import actions
+from keys.actions import organisations
+from keys.directory.rules import add_rule
 from keys.models import ApiKey, DirectoryUser, Membership, User
+from keys.rights.roles import Role
 from tests.keys.api.callers import program
 from tests.keys.people import key_of, signed_in
 
@@ -49,7 +52,7 @@ def directory(cast) -> Directory:
 
 @pytest.fixture
 def acme(cast):
-    return actions.organisations.create_organisation(slug="acme")
+    return organisations.create_organisation(slug="acme")
 
 
 def replace(path: str, value):
@@ -157,7 +160,7 @@ def test_the_directory_cannot_take_over_who_became_staff(cast, directory):
 
 def test_an_organisations_directory_sees_and_takes_only_its_own(cast, directory, acme):
     robot = User.objects.create_user("robot")
-    actions.organisations.add_member(organisation=acme, user=robot)
+    organisations.add_member(organisation=acme, user=robot)
     own = Directory(robot, acme)
     foreign = directory.add("eve").json()["id"]
 
@@ -165,7 +168,7 @@ def test_an_organisations_directory_sees_and_takes_only_its_own(cast, directory,
     assert own.find('userName eq "eve"')["totalResults"] == 0
     refused = own.add("dora")
     assert (refused.status_code, refused.json()["detail"]) == (409, "Another user has this name or address.")
-    actions.organisations.add_member(organisation=acme, user=cast["dora"])
+    organisations.add_member(organisation=acme, user=cast["dora"])
     assert own.add("dora").status_code == 201
     assert own.add("frank").status_code == 201
     group = {"schemas": [GROUP], "displayName": "all", "members": [{"value": foreign}]}
@@ -213,3 +216,33 @@ def test_errors_are_scims(cast, directory):
     assert directory.add("two words").json()["scimType"] == "invalidValue"
     assert directory("POST", "/Bulk", {}).status_code == 501
     assert Membership.objects.count() == 0
+
+
+def test_groups_of_a_directory_grant_roles(cast, directory, acme):
+    add_rule(group="Modellers", role="maintainer", organisation=acme)
+    add_rule(group="audit-id", role="auditor")
+    eve = directory.add("eve").json()["id"]
+    user = User.objects.get(username="eve")
+    members = [{"value": eve}]
+    made = directory("POST", "/Groups", {"schemas": [GROUP], "displayName": "Modellers", "members": members})
+    audit = {"schemas": [GROUP], "displayName": "Audit", "externalId": "audit-id", "members": members}
+    second = directory("POST", "/Groups", audit).json()["id"]
+
+    user.refresh_from_db()
+    assert (user.memberships.get().role, user.role) == ("maintainer", Role.AUDITOR)
+    directory.patch(f"/Groups/{made.json()['id']}", replace("displayName", "Former modellers"))
+    directory("DELETE", f"/Groups/{second}")
+    user.refresh_from_db()
+    assert (user.memberships.count(), user.role) == (0, Role.HOLDER)
+
+
+def test_members_of_an_organisations_directory_are_its_members(cast, acme):
+    robot = User.objects.create_user("robot")
+    organisations.add_member(organisation=acme, user=robot)
+    own = Directory(robot, acme)
+    address = f"/Users/{own.add('frank').json()['id']}"
+    assert acme.memberships.get(user__username="frank").role == "member"
+
+    own("DELETE", address)
+
+    assert list(acme.memberships.values_list("user__username", flat=True)) == ["robot"]
