@@ -71,7 +71,7 @@ def add_rule(
     )
     if organisation:
         log(organisation, f"Added the group rule {rule}.", actor=actor)
-    apply_to(users_in_group((directory_id, group)), actor)
+    apply_to(users_in_group(directory_id, group), actor)
     return rule
 
 
@@ -80,7 +80,7 @@ def remove_rule(*, rule: GroupRule, actor: Actor = COMMAND) -> None:
     """Remove a rule, and the roles that only it granted. Raises NotAllowed."""
     directory = None if rule.directory_id == SHARED_ID else rule.directory
     check_actor(rule.organisation, directory, actor)
-    words, users = str(rule), list(users_in_group((rule.directory_id, rule.group)))
+    words, users = str(rule), list(users_in_group(rule.directory_id, rule.group))
     rule.delete()
     if rule.organisation:
         log(rule.organisation, f"Removed the group rule {words}.", actor=actor)
@@ -105,8 +105,7 @@ def check_actor(organisation: Organisation | None, directory: Organisation | Non
         raise NotAllowed(f"only staff, and for its own directory an owner of {organisation}, may do this")
 
 
-def users_in_group(group: Group) -> Iterable[User]:
-    directory, name = group
+def users_in_group(directory: int | None, name: str) -> Iterable[User]:
     in_directory = DirectoryGroup.objects.filter(directory_id=directory).filter(
         Q(name=name) | Q(external_id=name) | Q(public_id=name)
     )
