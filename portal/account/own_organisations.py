@@ -29,6 +29,7 @@ from portal.account import usage
 from portal.account.forms import InviteForm, MemberForm, ReasonForm, ServiceUserForm, TeamKeyForm
 from portal.account.frame import holder, page
 from portal.account.own_registrations import with_rules
+from proxy.lists import exports
 from proxy.models import CallTotal, Registration
 from proxy.policy.browser import CHOSEN
 from proxy.routes.ui_links import ROOT
@@ -82,8 +83,18 @@ def organisation(request: HttpRequest, slug: str) -> HttpResponse:
             "used": limits.read_organisation_use(own),
             "chart": usage.chart(CallTotal.objects.filter(organisation=own), usage.PERIODS["30d"]),
             "rows": with_rules(rows),
+            "downloads": downloads(),
         }
     return page(request, "organisation.html", mine=mine, **context)
+
+
+def downloads() -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """What owners download: its name in the address, in words, and the forms of files."""
+    labels = {"csv": "CSV", "jsonl": "JSON Lines", "parquet": "Parquet"}
+    forms = {"calls": exports.log_forms(), "registrations": list(exports.TYPES), "usage": exports.log_forms()}
+    return [
+        (what, what.capitalize(), [(form, labels[form]) for form in known]) for what, known in forms.items()
+    ]
 
 
 def show_form(

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from portal.account import (
     collecting,
+    organisation_records,
     own_calls,
     own_keys,
     own_organisations,
@@ -61,6 +62,16 @@ urlpatterns = [
         "organisations/<str:slug>/service-users/",
         own_organisations.add_service,
         name="account-organisation-service",
+    ),
+    path(
+        "organisations/<str:slug>/hand-over/",
+        organisation_records.hand_over,
+        name="account-organisation-hand-over",
+    ),
+    re_path(
+        rf"^organisations/(?P<slug>[a-z0-9-]+)/(?P<what>calls|registrations|usage)/download\.(?P<file_form>{LOG_FORM})\Z",
+        organisation_records.download,
+        name="account-organisation-download",
     ),
     path(
         "organisations/<str:slug>/publications/",

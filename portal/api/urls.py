@@ -48,6 +48,7 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/service-users": organisations.AddServiceUser,
     "organisations/<str:slug>/members/<str:user_id>/role": organisations.SetMemberRole,
     "organisations/<str:slug>/members/<str:user_id>/remove": organisations.RemoveMember,
+    "organisations/<str:slug>/hand-over": owners.HandOverWithin,
     "organisations/<str:slug>/publications": publications.Publications,
     "organisations/<str:slug>/publications/<str:publication_id>/withdraw": publications.Withdraw,
     "organisations/<str:slug>/publish": publications.Publish,

@@ -16,7 +16,8 @@ from keys.api.fields import OrganisationField
 from keys.api.once import IDEMPOTENCY, once
 from keys.api.people import one_user
 from keys.api.serializers import StrictSerializer
-from keys.models import ApiKey, Namespace, User
+from keys.models import ApiKey, Namespace, Organisation, User
+from keys.organisations.api import Act, acting
 from keys.refusals import bad_value
 from keys.rights.permissions import CHANGE_OWNER, SEE_OWNERS
 from proxy.lists.filters import OwnerFilters
@@ -104,6 +105,35 @@ class HandOver(GenericAPIView[User]):
             )
 
         return once(request, transaction.atomic(act))
+
+
+class MembersHandOverSerializer(HandOverSerializer):
+    giver = serializers.CharField(max_length=150, help_text="The present owner's name or id (usr_…).")
+
+    def validate_giver(self, value: str) -> User:
+        try:
+            return User.objects.named(value)
+        except User.DoesNotExist:
+            raise serializers.ValidationError("There is no such user.") from None
+
+
+class HandOverWithin(Act):
+    @acting(
+        "hand_over",
+        "Hand over a user's objects in an organisation to a member, as a maintainer",
+        MembersHandOverSerializer,
+        HandedOverSerializer,
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        def hand_over(found: Organisation, giver: User, to: User) -> Response:
+            if giver == to:
+                raise bad_value("to: this is the same user", {"to": ["Choose another one."]})
+            count = owner_actions.hand_over(
+                giver=giver, taker=to, organisation=found, actor=actor_of(request)
+            )
+            return Response({"objects": count})
+
+        return self.act(request, slug, MembersHandOverSerializer, hand_over)
 
 
 class ShareSerializer(StrictSerializer):

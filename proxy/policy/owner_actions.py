@@ -6,10 +6,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keys.actions.actor import COMMAND, Actor
+from keys.actions.errors import ActionError
 from keys.actions.grants import check_owner
 from keys.actions.history import log
 from keys.credentials.caller import Caller
-from keys.models import Namespace, User
+from keys.models import Membership, Namespace, Organisation, User
+from keys.organisations import maintainers
 from proxy.models import Owner, Publication, PublishedFiles
 from proxy.policy.decisions import Decision
 from proxy.policy.ownership import SHARED_TAG, cache_name, check_claims, known_owners
@@ -175,21 +177,30 @@ def hand_over(
     *,
     giver: User,
     taker: User,
+    organisation: Organisation | None = None,
     actor: Actor = COMMAND,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> int:
-    """Make `taker` the owner of all objects of `giver`; returns their number. The tags at MLflow still name the
-    creator. `on_progress` gets how many of how many are done. Raises NotAllowed for the objects of a superuser if the
-    actor is none."""
+    """Make `taker` the owner of all objects of `giver`, or of those in an organisation; returns their number. The tags
+    at MLflow still name the creator. `on_progress` gets how many of how many are done. Raises NotAllowed for objects of
+    a superuser if the actor is none, and in an organisation for an actor who is no maintainer of it; ActionError for
+    a taker who is no active member of it."""
     check_owner(giver.pk, actor)
+    if organisation is not None:
+        maintainers.require_role(actor, organisation, Membership.Role.MAINTAINER)
+        if not organisation.memberships.filter(user=taker, user__is_active=True).exists():
+            raise ActionError(f"{taker.username} is not an active member of {organisation}")
     if giver == taker:
         raise IntegrityError("the giver and the taker are the same user")
     owned = Owner.objects.filter(user=giver)
+    if organisation is not None:
+        owned = owned.filter(organisation=organisation)
     ids, count = list(owned.order_by("pk").values_list("pk", flat=True)), 0
     for first in range(0, len(ids), BATCH):
         count += owned.filter(pk__in=ids[first : first + BATCH]).update(user=taker)
         on_progress(min(first + BATCH, len(ids)), len(ids))
-    log(giver, f"Handed over {format_count(count)} to {taker.username}.", actor=actor)
+    of = f" of {giver.username}" if organisation else ""
+    log(organisation or giver, f"Handed over {format_count(count)}{of} to {taker.username}.", actor=actor)
     return count
 
 

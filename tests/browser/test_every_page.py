@@ -206,7 +206,7 @@ PAGES: dict[str, tuple[str, str]] = {
     **{
         f"account/organisations/<str:slug>/{end}/": (f"/account/organisations/lab/{end}/", "alice")
         for end in (
-            *("invite", "service-users", "keys/issue", "publications", "publications/publish"),
+            *("hand-over", "invite", "service-users", "keys/issue", "publications", "publications/publish"),
             *("trusts", "trusts/add", "trusts/try"),
         )
     },

@@ -215,7 +215,11 @@ CAPABILITIES = {
         api="owners_list",
         because="A command would print millions of rows; hand_over --dry-run counts a user's.",
     ),
-    "hand over": Can(web="admin:proxy_owner_hand_over progress", api="users_hand_over", command="hand_over"),
+    "hand over": Can(
+        web="admin:proxy_owner_hand_over progress account-organisation-hand-over",
+        api="users_hand_over organisations_hand_over",
+        command="hand_over --organisation",
+    ),
     "share an experiment": Can(
         web="admin:proxy_owner_share", api="experiments_share", command="share_experiment"
     ),
@@ -229,7 +233,9 @@ CAPABILITIES = {
         web="account-find account-call", api="uncalled_requests_read", command="uncalled_request"
     ),
     "export calls": Can(
-        web="admin:proxy_call_export account-calls-download", api="calls_export", command="list_calls --csv"
+        web="admin:proxy_call_export account-calls-download account-organisation-download",
+        api="calls_export",
+        command="list_calls --csv",
     ),
     "see usage": Can(
         web="admin:index usage-report account-usage account-usage-report", api="usage", command="usage"

@@ -157,6 +157,11 @@ OTHERS: dict[str, Row] = {
     "/account/organisations/acme/members/{user}/remove/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/service-users/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/keys/issue/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/hand-over/": Row(HOLDER, HOLDER),
+    **{
+        f"/account/organisations/acme/{what}/download.csv": Row(HOLDER)
+        for what in ("calls", "registrations", "usage")
+    },
     "/account/organisations/acme/keys/{key}/pause/": Row(NOBODY),  # the key is not the organisation's
     "/account/palette/": Row(NOBODY, SIGNED_IN),  # each person's own results
     "/account/registrations/": Row(SIGNED_IN, SIGNED_IN),
