@@ -4,7 +4,6 @@ from django.urls import path, re_path
 
 from portal.account import (
     collecting,
-    organisation_records,
     own_calls,
     own_keys,
     own_organisations,
@@ -16,6 +15,7 @@ from portal.account import (
     palette,
     usage,
 )
+from portal.account.organisations import records
 
 FORM = r"(?P<form>csv|jsonl)"
 LOG_FORM = r"csv|jsonl|parquet"
@@ -65,12 +65,12 @@ urlpatterns = [
     ),
     path(
         "organisations/<str:slug>/hand-over/",
-        organisation_records.hand_over,
+        records.hand_over,
         name="account-organisation-hand-over",
     ),
     re_path(
         rf"^organisations/(?P<slug>[a-z0-9-]+)/(?P<what>calls|registrations|usage)/download\.(?P<file_form>{LOG_FORM})\Z",
-        organisation_records.download,
+        records.download,
         name="account-organisation-download",
     ),
     path(

@@ -1,0 +1,1 @@
+"""Account pages about what an organisation has made."""
