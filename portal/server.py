@@ -22,11 +22,14 @@ metric_files.use_allocated_files()
 
 from keys import page_slots  # noqa: E402
 from portal import checks  # noqa: E402
+from portal.calls import responses  # noqa: E402
 from portal.http.event_loop import KEEPALIVE_SECONDS  # noqa: E402
 from portal.http.server_log import ServerLogger  # noqa: E402
 from portal.http.worker import CUT_SECONDS, WRITE_SECONDS, Worker  # noqa: E402
 from proxy import draining  # noqa: E402
 from proxy.upstream import MOST_WAITING  # noqa: E402
+
+responses.use()
 
 
 def on_starting(arbiter: Any) -> None:

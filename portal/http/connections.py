@@ -3,12 +3,21 @@
 import json
 import re
 import secrets
+import select
 import socket
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
+from gunicorn.http.errors import (
+    ExpectationFailed,
+    LimitRequestHeaders,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.workers.gthread import TConn
 
-from portal.http.sockets import ClientSocket, RequestBody
+from portal.http.sockets import PIECE, ClientSocket, RequestBody
 from proxy.request.bodies import SMALL_BODY
 
 MAX_LINE = (
@@ -16,8 +25,16 @@ MAX_LINE = (
 )  # bytes of a request line: MLflow's client asks for the metrics of 1,000 runs in one address
 MAX_HEAD = MAX_LINE + 64 * 1024  # bytes
 
+DISCARD_SECONDS, DISCARD_PAUSE = 900.0, 2.0  # of a body: altogether, and without a byte
+
 CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?=\r\n)", re.IGNORECASE)
 UNKNOWN_LENGTH = re.compile(rb"\r\n(?:transfer-encoding|expect)[ \t]*:", re.IGNORECASE)
+BAD_REQUEST = (400, "Bad Request")
+STATUS_OF = {
+    UnsupportedTransferCoding: (501, "Not Implemented"),
+    ExpectationFailed: (417, "Expectation Failed"),
+    LimitRequestHeaders: (431, "Request Header Fields Too Large"),
+}
 TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\r\n")
 CR = 13
 
@@ -35,6 +52,8 @@ class Connection(TConn):  # type: ignore[misc]
         self.body: RequestBody  # of the request that is being served
         self.keepalive = False  # whether the connection stays open after the response
         self.last_unsent = 0  # bytes that were unsent at the last check
+        self.poller = select.poll()  # for the thread that serves it
+        self.poller.register(self.sock, select.POLLIN)
 
     def begin(self, received: bytes = b"") -> None:
         """Start with the next request."""
@@ -92,6 +111,42 @@ class Connection(TConn):  # type: ignore[misc]
     def take(self) -> bytes:
         received, self.received = bytes(self.received), bytearray()
         return received
+
+
+def receive(sock: socket.socket) -> bytes | None:
+    """The bytes that have arrived: empty at the end or loss of the connection, None if nothing has arrived yet."""
+    try:
+        return sock.recv(PIECE)
+    except (BlockingIOError, InterruptedError):
+        return None
+    except OSError:
+        return b""
+
+
+def receive_now(sock: socket.socket) -> bytes:
+    """The bytes that have arrived, on a socket with a timeout."""
+    timeout = sock.gettimeout()
+    sock.settimeout(0.0)
+    try:
+        return receive(sock) or b""
+    finally:
+        sock.settimeout(timeout)
+
+
+@dataclass
+class Discard:
+    """When the discarding of a body began, and when its last bytes arrived (monotonic clock)."""
+
+    began: float = field(default_factory=time.monotonic)
+    moved: float = field(default_factory=time.monotonic)
+
+    def is_over(self, now: float) -> bool:
+        return now - self.moved > DISCARD_PAUSE or now - self.began > DISCARD_SECONDS
+
+
+def status_of(error: ParseException) -> tuple[int, str]:
+    """The status and reason phrase for invalid HTTP."""
+    return next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), BAD_REQUEST)
 
 
 def error_response(status: int, reason: str, message: str) -> bytes:

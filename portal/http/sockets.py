@@ -51,6 +51,18 @@ class ClientSocket(socket.socket):
         self.charged: tuple[str, float] | None = None  # user and weight, see `charge_to`
         self.delayed_until = 0.0  # on the monotonic clock: when the response may be sent
         self.is_unbounded = False
+        # A call that finds no slot may wait for one (`portal.calls.waiting`), if the server can hold it and the
+        # dispatcher allows it. `waiting` is its place in the queue, `granted` the slot that it got there.
+        self.can_wait = self.may_wait = self.has_waited = False
+        self.on_slot: Callable[[Any], None] | None = None
+        self.waiting: Any = None
+        self.granted: Any = None
+        self.waited_for_slot = 0.0  # seconds
+
+    def claim_slot(self) -> Any:
+        """The slot for which the request has waited, once."""
+        slot, self.granted = self.granted, None
+        return slot
 
     def setblocking(self, flag: bool) -> None:
         self.settimeout(IDLE_SECONDS if flag else 0.0)
@@ -64,6 +76,11 @@ class ClientSocket(socket.socket):
         user has to rest, the event loop sends it later, and no thread waits meanwhile."""
         self.waits_for_reader = False
         self.charged = user, weight
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the event loop still has to send something of the response."""
+        return bool(self.is_held or self.unsent or self.delayed_until or self.waiting)
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         if self.must_hold:
