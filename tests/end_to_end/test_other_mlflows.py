@@ -5,7 +5,7 @@ import sys
 import pytest
 from mlflow import MlflowClient
 
-from portal.one_machine.mlflow import is_mlflow
+from portal.one_machine.mlflow import MLFLOW_ENVIRONMENT, is_mlflow
 from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import minimal_environment, start
 from tests.environment import WATCHDOG
@@ -28,7 +28,7 @@ def prefixed(tmp_path_factory):
         ],
         log=folder / "mlflow.log",
         watchdog=WATCHDOG,
-        environment={**minimal_environment(), "MLFLOW_DISABLE_TELEMETRY": "true"},
+        environment=minimal_environment() | MLFLOW_ENVIRONMENT,
         directory=str(folder),
     )
     url = f"http://127.0.0.1:{port}"
