@@ -110,6 +110,29 @@ def test_every_narrowing_holds_elsewhere_within_a_second(replicas, echo, stateme
         assert wait_for(lambda: replicas[1].request("GET", READ, key=key["key"]).status == 200)
 
 
+def test_a_member_who_leaves_is_refused_elsewhere_within_a_second_and_the_others_go_on(replicas, echo):
+    first, second = replicas
+    first.command("organisation", "create", "crew")
+    keys = {}
+    for name, role in (("ann", "owner"), ("ben", "member")):
+        first.issue(name)  # creates the user
+        first.command("organisation", "add-member", "crew", name, "--role", role)
+        keys[name] = first.issue(name, "--organisation", "crew")
+    use = SteadyUse(second, keys["ben"]["key"])
+    use.start()
+    assert wait_for(lambda: use.accepted >= 5)
+
+    first.command("organisation", "remove-member", "crew", "ben")
+    left = time.monotonic()
+    use.join(timeout=10)
+    use.done.set()
+
+    assert use.refused, "the key was never refused"
+    assert use.last_accepted - left < 1.0
+    for replica in replicas:
+        assert replica.request("GET", READ, key=keys["ann"]["key"]).status == 200
+
+
 def test_pausing_a_trust_ends_its_tokens_elsewhere_within_a_second(replicas, echo, tmp_path):
     issuer = Issuer()
     (tmp_path / "keys.json").write_text(json.dumps(issuer.key_set))
