@@ -15,8 +15,8 @@ STATES = {
     comparison.UNCHANGED: (
         "unchanged",
         "success",
-        "Every file was hashed, and no write to one has passed through the portal since. Nobody has read the store for "
-        "this; manage.py verify_version does.",
+        "Every file was hashed, and no write to one has passed through the portal since. The store itself was not read "
+        "again.",
     ),
     comparison.NOT_SEEN: (
         "not all seen",
