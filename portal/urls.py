@@ -12,7 +12,7 @@ from portal.api.scim import Scim
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
-from proxy.admin import incident_pages, pages, usage_pages
+from proxy.admin import incident_pages, pages, publication_pages, usage_pages
 from proxy.api import manifests
 
 urlpatterns = [
@@ -37,6 +37,12 @@ urlpatterns = [
     path("admin/alerts/", admin.site.admin_view(alert_pages.alerts), name="alerts"),
     path("admin/alerts/test/", admin.site.admin_view(alert_pages.send_test), name="alerts-test"),
     path("admin/alerts/<int:pk>/settle/", admin.site.admin_view(alert_pages.settle_one), name="alert-settle"),
+    path("admin/publications/", admin.site.admin_view(publication_pages.publications), name="publications"),
+    path(
+        "admin/publications/<int:pk>/withdraw/",
+        admin.site.admin_view(publication_pages.withdraw),
+        name="publication-withdraw",
+    ),
     path("admin/usage/", admin.site.admin_view(usage_pages.usage), name="usage-report"),
     path("admin/usage/find/", admin.site.admin_view(usage_pages.find), name="usage-report-find"),
     path("admin/usage/export/", admin.site.admin_view(usage_pages.export), name="usage-report-export"),

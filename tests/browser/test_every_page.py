@@ -60,6 +60,7 @@ ELSEWHERE = re.compile(
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
+    r"|admin/publications/.+"  # takes POST only
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
 )
 
@@ -232,6 +233,7 @@ PAGES: dict[str, tuple[str, str]] = {
     ),
     "account/registrations/model/": ("/account/registrations/model/?name={model}", "alice"),
     "account/usage/report/": ("/account/usage/report/?each=day", "alice"),
+    "admin/publications/": ("/admin/publications/", "alice"),
     "admin/usage/": ("/admin/usage/", "alice"),
     "admin/": ("/admin/", "alice"),
     "admin/settings/": ("/admin/settings/", "alice"),

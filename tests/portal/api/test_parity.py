@@ -139,7 +139,9 @@ CAPABILITIES = {
         because="For its maintainers; staff have the API and commands for all keys.",
     ),
     "see publications, and who reads them": Can(
-        web="account-organisation-publications", api="organisations_publications", command="publish_model"
+        web="account-organisation-publications publications",
+        api="organisations_publications",
+        command="publish_model",
     ),
     "see what other organisations publish for one": Can(
         web="account-organisation-publications",
@@ -150,7 +152,7 @@ CAPABILITIES = {
         web="account-organisation-publish", api="organisations_publish", command="publish_model --dry-run"
     ),
     "withdraw a publication": Can(
-        web="account-organisation-publication-withdraw",
+        web="account-organisation-publication-withdraw publication-withdraw",
         api="organisations_withdraw",
         command="publish_model --withdraw",
     ),

@@ -107,6 +107,8 @@ ROWS: dict[str, Row] = {
     },
     **record("keys/keyevent", **{"export/": LIST, "export/jsonl/": LIST}),
     **record("admin/logentry", **{"export/": LIST, "export/jsonl/": LIST}),
+    "admin/publications/": READ,
+    "admin/publications/<int:pk>/withdraw/": Row(NOBODY),  # there is no publication
     "admin/usage/": READ,
     "admin/usage/find/": Row(NOBODY, VIEWERS),
     "admin/usage/export/": READ,
@@ -156,6 +158,9 @@ OTHERS: dict[str, Row] = {
     "/account/organisations/acme/members/{user}/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/members/{user}/remove/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/service-users/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/publications/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/publications/publish/": Row(HOLDER, HOLDER),
+    "/account/organisations/acme/publications/1/withdraw/": Row(NOBODY),  # there is no publication
     "/account/organisations/acme/keys/issue/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/hand-over/": Row(HOLDER, HOLDER),
     **{
