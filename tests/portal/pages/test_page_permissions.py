@@ -167,15 +167,10 @@ OTHERS: dict[str, Row] = {
         f"/account/organisations/acme/{what}/download.csv": Row(HOLDER)
         for what in ("calls", "registrations", "usage")
     },
-    **{
-        f"/account/organisations/acme/{page}/": Row(HOLDER, HOLDER)
-        for page in ("publications", "publications/publish")
-    },
     **{  # staff who change organisations manage trusts, too
         f"/account/organisations/acme/{page}/": Row(HOLDER | KEEPERS, HOLDER | KEEPERS)
         for page in ("trusts", "trusts/add", "trusts/try")
     },
-    "/account/organisations/acme/publications/1/withdraw/": Row(NOBODY),  # there is no publication
     "/account/organisations/acme/trusts/key_1/": Row(NOBODY),
     "/account/organisations/acme/keys/{key}/pause/": Row(NOBODY),  # the key is not the organisation's
     "/account/palette/": Row(NOBODY, SIGNED_IN),  # each person's own results
