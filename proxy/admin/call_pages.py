@@ -7,6 +7,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from keys.models.organisations import SHARED_ID
 from keys.pages.frame import render_page, row_or_404
 from keys.rights import permissions
 from proxy.lists import exports, page_filters
@@ -39,6 +40,7 @@ def log(request: HttpRequest) -> HttpResponseBase:
         title="Usage log",
         filter=asked,
         shown=shown,
+        has_organisations=any(call.organisation_id != SHARED_ID for call in shown.rows),
         uncalled=None if shown.rows else find_uncalled(asked),
         retention=settings.USAGE_RETENTION_DAYS,
         operations=page_filters.names(OPERATIONS),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from keys.models import ApiKey, Namespace, Organisation
-from keys.models.organisations import SHARED
+from keys.models.organisations import SHARED, SHARED_ID
 from keys.pages.frame import query_value, render_page, row_number, row_or_404
 from keys.rights import permissions
 from proxy.ledger import history, verification
@@ -46,6 +46,7 @@ def ledger(request: HttpRequest) -> HttpResponseBase:
         title="Registrations",
         filter=asked,
         shown=shown,
+        has_organisations=any(row.organisation_id != SHARED_ID for row in shown.rows),
         rules=exports.rules(shown.rows),
         head=verification.read_chain_state(),
         whose=subject_of(asked),

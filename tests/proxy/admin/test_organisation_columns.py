@@ -40,6 +40,14 @@ def file_of(response) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
 
 
+@pytest.mark.parametrize("path", ["proxy/call", "proxy/registration"])
+def test_wide_lists_have_no_column_while_there_is_only_shared(alice, keys, path):
+    text = alice.get(f"/admin/{path}/?organisation=shared").content.decode()
+
+    assert 'data-label="Organisation"' not in text
+    assert "of charlie" in text
+
+
 @pytest.mark.parametrize("path", ["proxy/call", "proxy/registration", "proxy/owner", "keys/apikey"])
 def test_each_list_shows_it_filters_by_it_and_exports_it_last(alice, keys, path):
     for query, organisations_listed in (("", ["lab", "shared"]), ("?organisation=lab", ["lab"])):
