@@ -30,6 +30,11 @@ from portal.account.own_organisations import Role
 TEXT = {"rows": 4, **MACHINE_TEXT}
 
 
+class KeySetField(forms.JSONField):
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class TrustForm(forms.Form):
     """Whose tokens a trust accepts. `is_new`: with the name and rights of its key. `is_staff`: with what only
     administrators set."""
@@ -55,7 +60,7 @@ class TrustForm(forms.Form):
         "one of its lines.",
     )
     preset = forms.ChoiceField(label="What it may do", widget=forms.RadioSelect)
-    key_set = forms.JSONField(
+    key_set = KeySetField(
         label="Key set",
         required=False,
         widget=forms.Textarea(attrs=TEXT),
@@ -154,7 +159,7 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        words = {"heading": f"Trust {ready.title}", "button": "Add the trust", "meaning": ready.advice}
+        words = {"heading": f"Add a trust: {ready.title}", "button": "Add the trust", "meaning": ready.advice}
         return show(request, "trust_form.html", mine, form=form, **words)
     messages.success(request, f"Tokens that fit are accepted as “{form.cleaned_data['name']}” from now on.")
     return redirect("account-trusts", slug)
