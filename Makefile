@@ -39,6 +39,7 @@ audit: .venv/dev.stamp
 # Run the benchmarks next to their baselines and print the ratios.
 bench: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.calls
+	$(BIN)/python -m benchmarks.burst
 	$(BIN)/python -m benchmarks.usage_log
 	$(BIN)/python -m benchmarks.seeing
 

@@ -74,7 +74,7 @@ def post_request(worker: Worker, request: Any, environ: dict[str, Any], response
 
 
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
-worker_class = "portal.http.worker.Worker"
+worker_class = "portal.calls.waiting.CallWorker"
 workers = settings.WORKERS
 threads = settings.THREADS + page_slots.THREADS + MOST_WAITING
 keepalive = int(KEEPALIVE_SECONDS)

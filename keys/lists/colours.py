@@ -21,7 +21,6 @@ EVENT_COLOURS = {  # by an event's kind
     "collected": "success",
     "requested": "info",
     "request_declined": "warning",
-    "request_withdrawn": "info",
     "changed": "info",
     "trusted": "info",
     "paused": "warning",

@@ -35,7 +35,6 @@ ADDRESSES: dict[str, Any] = {
     "key-requests": requests.KeyRequests,
     "key-requests/<str:key_request_id>/approve": requests.Approve,
     "key-requests/<str:key_request_id>/decline": requests.Decline,
-    "key-requests/<str:key_request_id>/withdraw": requests.Withdraw,
     "events": keys.Activity,
     "alerts": alerts.Alerts,
     "alerts/test": alerts.TestAlert,

@@ -24,6 +24,7 @@ from portal.http import logs
 from portal.http.middleware import HEADER, REQUEST_ID, STARTED
 from portal.http.requests import PortalRequest
 from proxy.request.headers import carries_key
+from proxy.slot_queue import WaitsForSlot
 from proxy.urls import urlpatterns
 from proxy.views import MlflowProxy
 
@@ -56,7 +57,10 @@ def find_mount(environ: Mapping[str, Any]) -> str | None:
 
 def respond(environ: dict[str, Any], start_response: Any, mount: str) -> "CallResponse":
     """The WSGI response to a call."""
-    environ[STARTED] = time.perf_counter()
+    connection = environ.get("gunicorn.socket")
+    environ[STARTED] = time.perf_counter() - getattr(connection, "waited_for_slot", 0.0)
+    if getattr(connection, "can_wait", False):
+        connection.may_wait = True  # type: ignore[union-attr]
     name = environ[REQUEST_ID] = f"req_{secrets.token_hex(16)}"
     logs.request_id.set(name)
     request = PortalRequest(environ)
@@ -82,6 +86,10 @@ def call_view(request: PortalRequest, mount: str) -> HttpResponseBase:
         response = view.dispatch(request, mount)
     except Exception as error:
         response = response_for_exception(request, error)
+    except WaitsForSlot:
+        del request.META[STARTED]  # the request has not ended, and is not logged
+        close_old_connections()
+        raise
     if not response.streaming and not response.has_header("Content-Length"):
         response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
     return response

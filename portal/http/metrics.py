@@ -23,6 +23,7 @@ from portal.http import disks
 from portal.http.metric_files import lock_folder
 from proxy.answers import refuse
 from proxy.models import Registration
+from proxy.upstream import in_flight
 from proxy.usage import recording
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -69,6 +70,18 @@ def exposition() -> bytes:
     MultiProcessCollector(counts, path=folder)  # type: ignore[no-untyped-call]
     with lock_folder(Path(folder), fcntl.LOCK_SH):
         return generate_latest(counts) + generate_latest(state)
+
+
+def waiting_calls() -> int:
+    """The calls that wait for a slot now, in all processes of this machine's portal."""
+    if not (folder := os.environ.get(FOLDER_VARIABLE)):
+        return 0  # not in the portal's server
+    files = map(str, Path(folder).glob("gauge_livesum_*.db"))
+    with lock_folder(Path(folder), fcntl.LOCK_SH):
+        gauges = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+    return int(
+        sum(sample.value for gauge in gauges if gauge.name == in_flight.QUEUE for sample in gauge.samples)
+    )
 
 
 class State:

@@ -17,7 +17,7 @@ from keys.alerts.wording import describe_alert
 from keys.models import Alert, ApiKey, KeyRequest
 from keys.pages.frame import render_page
 from keys.rights import permissions
-from portal.http import health
+from portal.http import health, metrics
 from proxy.lists.filters import STATUS_CLASSES
 from proxy.models import CallTotal, HourTotal, KeylessAttempt, Registration
 from proxy.models.totals import LATENCIES_MS, percentile
@@ -153,6 +153,7 @@ def traffic(
         Figure(label="Calls", value=now.total, before=then.total),
         Figure(label="Errors", value=now.errors, before=then.errors),
         Figure(label="Transferred", value=now.bytes, before=then.bytes, unit="bytes"),
+        Figure(label="Waiting calls", value=metrics.waiting_calls(), note="now, for a slot of their key"),
     ]
     return {"steps": list(steps.values()), "traffic": now, "chart": chart(list(steps.values()), period)}
 

@@ -7,13 +7,14 @@ does a user with all keys and the session together. A transfer also slows down w
 process share one interpreter, and a transfer at full speed would keep taking its lock from them.
 
 A few calls over the limit wait for a slot in the order in which they came, before any call that comes later. Without
-that, MLflow's client with 24 threads lost one call of a thousand: each of its eight attempts met only busy slots.
+that, MLflow's client with 24 threads lost one call of a thousand: each of its eight attempts met only busy slots. Calls
+by key wait in the server's event loop, without a thread (`portal.calls.waiting`).
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from django.conf import settings
 from prometheus_client import Gauge
 
 from keys.refusals import Refusal, not_sent
+from proxy.slot_queue import SlotQueue, WaitingCall
 from proxy.upstream import MOST_WAITING
 from proxy.upstream.time_share import PROCESSOR
 
@@ -29,6 +31,9 @@ IN_FLIGHT = Gauge(
     "hokusai_calls_in_flight", "Calls being forwarded now.", ["kind"], multiprocess_mode="livesum"
 )
 GAUGES = {False: IN_FLIGHT.labels("calls"), True: IN_FLIGHT.labels("transfers")}
+QUEUE = "hokusai_calls_queued"
+WAITING = Gauge(QUEUE, "Calls that wait for a slot of their key.", ["kind"], multiprocess_mode="livesum")
+QUEUED = {False: WAITING.labels("calls"), True: WAITING.labels("transfers")}
 MOST_RETRY_SECONDS = 30
 REFUSED_SECONDS, MOST_REFUSED = 5.0, 200  # refusals of a user that count as calls that will come again
 WAIT_SECONDS = 2.0  # for a slot
@@ -74,6 +79,7 @@ class Slots:
     most_owners: int
     most_transfers_owners: int
     lock: Any = field(default_factory=threading.Condition)  # notified when a slot becomes free
+    queue: SlotQueue = field(default_factory=SlotQueue)  # of calls that wait without a thread
     waiting: dict[tuple[str, bool], deque[object]] = field(default_factory=dict)
     taken: dict[str, set[Slot]] = field(default_factory=dict)
     owned: dict[str, set[Slot]] = field(default_factory=dict)
@@ -101,6 +107,36 @@ class Slots:
                 if not queue:
                     del self.waiting[owner, is_transfer]
                 self.lock.notify_all()
+
+    def take_or_wait(
+        self, name: str, *, owner: str, is_transfer: bool, on_slot: Callable[[Slot], None]
+    ) -> Slot | WaitingCall:
+        """A slot, or a place in the queue of calls that the server holds without a thread: `on_slot` then gets the
+        slot. Raises Refusal (429) if too many wait."""
+        line = (name, owner, is_transfer)
+        with self.lock:
+            if line not in self.queue.lines and (slot := self.take_if_free(*line)):
+                return slot
+            waiting = self.queue.join(line, on_slot, self.leave)
+        if waiting is None:
+            return self.take(name, owner=owner, is_transfer=is_transfer)
+        QUEUED[is_transfer].inc()
+        return waiting
+
+    def leave(self, waiting: WaitingCall) -> bool:
+        """Take a call out of the queue; whether it still waited."""
+        with self.lock:
+            has_waited = self.queue.leave(waiting)
+        if has_waited:
+            QUEUED[waiting.line[2]].dec()
+        return has_waited
+
+    def admit(self) -> Iterator[tuple[WaitingCall, Slot]]:
+        """Give free slots to the calls that the server holds."""
+        while self.count < self.most and (
+            admitted := self.queue.admit(lambda line: self.take_if_free(*line))
+        ):
+            yield admitted
 
     def take_if_free(self, name: str, owner: str, is_transfer: bool) -> Slot | None:
         with suppress(Refusal):
@@ -166,8 +202,12 @@ class Slots:
                     self.refused.pop(name, None)
             self.count -= 1
             self.transfers -= slot.is_transfer
+            admitted = list(self.admit())
             self.lock.notify_all()
         GAUGES[slot.is_transfer].dec()
+        for waiting, own in admitted:
+            QUEUED[own.is_transfer].dec()
+            waiting.on_slot(own)
 
 
 def too_many(own: Collection[Slot], what: str, *, again: int) -> Refusal:

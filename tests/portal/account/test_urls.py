@@ -80,11 +80,10 @@ LISTS = {
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
 # What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
 LINKS = {"account-collect-link"}
-# What acts on a key, a request, an invitation or a publication: tests/portal/account/test_own_*.py and
-# tests/keys/actions/test_requests.py.
+# What acts on a key, an invitation or a publication of an organisation: tests/portal/account/test_own_*.py.
 ACTS = {
     *("account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"),
-    *("account-organisation-publication-withdraw", "account-request-withdraw"),
+    "account-organisation-publication-withdraw",
 }
 
 

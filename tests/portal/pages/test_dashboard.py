@@ -185,7 +185,7 @@ def test_a_thousand_rows_cost_as_many_queries_as_ten(alice):
     ("permission", "sees", "labels"),
     [
         (None, set(), set()),
-        ("view_calltotal", {"calls"}, {"Calls", "Errors", "Transferred"}),
+        ("view_calltotal", {"calls"}, {"Calls", "Errors", "Transferred", "Waiting calls"}),
         ("view_apikey", {"keys"}, {"Active keys", "Open alerts"}),
         ("view_registration", {"registrations"}, {"Registrations"}),
         ("view_keylessattempt", {"attempts"}, set()),

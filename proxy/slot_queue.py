@@ -1,0 +1,77 @@
+"""Calls that wait for a slot without a thread, in turn and fairly between keys (`proxy.upstream.in_flight`). Pure."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+LONGEST_WAIT = 10.0  # seconds; then the call is refused
+MOST_WAITING, MOST_WAITING_EACH = 256, 128  # calls of a process, and of one key; the same again for transfers
+
+Line = tuple[str, str, bool]  # key, user, whether it is a line of transfers
+
+
+class WaitsForSlot(BaseException):
+    """No slot is free: the server holds the request and serves it again when it has one. Not an error, and no handler
+    of errors may turn it into a response."""
+
+
+@dataclass(eq=False)
+class WaitingCall:
+    """One call. `on_slot` is called with its slot, by the thread that released it, so it must not block. `leaves` takes
+    it out of the queue."""
+
+    line: Line
+    on_slot: Callable[[Any], None]
+    leaves: Callable[["WaitingCall"], bool]
+    since: float = field(default_factory=time.monotonic)
+
+    def leave(self) -> bool:
+        """Leave the queue; whether the call still waited, and gets no slot any more."""
+        return self.leaves(self)
+
+
+@dataclass
+class SlotQueue:
+    """The waiting calls by key. Its owner's lock protects it."""
+
+    most: int = MOST_WAITING
+    most_each: int = MOST_WAITING_EACH
+    lines: OrderedDict[Line, deque[WaitingCall]] = field(default_factory=OrderedDict)
+
+    def count(self, *, is_transfer: bool) -> int:
+        return sum(len(waiting) for line, waiting in self.lines.items() if line[2] == is_transfer)
+
+    def join(
+        self, line: Line, on_slot: Callable[[Any], None], leaves: Callable[[WaitingCall], bool]
+    ) -> WaitingCall | None:
+        """The place of a call at the end of its line; None if too many wait."""
+        length = len(self.lines.get(line, ()))
+        if length >= self.most_each or self.count(is_transfer=line[2]) >= self.most:
+            return None
+        waiting = WaitingCall(line, on_slot, leaves)
+        self.lines.setdefault(line, deque()).append(waiting)
+        return waiting
+
+    def leave(self, waiting: WaitingCall) -> bool:
+        """Whether the call still waited."""
+        line = self.lines.get(waiting.line, deque())
+        if waiting not in line:
+            return False
+        line.remove(waiting)
+        if not line:
+            del self.lines[waiting.line]
+        return True
+
+    def admit(self, take: Callable[[Line], Any]) -> tuple[WaitingCall, Any] | None:
+        """The first call of the first line for which `take` returns a slot, and that slot. The line goes to the end of
+        the row."""
+        for line in list(self.lines):
+            if slot := take(line):
+                waiting = self.lines[line].popleft()
+                self.lines.move_to_end(line)
+                if not self.lines[line]:
+                    del self.lines[line]
+                return waiting, slot
+        return None

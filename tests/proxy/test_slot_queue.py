@@ -1,0 +1,56 @@
+"""The queue of calls that wait for a slot without a thread: in turn, fairly between keys, and bounded."""
+
+from proxy.slot_queue import SlotQueue
+from proxy.upstream.in_flight import Slot, Slots
+
+ALICE, BOB = ("a", "alice", False), ("b", "bob", False)
+
+
+def joined(queue: SlotQueue, *lines: tuple) -> list:
+    return [queue.join(line, lambda slot: None, queue.leave) for line in lines]
+
+
+def test_keys_take_turns_and_each_keeps_its_order():
+    queue = SlotQueue()
+    first, second, third, other = joined(queue, ALICE, ALICE, ALICE, BOB)
+    admitted = [queue.admit(lambda line: "slot") for _ in range(5)]
+    assert [each and each[0] for each in admitted] == [first, other, second, third, None]
+    assert not queue.lines
+
+
+def test_a_line_without_room_does_not_stop_the_others():
+    queue = SlotQueue()
+    _, other = joined(queue, ALICE, BOB)
+    assert queue.admit(lambda line: "slot" if line == BOB else None) == (other, "slot")
+
+
+def test_so_many_wait_and_transfers_apart():
+    queue = SlotQueue(most=3, most_each=2)
+    assert [waiting is not None for waiting in joined(queue, ALICE, ALICE, ALICE, BOB, BOB)] == [
+        *(True, True, False),
+        *(True, False),
+    ]
+    assert joined(queue, ("a", "alice", True))[0] is not None
+
+
+def test_a_call_leaves_once():
+    queue = SlotQueue()
+    (waiting,) = joined(queue, ALICE)
+    assert waiting.leave()
+    assert not waiting.leave()
+    assert not queue.lines
+
+
+def test_a_freed_slot_goes_to_the_call_that_waits_and_not_to_a_later_one():
+    slots, got = Slots(9, 1, 9, 9, 9, 9), []
+    line = {"owner": "alice", "is_transfer": False}
+    first = slots.take_or_wait("a", **line, on_slot=got.append)
+    waiting = slots.take_or_wait("a", **line, on_slot=got.append)
+    assert isinstance(first, Slot)
+    assert not isinstance(waiting, Slot)
+    first.release()
+    assert [slot.name for slot in got] == ["a"]
+    assert not isinstance(slots.take_or_wait("a", **line, on_slot=got.append), Slot)
+    assert isinstance(slots.take_or_wait("b", owner="bob", is_transfer=False, on_slot=got.append), Slot)
+    got[0].release()
+    assert (len(got), slots.count) == (2, 2)
