@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, connection
@@ -44,7 +44,6 @@ from proxy.request.messages import Json
 from proxy.routes import limits as operation_limits
 from proxy.routes import matching
 from proxy.routes.operations import Match, Operation
-from proxy.slot_queue import WaitsForSlot
 from proxy.upstream import fair_queue, in_flight, large_bodies
 from proxy.upstream.client import UpstreamResponse, send
 from proxy.upstream.registry import server_url
@@ -152,29 +151,11 @@ def count_call(call: CallInProgress, caller: Caller, target: Target, *, connecti
     is_transfer = matching.is_transfer(target.method, target.path)
     owner = caller.user.public_id
     name = caller.key.public_id if caller.key else owner
-    call.slot = take_slot(name, owner=owner, is_transfer=is_transfer, connection=connection)
+    call.slot = slots.take_for_request(name, owner=owner, is_transfer=is_transfer, connection=connection)
     if hasattr(connection, "wait_for_reader"):  # the portal's own server
         connection.wait_for_reader()
     call.is_counted = True
     call.counted_call = limits.count_call(caller, is_transfer=is_transfer)
-
-
-def take_slot(name: str, *, owner: str, is_transfer: bool, connection: Any) -> in_flight.Slot:
-    """A slot. Raises WaitsForSlot if none is free and the server holds the request, else Refusal (429)."""
-    granted = connection.claim_slot() if hasattr(connection, "claim_slot") else None
-    if granted and (granted.name, granted.is_transfer) == (name, is_transfer):
-        return cast(in_flight.Slot, granted)
-    if granted:
-        granted.release()
-    if getattr(connection, "has_waited", False):
-        return slots.take(name, owner=owner, is_transfer=is_transfer)
-    if not getattr(connection, "may_wait", False):
-        return slots.take_in_turn(name, owner=owner, is_transfer=is_transfer)
-    taken = slots.take_or_wait(name, owner=owner, is_transfer=is_transfer, on_slot=connection.on_slot)
-    if isinstance(taken, in_flight.Slot):
-        return taken
-    connection.waiting = taken
-    raise WaitsForSlot
 
 
 def charge_refusal(call: CallInProgress, connection: object) -> None:

@@ -69,7 +69,8 @@ class CallWorker(Worker):
         self.method_queue.defer(self.resume_parked, conn)
 
     def resume_parked(self, conn: Connection) -> None:
-        if conn in self.parked:  # otherwise its thread has not finished, and `finish_request` follows
+        # Otherwise its thread has not finished, and `finish_request` follows, or it has, and this is a later request.
+        if conn in self.parked and conn.sock.granted:
             self.resume(conn)
 
     def resume(self, conn: Connection) -> None:

@@ -222,8 +222,9 @@ class EventLoopWorker(ThreadWorker):  # type: ignore[misc]
         return 0 < missing <= DISCARD_BYTES and len(self.discarding) < MAX_DISCARDING
 
     def _keepalive_after(self, conn: Connection, keepalive: Any) -> bool:
-        """Skip an unread body if it has arrived already, or will be discarded; otherwise end the connection."""
-        if conn.sock.is_held:
+        """Skip an unread body if it has arrived already, or will be discarded; otherwise end the connection. After a
+        body that was read, no time limit may end it: the client has been told that it stays open."""
+        if conn.sock.is_held or conn.body.is_read:
             return bool(keepalive)
         try:
             return bool(keepalive and conn.parser.finish_body(deadline=time.monotonic() + 0.02))

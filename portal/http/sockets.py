@@ -279,6 +279,11 @@ class RequestBody(Body):  # type: ignore[misc]
         is_known = isinstance(self.reader, LengthReader) and not is_broken and not self.is_awaited
         return int(self.reader.length) if is_known else 0
 
+    @property
+    def is_read(self) -> bool:
+        """Whether the body has been read completely, or there is none."""
+        return isinstance(self.reader, LengthReader) and not self.reader.length and "read" not in vars(self)
+
     def discard_buffered(self) -> None:
         """Discard the part of the body that has been received with the head."""
         if self.unreader and self.unread and self.unreader.buf.tell():

@@ -23,7 +23,7 @@ from django.conf import settings
 from prometheus_client import Gauge
 
 from keys.refusals import Refusal, not_sent
-from proxy.slot_queue import SlotQueue, WaitingCall
+from proxy.slot_queue import SlotQueue, WaitingCall, WaitsForSlot
 from proxy.upstream import MOST_WAITING
 from proxy.upstream.time_share import PROCESSOR
 
@@ -88,6 +88,24 @@ class Slots:
     refused: dict[str, deque[float]] = field(default_factory=dict)  # by user, the times
     last: tuple[str, float] = ("", float("-inf"))  # the last caller, and the time
     last_other: tuple[str, float] = ("", float("-inf"))  # the last other caller
+
+    def take_for_request(self, name: str, *, owner: str, is_transfer: bool, connection: Any) -> Slot:
+        """A slot for the call on the server's `connection`. Raises WaitsForSlot if none is free and the server holds
+        the request, else Refusal (429)."""
+        granted: Slot | None = connection.claim_slot() if hasattr(connection, "claim_slot") else None
+        if granted and (granted.name, granted.is_transfer) == (name, is_transfer):
+            return granted
+        if granted:
+            granted.release()
+        if getattr(connection, "has_waited", False):
+            return self.take(name, owner=owner, is_transfer=is_transfer)
+        if not getattr(connection, "may_wait", False):
+            return self.take_in_turn(name, owner=owner, is_transfer=is_transfer)
+        taken = self.take_or_wait(name, owner=owner, is_transfer=is_transfer, on_slot=connection.on_slot)
+        if isinstance(taken, Slot):
+            return taken
+        connection.waiting = taken
+        raise WaitsForSlot
 
     def take_in_turn(self, name: str, *, owner: str, is_transfer: bool) -> Slot:
         """A slot as by `take`, for which the call waits up to WAIT_SECONDS if not too many wait already."""

@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from gunicorn.http.body import ChunkedReader, LengthReader
@@ -10,6 +11,7 @@ from gunicorn.http.errors import InvalidChunkSize
 
 from portal.http import sockets
 from portal.http.connections import Connection
+from portal.http.event_loop import EventLoopWorker
 from portal.http.sockets import ClientSocket, ClientUnreader, RequestBody
 from tests.portal.http.test_connections import everything
 from tests.portals import wait_for
@@ -156,3 +158,12 @@ def test_a_line_between_chunks_has_a_limit(pair, monkeypatch):
 )
 def test_only_a_small_body_of_a_certain_length_is_waited_for(head, length):
     assert Connection.small_body(head) == length
+
+
+def test_a_connection_that_was_announced_as_kept_stays_however_late_its_thread_is(pair):
+    """gunicorn gives up on the rest of a body when the time is over, also if there is no rest."""
+    parser = SimpleNamespace(finish_body=lambda deadline: False)
+    for length, expected in ((0, True), (1, False)):
+        body = RequestBody(LengthReader(ClientUnreader(pair[1]), length))
+        connection = SimpleNamespace(sock=SimpleNamespace(is_held=False), body=body, parser=parser)
+        assert EventLoopWorker._keepalive_after(None, connection, True) is expected
