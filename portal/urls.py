@@ -5,6 +5,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
 from keys.admin import alert_pages, invitation_pages, key_usage
+from keys.admin.organisations import group_rules
 from keys.api import leak_reports
 from keys.organisations import exchange
 from keys.pages import progress
@@ -42,6 +43,10 @@ urlpatterns = [
         "admin/publications/<int:pk>/withdraw/",
         admin.site.admin_view(publication_pages.withdraw),
         name="publication-withdraw",
+    path("admin/group-rules/", admin.site.admin_view(group_rules.group_rules), name="group-rules"),
+        "admin/group-rules/<int:pk>/remove/",
+        admin.site.admin_view(group_rules.remove),
+        name="group-rule-remove",
     ),
     path("admin/usage/", admin.site.admin_view(usage_pages.usage), name="usage-report"),
     path("admin/usage/find/", admin.site.admin_view(usage_pages.find), name="usage-report-find"),

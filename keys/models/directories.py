@@ -84,6 +84,7 @@ class ClaimedGroups(models.Model):
 
 
 STAFF_ROLES = (Role.AUDITOR, Role.KEY_ADMIN)
+RULE_ROLES = [*Membership.Role.choices, *((role.value, role.label.capitalize()) for role in STAFF_ROLES)]
 
 
 class GroupRule(models.Model):
@@ -107,7 +108,7 @@ class GroupRule(models.Model):
     )
     role = models.CharField(
         max_length=10,
-        choices=[*Membership.Role.choices, *((role.value, role.label.capitalize()) for role in STAFF_ROLES)],
+        choices=RULE_ROLES,
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(

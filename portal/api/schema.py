@@ -39,6 +39,7 @@ NAMES = {
     "KeyRequestKindEnum": "keys.models.KeyRequest.Kind",
     "KeyRequestStateEnum": "keys.models.KeyRequest.State",
     "PreparedKeyStateEnum": "keys.api.prepared_serializers.STATES",
+    "GroupRuleRoleEnum": "keys.models.directories.RULE_ROLES",
     "MemberRoleEnum": "keys.models.Membership.Role",
 }
 spectacular_settings.apply_patches({"ENUM_NAME_OVERRIDES": NAMES})  # type: ignore[no-untyped-call]

@@ -56,7 +56,7 @@ ELSEWHERE = re.compile(
     r"|.*(/export/|/test/|/settle/|download\\?\.|/find/|connection/|palette/|progress/|search/|autocomplete/|jsi18n/|/r/|logout/)"
     r"|.*<path:object_id>/$|admin/(?!.*(login|password_change)).*(delete|history)/$"
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
-    r"|admin/health/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
+    r"|admin/health/|admin/group-rules/<int:pk>/remove/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
@@ -241,6 +241,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/try/<int:pk>/": ("/admin/try/{key}/", "alice"),
     "admin/incident/<int:pk>/": ("/admin/incident/{key}/", "alice"),
     "admin/alerts/": ("/admin/alerts/?state=all", "alice"),
+    "admin/group-rules/": ("/admin/group-rules/", "alice"),
     "admin/quarantine/<int:pk>/lift/": ("/admin/quarantine/{registration}/lift/", "alice"),
     "admin/proxy/owner/": ("/admin/proxy/owner/", "alice"),
     "admin/proxy/owner/hand-over/": ("/admin/proxy/owner/hand-over/", "alice"),

@@ -168,6 +168,11 @@ CAPABILITIES = {
     "try a token with an organisation's trusts": Can(
         web="account-trust-try", api="organisations_try_token", command="trusts --try"
     ),
+    "see group rules": Can(web="group-rules", api="group_rules_list", command="group_rules"),
+    "add a group rule": Can(web="group-rules", api="group_rules_add", command="group_rules --add --role"),
+    "remove a group rule": Can(
+        web="group-rule-remove", api="group_rules_remove", command="group_rules --remove"
+    ),
     "see users": Can(
         web="admin:keys_user_changelist admin:keys_user_export admin:keys_user_change admin:keys_user_history",
         api="users_list users_read",

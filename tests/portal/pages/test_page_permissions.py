@@ -66,6 +66,8 @@ ROWS: dict[str, Row] = {
     "admin/palette/": Row(NOBODY, STAFF),  # each person's own results
     "admin/progress/<str:progress_id>/": Row(STAFF),  # of each person's own forms
     "admin/incident/<int:pk>/": Row(VIEWERS, KEEPERS),
+    "admin/group-rules/": Row(VIEWERS, KEEPERS),
+    "admin/group-rules/<int:pk>/remove/": Row(NOBODY, KEEPERS),
     "admin/alerts/": READ,
     "admin/alerts/test/": Row(NOBODY, KEEPERS),
     "admin/alerts/<int:pk>/settle/": Row(NOBODY, KEEPERS),
