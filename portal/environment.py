@@ -1,7 +1,9 @@
 """Reads settings from the environment. An invalid value stops the start with one line that names the setting."""
 
 import ipaddress
+import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,55 @@ def signing_key(name: str, generated: Path) -> str:
     ):
         raise invalid(name, "it is not an elliptic-curve key of P-256, P-384 or P-521")
     return value
+
+
+PROVIDER_FIELDS = (
+    "id",
+    "issuer",
+    "client_id",
+    "client_secret",
+    "name",
+    "domains",
+    "organisation",
+    "groups_claim",
+)
+
+
+def oidc_providers(name: str) -> list[dict[str, Any]]:
+    """A JSON list of OpenID providers, each an object with PROVIDER_FIELDS, of which the first four are needed."""
+    try:
+        content = json.loads(text(name, "[]"))
+    except ValueError:
+        raise invalid(name, "it is not JSON; write a list of objects") from None
+    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+        raise invalid(name, "it is not a list of objects")
+    found = [one_provider(name, each) for each in content]
+    if len({each["id"] for each in found}) < len(found):
+        raise invalid(name, "two providers have the same id")
+    return found
+
+
+def one_provider(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    if unknown := sorted(given.keys() - set(PROVIDER_FIELDS)):
+        raise invalid(name, f"unknown field {unknown[0]}; there are {', '.join(PROVIDER_FIELDS)}")
+    domains = given.get("domains", [])
+    texts = [value for field, value in given.items() if field != "domains"]
+    if not isinstance(domains, list) or not all(
+        isinstance(each, str) and each for each in [*texts, *domains]
+    ):
+        raise invalid(name, "each field is a text, and domains a list of texts")
+    if missing := [field for field in PROVIDER_FIELDS[:4] if field not in given]:
+        raise invalid(name, f"a provider lacks {missing[0]}")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,39}", given["id"]) or given["id"] == "provider":
+        raise invalid(name, "an id has 1 to 40 characters from a-z, 0-9 and -, and is not “provider”")
+    issuer = given["issuer"].rstrip("/")
+    if not issuer.startswith("https://") and endpoint(issuer)[0] != THIS_MACHINE:
+        raise invalid(
+            name, "an issuer needs https: anyone who can change its responses could sign in as any user"
+        )
+    return {
+        **given,
+        "issuer": issuer,
+        "name": given.get("name", given["id"]),
+        "domains": tuple(each.lower().lstrip("@") for each in domains),
+    }

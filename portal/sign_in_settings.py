@@ -1,6 +1,6 @@
 """Django's and django-allauth's settings for sign-in; `portal.settings` imports them all."""
 
-from portal.environment import THIS_MACHINE, endpoint, flag, http_url, invalid, text
+from portal.environment import THIS_MACHINE, endpoint, flag, http_url, invalid, oidc_providers, text
 
 REQUIRE_MFA_FOR_STAFF = flag("REQUIRE_MFA_FOR_STAFF")
 OIDC_ISSUER = http_url("OIDC_ISSUER")
@@ -8,6 +8,8 @@ OIDC_CLIENT_ID = text("OIDC_CLIENT_ID")
 OIDC_CLIENT_SECRET = text("OIDC_CLIENT_SECRET")
 OIDC_NAME = text("OIDC_NAME", "single sign-on")
 OIDC_CREATE_USERS = flag("OIDC_CREATE_USERS")
+OIDC_GROUPS_CLAIM = text("OIDC_GROUPS_CLAIM", "groups")
+OIDC_PROVIDERS = oidc_providers("OIDC_PROVIDERS")
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
     raise invalid("OIDC_ISSUER", "it needs OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, which the provider issues")
 if OIDC_ISSUER.startswith("http:") and endpoint(OIDC_ISSUER)[0] != THIS_MACHINE:

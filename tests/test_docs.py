@@ -33,6 +33,7 @@ HELPERS = {
     "size",
     "items",
     "choice",
+    "oidc_providers",
     "http_url",
     "redis_url",
     "networks",

@@ -27,13 +27,14 @@ from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
 from requests import RequestException
 
+from keys.actions.actor import Actor, Via
 from keys.credentials.addresses import client_address, network_of
-from keys.models import User
+from keys.directory.rules import record_claim
+from keys.models import Organisation, User
 from portal.sign_in.provider import ProviderError
+from portal.sign_in.providers import find_provider, named_groups, providers, verifies
 
 logger = logging.getLogger(__name__)
-
-PROVIDER_ID = "provider"  # in the address that the provider sends people back to
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -110,20 +111,18 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def list_apps(
         self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
     ) -> list[SocialApp]:
-        """The provider from the settings, if any; allauth's table of providers stays empty."""
-        if not settings.OIDC_ISSUER or provider not in (None, "openid_connect", PROVIDER_ID):
-            return []
-        if client_id not in (None, settings.OIDC_CLIENT_ID):
-            return []
+        """The providers from the settings, if any; allauth's table of providers stays empty."""
         return [
             SocialApp(
                 provider="openid_connect",
-                provider_id=PROVIDER_ID,
-                name=settings.OIDC_NAME,
-                client_id=settings.OIDC_CLIENT_ID,
-                secret=settings.OIDC_CLIENT_SECRET,
-                settings={"server_url": settings.OIDC_ISSUER, "oauth_pkce_enabled": True},
+                provider_id=each.id,
+                name=each.label,
+                client_id=each.client_id,
+                secret=each.client_secret,
+                settings={"server_url": each.issuer, "oauth_pkce_enabled": True},
             )
+            for each in providers()
+            if provider in (None, "openid_connect", each.id) and client_id in (None, each.client_id)
         ]
 
     def on_authentication_error(
@@ -149,13 +148,15 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if not is_of_one_person(claims):
             raise render_refusal(request, "The provider's answers are about two different people.")
         if sociallogin.is_existing:
+            record_groups(request, sociallogin)
             return
-        email = verified_email(claims)
+        email = trusted_email(sociallogin)
         users = of_address(email)
         if len(users) == 1:
             if not users[0].is_active:
                 raise render_refusal(request, "This user is deactivated.")
             sociallogin.connect(request, users[0])
+            record_groups(request, sociallogin)
             return
         if users:
             raise render_refusal(
@@ -164,7 +165,8 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         if not settings.OIDC_CREATE_USERS:
             reason = "No user belongs to this identity."
             if not email:
-                reason += f" {settings.OIDC_NAME} gave no verified address, of plain ASCII, to know you by."
+                name = provider_name(request)
+                reason += f" {name} gave no verified address, of plain ASCII, to know you by."
             raise render_refusal(request, f"{reason} Ask an admin to invite you.")
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
@@ -173,11 +175,49 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         """A new user gets the e-mail address only if it is verified, because it can reset a password or link an
         identity."""
-        email = verified_email(sociallogin.account.extra_data)
+        email = trusted_email(sociallogin)
         sociallogin.email_addresses = [each for each in sociallogin.email_addresses if each.email == email]
         user: User = super().populate_user(request, sociallogin, {**data, "email": email})
         user.is_staff = user.is_superuser = False
         return user
+
+    def save_user(self, request: HttpRequest, sociallogin: SocialLogin, form: Any = None) -> User:
+        user: User = super().save_user(request, sociallogin, form)
+        record_groups(request, sociallogin)
+        return user
+
+
+def trusted_email(sociallogin: SocialLogin) -> str:
+    """The verified address, if this provider is the one for its domain; otherwise ""."""
+    email = verified_email(sociallogin.account.extra_data)
+    provider = find_provider(sociallogin.account.provider)
+    return email if provider is not None and verifies(provider, email) else ""
+
+
+def record_groups(request: HttpRequest, sociallogin: SocialLogin) -> None:
+    """Give and take the roles of the groups that the provider names."""
+    provider, user = find_provider(sociallogin.account.provider), sociallogin.user
+    if provider is None or not user.is_active:
+        return
+    groups = named_groups(provider, sociallogin.account.extra_data)
+    directory = Organisation.objects.open().filter(slug=provider.organisation).first()
+    if groups is None or directory is None:
+        logger.warning("groups_not_applied", extra={"provider": provider.id})
+        return
+    if groups or user.claimed_groups.filter(provider=provider.id).exists():
+        actor = Actor(user=user, address=client_address_of(request), via=Via.PAGE)
+        record_claim(user=user, provider=provider.id, directory=directory, groups=groups, actor=actor)
+
+
+def client_address_of(request: HttpRequest) -> str | None:
+    return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or None
+
+
+def provider_name(request: HttpRequest) -> str:
+    """That of the address which the request is for."""
+    provider_id = request.resolver_match.kwargs.get("provider_id", "") if request.resolver_match else ""
+    provider = find_provider(provider_id)
+    return provider.name if provider else settings.OIDC_NAME
 
 
 def belongs_to(claims: dict[str, Any], state: dict[str, Any]) -> bool:
@@ -194,12 +234,14 @@ def render_failure(request: HttpRequest, error: Exception) -> HttpResponse:
     if isinstance(error, ProviderError):
         reason = f"{error} Tell your administrator."
     elif isinstance(error, RequestException):
-        reason = f"{settings.OIDC_NAME} does not answer. Try again later, or sign in with your password."
+        reason = f"{provider_name(request)} does not answer. Try again later, or sign in with your password."
     elif code and code[1] in ("invalid_client", "unauthorized_client"):
-        reason = f"{settings.OIDC_NAME} refuses the portal's client id or secret. Tell your administrator."
+        reason = (
+            f"{provider_name(request)} refuses the portal's client id or secret. Tell your administrator."
+        )
     else:
         reason = (
-            f"{settings.OIDC_NAME} sent an unexpected response. Try again, or sign in with your password."
+            f"{provider_name(request)} sent an unexpected response. Try again, or sign in with your password."
         )
     return render(request, "socialaccount/authentication_error.html", {"reason": reason}, status=502)
 

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from keys.formatting.invisible import escape
 from keys.management.one_user import NAME_OR_ID, user_of
-from portal.sign_in.adapters import PROVIDER_ID
+from portal.sign_in.providers import PROVIDER_ID, find_provider
 
 
 class Command(BaseCommand):
@@ -18,13 +18,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help=NAME_OR_ID)
         parser.add_argument("--subject", required=True, help="the provider's `sub`")
+        parser.add_argument(
+            "--provider",
+            default=PROVIDER_ID,
+            metavar="ID",
+            help="of OIDC_PROVIDERS (default: that of OIDC_ISSUER)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *, user: str, subject: str, **options: object) -> None:
+    def handle(self, *, user: str, subject: str, provider: str, **options: object) -> None:
         account = user_of(user)
+        if provider != PROVIDER_ID and find_provider(provider) is None:
+            raise CommandError(f"OIDC_PROVIDERS has no provider “{provider}”.")
         try:
             with transaction.atomic():
-                SocialAccount.objects.create(user=account, provider=PROVIDER_ID, uid=subject)
+                SocialAccount.objects.create(user=account, provider=provider, uid=subject)
         except IntegrityError:
             raise CommandError("This identity is already linked.") from None
         if options["json"]:
