@@ -43,7 +43,9 @@ urlpatterns = [
         "admin/publications/<int:pk>/withdraw/",
         admin.site.admin_view(publication_pages.withdraw),
         name="publication-withdraw",
+    ),
     path("admin/group-rules/", admin.site.admin_view(group_rules.group_rules), name="group-rules"),
+    path(
         "admin/group-rules/<int:pk>/remove/",
         admin.site.admin_view(group_rules.remove),
         name="group-rule-remove",
