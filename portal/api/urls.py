@@ -6,10 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
-from keys.api import admin_log, alerts, group_rules, keys, people, prepared, requests, roles
+from keys.api import admin_log, alerts, keys, people, prepared, requests, roles
 from keys.formatting.problem_details import problem_response
 from keys.organisations import api as organisations
-from keys.organisations import trust_api
+from keys.organisations import group_rule_api, trust_api
 from keys.refusals import Refusal
 from portal.api import health, schema, settings, uncalled_requests
 from proxy.api import calls, incidents, manifests, owners, publications, registrations, tries, usage
@@ -56,8 +56,8 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/trusts": trust_api.Trusts,
     "organisations/<str:slug>/trusts/try": trust_api.TryToken,
     "organisations/<str:slug>/trusts/<str:key_id>": trust_api.OneTrust,
-    "group-rules": group_rules.GroupRules,
-    "group-rules/<str:group_rule_id>/remove": group_rules.RemoveGroupRule,
+    "group-rules": group_rule_api.GroupRules,
+    "group-rules/<str:group_rule_id>/remove": group_rule_api.RemoveGroupRule,
     "users": people.Users,
     "users/<str:user_id>": people.OneUser,
     "users/<str:user_id>/invite": people.Invite,

@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.actions import ActionError
-from keys.api.group_rules import find_rule, serialize_rule
 from keys.directory.rules import add_rule, remove_rule
 from keys.formatting.tables import show
 from keys.management.one_organisation import organisation_of
 from keys.models import GroupRule
 from keys.models.directories import RULE_ROLES
+from keys.organisations.group_rule_api import find_rule, serialize_rule
 
 COLUMNS = ("id", "group", "role", "organisation", "directory", "created_at")
 
