@@ -122,7 +122,7 @@ class RemoveGroupRule(GroupRules):
         request=NothingSerializer,
         responses={200: GroupRuleSerializer},
     )
-    def post(self, request: Request, group_rule_id: str) -> Response:
+    def post(self, request: Request, group_rule_id: str = "") -> Response:
         def act() -> Response:
             NothingSerializer(data=request.data).is_valid(raise_exception=True)
             found = find_rule(group_rule_id)

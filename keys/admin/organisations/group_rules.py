@@ -27,7 +27,7 @@ ROLES = [
 ]
 
 
-class OrganisationField(forms.ModelChoiceField):
+class OrganisationField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """An organisation by its slug."""
 
     def __init__(self, *, label: str, help_text: str) -> None:

@@ -54,7 +54,7 @@ class Command(BaseCommand):
 
 
 def add(options: dict[str, Any]) -> GroupRule:
-    places = {
+    places: dict[str, Any] = {
         name: organisation_of(options[name]) if options[name] else None
         for name in ("organisation", "directory")
     }
