@@ -7,7 +7,6 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
-from django.views.decorators.http import require_safe
 
 from keys.models import Membership, Organisation, User
 from keys.pages.frame import actor_of, posted_data
@@ -88,7 +87,6 @@ def hand_over(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 @login_required
-@require_safe
 def download(request: HttpRequest, slug: str, what: str, file_form: str) -> HttpResponseBase:
     """All calls, registrations or usage of the organisation as a file, for its owners."""
     mine = own_membership(request, slug, Membership.Role.OWNER)

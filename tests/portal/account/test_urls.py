@@ -55,6 +55,8 @@ OWNED = {
     "account-call": lambda of: ([of.call.request_id], {}),
     "account-version": lambda of: ([], version_of(of)),
     "account-organisation": lambda of: ([organisation_of(of)], {}),
+    "account-organisation-download": lambda of: ([organisation_of(of), "calls", "csv"], {}),
+    "account-organisation-hand-over": lambda of: ([organisation_of(of)], {}),
     "account-organisation-invite": lambda of: ([organisation_of(of)], {}),
     "account-organisation-issue": lambda of: ([organisation_of(of)], {}),
     "account-organisation-member": lambda of: ([organisation_of(of), of.user.public_id], {}),
@@ -62,6 +64,9 @@ OWNED = {
     "account-organisation-publish": lambda of: ([organisation_of(of)], {}),
     "account-organisation-remove": lambda of: ([organisation_of(of), of.user.public_id], {}),
     "account-organisation-service": lambda of: ([organisation_of(of)], {}),
+    "account-trusts": lambda of: ([organisation_of(of)], {}),
+    "account-trust-add": lambda of: ([organisation_of(of)], {}),
+    "account-trust-try": lambda of: ([organisation_of(of)], {}),
     "account-model": lambda of: ([], {"name": of.registration.object_name, "environment": "live"}),
 }
 # What shows the whole of one's own, and nothing of another's.
@@ -80,10 +85,10 @@ LISTS = {
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
 # What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
 LINKS = {"account-collect-link"}
-# What acts on a key, an invitation or a publication of an organisation: tests/portal/account/test_own_*.py.
+# What acts on a key, a trust, an invitation or a publication of an organisation: tests/portal/account/test_own_*.py.
 ACTS = {
     *("account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"),
-    "account-organisation-publication-withdraw",
+    *("account-organisation-publication-withdraw", "account-trust"),
 }
 
 

@@ -166,7 +166,7 @@ OTHERS: dict[str, Row] = {
     "/account/organisations/acme/keys/issue/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/hand-over/": Row(HOLDER, HOLDER),
     **{
-        f"/account/organisations/acme/{what}/download.csv": Row(HOLDER)
+        f"/account/organisations/acme/{what}/download.csv": Row(HOLDER, HOLDER)
         for what in ("calls", "registrations", "usage")
     },
     **{  # staff who change organisations manage trusts, too
