@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving scale pages scim soak compat creations integrations readers store-paths organisations screenshots format lock clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -105,6 +105,10 @@ pages: .venv/dev.stamp
 # run installs six releases, 6 GB below FIELD_CACHE (default: .data/field). Each of the 30 pairs takes one to nine minutes.
 compat: .venv/dev.stamp
 	$(BIN)/python -m tests.field.compat
+
+# Use signed tokens of a real issuer (oidc-provider, by npm) through a portal: RSA and EC keys, a new key, no issuer.
+identity: .venv/dev.stamp
+	$(BIN)/python -m tests.field.identity
 
 # Let clients create runs and models while MLflow, the portals and PostgreSQL restart (CLIENTS=…, FAULTS=… select some),
 # and look for what is lost or there twice. Each of the twelve rows takes one to three minutes.
