@@ -32,6 +32,7 @@ CLIENTS = ("2.22.5", "3.1.4", "3.17.2", "3.18.0")
 SERVER = os.environ.get("SERVER", "3.17.2")
 CALLS = int(os.environ.get("CALLS", "500"))
 WITHIN = 0.05
+ROUNDS = 3  # a difference counts if each round has it in the same direction: other programs slow single rounds down
 PROGRAM = str(Path(__file__).parent / "programs" / "published_model.py")
 PROGRAM_SECONDS = 300.0
 V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
@@ -144,15 +145,14 @@ def pairs(server: Server, ours: Side, theirs: Side) -> list[Pair]:
 def measure(
     server: Server, side: Side, pair: Pair
 ) -> tuple[dict[str, list[float]], dict[str, set[tuple[int, int]]]]:
-    """The times of CALLS calls with each id, in random order over one connection, and what they got."""
+    """The times of CALLS calls with each id, next to each other over one connection, and what they got."""
     to = urlsplit(server.url)
     connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
     headers = {"Authorization": f"Bearer {side.key}", "Content-Type": "application/json"}
     times: dict[str, list[float]] = {pair.other: [], pair.madeup: []}
     got: dict[str, set[tuple[int, int]]] = {pair.other: set(), pair.madeup: set()}
-    order = [pair.other, pair.madeup] * CALLS
-    random.Random(CALLS).shuffle(order)
-    for name in order:
+    choose = random.Random(CALLS)
+    for name in (each for _ in range(CALLS) for each in choose.sample([pair.other, pair.madeup], 2)):
         started = time.perf_counter()
         target = f"/api/mlflow{pair.target.format(name)}"
         connection.request(pair.method, target, pair.body.replace("ID", name) or None, headers)
@@ -168,16 +168,19 @@ def compare_times(server: Server, ours: Side, theirs: Side) -> list[str]:
     wrong = []
     print(f"\nmedians of {CALLS} calls, in ms: another organisation's id, a made-up one, their ratio")
     for pair in pairs(server, ours, theirs):
-        times, got = measure(server, ours, pair)
-        other, madeup = (statistics.median(times[name]) * 1000 for name in (pair.other, pair.madeup))
-        ratio = other / madeup
-        print(
-            f"{other:8.2f} {madeup:8.2f} {ratio:6.3f}  {pair.method} {pair.target}  {sorted(got[pair.madeup])}",
-            flush=True,
-        )
-        if got[pair.other] != got[pair.madeup]:
-            wrong.append(f"{pair.method} {pair.target}: {got}")
-        if abs(ratio - 1) > WITHIN:
+        ratios = list[float]()
+        while len(ratios) < ROUNDS and (not ratios or abs(ratios[-1] - 1) > WITHIN):
+            times, got = measure(server, ours, pair)
+            other, madeup = (statistics.median(times[name]) * 1000 for name in (pair.other, pair.madeup))
+            ratios.append(other / madeup)
+            seen = sorted(got[pair.madeup])
+            print(
+                f"{other:8.2f} {madeup:8.2f} {ratios[-1]:6.3f}  {pair.method} {pair.target}  {seen}",
+                flush=True,
+            )
+            if got[pair.other] != got[pair.madeup]:
+                wrong.append(f"{pair.method} {pair.target}: {got}")
+        if min(ratios) > 1 + WITHIN or max(ratios) < 1 - WITHIN:
             wrong.append(f"{pair.method} {pair.target}: the medians differ by more than 5 %")
     return wrong
 
