@@ -32,7 +32,7 @@ def check(portal: Server, installed: Environment, directory: str) -> Result:
     user = f"directory-of-{directory}"
     if directory == "shared":
         portal.issue(user, "first")  # creates the user
-        portal.manage("set_role", "--user", user, "--role", "key_admin")
+        portal.manage("set_role", user, "key_admin")
     else:
         portal.manage("organisation", "create", directory)
         portal.issue(user, "first")
