@@ -149,11 +149,11 @@ format: .venv/dev.stamp
 
 # Lock files contain versions and hashes, no URLs. Needs uv.
 lock:
-	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded -c requirements.lock pyproject.toml -o requirements-embedded.lock
-	uv pip compile -q --universal --no-strip-extras --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra embedded --extra parquet --extra telemetry --extra dev -c requirements-embedded.lock pyproject.toml -o requirements-dev.lock
 
 .venv/bin/python:

@@ -22,7 +22,7 @@ from typing import TextIO
 LOG_SECONDS = 10.0  # between two lines in a log
 POLL_SECONDS = 0.5
 CLEAR = "\r\033[K"  # empties the line of a terminal
-REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)")
+REQUIREMENT = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;\\]+)")
 COLLECTED = re.compile(r"(?:Collecting|Requirement already satisfied:) ([\w.-]+)")
 FETCHED = re.compile(
     r"\s*(?:Downloading|Using cached|Processing) (?:\S*/)?"
@@ -41,6 +41,8 @@ def main(lock: Path) -> int:
         "pip",
         "install",
         *options,
+        # The lock file has all of them, and Debian's pip refuses one that another requires with an extra.
+        "--no-deps",
         "--require-hashes",
         "--requirement",
         str(lock),
