@@ -2,12 +2,17 @@
 // Unfold, the admin's own theme, reads the system's once: this makes an open page of the admin follow it.
 "use strict";
 
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  const page = window.Alpine?.$data(document.documentElement);
-  if (page?.adminTheme !== "auto") return;
-  page.adminTheme = ""; // so that Alpine notices the next line and reads the system's theme again
-  window.Alpine.nextTick(() => { page.adminTheme = "auto"; });
-});
+const system = window.matchMedia("(prefers-color-scheme: dark)");
+
+function followSystem() {
+  const chosen = window.Alpine.$data(document.documentElement).adminTheme;
+  document.documentElement.classList.toggle("dark", chosen === "dark" || (chosen === "auto" && system.matches));
+}
+
+if (window.Alpine) {
+  window.Alpine.effect(followSystem); // and again when the user chooses another theme
+  system.addEventListener("change", followSystem);
+}
 
 try {
   const chosen = JSON.parse(window.localStorage.getItem("adminTheme"));
