@@ -44,7 +44,7 @@ def to_user(row: DirectoryUser) -> "User[Any]":
     groups = sorted(row.groups.all(), key=lambda group: group.pk)
     resource.id = row.user.public_id
     resource.external_id = row.external_id or None
-    if not (row.is_active and row.user.is_active):  # also by staff of the portal
+    if row.is_active and not row.user.is_active:  # by staff of the portal
         resource.active = False
     resource.groups = [
         GroupMembership(

@@ -40,6 +40,14 @@ def test_auditors_may_see_everything_that_is_kept_and_change_nothing(db):
     inner |= {"view_membership", "view_memberinvitation"}  # shown with the organisation
     # A directory's rows are shown with the user and the organisation, rules with the organisation.
     inner |= {"view_directoryuser", "view_directorygroup", "view_grouprule", "view_claimedgroups"}
+    # Shown with the organisation, and with the key that the trust is.
+    inner |= {
+        "view_publication",
+        "view_publicationreader",
+        "view_publishedfiles",
+        "view_trust",
+        "view_exchangedkey",
+    }
     # Shown with the version, to those who may view registrations.
     inner |= {"view_artifactevent", "view_manifest", "view_versionscan", "view_signingkey"}
     assert kept - codenames == inner
