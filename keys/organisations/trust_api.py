@@ -9,7 +9,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import actor_of, read_rule, write_rule
+from keys.api.callers import actor_of, is_over_all, read_rule, write_rule
 from keys.api.once import IDEMPOTENCY
 from keys.api.serializers import KeySerializer, RightsSerializer, StrictSerializer
 from keys.models import ApiKey, Organisation, Trust, User
@@ -214,7 +214,8 @@ class TryToken(Act):
 
 
 def find_managed(view: OneOrganisation, request: Request, slug: str) -> Organisation:
-    """The organisation, for a maintainer or staff. Raises Http404 and NotAllowed."""
+    """The organisation, for a maintainer or an administrator; to read, for auditors too. Raises Http404, NotAllowed."""
     found = view.find(slug)
-    maintainers.require_role(actor_of(request), found, Role.MAINTAINER)
+    if request.method != "GET" or not is_over_all(request, read_rule(permissions.SEE_ORGANISATIONS)):
+        maintainers.require_role(actor_of(request), found, Role.MAINTAINER)
     return found

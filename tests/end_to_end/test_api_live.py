@@ -49,7 +49,7 @@ def keys(api_portal) -> dict[str, dict[str, Any]]:
 @pytest.fixture(scope="module")
 def anothers(echo_server, api_portal, keys) -> dict[str, str]:
     """Ids of another's objects: key, user, a registration, which is a call too, an alert about
-    the key, a key to collect, a request, and an organisation."""
+    the key, a key to collect, a request, and an organisation with a publication and a group rule."""
     model = {"name": "others-model", "creation_timestamp": 1, "last_updated_timestamp": 1}
     echo_server.script = Script(
         headers=[("Content-Type", "application/json")],
@@ -81,7 +81,19 @@ def anothers(echo_server, api_portal, keys) -> dict[str, str]:
         keys["other"]["id"],
     )
     api_portal.manage("organisation", "create", "others-team")
+    [[publication]] = api_portal.sql(
+        "insert into proxy_publication (environment, organisation_id, name, version, reader, published_at)"
+        " select 'live', id, 'others-model', '', '', now() from keys_organisation where slug = 'others-team'"
+        " returning id"
+    )
+    [[rule]] = api_portal.sql(
+        'insert into keys_grouprule (directory_id, organisation_id, "group", role, created_at)'
+        " select id, id, 'others', 'member', now() from keys_organisation where slug = 'others-team'"
+        " returning id"
+    )
     return {
+        "publication_id": str(publication),
+        "group_rule_id": f"rule_{rule}",
         "slug": "others-team",
         "key_request_id": "kreq_another",
         "alert_id": f"alert_{alert}",
@@ -190,11 +202,13 @@ def test_auditors_see_everything_and_change_nothing(api_portal, keys, anothers, 
         body = None if method == "GET" else bodies.get(name, {})
         reply = call(api_portal, keys["auditor"], method, path, body=body)
         sees = name != "settings" and (method == "GET" or name in bodies)  # settings are for superusers
-        refused = (
-            (400,) if name == "key_requests_ask" else (403, 404)
-        )  # a holder's own right; the body is empty
-        if name == "uncalled_requests_read" or name.startswith("manifests_"):
-            sees, refused = False, (404,)  # the id is a call's, and no version is named
+        # What anybody may do for themselves or their organisation: the body is empty.
+        refused = (400,) if name in ("key_requests_ask", "group_rules_add") else (403, 404)
+        if name in ("uncalled_requests_read", "organisations_read_trust") or name.startswith("manifests_"):
+            sees, refused = (
+                False,
+                (404,),
+            )  # the ids are a call's and that of a key with a secret; no version is named
         assert reply.status in ((200,) if sees else refused), (method, path, reply.body)
 
 

@@ -63,7 +63,6 @@ OWN = {
     "issue_key.py": 1,
     "leak_patterns.py": 1,
     "mlflow_table.py": 3,
-    "organise.py": 1,
     "partitions.py": 1,
     "quarantine.py": 1,
     "rotate_key.py": 1,

@@ -185,11 +185,13 @@ def test_an_exchanged_key_that_was_found_ends_and_the_trust_stays(trust, monkeyp
         ({"expires_in": "299"}, "bad_exchange", "300 to 3600"),
         ({"expires_in": "3601"}, "bad_exchange", "300 to 3600"),
         ({"subject_token": "hk_live_x"}, "bad_exchange", "subject_token"),
-        ({"subject_token": ISSUER.token(ref=None, repository="evil/x")}, "token_conditions", "repository"),
+        ({"repository": "evil/x"}, "token_conditions", "repository"),
     ],
 )
 def test_what_is_not_exchanged(trust, changes, reason, said):
-    answer = exchange(**{"subject_token": ISSUER.token(), **changes})
+    claims = {"ref": None, **changes} if "repository" in changes else {}
+    sent = {} if claims else changes
+    answer = exchange(**{"subject_token": ISSUER.token(**claims), **sent})
     content = answer.json()
     assert (answer.status_code, content["error"], content["reason"]) == (400, "invalid_request", reason)
     assert said in content["error_description"]
