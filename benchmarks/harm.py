@@ -173,13 +173,13 @@ def largest_bodies() -> list[Request]:
     return [("POST", "/api/mlflow/api/3.0/mlflow/traces", 0, largest_body())]
 
 
-def kinds_of_calls() -> dict[str, list[Request]]:
-    """The requests that bob sends, by kind."""
+def kinds_of_calls(experiment: str) -> dict[str, list[Request]]:
+    """The requests that bob sends, by kind. `experiment`: the id of one that he may read and write."""
     many = json.dumps({"experiment_ids": [str(number) for number in range(1, 202)]})
     clauses = " AND ".join(f"metrics.m{number} > 0" for number in range(60))
-    wide = json.dumps({"experiment_ids": ["0"], "filter": clauses, "max_results": 50_000})
+    wide = json.dumps({"experiment_ids": [experiment], "filter": clauses, "max_results": 50_000})
     return {
-        "cheap reads": [("GET", f"{API}/experiments/get?experiment_id=0", 0, "")],
+        "cheap reads": [("GET", f"{API}/experiments/get?experiment_id={experiment}", 0, "")],
         "MLflow's errors": [("GET", "/api/mlflow/graphql", 0, "")],
         "large JSON": [
             ("POST", f"{API}/runs/search", 0, small_values(70_000)),
@@ -187,7 +187,7 @@ def kinds_of_calls() -> dict[str, list[Request]]:
         ],
         "wide searches": [("POST", f"{API}/runs/search", 0, many), ("POST", f"{API}/runs/search", 0, wide)],
         "exports": [("GET", "/api/v1/calls/export", 0, ""), ("GET", "/api/v1/calls", 0, "")],
-        "creations": [("POST", f"{API}/runs/create", 0, json.dumps({"experiment_id": "0"}))],
+        "creations": [("POST", f"{API}/runs/create", 0, json.dumps({"experiment_id": experiment}))],
         "refused": [("GET", f"{API}/nowhere", 0, ""), ("DELETE", f"{API}/runs/delete", 0, "{}")],
     }
 
@@ -359,6 +359,18 @@ def issue(user: str, *options: str) -> str:
     return str(json.loads(done.stdout)["key"])
 
 
+def create_experiment(port: int, key: str) -> str:
+    """The id of an experiment that the key creates."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    connection.request("POST", f"{API}/experiments/create", json.dumps({"name": "bob's"}), headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status == 200, content
+    return str(json.loads(content)["experiment_id"])
+
+
 def main() -> int:
     from portal.one_machine.mlflow import start_mlflow
     from portal.one_machine.postgres import running_postgres
@@ -388,7 +400,7 @@ def main() -> int:
         port = stack.enter_context(quiet_portal(folder))
         [arbiter] = [child for child in psutil.Process().children() if "gunicorn" in str(child.cmdline())]
         [worker] = arbiter.children()
-        kinds = kinds_of_calls()
+        kinds = kinds_of_calls(create_experiment(port, keys["bob"]))
         together = [request for requests in kinds.values() for request in requests]
         kinds |= {"all together": together, LARGEST: largest_bodies()}
         wanted = os.environ.get("ONLY", ",".join(kinds)).split(",")

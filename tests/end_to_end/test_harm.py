@@ -12,7 +12,14 @@ from threading import Event
 import pytest
 from mlflow.entities import Metric
 
-from benchmarks.harm import BOBS_SCOPES, CONNECTIONS, PAGE_SECONDS, PAGES, kinds_of_calls
+from benchmarks.harm import (
+    BOBS_SCOPES,
+    CONNECTIONS,
+    PAGE_SECONDS,
+    PAGES,
+    create_experiment,
+    kinds_of_calls,
+)
 from tests.portals import Portal, wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.alone]
@@ -22,7 +29,8 @@ ROUNDS = 2
 @contextmanager
 def calling(running: Portal, key: str, statuses: Counter[int]) -> Iterator[None]:
     """Bob calls over CONNECTIONS connections, with every kind of call in turn, as fast as he gets responses."""
-    requests = [request for kind in kinds_of_calls().values() for request in kind]
+    kinds = kinds_of_calls(create_experiment(running.port, key))
+    requests = [request for kind in kinds.values() for request in kind]
     stopping = Event()
 
     def work(first: int) -> None:
