@@ -14,6 +14,7 @@ from django.utils import timezone
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
 from keys.actions.history import log
+from keys.formatting.moments import format_rfc3339
 from keys.models import Membership, Namespace, Organisation, validate_slug
 from keys.organisations.maintainers import require_role
 from proxy.ledger import writer
@@ -208,8 +209,8 @@ def describe(publication: Publication) -> Json:
         "name": publication.name,
         "version": publication.version,
         "reader": publication.reader,
-        "published_at": publication.published_at.isoformat(),
+        "published_at": format_rfc3339(publication.published_at),
         "published_by": by.username if by else None,
-        "withdrawn_at": publication.withdrawn_at and publication.withdrawn_at.isoformat(),
+        "withdrawn_at": publication.withdrawn_at and format_rfc3339(publication.withdrawn_at),
         "readers": [reader.as_json() for reader in publication.readers.all()],
     }

@@ -6,6 +6,7 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
+from keys.formatting.moments import format_rfc3339
 from keys.models import CHANNEL, ApiKey, Namespace, Organisation, User
 from keys.models.organisations import SLUG
 
@@ -150,6 +151,6 @@ class PublicationReader(models.Model):
             "organisation": self.organisation.slug,
             "reads": self.reads,
             "loads": self.loads,
-            "since": self.first_at.isoformat(),
-            "last": self.last_at.isoformat(),
+            "since": format_rfc3339(self.first_at),
+            "last": format_rfc3339(self.last_at),
         }

@@ -26,7 +26,8 @@ from keys.refusals import Refusal
 from proxy.upstream.breaker import Breaker
 from proxy.upstream.failures import broken, refusal
 from proxy.upstream.plain_http import BrokenResponse, PlainPool, Timeouts
-from proxy.upstream.responses import BLOCK_SIZE, is_delimited
+from proxy.upstream.response_headers import is_delimited
+from proxy.upstream.responses import BLOCK_SIZE
 from proxy.upstream.responses import UpstreamResponse as UpstreamResponse
 from proxy.upstream.workspaces import ServerRoute, Workspace
 
@@ -325,7 +326,7 @@ def send_stream(
         chunked=chunked,
         **({"timeout": Timeout(connect=timeout, read=timeout)} if timeout else {}),  # type: ignore[arg-type]
     )
-    if not is_delimited(response):
+    if not is_delimited(response.status, response.headers):
         response.close()
         raise broken()
     return UpstreamResponse(response)

@@ -20,7 +20,7 @@ from typing import Any
 import httptools
 from urllib3.exceptions import NewConnectionError
 
-from proxy.upstream.response_headers import ResponseHeaders
+from proxy.upstream.response_headers import ResponseHeaders, is_delimited
 
 TARGET = re.compile(r"[!-~]+")
 VALUE = re.compile(r"[^\r\n\0]*")
@@ -141,14 +141,8 @@ class PlainResponse:
             self.receive()
         self.status = self.message.status
         self.headers = ResponseHeaders(self.message.pairs)
-        if not self.is_delimited():
+        if not is_delimited(self.status, self.headers):
             raise UndelimitedResponse("the response does not state its length")
-
-    def is_delimited(self) -> bool:
-        """Whether the response states where it ends, so that a broken one does not look complete (RFC 9112, 6.3)."""
-        if codings := self.headers.get("Transfer-Encoding"):
-            return codings.lower().rpartition(",")[2].strip() == "chunked"
-        return self.status in (204, 304) or "Content-Length" in self.headers
 
     def receive(self) -> None:
         """Receive more. Raises BrokenResponse, UndelimitedResponse and TimeoutError."""

@@ -1,6 +1,6 @@
 """The headers of MLflow's response. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 
 class ResponseHeaders:
@@ -44,3 +44,11 @@ class ResponseHeaders:
     def iteritems(self) -> Iterator[tuple[str, str]]:
         """Each header, also of the same name."""
         return iter(self.pairs)
+
+
+def is_delimited(status: int, headers: "ResponseHeaders | Mapping[str, str]") -> bool:
+    """Whether the response states where it ends. Otherwise a broken one looks complete, even if it broke within its
+    headers (RFC 9112 §6.3); MLflow's server always states it."""
+    if codings := headers.get("Transfer-Encoding"):
+        return codings.lower().rpartition(",")[2].strip() == "chunked"
+    return status in (204, 304) or "Content-Length" in headers

@@ -70,10 +70,3 @@ class UpstreamResponse:
     def close(self) -> None:
         self._response.close()
         self._response.release_conn()
-
-
-def is_delimited(response: urllib3.BaseHTTPResponse) -> bool:
-    """Whether the response states its length or is chunked. Without either, a broken response looks complete, even if
-    it broke within its headers (RFC 9112 §6.3); MLflow's server always sends one of them."""
-    lengths = ("Content-Length", "Transfer-Encoding")
-    return response.status in (204, 304) or any(name in response.headers for name in lengths)

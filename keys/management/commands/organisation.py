@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.actions import ActionError, organisations
 from keys.formatting import sizes
 from keys.formatting.invisible import escape
+from keys.formatting.moments import format_rfc3339
 from keys.management.one_organisation import organisation_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import Membership, Organisation
@@ -151,8 +152,8 @@ def describe(organisation: Organisation) -> dict[str, Any]:
     return {
         "slug": organisation.slug,
         "name": organisation.name,
-        "created_at": organisation.created_at.isoformat(),
-        "closed_at": organisation.closed_at and organisation.closed_at.isoformat(),
+        "created_at": format_rfc3339(organisation.created_at),
+        "closed_at": organisation.closed_at and format_rfc3339(organisation.closed_at),
         **{limit: getattr(organisation, limit) for limit in LIMITS},
         "members": [
             {"user": each.user.username, "role": each.role}
