@@ -6,16 +6,13 @@ from portal.account import (
     collecting,
     own_calls,
     own_keys,
-    own_organisations,
-    own_publications,
     own_registrations,
     own_requests,
-    own_trusts,
     own_versions,
     palette,
     usage,
 )
-from portal.account.organisations import records
+from portal.account.organisations import keys, members, overview, publications, records, trusts
 
 FORM = r"(?P<form>csv|jsonl)"
 LOG_FORM = r"csv|jsonl|parquet"
@@ -35,32 +32,32 @@ urlpatterns = [
     path("keys/<str:public_id>/rotate/", own_keys.rotate, name="account-rotate"),
     path("keys/<str:public_id>/end-old-secret/", own_keys.end_old_secret, name="account-end-old-secret"),
     path("keys/<str:public_id>/revoke/", own_keys.revoke, name="account-revoke"),
-    path("organisation/", own_organisations.choose, name="choose-organisation"),
+    path("organisation/", overview.choose, name="choose-organisation"),
     re_path(
         r"^organisations/invitations/(?P<pk>\d{1,18})/(?P<verb>accept|decline)/\Z",
-        own_organisations.answer,
+        members.answer,
         name="account-organisation-answer",
     ),
-    path("organisations/<str:slug>/", own_organisations.organisation, name="account-organisation"),
-    path("organisations/<str:slug>/invite/", own_organisations.invite, name="account-organisation-invite"),
+    path("organisations/<str:slug>/", overview.organisation, name="account-organisation"),
+    path("organisations/<str:slug>/invite/", members.invite, name="account-organisation-invite"),
     re_path(
         r"^organisations/(?P<slug>[a-z0-9-]+)/invitations/(?P<pk>\d{1,18})/withdraw/\Z",
-        own_organisations.withdraw,
+        members.withdraw,
         name="account-organisation-withdraw",
     ),
     path(
         "organisations/<str:slug>/members/<str:public_id>/",
-        own_organisations.member,
+        members.member,
         name="account-organisation-member",
     ),
     path(
         "organisations/<str:slug>/members/<str:public_id>/remove/",
-        own_organisations.remove,
+        members.remove,
         name="account-organisation-remove",
     ),
     path(
         "organisations/<str:slug>/service-users/",
-        own_organisations.add_service,
+        members.add_service,
         name="account-organisation-service",
     ),
     path(
@@ -75,29 +72,29 @@ urlpatterns = [
     ),
     path(
         "organisations/<str:slug>/publications/",
-        own_publications.publications,
+        publications.publications,
         name="account-organisation-publications",
     ),
     path(
         "organisations/<str:slug>/publications/publish/",
-        own_publications.publish,
+        publications.publish,
         name="account-organisation-publish",
     ),
     re_path(
         r"^organisations/(?P<slug>[a-z0-9-]+)/publications/(?P<pk>\d{1,18})/withdraw/\Z",
-        own_publications.withdraw,
+        publications.withdraw,
         name="account-organisation-publication-withdraw",
     ),
-    path("organisations/<str:slug>/keys/issue/", own_organisations.issue, name="account-organisation-issue"),
+    path("organisations/<str:slug>/keys/issue/", keys.issue, name="account-organisation-issue"),
     re_path(
         r"^organisations/(?P<slug>[a-z0-9-]+)/keys/(?P<public_id>key_\w+)/(?P<verb>pause|resume|revoke)/\Z",
-        own_organisations.act_on_key,
+        keys.act_on_key,
         name="account-organisation-key",
     ),
-    path("organisations/<str:slug>/trusts/", own_trusts.overview, name="account-trusts"),
-    path("organisations/<str:slug>/trusts/add/", own_trusts.add, name="account-trust-add"),
-    path("organisations/<str:slug>/trusts/try/", own_trusts.trial, name="account-trust-try"),
-    path("organisations/<str:slug>/trusts/<str:public_id>/", own_trusts.change, name="account-trust"),
+    path("organisations/<str:slug>/trusts/", trusts.overview, name="account-trusts"),
+    path("organisations/<str:slug>/trusts/add/", trusts.add, name="account-trust-add"),
+    path("organisations/<str:slug>/trusts/try/", trusts.trial, name="account-trust-try"),
+    path("organisations/<str:slug>/trusts/<str:public_id>/", trusts.change, name="account-trust"),
     path("usage/", usage.usage, name="account-usage"),
     path("usage/report/", usage.report, name="account-usage-report"),
     re_path(rf"^usage/download\.(?P<file_form>{LOG_FORM})\Z", usage.download, name="account-usage-download"),

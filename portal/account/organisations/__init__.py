@@ -1,1 +1,1 @@
-"""Account pages about what an organisation has made."""
+"""Account pages about an organisation: its people, keys, trusts, publications and records."""

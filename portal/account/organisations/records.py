@@ -11,7 +11,7 @@ from django.utils import timezone
 from keys.models import Membership, Organisation, User
 from keys.pages.frame import actor_of, posted_data
 from keys.pages.submission import submit_form
-from portal.account.own_organisations import back, own_membership, show_form
+from portal.account.organisations.overview import back, own_membership, show_form
 from proxy.lists import exports
 from proxy.lists.usage_report import DAY, FIELDS, MOST_DAYS, UsageForm, all_rows
 from proxy.models import Call, CallTotal, Owner, Registration

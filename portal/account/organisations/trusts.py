@@ -25,7 +25,7 @@ from keys.pages.key_forms import MACHINE_TEXT
 from keys.pages.submission import submit_form
 from keys.rights.scopes import Preset
 from portal.account.frame import holder, page
-from portal.account.own_organisations import Role
+from portal.account.organisations.overview import Role
 
 TEXT = {"rows": 4, **MACHINE_TEXT}
 

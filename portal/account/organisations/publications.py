@@ -16,7 +16,7 @@ from keys.pages.frame import actor_of, posted_data
 from keys.pages.submission import submit_form
 from portal.account.forms import PublishForm
 from portal.account.frame import page
-from portal.account.own_organisations import own_membership, show_form
+from portal.account.organisations.overview import own_membership, show_form
 from proxy.ledger import publishing
 from proxy.models import Publication
 
