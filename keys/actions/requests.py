@@ -151,6 +151,18 @@ def decline(*, request: KeyRequest, reason: str, actor: Actor = COMMAND) -> KeyR
     return request
 
 
+@transaction.atomic
+def withdraw(*, request: KeyRequest, actor: Actor) -> KeyRequest:
+    """Withdraw one's own request. Raises NotAllowed for anybody else's, and ActionError if it is decided already."""
+    if actor.user is None or actor.user.pk != request.user_id:
+        raise NotAllowed("only the holder withdraws a request")
+    request = lock_request(request, actor)
+    decide(request, KeyRequest.State.WITHDRAWN, actor)
+    if request.key:
+        record_event(request.key, KeyEvent.Kind.REQUEST_WITHDRAWN, actor=actor)
+    return request
+
+
 def lock_request(request: KeyRequest, actor: Actor) -> KeyRequest:
     """The row as it is now, locked. Raises ActionError if it is decided already."""
     grants.check_owner(request.user_id, actor)

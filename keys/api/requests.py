@@ -160,6 +160,33 @@ class KeyRequests(ListModelMixin, GenericAPIView[KeyRequest]):
         return Response(serialize_request(made), status=201)
 
 
+class Withdraw(GenericAPIView[KeyRequest]):
+    rules: dict[str, Rule] = {"POST": write_rule(own=True)}
+    queryset = KeyRequest.objects.with_people()
+    serializer_class: Any = KeyRequestSerializer
+    filter_backends = ()
+    pagination_class = None
+
+    @extend_schema(
+        operation_id="key_requests_withdraw",
+        summary="Withdraw one's own request",
+        tags=["key requests"],
+        parameters=[IDEMPOTENCY],
+        request=NothingSerializer,
+        responses={200: KeyRequestSerializer},
+    )
+    def post(self, request: Request, key_request_id: str) -> Response:
+        def act() -> Response:
+            rows = self.get_queryset().filter(user=user_of(request))
+            row = rows.filter(public_id=key_request_id.replace("\0", "")).first()
+            if row is None:
+                raise Http404
+            NothingSerializer(data=request.data).is_valid(raise_exception=True)
+            return Response(serialize_request(requests.withdraw(request=row, actor=actor_of(request))))
+
+        return once(request, transaction.atomic(act))
+
+
 class Decision(GenericAPIView[KeyRequest]):
     """What is common to the two decisions: finding the request, which the caller must be allowed to decide."""
 

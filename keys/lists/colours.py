@@ -21,6 +21,7 @@ EVENT_COLOURS = {  # by an event's kind
     "collected": "success",
     "requested": "info",
     "request_declined": "warning",
+    "request_withdrawn": "info",
     "changed": "info",
     "trusted": "info",
     "paused": "warning",

@@ -61,6 +61,7 @@ class KeyEvent(models.Model):
         COLLECTED = "collected", "Secret collected"
         REQUESTED = "requested", "Requested"
         REQUEST_DECLINED = "request_declined", "Request declined"
+        REQUEST_WITHDRAWN = "request_withdrawn", "Request withdrawn"
         OLD_SECRET_ENDED = "old_secret_ended", "Old secret ended"
         REVOKED = "revoked", "Revoked"
         TRUSTED = "trusted", "Trust set"

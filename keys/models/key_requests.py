@@ -32,8 +32,11 @@ class KeyRequestQuerySet(models.QuerySet["KeyRequest"]):
 
 
 class KeyRequest(models.Model):
-    """A request of a holder, and what an administrator decided. `scopes`: all that the key is to have; empty for a
-    later expiry. `days`: how long the key is to work from the approval on; None: the expiry is left to the key."""
+    """A request of a holder, and what an administrator decided, or that the holder withdrew it.
+
+    `scopes`: all that the key is to have; empty for a later expiry. `days`: how long the key is to work from the
+    approval on; None: the expiry is left to the key.
+    """
 
     class Kind(models.TextChoices):
         NEW = "new", "New key"
@@ -44,6 +47,7 @@ class KeyRequest(models.Model):
         OPEN = "open", "Open"
         APPROVED = "approved", "Approved"
         DECLINED = "declined", "Declined"
+        WITHDRAWN = "withdrawn", "Withdrawn"
 
     public_id = models.CharField(max_length=21, unique=True, default=new_key_request_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.PROTECT, related_name="key_requests")
@@ -94,7 +98,7 @@ class KeyRequest(models.Model):
             models.CheckConstraint(
                 name="request_decided_once",
                 condition=Q(state="open", decided_at=None)
-                | Q(state__in=["approved", "declined"], decided_at__isnull=False),
+                | Q(state__in=["approved", "declined", "withdrawn"], decided_at__isnull=False),
             ),
             models.CheckConstraint(
                 name="request_declined_with_reason", condition=~Q(state="declined") | ~Q(reason="")

@@ -3,9 +3,10 @@
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_POST
 
-from keys.actions import requests
+from keys.actions import ActionError, requests
 from keys.alerts.key_messages import notify_administrators
 from keys.models import ApiKey, KeyRequest
 from keys.pages.frame import actor_of, posted_data
@@ -27,6 +28,20 @@ def request_new(request: HttpRequest) -> HttpResponse:
 def request_change(request: HttpRequest, public_id: str, kind: str) -> HttpResponse:
     """Request a later expiry of one's own key, or more rights for it."""
     return ask(request, kind, own_key(request, public_id))
+
+
+@login_required
+@require_POST
+def withdraw_request(request: HttpRequest, request_id: str) -> HttpResponse:
+    """Withdraw one's own request that nobody has decided yet."""
+    own = holder(request).key_requests.select_related("key")
+    key_request = get_object_or_404(own, public_id=request_id.replace("\0", ""))
+    try:
+        requests.withdraw(request=key_request, actor=actor_of(request))
+        messages.success(request, "Your request was withdrawn.")
+    except ActionError as error:
+        messages.error(request, f"Nothing was changed: {error}.")
+    return redirect("account-key", key_request.key.public_id) if key_request.key else redirect("account")
 
 
 def ask(request: HttpRequest, kind: str, key: ApiKey | None) -> HttpResponse:

@@ -21,6 +21,11 @@ urlpatterns = [
     path("", own_keys.overview, name="account"),
     path("keys/issue/", own_keys.issue, name="account-issue"),
     path("keys/request/", own_requests.request_new, name="account-request-new"),
+    path(
+        "keys/requests/<str:request_id>/withdraw/",
+        own_requests.withdraw_request,
+        name="account-request-withdraw",
+    ),
     re_path(
         r"^keys/(?P<public_id>key_\w+)/request/(?P<kind>renewal|scope)/\Z",
         own_requests.request_change,

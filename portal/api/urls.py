@@ -35,6 +35,7 @@ ADDRESSES: dict[str, Any] = {
     "key-requests": requests.KeyRequests,
     "key-requests/<str:key_request_id>/approve": requests.Approve,
     "key-requests/<str:key_request_id>/decline": requests.Decline,
+    "key-requests/<str:key_request_id>/withdraw": requests.Withdraw,
     "events": keys.Activity,
     "alerts": alerts.Alerts,
     "alerts/test": alerts.TestAlert,

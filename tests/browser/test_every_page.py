@@ -59,6 +59,7 @@ ELSEWHERE = re.compile(
     r"|admin/health/|admin/group-rules/<int:pk>/remove/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
+    r"|account/keys/requests/.+"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
     r"|admin/publications/.+"  # takes POST only
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"

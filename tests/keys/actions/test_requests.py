@@ -52,6 +52,35 @@ def new(cast, name: str = "laptop") -> KeyRequest:
     return requests.request(kind="new", **requested, actor=by(cast["dora"]))
 
 
+def test_the_holder_alone_withdraws_a_request_that_is_not_decided(cast, key, dora):
+    asked = renewal(cast, key)
+    address = f"/account/keys/requests/{asked.public_id}/withdraw/"
+    offered = text(dora.get("/account/"))
+
+    assert address in offered
+    assert signed_in(cast["bob"]).post(address).status_code == 404
+    with pytest.raises(actions.NotAllowed, match="only the holder"):
+        requests.withdraw(request=asked, actor=by(cast["bob"]))
+    assert dora.get(address).status_code == 405
+    assert dora.post(address, follow=True).redirect_chain == [(f"/account/keys/{key.public_id}/", 302)]
+    asked.refresh_from_db()
+    assert (asked.state, asked.decided_by) == ("withdrawn", cast["dora"])
+    assert key.events.get(kind="request_withdrawn").actor == cast["dora"]
+    assert "Nothing was changed: the request was withdrawn on" in text(dora.post(address, follow=True))
+    with pytest.raises(actions.ActionError, match="was withdrawn"):
+        requests.approve(request=asked)
+    assert renewal(cast, key).state == "open"
+
+
+def test_a_request_is_withdrawn_over_the_api_by_its_holder(cast):
+    asked = new(cast)
+    address = f"/api/v1/key-requests/{asked.public_id}/withdraw"
+
+    assert signed_in(cast["bob"]).post(address, content_type="application/json").status_code == 404
+    answer = signed_in(cast["dora"]).post(address, content_type="application/json")
+    assert (answer.status_code, answer.json()["state"]) == (200, "withdrawn")
+
+
 def is_near(at: datetime.datetime, days: int) -> bool:
     return abs(at - timezone.now() - datetime.timedelta(days=days)) < datetime.timedelta(minutes=1)
 

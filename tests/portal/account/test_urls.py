@@ -85,10 +85,11 @@ LISTS = {
 OFF = {"account-issue": []}  # until SELF_SERVICE says otherwise
 # What leads to one of these pages, which asks who is there: tests/keys/actions/test_collecting.py.
 LINKS = {"account-collect-link"}
-# What acts on a key, a trust, an invitation or a publication of an organisation: tests/portal/account/organisations.
+# What acts on a key, a trust, an invitation or a publication of an organisation: tests/portal/account/organisations;
+# on a request: tests/keys/actions/test_requests.py.
 ACTS = {
     *("account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"),
-    *("account-organisation-publication-withdraw", "account-trust"),
+    *("account-organisation-publication-withdraw", "account-trust", "account-request-withdraw"),
 }
 
 

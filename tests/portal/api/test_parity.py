@@ -55,6 +55,11 @@ CAPABILITIES = {
         api="key_requests_ask",
         because="Who has a shell issues and changes keys.",
     ),
+    "withdraw one's own request": Can(
+        web="account-request-withdraw",
+        api="key_requests_withdraw",
+        because="Its holder does it, signed in: a shell is nobody in particular.",
+    ),
     "see requests of key holders": Can(
         web=f"{KEY}requests {KEY}request admin:index account", api="key_requests_list", command="key_requests"
     ),
