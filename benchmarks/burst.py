@@ -8,19 +8,13 @@ alone, before the burst. The share of MLflow's time (`proxy.upstream.time_share`
 import collections
 import http.client
 import os
-import secrets
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from benchmarks.callers import API
 from benchmarks.fairness import issue, quiet_portal
-from benchmarks.usage_log import ROOT
+from benchmarks.real_mlflow import mlflow_and_database
 
 CALLERS, CALLS = int(os.environ.get("CALLERS", 64)), int(os.environ.get("CALLS", 200))
 BESIDE = int(os.environ.get("BESIDE", 20))  # calls of each while another key calls
@@ -108,39 +102,13 @@ def report(when: str, counts: collections.Counter[str], seconds: float, slowest:
     return refused + lost
 
 
-@contextmanager
-def mlflow_and_portal() -> Iterator[tuple[int, str, str]]:
-    """A real MLflow and a portal: its port, and two keys."""
-    from portal.one_machine.mlflow import start_mlflow
-    from portal.one_machine.postgres import running_postgres
-    from portal.one_machine.supervisor import Watchdog
-
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(running_postgres(folder / "postgresql"))
-        watchdog = Watchdog(label="hokusai-burst")
-        stack.callback(watchdog.close)
-        mlflow = start_mlflow(folder, database_url=server.mlflow_url(), watchdog=watchdog)
-        stack.callback(mlflow.stop)
-        mlflow.wait_until_ready()
-        os.environ |= {
-            "DATABASE_URL": server.url("portal"),
-            "MLFLOW_URL": mlflow.url,
-            "SECRET_KEY": secrets.token_urlsafe(50),
-            "KEY_PEPPERS": secrets.token_urlsafe(32),
-            "DATA_DIR": str(folder),
-            "DEFAULT_REQUESTS_PER_MINUTE": "1000000",
-            "ISOLATION": "off",  # experiment 0 is in MLflow's own workspace
-            "MLFLOW_CONCURRENCY": "3",  # as `make run` sets it for an MLflow of one worker
-        }
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
-        keys = issue("noisy"), issue("quiet")
-        yield stack.enter_context(quiet_portal(folder)), *keys
-
-
 def main() -> int:
-    with mlflow_and_portal() as (port, noisy, quiet):
-        return measure(port, noisy, quiet)
+    # Experiment 0 is in MLflow's own workspace.
+    settings = {"DEFAULT_REQUESTS_PER_MINUTE": "1000000", "ISOLATION": "off"}
+    with mlflow_and_database(**settings) as folder:
+        noisy, quiet = issue("noisy", "--any-owner"), issue("quiet", "--any-owner")
+        with quiet_portal(folder) as port:
+            return measure(port, noisy, quiet)
 
 
 if __name__ == "__main__":

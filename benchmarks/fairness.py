@@ -118,7 +118,7 @@ def main() -> int:
         delay = os.environ.get("UPSTREAM_SECONDS", "0.012")
         stack.enter_context(process("-c", UPSTREAM, str(upstream), delay))
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
-        noisy, quiet = issue("noisy"), issue("quiet")
+        noisy, quiet = issue("noisy", "--any-owner"), issue("quiet", "--any-owner")
         port = stack.enter_context(quiet_portal(folder))
         return compare(port, noisy, quiet)
 
@@ -148,7 +148,7 @@ def quiet_portal(folder: Path) -> Iterator[int]:
         running.wait(60)
 
 
-def issue(user: str) -> str:
+def issue(user: str, *options: str) -> str:
     command = [
         sys.executable,
         "manage.py",
@@ -157,8 +157,8 @@ def issue(user: str) -> str:
         user,
         "--name",
         "bench",
-        "--any-owner",
         "--json",
+        *options,
     ]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
     return str(json.loads(done.stdout)["key"])

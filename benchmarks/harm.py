@@ -14,23 +14,20 @@ measurements. Bob begins half a second before she is measured.
 import http.client
 import json
 import os
-import secrets
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from benchmarks.fairness import quiet_portal
-from benchmarks.usage_log import ROOT
+from benchmarks.fairness import issue, quiet_portal
+from benchmarks.real_mlflow import mlflow_and_database
 
 SECONDS = float(os.environ.get("SECONDS", 5))
 CONNECTIONS = 10
@@ -353,12 +350,6 @@ def report(results: list[Result], alone: float) -> int:
     return int(is_bad)
 
 
-def issue(user: str, *options: str) -> str:
-    command = [sys.executable, "manage.py", "issue_key", "--user", user, "--name", "harm", "--json", *options]
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE)
-    return str(json.loads(done.stdout)["key"])
-
-
 def create_experiment(port: int, key: str) -> str:
     """The id of an experiment that the key creates."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
@@ -372,39 +363,24 @@ def create_experiment(port: int, key: str) -> str:
 
 
 def main() -> int:
-    from portal.one_machine.mlflow import start_mlflow
-    from portal.one_machine.postgres import running_postgres
-    from portal.one_machine.supervisor import Watchdog
-
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(running_postgres(folder / "postgresql"))
-        watchdog = Watchdog(label="hokusai-harm")
-        stack.callback(watchdog.close)
-        mlflow = start_mlflow(folder, database_url=server.mlflow_url(), watchdog=watchdog)
-        stack.callback(mlflow.stop)
-        mlflow.wait_until_ready()
-        os.environ |= {
-            "DATABASE_URL": server.url("portal"),
-            "MLFLOW_URL": mlflow.url,
-            "SECRET_KEY": secrets.token_urlsafe(50),
-            "KEY_PEPPERS": secrets.token_urlsafe(32),
-            "DATA_DIR": str(folder),
-            "MLFLOW_CONCURRENCY": "3",  # as `make run` sets it for an MLflow of one worker
-        }
-        subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
+    with mlflow_and_database() as folder:
         keys = {
             "alice": issue("alice"),
             "bob": issue("bob", *(word for scope in BOBS_SCOPES for word in ("--scope", scope))),
         }
-        port = stack.enter_context(quiet_portal(folder))
-        [arbiter] = [child for child in psutil.Process().children() if "gunicorn" in str(child.cmdline())]
-        [worker] = arbiter.children()
-        kinds = kinds_of_calls(create_experiment(port, keys["bob"]))
-        together = [request for requests in kinds.values() for request in requests]
-        kinds |= {"all together": together, LARGEST: largest_bodies()}
-        wanted = os.environ.get("ONLY", ",".join(kinds)).split(",")
-        return measure(port, worker, keys, {kind: kinds[kind] for kind in wanted})
+        with quiet_portal(folder) as port:
+            return measure_kinds(port, keys)
+
+
+def measure_kinds(port: int, keys: dict[str, str]) -> int:
+    """Measure each kind of calls that is wanted."""
+    [arbiter] = [child for child in psutil.Process().children() if "gunicorn" in str(child.cmdline())]
+    [worker] = arbiter.children()
+    kinds = kinds_of_calls(create_experiment(port, keys["bob"]))
+    together = [request for requests in kinds.values() for request in requests]
+    kinds |= {"all together": together, LARGEST: largest_bodies()}
+    wanted = os.environ.get("ONLY", ",".join(kinds)).split(",")
+    return measure(port, worker, keys, {kind: kinds[kind] for kind in wanted})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +107,23 @@ def node_modules(*packages: str) -> Path | None:
         subprocess.run(command, check=True, capture_output=True, timeout=INSTALL_SECONDS)
         stamp.touch()
     return folder
+
+
+@contextmanager
+def node_program(folder: Path, script: str, *arguments: str) -> Iterator[None]:
+    """A program of Node in its folder, once it has printed `ready`."""
+    with (folder / f"{script}.log").open("a") as log:
+        process = subprocess.Popen(
+            ["node", script, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        assert process.stdout is not None
+        while "ready" not in (process.stdout.readline() or "ready"):
+            pass
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def pip(folder: Path, *arguments: str) -> None:

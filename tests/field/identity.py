@@ -9,14 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import requests
 
 from portal.one_machine.ports import free_port
-from tests.field.environments import Environment, node_modules
+from tests.field.environments import Environment, node_modules, node_program
 from tests.field.readers.providers import PACKAGE
 from tests.field.readers.results import Result, show
 from tests.field.servers import ROOT, Field, Server
@@ -51,11 +49,11 @@ def check(portal: Server, modules: Path, algorithm: str) -> Result:
         *("create_trust", "shared", "--user", "trainer", "--name", algorithm, "--audience", AUDIENCE),
         *("--issuer", f"http://127.0.0.1:{port}", "--claim", "sub=job", "--private-issuer"),
     )
-    with signer(modules, port, algorithm, "first"):
+    with node_program(modules, SCRIPT.name, str(port), AUDIENCE, algorithm, "first"):
         first = fetch_token(port)
         if problem := register(portal, first, f"{algorithm}-model"):
             problems.append(f"register: {problem}")
-    with signer(modules, port, algorithm, "second"):
+    with node_program(modules, SCRIPT.name, str(port), AUDIENCE, algorithm, "second"):
         second = fetch_token(port)
         early = call(portal, second)  # the set was fetched a moment ago: at most once a minute
         if early.status_code != 401 or "kid" not in early.text:
@@ -76,21 +74,6 @@ def check(portal: Server, modules: Path, algorithm: str) -> Result:
         text="; ".join(problems) or text,
         works=not problems,
     )
-
-
-@contextmanager
-def signer(folder: Path, port: int, algorithm: str, key_id: str) -> Iterator[None]:
-    command = ["node", SCRIPT.name, str(port), AUDIENCE, algorithm, key_id]
-    with (folder / "signer.log").open("a") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        while "ready" not in (process.stdout.readline() or "ready"):
-            pass
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def fetch_token(port: int) -> str:

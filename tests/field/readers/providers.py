@@ -3,17 +3,14 @@
 import os
 import re
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import requests
 
 from portal.one_machine.ports import free_port
-from tests.field.environments import Environment, node_modules
+from tests.field.environments import Environment, node_modules, node_program
 from tests.field.readers.results import Result
 from tests.field.servers import ROOT, Field
 
@@ -42,9 +39,8 @@ def run() -> list[Result]:
             field.server("portal", Environment(folder=ROOT / ".venv")) as portal,
         ):
             for method, userinfo in CASES:
-                with provider(
-                    modules, port, f"{portal.url}/account/login/provider/callback/", method, userinfo
-                ):
+                callback = f"{portal.url}/account/login/provider/callback/"
+                with node_program(modules, SCRIPT.name, str(port), callback, method, userinfo):
                     if problem := sign_in(portal.url, f"person-{userinfo}"):
                         problems.append(f"{method}, {userinfo}: {problem}")
     text = "signs in with client_secret_post and userinfo, and with client_secret_basic without; sends iss (RFC 9207)"
@@ -53,21 +49,6 @@ def run() -> list[Result]:
             program="oidc-provider", version="9.13.3", text="; ".join(problems) or text, works=not problems
         )
     ]
-
-
-@contextmanager
-def provider(folder: Path, port: int, redirect_uri: str, method: str, userinfo: str) -> Iterator[None]:
-    command = ["node", "provider.mjs", str(port), redirect_uri, method, userinfo]
-    with (folder / "provider.log").open("a") as log:
-        process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True)
-    try:
-        assert process.stdout is not None
-        while "ready" not in (process.stdout.readline() or "ready"):
-            pass
-        yield
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def sign_in(portal: str, person: str) -> str:
