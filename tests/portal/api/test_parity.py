@@ -1,7 +1,7 @@
 """What one of the web, the API and the commands can do, the others can too, or this says why not.
 
-A page, a field that a page edits, an address of the API or a command that is not in the table (capabilities.py) fails here: whoever
-adds one decides what the other two are to do.
+A page, a field that a page edits, an address of the API or a command that is not in the table of capabilities.py fails
+here: whoever adds one decides what the other two are to do.
 """
 
 import re
