@@ -142,6 +142,7 @@ OTHERS: dict[str, Row] = {
     "/account/keys/{key}/end-old-secret/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/request/scope/": Row(HOLDER, HOLDER),
     "/account/keys/request/": Row(SIGNED_IN, SIGNED_IN),
+    "/account/keys/requests/{request}/withdraw/": Row(NOBODY, HOLDER),
     "/account/collect/{prepared}/": Row(HOLDER, HOLDER),
     "/account/collect/link/hkc_none/": Row(NOBODY),
     "/account/keys/issue/": Row(SIGNED_IN, SIGNED_IN),
@@ -293,7 +294,9 @@ def test_each_page_answers_those_who_may(people, numbers, route):
 def test_every_address_of_the_account_pages_has_a_row():
     ours = [address.partition("?")[0] for address in OTHERS if address.startswith("/account/")]
     names = {
-        resolve(address.format(key="key_1", call="req_1", prepared="prep_1", user="usr_1")).url_name
+        resolve(
+            address.format(key="key_1", call="req_1", prepared="prep_1", request="ask_1", user="usr_1")
+        ).url_name
         for address in ours
     }
 
@@ -307,8 +310,9 @@ def test_each_page_beside_the_admin_answers_those_who_may(people, numbers, setti
     key = holder.api_keys.get()
     row(key, "registered-models.create", "fraud")
     prepared = holder.prepared_keys.get().public_id
+    requested = holder.key_requests.get().public_id
     placeholders = {"key": key.public_id, "call": Call.objects.get().request_id, "prepared": prepared}
-    where = address.format(**placeholders, user=holder.public_id)
+    where = address.format(**placeholders, request=requested, user=holder.public_id)
     for method, may in (("get", OTHERS[address].get), ("post", OTHERS[address].post)):
         answered = {name for name, client in people.items() if is_answered(client, method, where)}
         assert answered == may, f"{method} {where}"
