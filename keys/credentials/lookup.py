@@ -1,5 +1,7 @@
 """The one way from a secret to its key."""
 
+import logging
+import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,8 +11,15 @@ from prometheus_client import Counter
 
 from keys.credentials import cache, tokens
 from keys.credentials.tokens import Token
+from keys.database import DATABASE_ERRORS
 from keys.models import ApiKey, ExchangedKey
 
+logger = logging.getLogger(__name__)
+
+# While a rotation of KEY_PEPPERS is rolled out, two portals disagree which pepper is the newest, and each would move a
+# key back. So a process moves a key at most once in this time.
+MOVE_SECONDS = 60.0
+_moved: dict[int, float] = {}  # when this process last moved a key, by the key's number
 LOOKUPS = Counter(
     "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
 )
@@ -59,7 +68,10 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
         nonlocal outcome
         outcome = "miss"
         match = find_key(secret)
-        return match.key if match else find_exchanged_key(secret)
+        if match is None:
+            return find_exchanged_key(secret)
+        move_to_newest_pepper(match.key, digests)
+        return match.key
 
     try:
         key = cache.key_cache.get(digests[0], fetch)
@@ -68,3 +80,22 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
     if key is None:
         return None
     return KeyMatch(key, key.exchanged is None and key.digest not in digests)
+
+
+def move_to_newest_pepper(key: ApiKey, digests: list[str]) -> None:
+    """Store the digest of the secret that was used under the newest pepper, so that an older pepper can be removed.
+
+    `digests`: of the secret, under each pepper, the newest first. The key works whether or not this succeeds.
+    """
+    now = time.monotonic()
+    column = "digest" if key.digest in digests else "previous_digest"
+    old = getattr(key, column)
+    if old == digests[0] or now - _moved.get(key.pk, float("-inf")) < MOVE_SECONDS:
+        return
+    try:
+        ApiKey.objects.filter(pk=key.pk, **{column: old}).update(**{column: digests[0]})
+    except DATABASE_ERRORS as error:  # such as a database that accepts no writes during a failover
+        logger.warning("key_not_moved", extra={"key_id": key.public_id, "error": type(error).__name__})
+        return
+    _moved[key.pk] = now
+    setattr(key, column, digests[0])

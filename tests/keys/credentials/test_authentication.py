@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from keys import actions
-from keys.credentials import authentication, cache, tokens
+from keys.credentials import authentication, cache, lookup, tokens
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
 from tests.portals import wait_for
@@ -253,11 +253,32 @@ def test_both_secrets_work_while_a_rotation_overlaps(issued):
 
 def test_keys_made_under_an_older_pepper_still_work(issued, settings):
     key, secret = issued
+    digest = key.digest
     settings.KEY_PEPPERS = ["n" * 40, *django_settings.KEY_PEPPERS]
     assert authentication.authenticate(bearer(secret)).key == key
+    ApiKey.objects.update(digest=digest)  # as if it had not been used
+    cache.key_cache.entries.clear()
     settings.KEY_PEPPERS = ["n" * 40]
 
     assert refusal(bearer(secret)).reason == "unknown_key"
+
+
+def test_a_key_moves_to_the_newest_pepper_when_it_is_used_and_not_back_and_forth(issued, settings):
+    key, old = issued
+    _, new = actions.rotate(key=key, overlap="1h")
+    peppers = ["n" * 40, *django_settings.KEY_PEPPERS]
+    settings.KEY_PEPPERS = peppers
+    for secret in (old, new):
+        lookup._moved.clear()
+        authentication.authenticate(bearer(secret))
+    settings.KEY_PEPPERS = peppers[:1]
+    cache.key_cache.entries.clear()
+    assert [authentication.authenticate(bearer(each)).is_previous for each in (old, new)] == [True, False]
+
+    settings.KEY_PEPPERS = peppers[::-1]  # a portal that has not restarted yet, within the same minute
+    cache.key_cache.entries.clear()
+    authentication.authenticate(bearer(new))
+    assert ApiKey.objects.get(pk=key.pk).digest == tokens.digest(tokens.parse(new), "n" * 40)
 
 
 def test_an_outage_of_the_database_does_not_look_like_a_bad_key(issued, monkeypatch):

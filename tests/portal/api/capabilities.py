@@ -208,6 +208,10 @@ CAPABILITIES = {
         command="remove_second_factors",
         because="A key that is stolen must not open its user's account.",
     ),
+    "rotate the pepper of second factors": Can(
+        command="reencrypt_second_factors",
+        because="A step of a rotation of KEY_PEPPERS, by an operator with the portal's settings (docs/recovery.md).",
+    ),
     "see owners": Can(
         web="admin:proxy_owner_changelist admin:proxy_owner_export admin:proxy_owner_change admin:proxy_owner_history",
         api="owners_list",
