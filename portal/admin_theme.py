@@ -80,6 +80,9 @@ UNFOLD: dict[str, Any] = {
                         "admin:keys_organisation_changelist",
                         may_see("keys.organisation"),
                     ),
+                    link(
+                        "Trusts", "fingerprint", "admin:keys_trust_changelist", may_see("keys.organisation")
+                    ),
                     link("Group rules", "account_tree", "group-rules", may_see("keys.organisation")),
                     link(
                         "Registrations",

@@ -110,12 +110,19 @@ class OrganisationFilter(TextFilter):  # type: ignore[misc]
 
     title = "organisation"
     parameter_name = "organisation"
+    column = "organisation"
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = (self.value() or "").replace("\0", "").strip()
         # By its number, which PostgreSQL compares with the condition of an index.
         number = Organisation.objects.filter(slug=text).first() or 0
-        return queryset.filter(organisation=number) if text else queryset
+        return queryset.filter(**{self.column: number}) if text else queryset
+
+
+class KeyOrganisationFilter(OrganisationFilter):
+    """The same, for rows that belong to a key."""
+
+    column = "key__organisation"
 
 
 class ExpiringFilter(admin.SimpleListFilter):

@@ -63,7 +63,7 @@ def read_rules() -> Rules:
     found: dict[str, tuple[Rule, ...]] = {}
     rows = Trust.objects.filter(key__revoked_at=None).order_by("pk")
     for trust in rows.annotate(organisation_id=F("key__organisation_id")):
-        rule = rule_of(trust, trust.organisation_id)
+        rule = rule_of(trust, trust.organisation_id)  # type: ignore[attr-defined]
         found[rule.issuer] = (*found.get(rule.issuer, ()), rule)
     if found != _latest:
         _latest = found

@@ -79,6 +79,22 @@ ORGANISATION_COLUMNS: Columns = {
     "created_by": lambda organisation: organisation.created_by.username if organisation.created_by else "",
     "closed_at": lambda organisation: organisation.closed_at,
 }
+TRUST_COLUMNS: Columns = {
+    "id": lambda trust: trust.key.public_id,
+    "name": lambda trust: trust.key.name,
+    "organisation": lambda trust: trust.key.organisation.slug,
+    "owner": lambda trust: trust.key.owner.username,
+    "issuer": lambda trust: trust.issuer,
+    "audience": lambda trust: trust.audience,
+    "conditions": lambda trust: " ".join(trust.describe_conditions()),
+    "state": lambda trust: trust.key.state,
+    "environment": lambda trust: trust.key.environment,
+    "scopes": lambda trust: " ".join(trust.key.scopes),
+    "calls_30_days": lambda trust: trust.calls_in_month or 0,
+    "created_at": lambda trust: trust.key.created_at,
+    "expires_at": lambda trust: trust.key.expires_at,
+    "last_used_at": lambda trust: trust.key.used_at,
+}
 
 
 def describe_entry(entry: LogEntry) -> str:

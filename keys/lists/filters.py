@@ -19,6 +19,7 @@ from keys.models import (
     ApiKeyQuerySet,
     KeyEvent,
     KeyEventQuerySet,
+    TrustQuerySet,
     User,
     users_in_role,
     users_matching,
@@ -63,6 +64,17 @@ class KeyFilters(django_filters.FilterSet):  # type: ignore[misc]
 
     def filter_unused(self, keys: ApiKeyQuerySet, name: str, value: datetime.datetime) -> ApiKeyQuerySet:
         return keys.unused(value)
+
+
+class TrustFilters(django_filters.FilterSet):  # type: ignore[misc]
+    organisation = django_filters.CharFilter(
+        field_name="key__organisation__slug", label="The organisation's slug."
+    )
+    state = django_filters.ChoiceFilter(choices=ApiKey.State.choices, method="filter_state")
+    issuer = django_filters.CharFilter(label="The claim iss of the tokens, as the trust has it.")
+
+    def filter_state(self, trusts: TrustQuerySet, name: str, value: str) -> TrustQuerySet:
+        return trusts.in_state(value)
 
 
 class EventFilters(django_filters.FilterSet):  # type: ignore[misc]

@@ -1,13 +1,41 @@
 """Trusts: keys without a secret. A token that the trust's issuer signed, with the right claims, acts as the key."""
 
+from collections.abc import Mapping, Sequence
+
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery
 
 from keys.models.api_keys import ApiKey
 from keys.models.changes import CHANNEL
 
 SUBJECT_LENGTH = 500
+
+
+def format_conditions(conditions: Mapping[str, Sequence[str]]) -> list[str]:
+    """Conditions as texts, such as `ref=refs/heads/*`."""
+    return [f"{name}={glob}" for name, globs in conditions.items() for glob in globs]
+
+
+class TrustQuerySet(models.QuerySet["Trust"]):
+    def with_key(self) -> "TrustQuerySet":
+        return self.select_related("key__owner", "key__organisation")
+
+    def with_calls(self) -> "TrustQuerySet":
+        """With `calls_in_month`, as keys have it."""
+        key = ApiKey.objects.filter(pk=OuterRef("key_id")).order_by().with_calls()
+        return self.annotate(calls_in_month=Subquery(key.values("calls_in_month")))  # type: ignore[misc]
+
+    def in_state(self, state: str) -> "TrustQuerySet":
+        return self.filter(key__in=ApiKey.objects.in_state(state))
+
+    def matching(self, text: str) -> "TrustQuerySet":
+        """Trusts whose name, id or issuer has all words of `text`."""
+        trusts = self
+        for word in text.replace("\0", "").split():
+            found = Q(key__name__icontains=word) | Q(issuer__icontains=word) | Q(key__public_id=word)
+            trusts = trusts.filter(found)
+        return trusts
 
 
 class Trust(models.Model):
@@ -36,6 +64,8 @@ class Trust(models.Model):
         help_text="PEM certificates that the issuer's server is verified with; empty: the system's.",
     )
 
+    objects = TrustQuerySet.as_manager()
+
     class Meta:
         default_permissions = ()
         constraints = [
@@ -55,6 +85,9 @@ class Trust(models.Model):
 
     def __str__(self) -> str:
         return self.key.name
+
+    def describe_conditions(self) -> list[str]:
+        return format_conditions(self.conditions)
 
 
 class ExchangedKey(models.Model):

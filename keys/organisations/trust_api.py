@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import actor_of, is_over_all, read_rule, write_rule
+from keys.api.callers import actor_of, is_over_all, read_rule, visible_rows, write_rule
 from keys.api.once import IDEMPOTENCY
 from keys.api.serializers import KeySerializer, RightsSerializer, StrictSerializer
-from keys.models import ApiKey, Organisation, Trust, User
+from keys.lists.filters import TrustFilters
+from keys.models import ApiKey, Membership, Organisation, Trust, User
 from keys.organisations import maintainers
 from keys.organisations.api import Act, OneOrganisation, Role
 from keys.organisations.trust_trial import Trial, try_token
@@ -116,8 +118,35 @@ def serialize_trials(trials: list[Trial]) -> dict[str, Any]:
 
 
 def trusts_of(organisation: Organisation) -> "QuerySet[Trust]":
-    rows = Trust.objects.filter(key__organisation=organisation)
-    return rows.select_related("key__owner", "key__organisation").order_by("-pk")
+    return Trust.objects.filter(key__organisation=organisation).with_key().order_by("-pk")
+
+
+def managed_by(user: User) -> Q:
+    """The trusts of organisations in which the user may list them."""
+    managed = Membership.objects.filter(
+        user=user, role__in=(Role.MAINTAINER, Role.OWNER), organisation__closed_at=None
+    )
+    return Q(key__organisation__in=managed.values("organisation"))
+
+
+class AllTrusts(GenericAPIView[Any]):
+    rules = {"GET": read_rule(permissions.SEE_ORGANISATIONS)}
+    queryset = Trust.objects.with_key()
+    serializer_class = TrustSerializer
+    filterset_class = TrustFilters
+
+    def get_queryset(self) -> QuerySet[Trust]:
+        return visible_rows(self, super().get_queryset(), managed_by)
+
+    @extend_schema(
+        operation_id="trusts_list",
+        summary="List trusts of all organisations, newest first; as a maintainer, those of one's own",
+        tags=["organisations"],
+        responses={200: TrustSerializer(many=True)},
+    )
+    def get(self, request: Request) -> Response:
+        trusts = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
+        return self.get_paginated_response([serialize_trust(each) for each in trusts])
 
 
 class Trusts(Act):

@@ -167,11 +167,6 @@ def parse_conditions(lines: Iterable[str]) -> dict[str, list[str]]:
     return conditions
 
 
-def format_conditions(conditions: Mapping[str, Sequence[str]]) -> list[str]:
-    """The same texts again."""
-    return [f"{name}={glob}" for name, globs in conditions.items() for glob in globs]
-
-
 def read_key_set(name: str) -> Any:
     """The content of a file with a JWK set. Raises ActionError."""
     try:

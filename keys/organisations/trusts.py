@@ -145,7 +145,7 @@ def describe(trust: Trust) -> dict[str, Any]:
     return {
         "issuer": trust.issuer,
         "audience": trust.audience,
-        "conditions": trust_rules.format_conditions(trust.conditions),
+        "conditions": trust.describe_conditions(),
         "key_set": bool(trust.key_set),
         "is_private": trust.is_private,
     }

@@ -57,6 +57,7 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/trusts": trust_api.Trusts,
     "organisations/<str:slug>/trusts/try": trust_api.TryToken,
     "organisations/<str:slug>/trusts/<str:key_id>": trust_api.OneTrust,
+    "trusts": trust_api.AllTrusts,
     "group-rules": group_rule_api.GroupRules,
     "group-rules/<str:group_rule_id>/remove": group_rule_api.RemoveGroupRule,
     "users": people.Users,

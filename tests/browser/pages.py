@@ -89,6 +89,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "admin/keys/user/<int:pk>/remove_factors/": ("/admin/keys/user/{user}/remove_factors/", "alice"),
     "admin/keys/user/<int:pk>/deactivate/": ("/admin/keys/user/{user}/deactivate/", "alice"),
     "admin/keys/user/<int:pk>/reactivate/": ("/admin/keys/user/{user}/reactivate/", "alice"),
+    "admin/keys/trust/": ("/admin/keys/trust/", "alice"),
     "admin/keys/organisation/": ("/admin/keys/organisation/", "alice"),
     "admin/keys/organisation/add/": ("/admin/keys/organisation/add/", "alice"),
     "admin/keys/organisation/<path:object_id>/change/": (

@@ -17,7 +17,7 @@ from keys.formatting.sentences import to_sentence
 from keys.models import Membership, Organisation, Trust
 from keys.organisations import maintainers
 from keys.organisations.trust_api import trusts_of
-from keys.organisations.trust_rules import READY_MADE, format_conditions, parse_conditions
+from keys.organisations.trust_rules import READY_MADE, parse_conditions
 from keys.organisations.trust_trial import try_token
 from keys.organisations.trusts import change_trust, create_trust
 from keys.pages.frame import actor_of, posted_data
@@ -132,7 +132,7 @@ def show(request: HttpRequest, template: str, mine: Membership, **context: Any) 
 def overview(request: HttpRequest, slug: str) -> HttpResponse:
     """The trusts, and the ready-made forms."""
     mine = access(request, slug, Role.MAINTAINER)
-    rows = [(each, format_conditions(each.conditions)) for each in trusts_of(mine.organisation)[:100]]
+    rows = [(each, each.describe_conditions()) for each in trusts_of(mine.organisation)[:100]]
     return show(request, "trusts.html", mine, rows=rows, ready_made=READY_MADE.items())
 
 
@@ -171,7 +171,7 @@ def change(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
     mine = access(request, slug, Role.OWNER)
     trust = get_object_or_404(trusts_of(mine.organisation), key__public_id=public_id.replace("\0", ""))
     initial = {name: getattr(trust, name) for name in ("issuer", "audience", "key_set", "is_private", "ca")}
-    initial["conditions"] = "\n".join(format_conditions(trust.conditions))
+    initial["conditions"] = "\n".join(trust.describe_conditions())
     is_staff = maintainers.can_administer(holder(request))
     form = TrustForm(posted_data(request), initial=initial, is_new=False, is_staff=is_staff)
 

@@ -154,6 +154,12 @@ CAPABILITIES = {
     "see an organisation's trusts": Can(
         web="account-trusts", api="organisations_trusts organisations_read_trust", command="trusts"
     ),
+    "see the trusts of all organisations": Can(
+        web="admin:keys_trust_changelist admin:keys_trust_export admin:keys_trust_change "
+        "admin:keys_trust_history",
+        api="trusts_list",
+        command="trusts --state --issuer",
+    ),
     "add a trust": Can(web="account-trust-add", api="organisations_add_trust", command="create_trust"),
     "change a trust": Can(web="account-trust", api="organisations_change_trust", command="trusts --change"),
     "try a token with an organisation's trusts": Can(
@@ -320,6 +326,6 @@ OTHER = """
     admin:admin_logentry_add
     admin:proxy_owner_delete admin:proxy_registration_delete admin:proxy_call_delete admin:keys_keyevent_delete
     admin:admin_logentry_delete admin:keys_user_delete admin:keys_apikey_delete
-    admin:keys_organisation_delete
+    admin:keys_organisation_delete admin:keys_trust_add admin:keys_trust_delete
 """
 OTHER_OPERATIONS = {"api/v1", "api/v1/schema", "api/v1/docs"}  # what the API says of itself

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve
 from keys import actions
 from keys.actions import collecting, organisations, requests
 from keys.actions.actor import Actor, Via
-from keys.models import Alert, User
+from keys.models import Alert, Trust, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
 from proxy.models import Call, Owner, Registration
@@ -107,6 +107,11 @@ ROWS: dict[str, Row] = {
             *("members/<int:member>/role", "members/<int:member>/remove"),
         )
     },
+    # A trust's page is that of its key: a redirect.
+    **record(
+        "keys/trust",
+        **{"export/": LIST, "export/jsonl/": LIST, "<path:object_id>/change/": LIST},
+    ),
     **record("keys/keyevent", **{"export/": LIST, "export/jsonl/": LIST}),
     **record("admin/logentry", **{"export/": LIST, "export/jsonl/": LIST}),
     "admin/publications/": READ,
@@ -230,7 +235,13 @@ def numbers(people) -> dict[str, int]:
     requested = requests.request(kind="scope", key=key, scopes=["traces:delete"], actor=actor)
     made = organisations.create_organisation(slug="acme")
     member = organisations.add_member(organisation=made, user=holder, role="owner")  # the last one stays
-    organisations.add_member(organisation=made, user=User.objects.create_user("lena"))
+    lena = organisations.add_member(organisation=made, user=User.objects.create_user("lena")).user
+    trust = Trust.objects.create(
+        key=actions.issue(owner=lena, name="ci")[0],
+        issuer="https://a.b",
+        audience="x",
+        conditions={"sub": ["y"]},
+    )
     numbers = {"apikey": key.pk, "user": holder.pk, "call": call(key, 1).pk, "owner": owner.pk}
     return {
         "logentry": entry.pk,
@@ -238,6 +249,7 @@ def numbers(people) -> dict[str, int]:
         "prepared": prepared.pk,  # before "apikey", which its address has too
         **numbers,
         "organisation": made.pk,
+        "trust": trust.pk,
         "<int:member>": member.pk,
         "registration": write.pk,
         "try": key.pk,
@@ -269,7 +281,7 @@ def is_answered(client: Client, method: str, address: str) -> bool:
 def test_auditors_get_every_export(people, numbers):
     exports = [route for route in ROWS if route.endswith("export/")]
 
-    assert len(exports) == len(set(exports)) == 9
+    assert len(exports) == len(set(exports)) == 10
     for route in exports:
         answer = people["auditor"].get(f"/{route}")
         assert answer["Content-Type"].startswith("text/csv"), route
