@@ -61,7 +61,7 @@ ELSEWHERE = re.compile(
     r"|account/keys/requests/.+"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
     r"|admin/publications/.+"  # takes POST only
-    r"|admin/proxy/(call|registration|owner)/add/|admin/keys/keyevent/(add|.*change)/|admin/login/|admin/password_change/"
+    r"|admin/proxy/(call|registration|owner)/add/|admin/keys/(keyevent|trust)/(add|.*change)/|admin/login/|admin/password_change/"
 )
 
 
