@@ -165,6 +165,19 @@ def signing_key(name: str, generated: Path) -> str:
     return value
 
 
+def certificate_file(name: str) -> str:
+    """The path of a file with certificates in PEM; "" if unset."""
+    value = readable_file(name)
+    if value:
+        from cryptography import x509
+
+        try:
+            x509.load_pem_x509_certificates(Path(value).read_bytes())
+        except (OSError, ValueError):
+            raise invalid(name, f"the file “{value}” does not contain certificates in PEM") from None
+    return value
+
+
 PROVIDER_FIELDS = (
     "id",
     "issuer",

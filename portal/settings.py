@@ -19,6 +19,7 @@ from keys.pooled_connections import PooledConnection
 from portal.admin_theme import UNFOLD as UNFOLD  # the theme of the admin pages
 from portal.environment import (
     THIS_MACHINE,
+    certificate_file,
     choice,
     endpoint,
     flag,
@@ -150,6 +151,11 @@ MAX_IN_FLIGHT = number("MAX_IN_FLIGHT", max(1, THREADS - max(2, THREADS // 8)), 
 # JSON calls that a process sends to MLflow at once; the others wait in turn, fairly between users.
 MLFLOW_CONCURRENCY = number("MLFLOW_CONCURRENCY", max(2, THREADS // 4), least=1, most=1000)
 MAX_IN_FLIGHT_PER_KEY = number("MAX_IN_FLIGHT_PER_KEY", max(1, MAX_IN_FLIGHT // 2), least=1, most=1000)
+
+# An RFC 3161 authority that stamps the ledger's head, and the certificates that its time-stamps must follow from.
+TIMESTAMP_URL = http_url("TIMESTAMP_URL")
+TIMESTAMP_CERTIFICATES = certificate_file("TIMESTAMP_CERTIFICATES")
+TIMESTAMP_HOURS = number("TIMESTAMP_HOURS", 24, least=1, most=8760)
 
 RECONCILE_SECONDS = number("RECONCILE_SECONDS", 5, most=3600)
 USAGE_RETENTION_DAYS = number("USAGE_RETENTION_DAYS", 400, least=1, most=36_500)

@@ -38,6 +38,7 @@ HELPERS = {
     "redis_url",
     "networks",
     "readable_file",
+    "certificate_file",
     "smtp_url",
     "signing_key",
 }

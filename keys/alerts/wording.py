@@ -51,6 +51,11 @@ TEXTS = {
         "Its limit is {limit} {what} a calendar month (UTC), for all its keys together. Calls above the limit are "
         "refused until the next month.",
     ),
+    Alert.Kind.TIMESTAMP: (
+        "The ledger has no new time-stamp: {authority}",
+        "The time-stamp authority failed: {why}. The portal tries again every five minutes, and goes on without it. "
+        "Until it succeeds, nobody outside the portal confirms that the latest rows of the ledger existed.",
+    ),
 }
 OLD_SECRET = (
     "had its old secret found in the open",

@@ -43,6 +43,7 @@ ALERT_COLOURS = {  # by an alert's kind
     "disk_nearly_full": "danger",
     "artifact_changed": "danger",
     "organisation_quota": "warning",
+    "timestamp_failed": "warning",
 }
 DELIVERY_COLOURS = {  # by the state of an alert's delivery, or the result of a test alert
     "delivered": "success",

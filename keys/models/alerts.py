@@ -48,6 +48,7 @@ def still_applies(now: datetime.datetime) -> dict[str, Q]:
         Alert.Kind.UNUSED: next(unused) & next(unused) & is_latest,
         Alert.Kind.NETWORK: is_recent,
         Alert.Kind.DISK: Q(ended_at=None),
+        Alert.Kind.TIMESTAMP: Q(ended_at=None),
         Alert.Kind.ORGANISATION: Q(at__gte=month),
     }
 
@@ -66,8 +67,9 @@ class Alert(models.Model):
         DISK = "disk_nearly_full", "Disk nearly full"
         ARTIFACT = "artifact_changed", "Artifact changed"
         ORGANISATION = "organisation_quota", "Monthly limit of an organisation"
+        TIMESTAMP = "timestamp_failed", "No time-stamp"
 
-    WITHOUT_KEY = (Kind.DISK, Kind.ARTIFACT, Kind.ORGANISATION)
+    WITHOUT_KEY = (Kind.DISK, Kind.ARTIFACT, Kind.ORGANISATION, Kind.TIMESTAMP)
 
     key = models.ForeignKey("keys.ApiKey", on_delete=models.PROTECT, null=True, related_name="alerts")
     kind = models.CharField(max_length=20, choices=Kind)
@@ -79,7 +81,9 @@ class Alert(models.Model):
         default=list, help_text="Addresses; empty for alerts of earlier releases."
     )
     posted_at = models.DateTimeField(null=True, help_text="When the webhook took it.")
-    ended_at = models.DateTimeField(null=True, help_text="When a nearly full disk had room again.")
+    ended_at = models.DateTimeField(
+        null=True, help_text="When a nearly full disk had room again, or a time-stamp came."
+    )
     settled_at = models.DateTimeField(null=True, help_text="When somebody marked it as settled.")
     settled_by = models.ForeignKey(
         User, on_delete=models.PROTECT, null=True, related_name="+", help_text="Empty: a command."
@@ -99,7 +103,14 @@ class Alert(models.Model):
             ),
             models.CheckConstraint(
                 name="alert_is_about_key_or_disk",
-                condition=Q(kind__in=["disk_nearly_full", "artifact_changed", "organisation_quota"])
+                condition=Q(
+                    kind__in=[
+                        "disk_nearly_full",
+                        "artifact_changed",
+                        "organisation_quota",
+                        "timestamp_failed",
+                    ]
+                )
                 ^ Q(key__isnull=False),
             ),
             models.CheckConstraint(

@@ -8,6 +8,8 @@ import netrc
 import os
 from typing import Any
 
+from django.conf import settings
+
 from keys.credentials import tokens
 from portal.doctor.address import Address
 from portal.doctor.context import (
@@ -19,6 +21,8 @@ from portal.doctor.context import (
 )
 from portal.doctor.network_steps import OUR_REQUEST_ID
 from portal.doctor.outcomes import Failed, Skipped
+from proxy.ledger import authority
+from proxy.ledger.authority import AuthorityError
 
 CLOCK_TOLERANCE = 60.0  # seconds
 # A harmless call that needs the scope `….read`: method, path, query, JSON.
@@ -171,3 +175,20 @@ def compare_clocks(context: Context) -> str:
         "set the clock (NTP)."
     )
     return "the clocks differ"
+
+
+def ask_time_stamp_authority(context: Context) -> str:
+    """For operators: where TIMESTAMP_URL is set, which is the portal's own environment."""
+    try:
+        stamp = authority.ask(os.urandom(32))
+    except AuthorityError as error:
+        raise Failed(
+            f"{settings.TIMESTAMP_URL} gave no valid time-stamp: {error}.",
+            "Calls are not affected. Check TIMESTAMP_URL, TIMESTAMP_CERTIFICATES, and firewalls.",
+        ) from None
+    if not stamp.is_trusted:
+        context.warnings.append(
+            "TIMESTAMP_CERTIFICATES is not set: nobody verifies the signatures of time-stamps. Set it to a file with "
+            "the authority's root certificate."
+        )
+    return f"{settings.TIMESTAMP_URL} responded with a valid time-stamp"

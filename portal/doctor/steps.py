@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from keys.credentials import tokens
 from portal.doctor import network_steps, read_steps, write_steps
 from portal.doctor.context import Context
@@ -17,6 +19,7 @@ class Step:
     action: Callable[[Context], str]
     needs: tuple[str, ...] = ()
     writes: bool = False
+    setting: str = ""  # without which the step is left out
 
 
 STEPS = (
@@ -40,6 +43,7 @@ STEPS = (
     Step("clean up", write_steps.clean_up, ("key", "MLflow"), writes=True),
     Step("X-Request-ID", read_steps.check_request_ids, ("prefix",)),
     Step("clock", read_steps.compare_clocks, ("prefix",)),
+    Step("time-stamps", read_steps.ask_time_stamp_authority, setting="TIMESTAMP_URL"),
 )
 
 
@@ -48,6 +52,8 @@ def run_steps(context: Context) -> Iterator[Result]:
     blocked: dict[str, str] = {}  # step -> the failed step that prevents it
     try:
         for step in STEPS:
+            if step.setting and not getattr(settings, step.setting):
+                continue
             root = next((blocked[name] for name in step.needs if name in blocked), "")
             result = run_step(step, context, root)
             if root or result.verdict == FAILED:

@@ -165,6 +165,23 @@ class LedgerSerializer(serializers.Serializer[Any]):
     pending = serializers.IntegerField(help_text="Rows that are not completed, and so not in the chain yet.")
 
 
+class StampSerializer(serializers.Serializer[Any]):
+    sequence = serializers.IntegerField(help_text="The chain's last row at that time.")
+    at = serializers.DateTimeField(help_text="By the authority's clock.")
+    authority = serializers.CharField()
+
+
+class StampsSerializer(serializers.Serializer[Any]):
+    """Time-stamps of heads by an RFC 3161 authority, all of them verified."""
+
+    count = serializers.IntegerField()
+    untrusted = serializers.IntegerField(
+        help_text="How many have signatures that were not verified, because TIMESTAMP_CERTIFICATES is not set."
+    )
+    first = StampSerializer(allow_null=True)
+    last = StampSerializer(allow_null=True)
+
+
 class Ledger(GenericAPIView[Registration]):
     rules = {"GET": read_rule(VIEW_REGISTRATION, own=False)}
     serializer_class = LedgerSerializer
@@ -192,6 +209,7 @@ class VerificationSerializer(serializers.Serializer[Any]):
     pending = serializers.IntegerField()
     head = HeadSerializer(allow_null=True)
     problem = serializers.CharField(help_text="The first problem; empty: none.")
+    time_stamps = StampsSerializer()
 
 
 class Verification(GenericAPIView[Registration]):
@@ -215,5 +233,6 @@ class Verification(GenericAPIView[Registration]):
                 "pending": Registration.objects.pending().count(),
                 "head": verdict.head and dataclasses.asdict(verdict.head),
                 "problem": verdict.problem,
+                "time_stamps": verdict.stamps.as_json(),
             }
         )

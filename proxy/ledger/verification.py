@@ -7,7 +7,7 @@ chain then no longer contains a head that was exported to another place before.
 import datetime
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, transaction
@@ -15,7 +15,7 @@ from django.db.models import F
 
 from keys.formatting.moments import format_rfc3339
 from keys.models.organisations import SHARED
-from proxy.models import Registration, chain
+from proxy.models import LedgerStamp, Registration, chain
 
 CHUNK = 2000  # rows
 PROGRESS_ROWS = 10_000
@@ -49,13 +49,54 @@ class Head:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StampSummary:
+    """The time-stamps of the chain as they were verified. `untrusted`: how many of them have signatures that nobody
+    verified, because there are no certificates."""
+
+    count: int = 0
+    untrusted: int = 0
+    first: LedgerStamp | None = None
+    last: LedgerStamp | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        ends = {"first": self.first, "last": self.last}
+        return {
+            "count": self.count,
+            "untrusted": self.untrusted,
+            **{
+                name: stamp
+                and {
+                    "sequence": stamp.sequence,
+                    "at": format_rfc3339(stamp.stamped_at),
+                    "authority": stamp.authority,
+                }
+                for name, stamp in ends.items()
+            },
+        }
+
+    def in_words(self) -> str:
+        if not self.first or not self.last:
+            return "No head of it has a time-stamp."
+        since = f"up to row {self.first.sequence} since {format_rfc3339(self.first.stamped_at)}"
+        until = f", and up to row {self.last.sequence} since {format_rfc3339(self.last.stamped_at)}"
+        heads = "1 head is" if self.count == 1 else f"{self.count} heads are"
+        warning = (
+            f" The signatures of {self.untrusted} were not verified: set TIMESTAMP_CERTIFICATES."
+            if self.untrusted
+            else ""
+        )
+        return f"{heads} time-stamped: the chain existed {since}{until if self.count > 1 else ''}.{warning}"
+
+
 @dataclass(kw_only=True)
 class Verdict:
-    """The result: the number of good rows, the chain's end, and the first problem ("": none)."""
+    """The result: the number of good rows, the chain's end, its time-stamps, and the first problem ("": none)."""
 
     rows: int = 0
     head: Head | None = None
     problem: str = ""
+    stamps: StampSummary = field(default_factory=StampSummary)
 
 
 def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = lambda rows: None) -> Verdict:

@@ -9,6 +9,7 @@ from proxy.models.publications import Publication, PublicationQuerySet, Publicat
 from proxy.models.registrations import Registration, RegistrationQuerySet
 from proxy.models.scans import VersionScan
 from proxy.models.spool_segments import SpoolSegment
+from proxy.models.stamps import LedgerStamp
 from proxy.models.totals import CallTotal, CallTotalQuerySet, HourTotal
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "CallTotalQuerySet",
     "HourTotal",
     "KeylessAttempt",
+    "LedgerStamp",
     "Manifest",
     "ManifestQuerySet",
     "Owner",

@@ -1,10 +1,10 @@
-"""Verification of the ledger together with the manifests whose digests it contains."""
+"""Verification of the ledger together with its time-stamps, and with the manifests whose digests it contains."""
 
 from collections.abc import Callable
 
 from django.db import connection
 
-from proxy.ledger import verification
+from proxy.ledger import stamps, verification
 from proxy.ledger.verification import Head, Verdict
 from proxy.models import Manifest, Registration
 from proxy.models.manifests import OPERATION
@@ -13,9 +13,10 @@ TRIGGERS = frozenset({"manifest_keep", "manifest_keep_all", "artifact_event_keep
 
 
 def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = lambda rows: None) -> Verdict:
-    """Check the chain, and every manifest against the digest in its row of the ledger."""
-    verdict = verification.verify(heads, on_rows=on_rows)
-    verdict.problem = verdict.problem or find_trigger_problem() or find_manifest_problem()
+    """Check the chain, every time-stamp of a head, and every manifest against the digest in its row of the ledger."""
+    verdict = verification.verify([*(heads or []), *stamps.stamped_heads()], on_rows=on_rows)
+    verdict.stamps, problem = stamps.verify()
+    verdict.problem = verdict.problem or problem or find_trigger_problem() or find_manifest_problem()
     return verdict
 
 

@@ -1,4 +1,4 @@
-"""Verify that nobody changed the ledger of registrations afterwards."""
+"""Verify that nobody changed the ledger of registrations afterwards, and the time-stamps of its heads."""
 
 import json
 import sys
@@ -8,6 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape
+from proxy.ledger import stamps
+from proxy.ledger.authority import AuthorityError
 from proxy.ledger.verification import Head
 from proxy.models import Registration
 from proxy.provenance import verification
@@ -28,7 +30,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--since-head",
             metavar="FILE",
-            help="also check that the heads in FILE, one per line, are still in the chain; - for standard input",
+            help="also check that the heads in FILE, one per line, are still in the chain, and their time-stamps; "
+            "- for standard input",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -38,7 +41,10 @@ class Command(BaseCommand):
         if options["json"]:
             summary = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
             head = verdict.head and json.loads(verdict.head.as_json())
-            self.stdout.write(json.dumps({**summary, "head": head, "problem": verdict.problem}))
+            stamps = verdict.stamps.as_json()
+            self.stdout.write(
+                json.dumps({**summary, "head": head, "problem": verdict.problem, "time_stamps": stamps})
+            )
         elif verdict.problem:
             self.stderr.write(
                 escape(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")
@@ -50,7 +56,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(
                 f"The ledger is whole: {verdict.rows} rows in one chain, {pending} more pending"
-                f"{f', its head {verdict.head.hash}' if verdict.head else ''}."
+                f"{f', its head {verdict.head.hash}' if verdict.head else ''}. {verdict.stamps.in_words()}"
             )
         if verdict.problem:
             sys.exit(1)
@@ -66,9 +72,14 @@ def heads(file: str | None) -> list[Head]:
         return []
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        parsed = [Head.parse(line) for line in text.splitlines() if line.strip()]
+        lines = [line for line in text.splitlines() if line.strip()]
+        parsed = [Head.parse(line) for line in lines]
+        for line, head in zip(lines, parsed, strict=True):
+            stamps.verify_line(line, head)
     except OSError as error:
         raise CommandError(f"--since-head: {file} cannot be read: {error.strerror}") from None
+    except AuthorityError as error:
+        raise CommandError(f"--since-head: a time-stamp in {file} is not valid: {error}") from None
     except ValueError:
         raise CommandError(f"--since-head: {file} does not contain heads as --head prints them") from None
     if not parsed:

@@ -278,6 +278,10 @@ CAPABILITIES = {
         command="verify_ledger",
         because="Who checks it wants the answer from outside the portal's pages, and keeps heads in files.",
     ),
+    "have the ledger time-stamped": Can(
+        command="stamp_ledger",
+        because="The portal does it every day; the command is for who keeps the time-stamps in files, too.",
+    ),
     "see how the portal does": Can(web="admin:index admin-health", api="health", command="doctor"),
     "see what administrators did in the pages": Can(
         web="admin:admin_logentry_changelist admin:admin_logentry_export admin:admin_logentry_change "

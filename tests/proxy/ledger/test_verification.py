@@ -51,8 +51,9 @@ def test_a_whole_ledger_is_told_so(three, key, capsys, django_assert_num_queries
     pending(key, "registered-models.create", "four")
 
     with django_assert_num_queries(
-        8
-    ):  # the triggers, the rows by one cursor in a savepoint, the manifests' triggers, manifests, their rows; pending
+        11
+    ):  # the stamped heads, the triggers, the rows by one cursor in a savepoint, the time-stamps' triggers,
+        # time-stamps, the manifests' triggers, manifests, their rows; pending
         status, out, _ = verify(capsys)
 
     assert status == 0
