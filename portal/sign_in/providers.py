@@ -58,6 +58,20 @@ def verifies(provider: Provider, email: str) -> bool:
     return provider.id in owners if owners else not provider.domains
 
 
+def has_domains() -> bool:
+    """Whether an e-mail address says with which of several providers its person signs in."""
+    found = providers()
+    return len(found) > 1 and any(each.domains for each in found)
+
+
+def provider_of_email(email: str) -> Provider | None:
+    """The one provider of the address's domain, from the settings alone: whether there is such a user, it does not
+    ask."""
+    domain = email.strip().rpartition("@")[2].lower()
+    owners = [each for each in providers() if domain in each.domains]
+    return owners[0] if len(owners) == 1 else None
+
+
 def named_groups(provider: Provider, claims: dict[str, Any]) -> list[str] | None:
     """The groups in the provider's claim; None if it says that there are too many for a token (Microsoft Entra)."""
     parts = [claims.get(name) or {} for name in ("userinfo", "id_token")]

@@ -8,7 +8,8 @@ from django.urls import include, path, re_path
 from portal.sign_in import views as ours
 
 urlpatterns = [
-    path("login/", views.login, name="account_login"),
+    path("login/", ours.sign_in, name="account_login"),
+    path("login/provider/by-email/", ours.provider_by_email, name="provider-by-email"),
     path("login/provider/error/", provider.login_error, name="socialaccount_login_error"),
     path("login/provider/cancelled/", provider.login_cancelled, name="socialaccount_login_cancelled"),
     path("login/<provider_id>/", ours.provider_login, name="openid_connect_login"),

@@ -1,26 +1,40 @@
-"""Replacements of the admin's own sign-in and sign-out, which know no second factors and count no attempts."""
+"""The sign-in page, and replacements of the admin's own sign-in and sign-out, which know no second factors and count no
+attempts."""
 
 import secrets
-from typing import cast
+from typing import Any, cast
 
-from allauth.account.views import logout
+from allauth.account.views import LoginView, logout
 from allauth.account.views import password_reset as password_reset_by_mail
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.models import SocialApp
 from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
 from requests import RequestException
 
 from portal.sign_in.adapters import render_failure
+from portal.sign_in.forms import EmailForm
 from portal.sign_in.provider import ProviderConnection, ProviderError
+from portal.sign_in.providers import has_domains, provider_of_email
 
-__all__ = ["admin_login", "logout", "password_reset", "provider_callback", "provider_login"]
+__all__ = [
+    "admin_login",
+    "logout",
+    "password_reset",
+    "provider_by_email",
+    "provider_callback",
+    "provider_login",
+    "sign_in",
+]
 
 # What allauth raises for a response that it does not expect.
 FAILURES = (ProviderError, RequestException, LookupError, ValueError, TypeError, AttributeError)
@@ -34,6 +48,31 @@ def admin_login(request: HttpRequest) -> HttpResponse:
     if not request.user.is_staff:
         raise PermissionDenied
     return redirect("admin:index")
+
+
+class SignIn(LoginView):  # type: ignore[misc]
+    def get_context_data(self, **options: Any) -> dict[str, Any]:
+        """With a field for the e-mail address, if providers have domains."""
+        return {**super().get_context_data(**options), "email_form": EmailForm() if has_domains() else None}
+
+
+sign_in = SignIn.as_view()
+
+
+@never_cache
+@require_POST
+def provider_by_email(request: HttpRequest) -> HttpResponse:
+    """Send the browser to the provider of the address's domain, by a page: the policy for forms admits no other host
+    behind one. Of an unknown domain, it offers all providers again."""
+    form = EmailForm(request.POST)
+    provider = provider_of_email(form.cleaned_data["email"]) if form.is_valid() else None
+    following = {"next": request.POST["next"]} if request.POST.get("next") else {}
+    if provider is None:
+        messages.info(request, "No provider is set up for this address. Choose how you sign in.")
+        return redirect(f"{reverse('account_login')}?{urlencode(following)}")
+    query = urlencode({"process": "login", **following})
+    address = f"{reverse('openid_connect_login', args=[provider.id])}?{query}"
+    return render(request, "account/to_provider.html", {"provider": provider, "address": address})
 
 
 def password_reset(request: HttpRequest) -> HttpResponseBase:

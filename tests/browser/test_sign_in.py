@@ -12,6 +12,7 @@ from tests.browser.conftest import PASSWORD, Visit
 from tests.echo import Script
 from tests.portals import portal
 
+ACME = {"id": "acme", "client_id": "portal", "client_secret": "secret", "domains": ["acme.example"]}
 PEOPLE = f"""
 from keys.models import User
 for name in ("alice", "anna"):
@@ -198,6 +199,7 @@ def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(new_co
         OIDC_ISSUER=echo_server.url,
         OIDC_CLIENT_ID="portal",
         OIDC_CLIENT_SECRET="secret",
+        OIDC_PROVIDERS=json.dumps([ACME | {"issuer": echo_server.url}]),
     ) as running:
         echo_server.script = Script(
             headers=[("Content-Type", "application/json")],
@@ -212,6 +214,12 @@ def test_the_way_to_a_provider_is_open_for_the_policy_and_nothing_else_is(new_co
                 link.click()
             assert visit.page.url.startswith(f"{echo_server.url}/authorization?")
             assert visit.errors == []
+            plain = new_context(java_script_enabled=False).new_page()
+            plain.goto(f"{running.url}/account/login/")
+            plain.get_by_label("E-mail address").fill("dora@acme.example")
+            plain.get_by_role("button", name="Continue with this address").click()
+            plain.wait_for_url(f"{echo_server.url}/authorization?**login%2Facme%2Fcallback**")
+            plain.context.close()
         finally:
             echo_server.reset()
             visit.page.context.close()

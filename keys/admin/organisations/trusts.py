@@ -13,7 +13,7 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from unfold.contrib.filters.admin import TextFilter
 
-from keys.admin.columns import badge, codes, render_time
+from keys.admin.columns import badge, codes, lines, render_time
 from keys.admin.filters import KeyOrganisationFilter, OnlyItsFilters, StateFilter
 from keys.admin.list_export import export_paths
 from keys.lists.colours import STATE_COLOURS
@@ -95,11 +95,13 @@ class TrustAdmin(OnlyItsFilters):
 
     @admin.display(description="Issuer", ordering="issuer")
     def issuer_and_audience(self, trust: Trust) -> str:
-        return format_html('{} <small class="line">for {}</small>', trust.issuer, trust.audience)
+        return format_html("<div>{}</div>", lines([trust.issuer, f"for {trust.audience}"]))
 
     @admin.display(description="Conditions")
     def conditions_met(self, trust: Trust) -> str:
-        return codes(trust.describe_conditions(), otherwise="None")
+        return format_html(
+            "<div>{}</div>", codes(trust.describe_conditions(), otherwise="None")
+        )  # one element, for the layout on narrow screens
 
     @badge(description="Status", colours=STATE_COLOURS)
     def state_badge(self, trust: Trust) -> str:

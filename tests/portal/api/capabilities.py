@@ -317,6 +317,7 @@ OTHER = """
     account_login account_logout account_inactive account_signup account_reauthenticate account_change_password
     account_set_password account_reset_password account_reset_password_done account_reset_password_from_key
     account_reset_password_from_key_done invitation invitation-link
+    provider-by-email
     socialaccount_login_error socialaccount_login_cancelled openid_connect_login openid_connect_callback
     mfa_index mfa_authenticate mfa_reauthenticate mfa_activate_totp mfa_deactivate_totp
     mfa_view_recovery_codes mfa_generate_recovery_codes mfa_download_recovery_codes

@@ -5,7 +5,7 @@ import json
 import pytest
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.models import SocialAccount, SocialLogin
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 
 from keys.actions import organisations
 from keys.directory.rules import add_rule
@@ -15,6 +15,7 @@ from portal.environment import oidc_providers
 from portal.sign_in.adapters import ProviderAdapter
 from portal.sign_in.providers import find_provider, named_groups, providers, verifies
 
+BY_EMAIL = "/account/login/provider/by-email/"
 ACME = {
     "id": "acme",
     "issuer": "https://login.acme.example",
@@ -126,3 +127,32 @@ def test_the_sign_in_page_has_a_button_for_each(two_providers, client):
     assert [each.id for each in providers()] == ["provider", "acme"]
     assert "Sign in with Acme SSO (acme.example)" in page
     assert "/account/login/acme/" in page
+
+
+@pytest.mark.django_db
+def test_an_address_leads_to_the_provider_of_its_domain_whether_it_is_known_or_not(two_providers):
+    User.objects.create_user("dora", email="dora@acme.example")
+    User.objects.create_user("otto", email="otto@other.example")
+    client = Client()
+    assert 'name="email"' in client.get("/account/login/").content.decode()
+
+    def sent(email: str):
+        return client.post(BY_EMAIL, {"email": email, "next": "/mlflow/"})
+
+    known, unknown = sent("dora@acme.example"), sent("nobody@ACME.example")
+    assert known.content == unknown.content
+    assert (
+        'content="0; url=/account/login/acme/?process=login&amp;next=%2Fmlflow%2F"' in known.content.decode()
+    )
+    elsewhere = [sent(email) for email in ("otto@other.example", "nobody@other.example", "no address", "")]
+    assert {each.url for each in elsewhere} == {"/account/login/?next=%2Fmlflow%2F"}
+    page = client.get(elsewhere[0].url).content.decode()
+    assert "No provider is set up for this address" in page
+    assert page.count("Sign in with") == 3  # passkey and both providers
+    assert client.get(BY_EMAIL).status_code == 405
+
+
+@pytest.mark.django_db
+def test_without_domains_no_address_is_asked_for(two_providers, settings):
+    settings.OIDC_PROVIDERS = [{**each, "domains": ()} for each in settings.OIDC_PROVIDERS]
+    assert 'name="email"' not in Client().get("/account/login/").content.decode()
