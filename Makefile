@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock translations clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -146,6 +146,15 @@ screenshots: .venv/dev.stamp
 format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Updates the catalogues in portal/locale from the sources and compiles them, and prints how many texts need a translation.
+translations: export SECRET_KEY = translations
+translations: export KEY_PEPPERS = translations-translations-translations
+translations: export DATABASE_URL = postgresql://nowhere/translations
+translations: export MLFLOW_URL = http://127.0.0.1:9
+translations: export DJANGO_SETTINGS_MODULE = portal.settings
+translations: .venv/dev.stamp
+	@$(BIN)/python -m tests.catalogues
 
 # Lock files contain versions and hashes, no URLs. Needs uv.
 lock:

@@ -229,6 +229,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "portal.http.middleware.request_id",
     "portal.http.middleware.private_responses",
+    "portal.pages.languages.page_language",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.http.content_security.ContentSecurityPolicy",
@@ -277,7 +278,10 @@ DEFAULT_FROM_EMAIL = MAIL_FROM
 globals().update(SMTP_URL)
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
-USE_I18N = False
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ja", "日本語")]
+LOCALE_PATHS = [BASE_DIR / "portal" / "locale"]  # before the apps' own: our texts win
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600  # seconds
+LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE = True, "Lax"
 USE_TZ = True
 FORMAT_MODULE_PATH = "portal.formats"
 APPEND_SLASH = False  # MLflow's client drops the request body at a redirect
@@ -329,7 +333,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not _is_https
 SECURE_HSTS_SECONDS = (
     365 * 24 * 3600 if _is_https else 0
 )  # for this host alone: other hosts of the domain may not support https
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = _is_https
 # The prefix makes browsers refuse the cookie from other hosts of the domain and over plain http.
 SESSION_COOKIE_NAME = "__Host-sessionid" if _is_https else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _is_https else "csrftoken"

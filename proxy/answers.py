@@ -48,11 +48,12 @@ HEADINGS = {
     503: "Not available just now",
     504: "MLflow does not answer",
 }
+OTHER_HEADING = "This did not work"
 
 
 def error_page(refusal: Refusal, request_id: str) -> str:
     """Rendered without the request, so that no context processor, session or database can fail again."""
-    heading = HEADINGS.get(503 if refusal.is_not_sent else refusal.status, "This did not work")
+    heading = HEADINGS.get(503 if refusal.is_not_sent else refusal.status, OTHER_HEADING)
     return render_to_string("error.html", {"refusal": refusal, "request_id": request_id, "heading": heading})
 
 

@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
+from django.utils.translation import gettext_noop
 
 from keys.credentials.tokens import hide
 from keys.refusals import Refusal, unavailable
@@ -61,7 +62,10 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
         message = f"The request {named}. The tracking URI is {settings.PUBLIC_URL}/api/mlflow."
         return address_error(request, 400, "bad_request", message)
     return error(
-        request, 400, "bad_request", "The request cannot be read. See the address and its host name."
+        request,
+        400,
+        "bad_request",
+        gettext_noop("The request cannot be read. See the address and its host name."),
     )
 
 
@@ -71,8 +75,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         request,
         403,
         "form_expired",
-        "The form was not sent: it lay open too long, or the browser keeps no cookies of this address. Nothing was "
-        "changed. Go back, reload the page and send it again.",
+        gettext_noop(
+            "The form was not sent: it lay open too long, or the browser keeps no cookies of this address. Nothing was "
+            "changed. Go back, reload the page and send it again."
+        ),
     )
 
 
@@ -81,13 +87,13 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
         request,
         403,
         "forbidden",
-        "You may not do this here. Ask a superuser of this portal for the right.",
+        gettext_noop("You may not do this here. Ask a superuser of this portal for the right."),
     )
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/account/"):
-        return error(request, 404, "not_found", "There is nothing of yours at this address.")
+        return error(request, 404, "not_found", gettext_noop("There is nothing of yours at this address."))
     message = f"There is nothing at {sent_address(request)}. MLflow's tracking URI is {settings.PUBLIC_URL}/api/mlflow."
     if request.path.startswith("/admin/"):
         return error(request, 404, "not_found", message)
@@ -100,7 +106,7 @@ def too_many_attempts(request: HttpRequest, exception: Exception | None = None) 
         request,
         429,
         "too_many_attempts",
-        "Too many attempts from your address. Wait a minute, then try again.",
+        gettext_noop("Too many attempts from your address. Wait a minute, then try again."),
     )
 
 
@@ -111,9 +117,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
             request,
             unavailable(
                 "database_unavailable",
-                "The portal cannot reach its database just now, and this page needs it. Reload it in a few seconds.",
+                gettext_noop(
+                    "The portal cannot reach its database just now, and this page needs it. Reload it in a few seconds."
+                ),
             ),
         )
     return error(
-        request, 500, "internal_error", "The portal failed. Tell your administrator the request id below."
+        request,
+        500,
+        "internal_error",
+        gettext_noop("The portal failed. Tell your administrator the request id below."),
     )

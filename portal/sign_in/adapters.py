@@ -25,6 +25,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy
 from requests import RequestException
 
 from keys.actions.actor import Actor, Via
@@ -40,10 +41,12 @@ logger = logging.getLogger(__name__)
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     error_messages = {
         **DefaultAccountAdapter.error_messages,
-        "username_password_mismatch": "The username or the password is wrong.",
-        "incorrect_password": "The password is wrong.",
-        "too_many_login_attempts": "Too many failed attempts. Wait five minutes, then try again.",
-        "rate_limited": "Too many attempts. Wait a minute, then try again.",
+        "username_password_mismatch": gettext_lazy("The username or the password is wrong."),
+        "incorrect_password": gettext_lazy("The password is wrong."),
+        "too_many_login_attempts": gettext_lazy(
+            "Too many failed attempts. Wait five minutes, then try again."
+        ),
+        "rate_limited": gettext_lazy("Too many attempts. Wait a minute, then try again."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -89,7 +92,10 @@ class PublicSite:
 class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Encrypts the secrets of second factors under the peppers, so that a database dump does not reveal them."""
 
-    error_messages = {**DefaultMFAAdapter.error_messages, "incorrect_code": "The code is wrong, or too old."}
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": gettext_lazy("The code is wrong, or too old."),
+    }
 
     def get_totp_issuer(self) -> str:
         return f"Hokusai Registry ({self._get_site_name()})"

@@ -22,6 +22,7 @@ OPEN = (
     "/account/reauthenticate/",
     "/account/password/",
     "/account/invitation/",
+    "/account/language/",
     "/static/",
     "/health",
     "/docs/",

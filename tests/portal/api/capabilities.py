@@ -323,7 +323,7 @@ OTHER = """
     mfa_view_recovery_codes mfa_generate_recovery_codes mfa_download_recovery_codes
     mfa_list_webauthn mfa_add_webauthn mfa_reauthenticate_webauthn mfa_remove_webauthn mfa_edit_webauthn
     mfa_login_webauthn
-    home scim choose-organisation docs docs-operations docs-page
+    home set_language scim choose-organisation docs docs-operations docs-page
     mlflow api-mlflow metrics health health-live health-ready health-mlflow
     admin:login admin:logout admin:password_change admin:password_change_done admin:autocomplete admin:jsi18n
     admin:view_on_site admin:app_list admin:search usage-report-find

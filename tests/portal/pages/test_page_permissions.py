@@ -140,6 +140,7 @@ OTHERS: dict[str, Row] = {
     "/docs/quickstart/": Row(ALL, ALL),
     "/leaks": Row(ALL, ALL),
     "/api/v1/docs/": Row(ALL),
+    "/account/language/": Row(ALL, ALL),
     "/account/": Row(SIGNED_IN, SIGNED_IN),
     "/account/keys/{key}/": Row(HOLDER, HOLDER),
     "/account/keys/{key}/rotate/": Row(HOLDER, HOLDER),

@@ -1,0 +1,183 @@
+"""The texts that pages show in the reader's language, and their catalogues: `make translations` updates portal/locale.
+
+Texts come from the templates, from calls of gettext, and from the tables and forms that TABLES and FORMS name: their
+texts stay English in the code, and the pages translate them. Compiled catalogues are committed, so that a fresh clone
+needs no compiler for them.
+"""
+
+import ast
+import datetime
+import io
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import django
+from babel.messages import Catalog, Message
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po, write_po
+from django.forms.utils import pretty_name
+from django.template.base import Lexer, TokenType
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCALE = ROOT / "portal" / "locale"
+LANGUAGES = ("de", "ja")
+GETTEXT = {"gettext", "gettext_lazy", "gettext_noop", "ngettext"}
+CONSTANT = re.compile(r"""\b_\((?:"([^"]+)"|'([^']+)')\)""")
+# Modules and the names in them whose texts a page shows: a text, a list, a mapping's values, or labels of choices.
+TABLES: tuple[tuple[str, str], ...] = (("proxy.answers", "HEADINGS"), ("proxy.answers", "OTHER_HEADING"))
+# Modules and forms that `field.html` shows.
+FORMS: tuple[tuple[str, str], ...] = ()
+NO_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)  # so that the same texts make the same file
+Id = str | tuple[str, str]  # a singular, or a singular and its plural
+
+
+def in_templates() -> Iterator[Id]:
+    for file in sorted((ROOT / "templates").rglob("*.*")):
+        yield from in_template(file.read_text(encoding="utf-8"))
+
+
+def in_template(source: str) -> Iterator[Id]:
+    """The texts of `translate`, `blocktranslate` and `_("…")`."""
+    block: list[str] | None = None
+    is_trimmed = False
+    for token in Lexer(source).tokenize():
+        bits = token.split_contents() if token.token_type == TokenType.BLOCK else [""]
+        if bits[0] == "blocktranslate":
+            block, is_trimmed = [""], "trimmed" in bits
+        elif bits[0] == "endblocktranslate" and block:
+            texts = [" ".join(text.split()) if is_trimmed else text for text in block]
+            yield (texts[0], texts[1]) if len(texts) > 1 else texts[0]
+            block = None
+        elif bits[0] == "plural" and block:
+            block.append("")
+        elif block:
+            is_variable = token.token_type == TokenType.VAR
+            block[-1] += f"%({token.contents})s" if is_variable else token.contents.replace("%", "%%")
+        elif bits[0] == "translate" and bits[1][0] in "\"'":
+            yield bits[1][1:-1]
+        elif token.token_type in (TokenType.BLOCK, TokenType.VAR):
+            yield from (match[1] or match[2] for match in CONSTANT.finditer(token.contents))
+
+
+def in_code() -> Iterator[Id]:
+    for package in ("keys", "proxy", "portal"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            source = file.read_text(encoding="utf-8")
+            for node in ast.walk(ast.parse(source)) if "gettext" in source else ():
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in GETTEXT:
+                    texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+                    if getattr(node.func, "id", "") == "ngettext":
+                        yield texts[0], texts[1]
+                    else:
+                        yield from texts[:1]
+
+
+def in_tables() -> Iterator[str]:
+    for module, name in TABLES:
+        yield from texts_of(getattr(import_module(module), name))
+
+
+def texts_of(table: Any) -> Iterator[str]:
+    if isinstance(table, str):
+        if table:
+            yield table
+    elif hasattr(table, "labels"):
+        yield from map(str, table.labels)
+    elif isinstance(table, dict):
+        yield from texts_of(list(table.values()))
+    elif isinstance(table, Iterable):
+        for each in table:
+            yield from texts_of(each)
+
+
+def in_forms() -> Iterator[str]:
+    """Labels, help texts, labels of choices, and messages of errors."""
+    for module, name in FORMS:
+        for field_name, field in getattr(import_module(module), name).base_fields.items():
+            if not field.widget.is_hidden:
+                yield str(field.label or pretty_name(field_name))
+            yield from texts_of(str(field.help_text))
+            yield from texts_of(str(getattr(field, "empty_label", None) or ""))
+            if isinstance(choices := getattr(field, "choices", None), list):
+                yield from (str(label) for _, label in choices)
+
+
+@cache
+def sources() -> frozenset[Id]:
+    found = {*in_templates(), *in_code(), *in_tables(), *in_forms()}
+    plurals = {each for each in found if isinstance(each, tuple)}
+    singulars = {each[0] for each in plurals}
+    texts = {
+        each
+        for each in found
+        if isinstance(each, str) and each not in singulars and re.search("[A-Za-z]", each)
+    }
+    return frozenset(plurals | texts)
+
+
+def po_file(language: str) -> Path:
+    return LOCALE / language / "LC_MESSAGES" / "django.po"
+
+
+def read_catalogue(language: str) -> Catalog:
+    file = po_file(language)
+    return read_po(io.BytesIO(file.read_bytes() if file.exists() else b""), locale=language)
+
+
+def updated(language: str) -> Catalog:
+    """The catalogue with the texts of the sources alone, and the translations that it has of them."""
+    old = read_catalogue(language)
+    new = Catalog(locale=language, fuzzy=False)
+    for each in sources():
+        known = old.get(each[0] if isinstance(each, tuple) else each)
+        same = known and isinstance(known.id, tuple) == isinstance(each, tuple)
+        new.add(each, known.string if known and same else None)
+    return new
+
+
+def as_po(catalogue: Catalog) -> bytes:
+    file = io.BytesIO()
+    write_po(file, catalogue, width=110, sort_output=True, no_location=True, omit_header=True)
+    plurals = f'"Plural-Forms: {catalogue.plural_forms}\\n"\n'
+    return (
+        b'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n'
+        + plurals.encode()
+        + b"\n"
+        + file.getvalue()
+    )
+
+
+def as_mo(catalogue: Catalog) -> bytes:
+    file = io.BytesIO()
+    catalogue.creation_date = catalogue.revision_date = NO_DATE
+    write_mo(file, catalogue)
+    return file.getvalue()
+
+
+def untranslated(catalogue: Catalog) -> list[Message]:
+    return [
+        each
+        for each in catalogue
+        if each.id and not all(each.string if isinstance(each.string, tuple | list) else [each.string])
+    ]
+
+
+def main() -> None:
+    django.setup()
+    for language in LANGUAGES:
+        catalogue = updated(language)
+        file = po_file(language)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(as_po(catalogue))
+        file.with_suffix(".mo").write_bytes(as_mo(read_catalogue(language)))
+        print(
+            f"{file.relative_to(ROOT)}: {len(untranslated(catalogue))} of {len(catalogue)} texts to translate"
+        )
+
+
+if __name__ == "__main__":
+    main()
