@@ -6,6 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from keys.actions.actor import Actor
@@ -15,7 +16,7 @@ from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.alerts.wording import describe_alert
 from keys.models import Alert, AlertQuerySet
-from keys.pages.frame import actor_of, redirect_see_other, render_page
+from keys.pages.frame import actor_of, query_value, redirect_see_other, render_page
 from keys.pages.keys import can_see_keys
 from keys.rights import permissions
 from keys.templatetags.filters import Field
@@ -34,9 +35,11 @@ def alerts(request: HttpRequest) -> HttpResponse:
     state = state if state in STATES else "open"
     kind = request.GET.get("kind", "")
     kind = kind if kind in Alert.Kind.values else ""
+    slug = query_value(request, "organisation").strip()
     older = request.GET.get("older", "")
     found = in_state(state)
     found = found.filter(kind=kind) if kind else found
+    found = found.of_organisation(slug) if slug else found
     if older.isascii() and older.isdigit() and len(older) < 19:
         found = found.filter(pk__lt=int(older))
     rows = list(found.with_people().order_by("-pk")[: PER_PAGE + 1])
@@ -49,7 +52,7 @@ def alerts(request: HttpRequest) -> HttpResponse:
         older=rows[PER_PAGE - 1].pk if len(rows) > PER_PAGE else None,
         state=state,
         states=STATES.items(),
-        fields=[kind_field(state, kind)],
+        fields=filter_fields(state, kind, slug),
         others=[("state", state)],
         open_count=Alert.objects.open().count(),
         channels=channels(),
@@ -59,8 +62,20 @@ def alerts(request: HttpRequest) -> HttpResponse:
     )
 
 
-def kind_field(state: str, kind: str) -> Field:
-    return Field(name="kind", label="Kind", value=kind, options=Alert.Kind.choices, without=f"?state={state}")
+def filter_fields(state: str, kind: str, slug: str) -> list[Field]:
+    def without(**others: str) -> str:
+        return f"?{urlencode({'state': state, **{name: value for name, value in others.items() if value}})}"
+
+    return [
+        Field(
+            name="kind",
+            label="Kind",
+            value=kind,
+            options=Alert.Kind.choices,
+            without=without(organisation=slug),
+        ),
+        Field(name="organisation", label="Organisation", value=slug, options=[], without=without(kind=kind)),
+    ]
 
 
 def in_state(state: str) -> AlertQuerySet:

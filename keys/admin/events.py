@@ -13,7 +13,7 @@ from unfold.paginator import InfinitePaginator
 
 from keys.actions.history import done_by_users, who_did
 from keys.admin.columns import badge, lines
-from keys.admin.filters import OnlyItsFilters, SpanFilter
+from keys.admin.filters import KeyOrganisationFilter, OnlyItsFilters, SpanFilter
 from keys.admin.list_export import export_paths
 from keys.formatting.moments import format_exact_time
 from keys.lists.colours import EVENT_COLOURS
@@ -49,7 +49,7 @@ class KeyEventAdmin(OnlyItsFilters):
     list_display = ["time", "what", "key_link", "owner", "who", "address", "details"]
     list_display_links = None
     other_lookups = ("key__id__exact",)  # a key's page
-    list_filter = ["kind", SpanFilter, WhoFilter]
+    list_filter = ["kind", SpanFilter, WhoFilter, KeyOrganisationFilter]
     list_per_page = 50
     list_before_template = "admin/keys/keyevent/list_before.html"
     paginator = InfinitePaginator

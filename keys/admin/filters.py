@@ -114,9 +114,11 @@ class OrganisationFilter(TextFilter):  # type: ignore[misc]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         text = (self.value() or "").replace("\0", "").strip()
+        if not text:
+            return queryset
         # By its number, which PostgreSQL compares with the condition of an index.
         number = Organisation.objects.filter(slug=text).first() or 0
-        return queryset.filter(**{self.column: number}) if text else queryset
+        return queryset.filter(**{self.column: number})
 
 
 class KeyOrganisationFilter(OrganisationFilter):

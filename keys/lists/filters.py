@@ -79,6 +79,9 @@ class TrustFilters(django_filters.FilterSet):  # type: ignore[misc]
 
 class EventFilters(django_filters.FilterSet):  # type: ignore[misc]
     key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    organisation = django_filters.CharFilter(
+        field_name="key__organisation__slug", label="The slug of the key's organisation."
+    )
     kind = django_filters.ChoiceFilter(choices=KeyEvent.Kind.choices)
     actor = django_filters.CharFilter(field_name="actor__username", label="Who did it: a user's name.")
     since = TimeFilter(field_name="at", lookup_expr="gte", label="At that time or later.")
@@ -97,6 +100,12 @@ class AlertFilters(django_filters.FilterSet):  # type: ignore[misc]
         label="settled: it no longer applies, or somebody marked it as settled.",
     )
     key = django_filters.CharFilter(field_name="key__public_id", label="Id (key_…).")
+    organisation = django_filters.CharFilter(
+        method="filter_organisation", label="The slug of an organisation: about it, its keys or its files."
+    )
+
+    def filter_organisation(self, alerts: AlertQuerySet, name: str, value: str) -> AlertQuerySet:
+        return alerts.of_organisation(value)
 
     def filter_state(self, alerts: AlertQuerySet, name: str, value: str) -> AlertQuerySet:
         return alerts.open() if value == "open" else alerts.settled()

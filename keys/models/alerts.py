@@ -18,6 +18,12 @@ class AlertQuerySet(models.QuerySet["Alert"]):
     def with_people(self) -> "AlertQuerySet":
         return self.select_related("key__owner", "settled_by")
 
+    def of_organisation(self, slug: str) -> "AlertQuerySet":
+        """Alerts about the organisation, its keys or its files."""
+        files = Q(kind=Alert.Kind.ARTIFACT, detail__path__startswith=f"workspaces/{slug}/")
+        quota = Q(kind=Alert.Kind.ORGANISATION, detail__organisation=slug)
+        return self.filter(Q(key__organisation__slug=slug) | quota | files)
+
     def open(self, *, now: datetime.datetime | None = None) -> "AlertQuerySet":
         """Alerts that still apply, and that nobody has settled. Those of a revoked key no longer apply."""
         applies = still_applies(now or timezone.now())

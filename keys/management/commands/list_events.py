@@ -11,6 +11,7 @@ from keys.lists.columns import EVENT_COLUMNS
 from keys.lists.command_options import filter_rows
 from keys.lists.filters import EventFilters
 from keys.management.one_key import key_of
+from keys.management.one_organisation import organisation_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import KeyEvent, KeyEventQuerySet
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--key", metavar="KEY_ID", help="only events of this key")
+        parser.add_argument("--organisation", metavar="SLUG", help="only events of keys of this organisation")
         parser.add_argument("--kind", choices=KeyEvent.Kind.values)
         parser.add_argument("--actor", metavar="USER", help=f"only actions of this user: {NAME_OR_ID}")
         add_span(parser)
@@ -45,6 +47,7 @@ def matching_events(options: dict[str, Any]) -> KeyEventQuerySet:
     """Newest first."""
     asked = {
         "key": options["key"] and key_of(options["key"]).public_id,
+        "organisation": options["organisation"] and organisation_of(options["organisation"]).slug,
         "kind": options["kind"],
         "actor": options["actor"] and user_of(options["actor"]).username,
         **{name: at.isoformat() for name, at in span(options).items()},

@@ -1,10 +1,13 @@
 """The page of alerts: who was notified, open and settled, the test alert; and the count on the dashboard."""
 
+import json
+
 import pytest
 from django.core import mail
 from django.core.management import call_command
 
 from keys import actions
+from keys.actions import organisations
 from keys.alerts import leaks, notify
 from keys.models import Alert
 from keys.rights.scopes import Scope
@@ -150,3 +153,31 @@ def test_commands_list_settle_and_test(cast, leak, capsys, settings):
         "mail: not set up. SMTP_URL is not set.",
         "webhook: not set up. ALERT_WEBHOOK_URL is not set.",
     ]
+
+
+def test_activity_and_alerts_are_filtered_by_organisation(cast, alice, capsys):
+    """By page, API and command alike; an alert about a file or a limit has no key."""
+    for slug in ("lab", "clinic"):
+        organisation = organisations.create_organisation(slug=slug)
+        organisations.add_member(organisation=organisation, user=cast["dora"])
+        key = actions.issue(owner=cast["dora"], name=f"key-of-{slug}", organisation=organisation)[0]
+        notify(kind=Alert.Kind.CANARY, key=key, occasion="1", address="192.0.2.1")
+        file = {"path": f"workspaces/{slug}/1/a.bin", "recorded": "a", "found": "b", "since": "then"}
+        notify(kind=Alert.Kind.ARTIFACT, key=None, occasion=slug, **file)
+        quota = {"organisation": slug, "share": 80, "what": "calls", "limit": "5"}
+        notify(kind=Alert.Kind.ORGANISATION, key=None, occasion=slug, **quota)
+    call_command("list_alerts", "--organisation", "lab", "--json")
+    call_command("list_events", "--organisation", "lab", "--json")
+    alerts, events = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    kinds = ["organisation_quota", "artifact_changed", "canary_used"]
+    assert [each["kind"] for each in alerts] == kinds
+    assert {each["key"] for each in events} == {"key-of-lab"}
+    assert [each["kind"] for each in alice.get("/api/v1/alerts?organisation=lab").json()["results"]] == kinds
+    assert alice.get("/api/v1/events?organisation=lab").json()["results"] == events
+    page = alice.get(PAGE, {"organisation": "lab", "kind": "canary_used"})
+    assert [row["alert"].key.name for row in page.context["rows"]] == ["key-of-lab"]
+    assert 'href="?state=open&amp;organisation=lab"' in text(page)
+    assert len(alice.get(PAGE, {"organisation": "lab"}).context["rows"]) == 3
+    for address, others in ((PAGE, "clinic"), ("/admin/keys/keyevent/", "key-of-clinic")):
+        assert others not in text(alice.get(address, {"organisation": "lab"}))
+        assert text(alice.get(address, {"organisation": "no\0ne"}))

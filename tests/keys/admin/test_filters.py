@@ -138,7 +138,8 @@ class TestForm:
             KEYS: ["state", "environment__exact", "expiring", "unused", "organisation", "owner_name"],
             "/admin/keys/user/": ["is_active__exact", "role"],
             "/admin/keys/organisation/": ["closed"],
-            "/admin/keys/keyevent/": ["kind__exact", "span", "who"],
+            "/admin/keys/keyevent/": ["kind__exact", "span", "who", "organisation"],
+            "/admin/keys/trust/": ["state", "organisation", "issuer"],
             "/admin/admin/logentry/": ["span", "who"],
             "/admin/proxy/owner/": [
                 "kind",
