@@ -13,7 +13,7 @@ from portal.api.scim import Scim
 from portal.http import health, metrics
 from portal.pages import dashboard, docs, home, languages, palette, settings_page
 from portal.sign_in import views
-from proxy.admin import incident_pages, pages, publication_pages, usage_pages
+from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages
 from proxy.api import manifests
 
 urlpatterns = [
@@ -45,6 +45,7 @@ urlpatterns = [
         admin.site.admin_view(publication_pages.withdraw),
         name="publication-withdraw",
     ),
+    path("admin/ledger/", admin.site.admin_view(ledger_pages.verify_ledger), name="verify-ledger"),
     path("admin/group-rules/", admin.site.admin_view(group_rules.group_rules), name="group-rules"),
     path(
         "admin/group-rules/<int:pk>/remove/",

@@ -93,6 +93,7 @@ def of_pages(request: HttpRequest, text: str) -> Iterator[Hit]:
     actions = {"Issue a key": (permissions.ADD_KEY, "admin:keys_apikey_add")}
     actions["Add a user"] = (permissions.ADD_USER, "admin:keys_user_add")
     actions["Hand over what a user owns"] = (permissions.CHANGE_OWNER, "admin:proxy_owner_hand_over")
+    actions["Verify the ledger"] = (permissions.VIEW_REGISTRATION, "verify-ledger")
     for title, (permission, page) in actions.items():
         if text in title.lower() and request.user.has_perm(permission):
             yield Hit(title=title, kind="Do", link=reverse(page))

@@ -58,6 +58,7 @@ PAGES: dict[str, tuple[str, str]] = {
     "account/registrations/model/": ("/account/registrations/model/?name={model}", "alice"),
     "account/usage/report/": ("/account/usage/report/?each=day", "alice"),
     "admin/publications/": ("/admin/publications/", "alice"),
+    "admin/ledger/": ("/admin/ledger/", "alice"),
     "admin/usage/": ("/admin/usage/", "alice"),
     "admin/": ("/admin/", "alice"),
     "admin/settings/": ("/admin/settings/", "alice"),

@@ -274,9 +274,9 @@ CAPABILITIES = {
         because="It reads every byte of a model's versions, which may take hours.",
     ),
     "check the ledger": Can(
+        web="verify-ledger",
         api="ledger_head ledger_verify",
         command="verify_ledger",
-        because="Who checks it wants the answer from outside the portal's pages, and keeps heads in files.",
     ),
     "have the ledger time-stamped": Can(
         command="stamp_ledger",

@@ -116,6 +116,7 @@ ROWS: dict[str, Row] = {
     **record("admin/logentry", **{"export/": LIST, "export/jsonl/": LIST}),
     "admin/publications/": READ,
     "admin/publications/<int:pk>/withdraw/": Row(NOBODY),  # there is no publication
+    "admin/ledger/": Row(VIEWERS, VIEWERS),
     "admin/usage/": READ,
     "admin/usage/find/": Row(NOBODY, VIEWERS),
     "admin/usage/export/": READ,
