@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 3
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock translations clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm moving operate scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock translations clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -76,6 +76,11 @@ manifests: .venv/dev.stamp
 # three organisations, on disk and in an S3 stand-in: it continues, and loses no byte. Twenty minutes.
 moving: .venv/dev.stamp
 	$(BIN)/python -m tests.operate.moving
+
+# Try what docs/recovery.md describes on real servers: restores, rotations, failover, replicas, upgrade (PROOFS=… selects
+# some, VERBOSE=1 prints their steps). Under twenty minutes.
+operate: .venv/dev.stamp
+	$(BIN)/python -m tests.operate.proofs
 
 # Build the documents as a site in dist/docs; a broken link or anchor is an error. Half a minute.
 docs: .venv/dev.stamp
