@@ -88,11 +88,8 @@ class Forwarding:
     query: str
     content_type: str
     mount: str
+    url: str
     while_waiting: Callable[[], None] | None = None
-
-    @property
-    def url(self) -> str:
-        return upstream_url(self.caller)
 
     @property
     def workspace(self) -> Workspace:
@@ -236,14 +233,15 @@ def decide(
     with large_bodies.parse(caller.user.public_id, parsed_size(request)):
         decision = permissions.decide(caller, request) if caller.key else browser.decide(caller, request)
     call.named_object = decision.objects.first or call.named_object
+    url = upstream_url(caller)
     if decision.refusal is not None and decision.refusal.reason == "unknown_object":
         # As for an id that nobody has: an experiment that does not exist is the first thing that is wrong.
-        references.refuse_unknown(caller, decision.objects, url=upstream_url(caller))
+        references.refuse_unknown(caller, decision.objects, url=url)
     decision.enforce()
-    upstream_checks.refuse_unowned(caller, decision.objects, url=upstream_url(caller))
-    references.refuse_unknown(caller, decision.objects, url=upstream_url(caller))
-    upstream_checks.refuse_foreign_source(caller, match, decision.content, url=upstream_url(caller))
-    upstream_checks.refuse_running_scorer(caller, match, decision.content, url=upstream_url(caller))
+    upstream_checks.refuse_unowned(caller, decision.objects, url=url)
+    references.refuse_unknown(caller, decision.objects, url=url)
+    upstream_checks.refuse_foreign_source(caller, match, decision.content, url=url)
+    upstream_checks.refuse_running_scorer(caller, match, decision.content, url=url)
     call.named_object = call.named_object or named_objects.find_requested(match, decision.content)
     return decision
 

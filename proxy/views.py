@@ -7,13 +7,13 @@ replaces revproxy's own handling of headers, queries, bodies and errors.
 from contextlib import ExitStack
 from typing import Any
 
-from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from revproxy.views import ProxyView
 
 from keys import limits
 from keys.credentials import authentication
 from keys.credentials.caller import Caller
+from keys.database import give_back_connection
 from keys.refusals import Refusal, invalid
 from proxy import forwarding, presentation
 from proxy.answers import fit_exporter, name_address, refuse
@@ -107,7 +107,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     ) -> HttpResponseBase:
         """MLflow's response, while no other call writes the same names."""
         if not name_locks.names_to_lock(decision):
-            close_old_connections()  # a transfer may take hours: others may use the PostgreSQL connection meanwhile
+            give_back_connection()  # a transfer may take hours: others may use the PostgreSQL connection meanwhile
             return self.forward(request, mount, call, caller, decision, body)
         with name_locks.hold(caller, decision):
             return self.forward(request, mount, call, caller, decision, body)
@@ -141,6 +141,7 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
             query=request.META.get("QUERY_STRING", ""),
             content_type=request.META.get("CONTENT_TYPE", ""),
             mount=mount,
+            url=forwarding.upstream_url(caller),
             while_waiting=forwarding.keep_caller(decision.operation, request.META),
         )
         response: HttpResponseBase = super().dispatch(request, decision.match.path)
@@ -172,6 +173,9 @@ class MlflowProxy(ProxyView):  # type: ignore[misc]  # revproxy is untyped
     @property
     def upstream(self) -> str:
         return self.forwarding.url
+
+    def _format_path_to_redirect(self, request: HttpRequest) -> None:
+        """Nothing: the view rewrites no paths, and revproxy would build the full path to find that out."""
 
     def get_request_headers(self) -> dict[str, str]:
         return forwarding.headers_to_send(self.forwarding, self.request.META)

@@ -3,6 +3,9 @@
 import ipaddress
 from collections.abc import Iterable, Mapping
 
+MOST_KNOWN = 1000
+known_addresses: set[str] = set()  # in canonical form, so that they need not be parsed again
+
 
 def client_address(meta: Mapping[str, str], *, trusted_proxies: int) -> str:
     """The address of the caller as text (IPv4 or IPv6, no zone); "" if the server gives none.
@@ -27,6 +30,8 @@ def is_within(address: str, networks: Iterable[str]) -> bool:
 
 def parse_address(text: str) -> str:
     """`text` as an address in canonical form, IPv4-mapped IPv6 as IPv4; "" if it is none."""
+    if text in known_addresses:
+        return text
     text = text.strip().removeprefix("[").split("]")[0].split("%")[0]
     if text.count(":") == 1:
         text = text.split(":")[0]
@@ -35,7 +40,11 @@ def parse_address(text: str) -> str:
     except ValueError:
         return ""
     mapped = getattr(address, "ipv4_mapped", None)
-    return str(mapped or address)
+    canonical = str(mapped or address)
+    if len(known_addresses) >= MOST_KNOWN:
+        known_addresses.clear()
+    known_addresses.add(canonical)
+    return canonical
 
 
 def network_of(address: str) -> str:

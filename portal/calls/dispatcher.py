@@ -12,7 +12,6 @@ from typing import Any
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIHandler
-from django.db import close_old_connections
 from django.http import HttpResponseBase
 from django.http.request import HttpRequest
 from django.middleware.clickjacking import XFrameOptionsMiddleware
@@ -20,6 +19,7 @@ from django.middleware.security import SecurityMiddleware
 from django.urls import URLPattern
 from django.utils.log import log_response
 
+from keys.database import give_back_connection
 from portal.http import logs
 from portal.http.middleware import HEADER, REQUEST_ID, STARTED
 from portal.http.requests import PortalRequest
@@ -88,7 +88,7 @@ def call_view(request: PortalRequest, mount: str) -> HttpResponseBase:
         response = response_for_exception(request, error)
     except WaitsForSlot:
         del request.META[STARTED]  # the request has not ended, and is not logged
-        close_old_connections()
+        give_back_connection()
         raise
     if not response.streaming and not response.has_header("Content-Length"):
         response.headers["Content-Length"] = str(len(response.content))  # type: ignore[attr-defined]
@@ -109,7 +109,7 @@ class CallResponse:
             with contextlib.suppress(Exception):  # as Django does
                 closer()
         self.response._resource_closers.clear()  # type: ignore[attr-defined]
-        close_old_connections()
+        give_back_connection()
 
 
 class PortalHandler(WSGIHandler):

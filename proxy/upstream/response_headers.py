@@ -8,18 +8,20 @@ class ResponseHeaders:
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
         self.pairs = list(pairs)
+        self.values: dict[str, list[str]] = {}  # by the names in lower case
+        for name, value in self.pairs:
+            self.values.setdefault(name.lower(), []).append(value)
 
     def getlist(self, name: str) -> list[str]:
-        wanted = name.lower()
-        return [value for other, value in self.pairs if other.lower() == wanted]
+        return self.values.get(name.lower(), [])
 
     def get(self, name: str, default: str = "") -> str:
         """The value; several values of one name with commas between them (RFC 9110 section 5.3)."""
-        values = self.getlist(name)
+        values = self.values.get(name.lower())
         return ", ".join(values) if values else default
 
     def __contains__(self, name: str) -> bool:
-        return bool(self.getlist(name))
+        return name.lower() in self.values
 
     def __getitem__(self, name: str) -> str:
         if name not in self:
@@ -30,16 +32,15 @@ class ResponseHeaders:
         wanted = name.lower()
         self.pairs = [pair for pair in self.pairs if pair[0].lower() != wanted]
         self.pairs.append((name, value))
+        self.values.pop(wanted, None)
+        self.values[wanted] = [value]
 
     def items(self) -> list[tuple[str, str]]:
         """Each name once."""
-        merged: dict[str, tuple[str, str]] = {}
-        for name, value in self.pairs:
-            lower = name.lower()
-            merged[lower] = (
-                (merged[lower][0], f"{merged[lower][1]}, {value}") if lower in merged else (name, value)
-            )
-        return list(merged.values())
+        if len(self.values) == len(self.pairs):
+            return self.pairs
+        first = {name.lower(): name for name, _ in reversed(self.pairs)}
+        return [(first[lower], ", ".join(values)) for lower, values in self.values.items()]
 
     def iteritems(self) -> Iterator[tuple[str, str]]:
         """Each header, also of the same name."""

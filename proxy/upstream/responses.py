@@ -22,7 +22,9 @@ class UpstreamResponse:
         self._response = response
         self._content: bytes | None = None
         self.status = response.status
-        self.headers = ResponseHeaders(response.headers.iteritems())
+        headers = response.headers
+        is_own = isinstance(headers, ResponseHeaders)
+        self.headers = headers if is_own else ResponseHeaders(headers.iteritems())
 
     def keep(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Replace MLflow's headers by these."""

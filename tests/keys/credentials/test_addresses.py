@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keys.credentials import addresses
 from keys.credentials.addresses import client_address, parse_address
 
 PEER = "10.0.0.1"
@@ -73,3 +74,12 @@ def test_whatever_is_no_address_is_empty(text):
 
 def test_a_zone_is_left_out():
     assert parse_address("fe80::1%eth0") == "fe80::1"
+
+
+def test_only_canonical_addresses_are_remembered():
+    zone = "hk_live_00000000000000000000000000000000"
+    assert parse_address(f"fe80::1%{zone}") == parse_address(f"fe80::1%{zone}") == "fe80::1"
+    assert not any(zone in known for known in addresses.known_addresses)
+    for number in range(addresses.MOST_KNOWN + 1):
+        parse_address(f"10.1.{number // 256}.{number % 256}")
+    assert len(addresses.known_addresses) <= addresses.MOST_KNOWN

@@ -81,8 +81,11 @@ def rows(monkeypatch) -> list:
 def handlers(settings, echo, monkeypatch) -> Iterator[list]:
     settings.MLFLOW_URL = echo.url
     settings.ALLOWED_HOSTS = ["testserver"]
-    for module in ("proxy.views", "proxy.forwarding", "proxy.provenance.events", "portal.calls.dispatcher"):
-        monkeypatch.setattr(f"{module}.close_old_connections", lambda: None)  # it has the test's transaction
+    for name in (
+        *("proxy.forwarding.close_old_connections", "proxy.provenance.events.close_old_connections"),
+        *("proxy.views.give_back_connection", "portal.calls.dispatcher.give_back_connection"),
+    ):
+        monkeypatch.setattr(name, lambda: None)  # it has the test's transaction
     ends = (signals.request_started, signals.request_finished)
     for signal in ends:
         signal.disconnect(close_old_connections)
