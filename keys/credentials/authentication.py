@@ -12,7 +12,7 @@ from keys.credentials import tokens
 from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
 from keys.credentials.headers import HOW_TO_SEND_A_KEY, OVERRIDES, read_credential
-from keys.credentials.lookup import KeyMatch, find_cached_key
+from keys.credentials.lookup import KeyMatch, find_cached_key, recall_key, remember_key
 from keys.credentials.signed_tokens import is_signed_token
 from keys.credentials.trusts import find_trusted_key
 from keys.database import DATABASE_ERRORS, database_required
@@ -45,12 +45,13 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     400 for two different credentials, 429 if PostgreSQL is needed and unavailable.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
-    credential = read_credential(meta)
+    match = recall_key(meta)
+    text = "" if match else read_credential(meta).text
     try:
-        if is_signed_token(credential.text):
-            key, subject = find_trusted_key(credential.text)
+        if match is None and is_signed_token(text):
+            key, subject = find_trusted_key(text)
             return check_caller(key, subject=subject)
-        return authenticate_by(parse_credential(credential.text), meta)
+        return check_match(match or find_key_of(text, meta), meta)
     except Refusal as refusal:
         hint_at_overrides(refusal, meta)
         raise
@@ -63,8 +64,17 @@ def hint_at_overrides(refusal: Refusal, meta: Mapping[str, str]) -> None:
         refusal.message = refusal.message.removesuffix(OVERRIDES_HINT).removesuffix(BASIC_HINT) + BASIC_HINT
 
 
-def authenticate_by(token: tokens.Token, meta: Mapping[str, str]) -> Caller:
-    key, is_previous = find_caller_key(token)
+def find_key_of(text: str, meta: Mapping[str, str]) -> KeyMatch:
+    """The key with the secret `text`, which the headers in `meta` carry. Raises Refusal (401, 429)."""
+    token = parse_credential(text)
+    match = find_caller_key(token)
+    remember_key(meta, token)
+    return match
+
+
+def check_match(match: KeyMatch, meta: Mapping[str, str]) -> Caller:
+    """The caller if the key works; otherwise a Refusal (401)."""
+    key, is_previous = match
     if key.is_canary:
         address = client_address(meta, trusted_proxies=settings.TRUSTED_PROXIES)
         refuse_canary(key, address=address, client=str(meta.get("HTTP_USER_AGENT", "")))

@@ -111,6 +111,11 @@ class RowCache(Generic[Value]):
             return self.fetch_in_thread(name, entry, fetch)
         return self.fetch_now(name, entry, fetch)
 
+    def peek(self, name: str) -> Value | None:
+        """The value in memory, if it may be used without asking PostgreSQL."""
+        entry = self.entries.get(name)
+        return entry.value if entry is not None and self.is_trusted(entry, self.clock()) else None
+
     def fetch_now(
         self, name: str, entry: Entry[Value] | None, fetch: Callable[[], Value | None]
     ) -> Value | None:

@@ -1,8 +1,14 @@
-"""The one way from a secret to its key."""
+"""The one way from a secret to its key.
+
+The headers of a key that was found are remembered by a keyed hash, with the key's digests, so that the next call with
+the same headers needs neither to parse the credential nor to compute its digest. No secret stays in memory.
+"""
 
 import logging
+import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
 from typing import NamedTuple
 
 from django.conf import settings
@@ -23,6 +29,9 @@ _moved: dict[int, float] = {}  # when this process last moved a key, by the key'
 LOOKUPS = Counter(
     "hokusai_key_lookups", "Keys looked up: hit, in memory; miss, PostgreSQL was asked.", ["outcome"]
 )
+HITS, MISSES = LOOKUPS.labels("hit"), LOOKUPS.labels("miss")
+MOST_REMEMBERED = 10_000  # headers
+HASH_KEY = secrets.token_bytes(32)
 
 
 class KeyMatch(NamedTuple):
@@ -32,9 +41,9 @@ class KeyMatch(NamedTuple):
     is_previous: bool
 
 
-def find_keys(secrets: Iterable[Token]) -> list[KeyMatch]:
+def find_keys(tokens_sent: Iterable[Token]) -> list[KeyMatch]:
     """The keys with these secrets, read from PostgreSQL."""
-    digests = [digest for token in secrets for digest in tokens.digests(token, settings.KEY_PEPPERS)]
+    digests = [digest for token in tokens_sent for digest in tokens.digests(token, settings.KEY_PEPPERS)]
     return [
         KeyMatch(key, key.digest not in digests) for key in ApiKey.objects.with_owner().for_digests(digests)
     ]
@@ -62,11 +71,11 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
     Raises a database error if PostgreSQL is unavailable and the key is not in the cache.
     """
     digests = tokens.digests(secret, settings.KEY_PEPPERS)
-    outcome = "hit"
+    outcome = HITS
 
     def fetch() -> ApiKey | None:
         nonlocal outcome
-        outcome = "miss"
+        outcome = MISSES
         match = find_key(secret)
         if match is None:
             return find_exchanged_key(secret)
@@ -76,10 +85,47 @@ def find_cached_key(secret: Token) -> KeyMatch | None:
     try:
         key = cache.key_cache.get(digests[0], fetch)
     finally:
-        LOOKUPS.labels(outcome).inc()
-    if key is None:
+        outcome.inc()
+    return KeyMatch(key, is_previous(key, digests)) if key else None
+
+
+def is_previous(key: ApiKey, digests: list[str]) -> bool:
+    """Whether the secret with these digests is the key's from before its last rotation."""
+    return key.exchanged is None and key.digest not in digests
+
+
+class Remembered(NamedTuple):
+    """The digests of a secret under the peppers of that time."""
+
+    digests: list[str]
+    peppers: list[str]
+
+
+remembered: dict[bytes, Remembered] = {}  # by the hash of the headers
+
+
+def hash_headers(meta: Mapping[str, str]) -> bytes:
+    sent = f"{meta.get('HTTP_AUTHORIZATION', '')}\0{meta.get('HTTP_X_API_KEY', '')}"
+    return blake2b(sent.encode(errors="surrogatepass"), key=HASH_KEY, digest_size=32).digest()
+
+
+def remember_key(meta: Mapping[str, str], secret: Token) -> None:
+    """Remember which secret these headers carry. Only for one that has a key: nobody else can fill the memory."""
+    if len(remembered) >= MOST_REMEMBERED:
+        remembered.clear()
+    peppers = settings.KEY_PEPPERS
+    remembered[hash_headers(meta)] = Remembered(tokens.digests(secret, peppers), peppers)
+
+
+def recall_key(meta: Mapping[str, str]) -> KeyMatch | None:
+    """The key of headers that are remembered, if it is in this process's cache and that is fresh."""
+    found = remembered.get(hash_headers(meta))
+    if found is None or found.peppers is not settings.KEY_PEPPERS:
         return None
-    return KeyMatch(key, key.exchanged is None and key.digest not in digests)
+    if (key := cache.key_cache.peek(found.digests[0])) is None:
+        return None
+    HITS.inc()
+    return KeyMatch(key, is_previous(key, found.digests))
 
 
 def move_to_newest_pepper(key: ApiKey, digests: list[str]) -> None:

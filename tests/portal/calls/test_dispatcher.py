@@ -14,6 +14,7 @@ from django.db import close_old_connections, transaction
 from django.test import RequestFactory
 
 from keys import actions
+from keys.credentials.cache import RowCache
 from keys.models import User
 from portal.calls import dispatcher
 from portal.calls.dispatcher import PortalHandler
@@ -86,6 +87,8 @@ def handlers(settings, echo, monkeypatch) -> Iterator[list]:
         *("proxy.views.give_back_connection", "portal.calls.dispatcher.give_back_connection"),
     ):
         monkeypatch.setattr(name, lambda: None)  # it has the test's transaction
+    # From the second call on, as in production, the key comes from this process's memory.
+    monkeypatch.setattr(RowCache, "peek", lambda cache, name: (e := cache.entries.get(name)) and e.value)
     ends = (signals.request_started, signals.request_finished)
     for signal in ends:
         signal.disconnect(close_old_connections)
