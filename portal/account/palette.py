@@ -14,7 +14,7 @@ from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.models import ApiKey, User
 from portal.account.frame import holder
-from portal.pages.palette import MOST, REPLACED, REQUEST_ID, Hit
+from portal.pages.palette import MOST, REPLACED, REQUEST_ID, Hit, describe_model
 from proxy.models import Call, Owner, UncalledRequest
 
 PAGES = {
@@ -70,10 +70,11 @@ def own_keys(user: User, text: str) -> Iterator[Hit]:
 
 def own_models(user: User, text: str) -> Iterator[Hit]:
     models = Owner.objects.filter(user=user).registered_models().filter(name__icontains=text)
-    for model in models.order_by("name", "environment")[:MOST]:
-        query = urlencode({"name": model.name, "environment": model.environment})
-        kind = "Model" if model.environment == "live" else "Model, test registry"
-        yield Hit(title=model.name, kind=kind, link=f"{reverse('account-model')}?{query}")
+    for model in models.select_related("organisation").order_by("name", "environment", "organisation")[:MOST]:
+        slug = model.organisation.slug
+        query = urlencode({"name": model.name, "environment": model.environment, "organisation": slug})
+        link = f"{reverse('account-model')}?{query}"
+        yield Hit(title=model.name, kind=describe_model(model.environment, slug), link=link)
 
 
 @sensitive_variables("text", "secret")

@@ -18,6 +18,7 @@ from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
 from keys.models import ApiKey, User, users_matching
+from keys.models.organisations import SHARED
 from keys.pages.keys import can_see_keys, offered_actions
 from keys.rights import permissions
 from proxy.models import Owner, Registration
@@ -116,17 +117,28 @@ def of_models(request: HttpRequest, text: str) -> Iterator[Hit]:
     environments = ApiKey.Environment.values
     owned = Owner.objects.filter(environment__in=environments, kind="registered_model", is_reserved=False)
     found = list(
-        owned.filter(name__icontains=text).order_by("name").values_list("environment", "name")[:MOST]
+        owned.filter(name__icontains=text)
+        .order_by("name", "organisation")
+        .values_list("environment", "organisation__slug", "name")[:MOST]
     )
     rows = Registration.objects.effective().filter(
         object_name=text, kind__in=("registered_model", "model_version")
     )
     found += (
-        rows.order_by("environment").values_list("environment", "object_name").distinct()[: len(environments)]
+        rows.order_by("environment", "organisation__slug")
+        .values_list("environment", "organisation__slug", "object_name")
+        .distinct()[:MOST]
     )
-    for environment, name in dict.fromkeys(found):
-        link = f"{reverse('admin:proxy_registration_model')}?{urlencode({'name': name, 'environment': environment})}"
-        yield Hit(title=name, kind="Model" if environment == "live" else "Model, test registry", link=link)
+    for environment, slug, name in dict.fromkeys(found):
+        query = urlencode({"name": name, "environment": environment, "organisation": slug})
+        link = f"{reverse('admin:proxy_registration_model')}?{query}"
+        yield Hit(title=name, kind=describe_model(environment, slug), link=link)
+
+
+def describe_model(environment: str, slug: str) -> str:
+    """ "Model", "Model of lab, test registry"."""
+    words = "Model" if slug == SHARED else f"Model of {slug}"
+    return words if environment == "live" else f"{words}, test registry"
 
 
 @sensitive_variables("text", "secret")

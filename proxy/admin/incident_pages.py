@@ -186,7 +186,7 @@ def lift(request: HttpRequest, pk: int) -> HttpResponse:
     """Lift the quarantine of the version that this row of the ledger registered, with a reason."""
     row = get_object_or_404(Registration.objects.versions().with_people(), pk=pk)
     name = compliance.current_versions([row])[row.pk].name
-    query = urlencode({"environment": row.environment, "name": name})
+    query = urlencode({"environment": row.environment, "organisation": row.organisation.slug, "name": name})
     address = f"{reverse('admin:proxy_registration_model')}?{query}"
     user = actor_of(request).user
     owners = incident.owners_of_version(row.namespace, name, row.version)

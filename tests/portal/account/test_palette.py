@@ -42,9 +42,8 @@ def test_it_finds_ones_own_calls_models_and_the_pages(dora, mallory):
         request_id=request_id, at=timezone.now(), status=401, reason="no_key", method="GET", path="/"
     )
 
-    assert 'href="/account/registrations/model/?name=churn-forecast&amp;environment=live"' in found(
-        dora, "FORE"
-    )
+    link = "/account/registrations/model/?name=churn-forecast&amp;environment=live&amp;organisation=shared"
+    assert f'href="{link}"' in found(dora, "FORE")
     assert f'href="/account/calls/{dora.call.request_id}/"' in found(dora, f" {dora.call.request_id} ")
     assert "Request that became no call: 401 no_key" in found(dora, request_id)
     assert 'href="/account/usage/"' in found(dora, "usa")

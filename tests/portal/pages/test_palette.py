@@ -123,7 +123,10 @@ class TestRecords:
         ledger_row(key_of(cast["dora"]), "registered-models.create", "imported")
         page = found(alice, "FORE")
 
-        assert 'href="/admin/proxy/registration/model/?name=churn-forecast&amp;environment=live"' in page
+        assert (
+            'href="/admin/proxy/registration/model/?name=churn-forecast&amp;environment=live&amp;organisation=shared"'
+            in page
+        )
         assert "churn-run" not in found(alice, "churn")
         assert "?name=imported" in found(alice, "imported")
         assert found(alice, "churn-forecast").count("?name=churn-forecast") == 1

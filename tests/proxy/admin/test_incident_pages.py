@@ -118,9 +118,8 @@ def test_quarantine_marks_and_says_what_became_of_each(cast, alice, key, monkeyp
     sent = {"since": since(24), "reason": "leaked", "confirmed": "yes"}
     text = alice.post(page(key), sent).content.decode()
 
-    assert (
-        f'<a class="text" href="{MODEL}?environment=live&amp;name=fraud">fraud</a> version 3: marked' in text
-    )
+    link = f"{MODEL}?environment=live&amp;organisation=shared&amp;name=fraud"
+    assert f'<a class="text" href="{link}">fraud</a> version 3: marked' in text
     assert (seen["key"], seen["reason"], seen["by"]) == (key, "leaked", cast["alice"])
     assert timezone.now() - seen["since"] < timedelta(hours=25)
 
@@ -236,7 +235,7 @@ def test_quarantine_is_lifted_on_a_page_with_a_reason(cast, alice, quarantined):
 
     assert "key leaked" in shown
     assert without.context["form"].errors["reason"]
-    assert done.url == "/admin/proxy/registration/model/?environment=live&name=fraud"
+    assert done.url == "/admin/proxy/registration/model/?environment=live&organisation=shared&name=fraud"
     assert (quarantined.seen["name"], quarantined.seen["version"]) == ("fraud", "3")
     assert (quarantined.seen["reason"], quarantined.seen["by"]) == ("checked", cast["alice"])
 

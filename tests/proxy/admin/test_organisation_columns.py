@@ -2,14 +2,18 @@
 
 import csv
 import io
+import re
+from html import unescape
 
 import pytest
 
 from keys import actions
 from keys.actions import organisations
 from keys.models import ApiKey
+from proxy.ledger import incident
+from proxy.ledger.incident import QuarantineResult
 from proxy.models import Owner
-from tests.keys.people import call
+from tests.keys.people import call, signed_in
 from tests.portal.account.test_usage import total
 from tests.proxy.ledger_rows import row
 
@@ -82,3 +86,45 @@ def test_usage_is_grouped_by_it(alice, keys):
     ]
     assert {each["user"]: each["organisation"] for each in by_key} == {"dora": "lab", "charlie": "shared"}
     assert list(by_key[0])[-1] == "organisation"
+
+
+def links_to_models(page: str, path: str) -> list[str]:
+    return [unescape(found) for found in re.findall(f'href="({path}[^"]+)"', page)]
+
+
+def test_every_link_to_a_model_names_its_organisation(cast, alice, keys, monkeypatch):
+    """The same name in two organisations is two models."""
+    lab = keys["dora"].organisation
+    for key in keys.values():
+        Owner.objects.create(
+            environment="live",
+            kind="registered_model",
+            name="fraud",
+            user=key.owner,
+            organisation=key.organisation,
+        )
+    admin, account = "/admin/proxy/registration/model/", "/account/registrations/model/"
+    pages = [alice.post("/admin/palette/", {"text": "fraud"}), alice.get("/admin/proxy/registration/")]
+    for page in pages:
+        links = links_to_models(page.content.decode(), admin)
+        assert sorted(re.findall(r"organisation=(\w+)", "".join(links))) == ["lab", "shared"]
+        assert [alice.get(link).status_code for link in links] == [200, 200]
+
+    dora = signed_in(cast["dora"])
+    call_of = f"/account/calls/{keys['dora'].registrations.get().request_id}/"
+    keys["dora"].calls.update(request_id=keys["dora"].registrations.get().request_id)
+    for page in (
+        dora.post("/account/palette/", {"text": "fraud"}),
+        dora.get("/account/registrations/"),
+        dora.get(call_of),
+    ):
+        [link] = links_to_models(page.content.decode(), account)
+        assert dora.get(link).status_code == 200, link
+
+    version = row(keys["dora"], "model-versions.create", "fraud", version="3", organisation=lab)
+    marks = [QuarantineResult(name="fraud", version="3", result="marked")]
+    monkeypatch.setattr(incident, "quarantine", lambda **options: marks)
+    sent = {"since": "2020-01-01T00:00", "reason": "leaked", "confirmed": "yes"}
+    page = alice.post(f"/admin/incident/{keys['dora'].pk}/", sent).content.decode()
+    after = [*links_to_models(page, admin), alice.get(f"/admin/quarantine/{version.pk}/lift/").url]
+    assert [re.findall(r"organisation=(\w+)", link) for link in after] == [["lab"], ["lab"]]
