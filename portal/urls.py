@@ -41,6 +41,11 @@ urlpatterns = [
     path("admin/alerts/<int:pk>/settle/", admin.site.admin_view(alert_pages.settle_one), name="alert-settle"),
     path("admin/publications/", admin.site.admin_view(publication_pages.publications), name="publications"),
     path(
+        "admin/publications/rule/<int:pk>/",
+        admin.site.admin_view(publication_pages.set_rule),
+        name="publication-rule",
+    ),
+    path(
         "admin/publications/<int:pk>/withdraw/",
         admin.site.admin_view(publication_pages.withdraw),
         name="publication-withdraw",

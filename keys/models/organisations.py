@@ -83,6 +83,10 @@ class Organisation(models.Model):
     the former one. So an organisation is closed, and never deleted.
     """
 
+    class PublicationRule(models.TextChoices):
+        WARN = "warn", "Warn"
+        REFUSE = "refuse", "Refuse"
+
     slug = models.CharField(
         max_length=63,
         unique=True,
@@ -105,11 +109,24 @@ class Organisation(models.Model):
         null=True, blank=True, help_text="Bytes in and out a calendar month (UTC); empty: no limit."
     )
 
+    publication_rule = models.CharField(
+        max_length=10,
+        choices=PublicationRule,
+        default=PublicationRule.WARN,
+        db_default=PublicationRule.WARN,
+        editable=False,
+        help_text="For versions that are rated dangerous or were not examined.",
+    )
+
     objects = OrganisationQuerySet.as_manager()
 
     class Meta:
         ordering = ["slug"]
         constraints = [
+            models.CheckConstraint(
+                name="organisation_publication_rule_known",
+                condition=Q(publication_rule__in=["warn", "refuse"]),
+            ),
             models.CheckConstraint(
                 name="organisation_slug_fits_mlflow",
                 condition=Q(slug__regex=SLUG) & ~Q(slug__in=sorted(RESERVED)),

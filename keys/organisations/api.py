@@ -46,6 +46,10 @@ class OrganisationSerializer(serializers.Serializer[Organisation]):
     requests_per_minute = serializers.IntegerField(allow_null=True)
     monthly_requests = serializers.IntegerField(allow_null=True)
     monthly_bytes = serializers.IntegerField(allow_null=True)
+    publication_rule = serializers.ChoiceField(
+        choices=Organisation.PublicationRule.choices,
+        help_text="For versions that are rated dangerous or were not examined: warn, or refuse to publish them.",
+    )
     members = MemberSerializer(many=True, source="seen_members")
 
 

@@ -90,6 +90,11 @@ urlpatterns = [
         publications.withdraw,
         name="account-organisation-publication-withdraw",
     ),
+    path(
+        "organisations/<str:slug>/publications/rule/",
+        publications.set_rule,
+        name="account-organisation-publication-rule",
+    ),
     path("organisations/<str:slug>/keys/issue/", keys.issue, name="account-organisation-issue"),
     re_path(
         r"^organisations/(?P<slug>[a-z0-9-]+)/keys/(?P<public_id>key_\w+)/(?P<verb>pause|resume|revoke)/\Z",

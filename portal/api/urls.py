@@ -52,6 +52,7 @@ ADDRESSES: dict[str, Any] = {
     "organisations/<str:slug>/hand-over": owners.HandOverWithin,
     "organisations/<str:slug>/publications": publications.Publications,
     "organisations/<str:slug>/publications/<str:publication_id>/withdraw": publications.Withdraw,
+    "organisations/<str:slug>/publication-rule": publications.SetPublicationRule,
     "organisations/<str:slug>/publish": publications.Publish,
     "organisations/<str:slug>/readable": publications.Readable,
     "organisations/<str:slug>/trusts": trust_api.Trusts,

@@ -5,14 +5,15 @@ from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from keys import actions
 from keys.formatting.sentences import to_sentence
 from keys.models import Organisation
-from keys.pages.frame import actor_of, query_value, render_page
+from keys.pages.frame import actor_of, query_value, redirect_see_other, render_page
 from keys.rights.permissions import CHANGE_ORGANISATION, SEE_ORGANISATIONS
-from proxy.ledger import publishing
+from proxy.ledger import publication_rules, publishing
 from proxy.models import Publication
 
 LATEST = 200  # publications on the page
@@ -33,6 +34,7 @@ def publications(request: HttpRequest) -> HttpResponse:
         title="Published models",
         rows=rows[:LATEST],
         slug=slug,
+        organisation=Organisation.objects.filter(slug=slug).first() if slug else None,
         may_act=request.user.has_perm(CHANGE_ORGANISATION),
     )
 
@@ -48,3 +50,18 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
     else:
         messages.success(request, f"{publication.name} is withdrawn.")
     return redirect("publications")
+
+
+@require_POST
+@permission_required(CHANGE_ORGANISATION, raise_exception=True)
+def set_rule(request: HttpRequest, pk: int) -> HttpResponse:
+    """Set which versions an organisation may publish."""
+    organisation = get_object_or_404(Organisation, pk=pk)
+    rule = request.POST.get("rule", "")
+    try:
+        publication_rules.set_rule(organisation=organisation, rule=rule, actor=actor_of(request))
+    except actions.ActionError as error:
+        messages.error(request, to_sentence(error))
+    else:
+        messages.success(request, f"The rule of {organisation} is changed.")
+    return redirect_see_other(f"{reverse('publications')}?organisation={organisation.slug}")

@@ -18,7 +18,7 @@ from keys.models import ApiKey, Membership, Namespace, Organisation
 from keys.organisations import maintainers
 from keys.organisations.api import Act, acting, find_organisation
 from keys.rights import permissions
-from proxy.ledger import publishing
+from proxy.ledger import publication_rules, publishing
 from proxy.models import Publication, PublicationReader
 
 EVERY_READER = "The slug of the organisation that may read it; empty: every organisation."
@@ -58,6 +58,9 @@ class VisibleVersionSerializer(serializers.Serializer[publishing.VisibleVersion]
     description = serializers.CharField()
     tags = JsonObject()
     files = serializers.CharField(help_text="Where they are; empty: no other organisation can load them.")
+    warning = serializers.CharField(
+        help_text="Only for the publisher: why it may not be safe to load; empty: its files were examined."
+    )
 
 
 class VisibleSerializer(serializers.Serializer[publishing.Visible]):
@@ -80,6 +83,13 @@ class PublishSerializer(StrictSerializer):
     reader = serializers.CharField(max_length=63, allow_blank=True, help_text=EVERY_READER)
     environment = serializers.ChoiceField(choices=ApiKey.Environment.choices, default="live")
     dry_run = serializers.BooleanField(default=False, help_text="Only return what readers would see.")
+
+
+class RuleSerializer(StrictSerializer):
+    rule = serializers.ChoiceField(
+        choices=Organisation.PublicationRule.choices,
+        help_text="For versions that are rated dangerous or were not examined: warn, or refuse to publish them.",
+    )
 
 
 class Publications(ListModelMixin, GenericAPIView[Publication]):
@@ -156,3 +166,15 @@ class Withdraw(Act):
             return Response(PublicationSerializer(rows.get(pk=row.pk)).data)
 
         return self.act(request, slug, NothingSerializer, withdraw)
+
+
+class SetPublicationRule(Act):
+    @acting("set_publication_rule", "Set which versions may be published, as an owner", RuleSerializer)
+    def post(self, request: Request, slug: str) -> Response:
+        """With `refuse`, only single versions are published, whose files were all examined, and none of which is rated
+        dangerous. While something else is published, the rule cannot be set."""
+
+        def set_rule(found: Organisation, rule: str) -> None:
+            publication_rules.set_rule(organisation=found, rule=rule, actor=actor_of(request))
+
+        return self.act(request, slug, RuleSerializer, set_rule)

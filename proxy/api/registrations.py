@@ -178,8 +178,8 @@ class StampsSerializer(serializers.Serializer[Any]):
     untrusted = serializers.IntegerField(
         help_text="How many have signatures that were not verified, because TIMESTAMP_CERTIFICATES is not set."
     )
-    first = StampSerializer(allow_null=True)
-    last = StampSerializer(allow_null=True)
+    earliest = StampSerializer(allow_null=True)
+    latest = StampSerializer(allow_null=True)
 
 
 class Ledger(GenericAPIView[Registration]):

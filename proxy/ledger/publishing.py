@@ -11,13 +11,14 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from keys.actions import organisations
 from keys.actions.actor import COMMAND, Actor
 from keys.actions.errors import ActionError
 from keys.actions.history import log
 from keys.formatting.moments import format_rfc3339
 from keys.models import Membership, Namespace, Organisation, validate_slug
 from keys.organisations.maintainers import require_role
-from proxy.ledger import writer
+from proxy.ledger import publication_rules, writer
 from proxy.models import Publication, Registration
 from proxy.policy.organisations import published
 from proxy.request.messages import Json
@@ -36,7 +37,8 @@ VISIBLE = (
 
 @dataclass(frozen=True, kw_only=True)
 class VisibleVersion:
-    """What readers see of a version. `files`: where they are; "" if no client of another organisation can load them."""
+    """What readers see of a version. `files`: where they are; "" if no client of another organisation can load them.
+    `warning`: for the publisher alone, why it may not be safe to load ("": it is rated)."""
 
     version: str
     run_id: str
@@ -44,6 +46,7 @@ class VisibleVersion:
     description: str
     tags: dict[str, str]
     files: str
+    warning: str
 
     def as_json(self) -> Json:
         return dict(vars(self))
@@ -72,7 +75,7 @@ def preview(namespace: Namespace, name: str, version: str = "") -> Visible:
             raise ActionError(f"name: there is no registered model “{name}” in this organisation")
         if not version:
             newest = sorted(registry.versions(name), key=lambda each: -int(each["version"]))[:MOST_VERSIONS]
-            versions = [describe_version(registry, each) for each in newest]
+            versions = [describe_version(registry, namespace, each) for each in newest]
             return Visible(
                 name=name,
                 description=str(model.get("description") or ""),
@@ -82,12 +85,14 @@ def preview(namespace: Namespace, name: str, version: str = "") -> Visible:
         found = registry.version(name, version)
         if found is None or found.get("version") != version:
             raise ActionError(f"version: “{name}” has no version {version}")
-        return Visible(name=name, description="", tags={}, versions=[describe_version(registry, found)])
+        return Visible(
+            name=name, description="", tags={}, versions=[describe_version(registry, namespace, found)]
+        )
     except RegistryError as error:
         raise ActionError(f"MLflow could not be asked about the model: {error}") from error
 
 
-def describe_version(registry: Registry, version: Json) -> VisibleVersion:
+def describe_version(registry: Registry, namespace: Namespace, version: Json) -> VisibleVersion:
     query = [("name", version["name"]), ("version", version["version"])]
     found = registry.get(f"{API}/model-versions/get-download-uri", query) or {}
     return VisibleVersion(
@@ -97,6 +102,7 @@ def describe_version(registry: Registry, version: Json) -> VisibleVersion:
         description=str(version.get("description") or ""),
         tags=tags(version),
         files=published.location_of(registry.workspace.slug, str(found.get("artifact_uri", ""))),
+        warning=publication_rules.find_problem(namespace, version["name"], version["version"]),
     )
 
 
@@ -123,6 +129,7 @@ def publish(
             "register a version from the artifacts of a run or from a logged model"
         )
     with transaction.atomic():
+        publication_rules.require(organisations.lock(organisation), environment, name, version)
         publication = create(
             environment=environment,
             organisation=organisation,

@@ -60,7 +60,7 @@ class StampSummary:
     last: LedgerStamp | None = None
 
     def as_json(self) -> dict[str, Any]:
-        ends = {"first": self.first, "last": self.last}
+        ends = {"earliest": self.first, "latest": self.last}
         return {
             "count": self.count,
             "untrusted": self.untrusted,

@@ -6,6 +6,8 @@ from django.db import models
 
 from proxy.models.manifests import Manifest
 
+UNEXAMINED = "a pickle that was not examined"  # with what follows: not at all, or not to its end
+
 
 class VersionScan(models.Model):
     """The rating of a version's files. A scan looks at the files as they are in the store when it runs; `files` has the
@@ -34,3 +36,10 @@ class VersionScan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.manifest} {self.rating}"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether MLflow listed the version's files, and every pickle among them was examined to its end."""
+        if self.manifest.extent == Manifest.Extent.UNLISTED:
+            return False
+        return not any(file["note"].startswith(UNEXAMINED) for file in self.files)

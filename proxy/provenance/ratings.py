@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from proxy.models.scans import UNEXAMINED
+
 HARMLESS, UNUSUAL, DANGEROUS = "harmless", "unusual", "dangerous"
 RATINGS = (HARMLESS, UNUSUAL, DANGEROUS)  # from the best to the worst
 
@@ -95,12 +97,12 @@ def rate_pickle(path: str, found: Found) -> FileRating:
         note = "a pickle with imports of its own"
         return FileRating(path=path, rating=UNUSUAL, note=note, imports=tuple(sorted(strange)))
     if not found.is_whole:
-        return FileRating(path=path, rating=UNUSUAL, note="a pickle that was not examined to its end")
+        return FileRating(path=path, rating=UNUSUAL, note=f"{UNEXAMINED} to its end")
     return FileRating(path=path, rating=HARMLESS, note="a pickle with imports that models need")
 
 
 def not_scanned(path: str, why: str) -> FileRating:
-    return FileRating(path=path, rating=UNUSUAL, note=f"a pickle that was not examined: {why}")
+    return FileRating(path=path, rating=UNUSUAL, note=f"{UNEXAMINED}: {why}")
 
 
 def is_of_models(module: str, name: str) -> bool:

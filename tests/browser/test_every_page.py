@@ -60,6 +60,7 @@ ELSEWHERE = re.compile(
     r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|account/keys/requests/.+"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
+    r"|account/organisations/<str:slug>/publications/rule/"  # takes POST only
     r"|admin/publications/.+"  # takes POST only
     r"|admin/proxy/(call|registration|owner)/add/|admin/keys/(keyevent|trust)/(add|.*change)/|admin/login/|admin/password_change/"
 )

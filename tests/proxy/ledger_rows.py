@@ -38,9 +38,9 @@ def row(
     return Registration.objects.get(pk=begun.pk)
 
 
-def manifest_of(key: ApiKey, name: str, version: str = "1") -> Manifest:
+def manifest_of(key: ApiKey, name: str, version: str = "1", **columns: Any) -> Manifest:
     """A version of one file, and its manifest with its row of the ledger."""
-    registration = row(key, "model-versions.create", name, version=version)
+    registration = row(key, "model-versions.create", name, version=version, **columns)
     manifest = Manifest(
         registration=registration,
         at=timezone.now(),

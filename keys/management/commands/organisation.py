@@ -155,6 +155,7 @@ def describe(organisation: Organisation) -> dict[str, Any]:
         "created_at": format_rfc3339(organisation.created_at),
         "closed_at": organisation.closed_at and format_rfc3339(organisation.closed_at),
         **{limit: getattr(organisation, limit) for limit in LIMITS},
+        "publication_rule": organisation.publication_rule,
         "members": [
             {"user": each.user.username, "role": each.role}
             for each in organisation.memberships.select_related("user")

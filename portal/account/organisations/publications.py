@@ -1,5 +1,5 @@
 """The publications of a user's organisation: which models it lets others read, who reads them, and what it may read of
-others. Its owners publish and withdraw."""
+others. Its owners publish, withdraw, and set which versions may be published."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from keys.pages.submission import submit_form
 from portal.account.forms import PublishForm
 from portal.account.frame import page
 from portal.account.organisations.overview import own_membership, show_form
-from proxy.ledger import publishing
+from proxy.ledger import publication_rules, publishing
 from proxy.models import Publication
 
 LATEST = 200  # publications on the page
@@ -72,4 +72,20 @@ def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         messages.error(request, to_sentence(error))
     else:
         messages.success(request, f"{publication.name} is withdrawn.")
+    return redirect("account-organisation-publications", slug)
+
+
+@require_POST
+@login_required
+def set_rule(request: HttpRequest, slug: str) -> HttpResponse:
+    """Set which versions may be published."""
+    mine = own_membership(request, slug, Membership.Role.OWNER)
+    try:
+        publication_rules.set_rule(
+            organisation=mine.organisation, rule=request.POST.get("rule", ""), actor=actor_of(request)
+        )
+    except actions.ActionError as error:
+        messages.error(request, to_sentence(error))
+    else:
+        messages.success(request, "The rule is changed.")
     return redirect("account-organisation-publications", slug)

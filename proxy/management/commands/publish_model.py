@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys.actions.errors import ActionError
 from keys.formatting.invisible import escape
 from keys.management.one_organisation import organisation_of
-from keys.models import ApiKey, Namespace
-from proxy.ledger import publishing
+from keys.models import ApiKey, Namespace, Organisation
+from proxy.ledger import publication_rules, publishing
 from proxy.models import Publication
 from proxy.request.messages import Json
 
@@ -17,7 +17,8 @@ from proxy.request.messages import Json
 class Command(BaseCommand):
     help = (
         "Publish a registered model, or one version of it, to another organisation or to all. --withdraw ends it. "
-        "Without NAME, list the organisation's publications with who reads them."
+        "Without NAME, list the organisation's publications with who reads them, or with --rule set which versions may "
+        "be published."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,11 +35,21 @@ class Command(BaseCommand):
         parser.add_argument(
             "--readable", action="store_true", help="list what others publish for the organisation instead"
         )
+        parser.add_argument(
+            "--rule",
+            choices=Organisation.PublicationRule.values,
+            help="for versions that are rated dangerous or were not examined: warn, or refuse to publish them",
+        )
         parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
     def handle(self, *args: Any, **options: Any) -> None:
         organisation = organisation_of(options["organisation"])
         environment, name = options["environment"], options["name"]
+        if options["rule"]:
+            if name:
+                raise CommandError("--rule is for the whole organisation: leave out NAME")
+            self.set_rule(organisation, options)
+            return
         if not name:
             rows = Publication.objects.with_readers().filter(environment=environment)
             is_other = options["readable"]
@@ -51,6 +62,14 @@ class Command(BaseCommand):
             self.act(options, organisation=organisation, environment=environment, name=name)
         except ActionError as error:
             raise CommandError(escape(str(error))) from None
+
+    def set_rule(self, organisation: Organisation, options: dict[str, Any]) -> None:
+        try:
+            found = publication_rules.set_rule(organisation=organisation, rule=options["rule"])
+        except ActionError as error:
+            raise CommandError(escape(str(error))) from None
+        content: Json = {"organisation": found.slug, "publication_rule": found.publication_rule}
+        self.print_one(content, f"The rule of {found.slug} is {found.publication_rule} now.", options["json"])
 
     def act(self, options: dict[str, Any], **asked: Any) -> None:
         if bool(options["to"]) == options["to_all"]:
@@ -95,5 +114,6 @@ def describe_visible(visible: publishing.Visible) -> list[str]:
         lines.append(
             f"version {each.version}: run {each.run_id or 'none'}; {each.description or 'no description'}; "
             f"tags: {each.tags or 'none'}; files: {each.files or 'none that others can load'}"
+            f"{f'; warning: {each.warning}' if each.warning else ''}"
         )
     return lines

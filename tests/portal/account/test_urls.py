@@ -89,7 +89,8 @@ LINKS = {"account-collect-link"}
 # on a request: tests/keys/actions/test_requests.py.
 ACTS = {
     *("account-organisation-answer", "account-organisation-key", "account-organisation-withdraw"),
-    *("account-organisation-publication-withdraw", "account-trust", "account-request-withdraw"),
+    *("account-organisation-publication-withdraw", "account-organisation-publication-rule"),
+    *("account-trust", "account-request-withdraw"),
 }
 
 

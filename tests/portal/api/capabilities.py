@@ -147,6 +147,11 @@ CAPABILITIES = {
         api="organisations_withdraw",
         command="publish_model --withdraw",
     ),
+    "set which versions may be published": Can(
+        web="account-organisation-publication-rule publication-rule",
+        api="organisations_set_publication_rule",
+        command="publish_model --rule",
+    ),
     "exchange a token for a key": Can(
         api="api/v1/token",
         because="A job does it with the token of its platform; a person has no such token.",

@@ -117,6 +117,7 @@ ROWS: dict[str, Row] = {
     "admin/publications/": READ,
     "admin/publications/<int:pk>/withdraw/": Row(NOBODY),  # there is no publication
     "admin/ledger/": Row(VIEWERS, VIEWERS),
+    "admin/publications/rule/<int:pk>/": Row(NOBODY, KEEPERS),
     "admin/usage/": READ,
     "admin/usage/find/": Row(NOBODY, VIEWERS),
     "admin/usage/export/": READ,
@@ -171,6 +172,7 @@ OTHERS: dict[str, Row] = {
     "/account/organisations/acme/publications/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/publications/publish/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/publications/1/withdraw/": Row(NOBODY),  # there is no publication
+    "/account/organisations/acme/publications/rule/": Row(NOBODY, HOLDER),
     "/account/organisations/acme/keys/issue/": Row(HOLDER, HOLDER),
     "/account/organisations/acme/hand-over/": Row(HOLDER, HOLDER),
     **{

@@ -1,18 +1,25 @@
 """Publishing a model: by owners alone, as rows of the ledger; and what ends a publication."""
 
+from contextlib import nullcontext
+
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.core.management import call_command
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from keys import actions
 from keys.actions import organisations
 from keys.actions.errors import ActionError, NotAllowed
 from keys.credentials.caller import Caller
 from keys.models import Organisation, User
-from proxy.ledger import publishing, verification
-from proxy.models import Publication, PublishedFiles, Registration
+from proxy.ledger import publication_rules, publishing, verification
+from proxy.models import ArtifactEvent, Publication, PublishedFiles, Registration, VersionScan
+from proxy.models.scans import UNEXAMINED
 from proxy.policy import owner_actions
 from proxy.routes.objects import ObjectRef
 from tests.keys.people import by
+from tests.proxy.ledger_rows import manifest_of
 from tests.proxy.registries import MemoryRegistry
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -112,6 +119,7 @@ def test_the_preview_names_runs_tags_descriptions_and_what_others_cannot_load(la
         "description": "",
         "tags": {"stage": "checked"},
         "files": f"workspaces/lab/1/{'a' * 32}/artifacts/m",
+        "warning": "the portal has no list of its files yet",
     }
 
 
@@ -136,6 +144,89 @@ def test_what_is_renamed_or_deleted_is_published_no_longer(lab):
     assert end(lambda: owner_actions.rename_model(caller, "churn", "churn-2")) == []
     ref = ObjectRef(kind="registered_model", name="churn")
     assert end(lambda: owner_actions.delete_owner(caller, ref)) == []
+
+
+def scanned(lab: Organisation, rating: str = "", note: str = "data", version: str = "1") -> None:
+    """A version of churn with its manifest, and with its scan if there is a rating."""
+    key = actions.issue(owner=User.objects.get(username="olga"), name="k", organisation=lab)[0]
+    manifest = manifest_of(key, "churn", version, organisation=lab)
+    if rating:
+        VersionScan.objects.create(manifest=manifest, rating=rating, files=[{"path": "m", "note": note}])
+
+
+def refuse(lab: Organisation, rule: str = "refuse", user: str = "olga") -> Organisation:
+    return publication_rules.set_rule(organisation=lab, rule=rule, actor=by(User.objects.get(username=user)))
+
+
+SAFE = {"rating": "harmless"}
+
+
+@pytest.mark.parametrize(
+    ("scan", "problem"),
+    [
+        (None, "the portal has no list of its files yet"),
+        ({}, "its files were not examined yet"),
+        ({"rating": "dangerous"}, "at least one of its files can run code when it is loaded"),
+        ({"rating": "unusual", "note": f"{UNEXAMINED} to its end"}, "not all of its files were examined"),
+        ({"rating": "unusual", "note": f"{UNEXAMINED}: no scanner"}, "not all of its files were examined"),
+        ({"rating": "unusual", "note": "Python code"}, ""),
+        (SAFE, ""),
+    ],
+)
+def test_a_version_that_is_dangerous_or_unexamined_is_published_with_a_warning_or_not_at_all(
+    lab, scan, problem
+):
+    if scan is not None:
+        scanned(lab, **scan)
+    refused = pytest.raises(ActionError, match=f"that versions are examined .*: {problem}")
+
+    assert publishing.publish(organisation=lab, name="churn", version="1")[1].versions[0].warning == problem
+    publishing.withdraw(publication=Publication.objects.get())
+    refuse(lab)
+    with refused if problem else nullcontext():
+        publish(lab, version="1", reader="clinic")
+    assert Publication.objects.in_force().count() == (0 if problem else 1)
+
+
+def test_files_that_were_written_after_the_scan_count_as_unexamined(lab):
+    scanned(lab, **SAFE)
+    refuse(lab)
+    event = {"environment": "live", "path": "0/x/m", "size": 1, "sha256": "ab" * 32}
+    ArtifactEvent.objects.create(**event, kind="kept", at=timezone.now())
+    ArtifactEvent.objects.create(**event | {"path": "0/xy/m"}, kind="uploaded", at=timezone.now())
+    publish(lab, version="1")
+    ArtifactEvent.objects.create(**event, kind="uploaded", at=timezone.now())
+
+    with pytest.raises(ActionError, match="its files were written after they were examined"):
+        publish(lab, version="1", reader="clinic")
+
+
+def test_an_owner_sets_the_rule_unless_something_else_is_published(lab):
+    scanned(lab, **SAFE)
+    one, two, whole = publish(lab, version="1"), publish(lab, version="2"), publish(lab)
+
+    for row, words in ((two, "version 2 of churn to all .* no list of its files"), (whole, "churn to all")):
+        with pytest.raises(ActionError, match=f"withdraw the publication of {words}"):
+            refuse(lab)
+        publishing.withdraw(publication=row)
+    with pytest.raises(ActionError, match="give one of warn, refuse"):
+        refuse(lab, "forbid")
+    with pytest.raises(NotAllowed, match="only an owner of lab"):
+        refuse(lab, user="max")
+    assert refuse(lab).publication_rule == refuse(lab).publication_rule == "refuse"
+    with pytest.raises(ActionError, match="publish single versions, because later ones are not examined"):
+        publish(lab)
+    assert list(Publication.objects.in_force()) == [one]
+    logged = LogEntry.objects.filter(change_message__startswith="Changed publication_rule to refuse.")
+    assert [entry.user.username for entry in logged] == ["olga"]
+
+
+def test_the_command_sets_the_rule_and_warns(lab, capsys):
+    call_command("publish_model", "churn", "--organisation", "lab", "--to-all", "--dry-run")
+    assert "; warning: the portal has no list of its files yet" in capsys.readouterr().out
+    call_command("publish_model", "--organisation", "lab", "--rule", "refuse")
+    assert capsys.readouterr().out == "The rule of lab is refuse now.\n"
+    assert Organisation.objects.get(slug="lab").publication_rule == "refuse"
 
 
 @pytest.mark.parametrize(

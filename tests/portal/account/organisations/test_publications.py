@@ -119,3 +119,23 @@ def test_the_api_does_the_same(lab):
     withdrawn = olga.post(f"/organisations/lab/publications/{made['id']}/withdraw").json()
     assert withdrawn["withdrawn_at"]
     assert carl.get("/organisations/clinic/readable").json()["results"] == []
+
+
+def test_owners_and_staff_set_which_versions_may_be_published(lab):
+    olga, alice = client_of("olga"), signed_in(User.objects.create_superuser("alice"))
+    assert (
+        olga.post(f"{PAGE}publish/", {"name": "churn", "version": "1", "readers": "all"})
+        .content.decode()
+        .count("The portal has no list of its files yet")
+        == 1
+    )
+    assert client_of("mia").post(f"{PAGE}rule/", {"rule": "refuse"}).status_code == 404
+    assert olga.post(f"{PAGE}rule/", {"rule": "refuse"}).status_code == 302
+    assert "Only single versions whose files were all examined" in olga.get(PAGE).content.decode()
+    shown = alice.get("/admin/publications/?organisation=lab").content.decode()
+    assert "It publishes only single versions" in shown
+    assert alice.post(f"/admin/publications/rule/{lab.pk}/", {"rule": "warn"}).status_code in (302, 303)
+
+    path, sent = "/organisations/lab/publication-rule", {"rule": "refuse"}
+    refused(api_of("mia", "lab").post(path, sent), 403, "not_granted")
+    assert api_of("olga", "lab").post(path, sent).json()["publication_rule"] == "refuse"
