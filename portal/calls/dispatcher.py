@@ -4,6 +4,7 @@ The response is the same as through the handler: `tests/portal/calls/test_dispat
 """
 
 import contextlib
+import io
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 from django.core.exceptions import DisallowedHost
 from django.core.handlers.exception import response_for_exception
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.http.request import HttpRequest
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.security import SecurityMiddleware
@@ -20,6 +21,7 @@ from django.urls import URLPattern
 from django.utils.log import log_response
 
 from keys.database import give_back_connection
+from portal.calls.responses import KNOWN_HEADERS
 from portal.http import logs
 from portal.http.middleware import HEADER, REQUEST_ID, STARTED
 from portal.http.requests import PortalRequest
@@ -46,6 +48,28 @@ def no_response(request: HttpRequest) -> HttpResponseBase:
 SECURITY, FRAMES = SecurityMiddleware(no_response), XFrameOptionsMiddleware(no_response)
 
 
+def headers_of_middleware(*, is_secure: bool) -> list[tuple[str, str]]:
+    """The headers that the middleware sets on a response that has none."""
+    scheme = "https" if is_secure else "http"
+    request = PortalRequest({"REQUEST_METHOD": "GET", "wsgi.url_scheme": scheme, "wsgi.input": io.BytesIO()})
+    response = SECURITY.process_response(request, FRAMES.process_response(request, HttpResponse()))
+    del response.headers["Content-Type"]
+    return [*response.headers.items()]
+
+
+ALWAYS = {is_secure: headers_of_middleware(is_secure=is_secure) for is_secure in (False, True)}
+UNCACHED = ("Cache-Control", "private, no-store")
+OWN = frozenset({"cache-control", HEADER.lower()})  # whatever MLflow says
+KNOWN_HEADERS.update(ALWAYS[False], ALWAYS[True], [UNCACHED, ("Content-Type", "application/json")])
+
+
+def headers_to_send(response: HttpResponseBase, *, is_secure: bool) -> list[tuple[str, str]]:
+    """The response's headers with those that the middleware would set."""
+    headers = [pair for pair in response.headers.items() if pair[0].lower() not in OWN]
+    names = {name.lower() for name, _ in headers}
+    return [*headers, *(pair for pair in ALWAYS[is_secure] if pair[0].lower() not in names), UNCACHED]
+
+
 def find_mount(environ: Mapping[str, Any]) -> str | None:
     """The mount of MLflow's view, if the request is a program's call to MLflow: it carries a key and no cookie."""
     path = environ["PATH_INFO"]
@@ -65,12 +89,10 @@ def respond(environ: dict[str, Any], start_response: Any, mount: str) -> "CallRe
     logs.request_id.set(name)
     request = PortalRequest(environ)
     response: Any = SECURITY.process_request(request) or call_view(request, mount)
-    response = SECURITY.process_response(request, FRAMES.process_response(request, response))
-    response.headers["Cache-Control"] = "private, no-store"
-    response.headers[HEADER] = name
     if response.status_code >= 500:  # the level of the logger `django.request`
         log_response("%s: %s", response.reason_phrase, request.path, response=response, request=request)
-    start_response(f"{response.status_code} {response.reason_phrase}", [*response.headers.items()])
+    headers = headers_to_send(response, is_secure=bool(SECURITY.sts_seconds) and request.is_secure())
+    start_response(f"{response.status_code} {response.reason_phrase}", [*headers, (HEADER, name)])
     return CallResponse(response)
 
 

@@ -1,13 +1,16 @@
-"""gunicorn's responses, with less to do for each: head and body of a small response leave in one piece."""
+"""gunicorn's requests and responses, with less to do for each: head and body of a small response leave in one piece,
+and headers that are the same each time are not checked again."""
 
 import functools
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from gunicorn import util
-from gunicorn.http import wsgi
+from gunicorn.http import message, parser, wsgi
 
 MOST_AT_ONCE = 64 * 1024  # bytes of the first piece of a body that is sent with the head
+KNOWN_HEADERS: set[tuple[str, str]] = set()  # constant ones, which need no check
 
 
 @functools.lru_cache(maxsize=2)
@@ -16,11 +19,26 @@ def date_of(second: int) -> str:
     return str(util.http_date(second))
 
 
+class Request(message.Request):  # type: ignore[misc]
+    """A request of a client whose headers decide neither the scheme nor any other variable of the environment, without
+    a look at the client's address: `forwarded_allow_ips` is empty."""
+
+    def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
+        return {}, []
+
+
 class Response(wsgi.Response):  # type: ignore[misc]
     """A response that sends its head with the first piece of its body, if the body's length is known."""
 
     headers_sent: bool
     sent: int
+
+    def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
+        for header in headers:
+            if header in KNOWN_HEADERS:
+                self.headers.append(header)
+            else:
+                super().process_headers((header,))
 
     def default_headers(self) -> list[str]:
         connection = "upgrade" if self.upgrade else "close" if self.should_close() else "keep-alive"
@@ -46,6 +64,7 @@ class Response(wsgi.Response):  # type: ignore[misc]
 
 
 def use() -> None:
-    """Let gunicorn make these responses, and one `wsgi.errors` for the process in place of one for each request."""
+    """Let gunicorn make these requests and responses, and one `wsgi.errors` for all requests."""
     wsgi.Response = Response
+    parser.RequestParser.mesg_class = Request
     wsgi.WSGIErrorsWrapper = functools.cache(wsgi.WSGIErrorsWrapper)

@@ -11,6 +11,7 @@ import pytest
 from django.core import signals
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import close_old_connections, transaction
+from django.middleware.security import SecurityMiddleware
 from django.test import RequestFactory
 
 from keys import actions
@@ -207,3 +208,18 @@ def test_an_error_of_the_portals_is_a_500_that_is_logged(secrets, handlers, rows
     assert got[0] == got[1]
     assert got[0][0][0].startswith("500")
     assert "django.request" in got[0][1]
+
+
+def test_a_call_over_https_gets_the_header_of_strict_transport(
+    secrets, handlers, rows, settings, monkeypatch
+):
+    settings.SECURE_HSTS_SECONDS = 60
+    monkeypatch.setattr(dispatcher, "SECURITY", SecurityMiddleware(dispatcher.no_response))
+    always = {is_secure: dispatcher.headers_of_middleware(is_secure=is_secure) for is_secure in (False, True)}
+    monkeypatch.setattr(dispatcher, "ALWAYS", always)
+    environ = environment(*REQUESTS["get"], headers_of("key", secrets["key"], "testserver"))
+    for scheme in ("https", "http"):
+        made = [PortalHandler(), DjangosHandler()]
+        got = [outcome(handler, {**environ, "wsgi.url_scheme": scheme}, rows) for handler in made]
+        assert got[0] == got[1]
+        assert ("Strict-Transport-Security" in got[0][1]) == (scheme == "https")
