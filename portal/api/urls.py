@@ -28,6 +28,8 @@ ADDRESSES: dict[str, Any] = {
     "keys/<str:key_id>/end-old-secret": keys.EndOldSecret,
     "keys/<str:key_id>/try": tries.Try,
     "keys/<str:key_id>/touched": incidents.Touched,
+    "keys/<str:key_id>/files": incidents.Files,
+    "keys/<str:key_id>/files/export": incidents.FilesExport,
     "keys/<str:key_id>/quarantine": incidents.Quarantine,
     "quarantine/lift": incidents.LiftQuarantine,
     "prepared-keys": prepared.PreparedKeys,

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -25,13 +25,15 @@ from keys.pages.submission import new_form_id
 from keys.refusals import Refusal
 from keys.rights import permissions
 from proxy.ledger import compliance, incident
-from proxy.ledger.incident import Change, QuarantineResult
-from proxy.models import Registration
+from proxy.ledger.incident import Change, FileChange, QuarantineResult
+from proxy.lists import exports
+from proxy.models import ArtifactEvent, Registration
 from proxy.upstream import registry
 
 SHOWN = 500  # changes on the page, and as many downloads; the CSV file has all
 NO_TEST_REGISTRY = "This is a test key, and there is no test registry (MLFLOW_TEST_URL)."
 FIELDS = [field.name for field in dataclasses.fields(Change)]
+FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 INPUT = {"type": "datetime-local", "class": UnfoldAdminTextInputWidget().attrs["class"]}
 
@@ -64,7 +66,7 @@ class LiftForm(forms.Form):
     )
 
 
-def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
+def incident_of(request: HttpRequest, pk: int) -> HttpResponseBase:
     """What the key created, changed or downloaded since then: as a table, as a file; and the quarantine of versions."""
     if not can_see_keys(request) or not request.user.has_perm(permissions.VIEW_REGISTRATION):
         raise PermissionDenied
@@ -74,8 +76,12 @@ def incident_of(request: HttpRequest, pk: int) -> HttpResponse:
     start = timezone.now() - datetime.timedelta(days=1)
     form = SinceForm(request.GET if "since" in request.GET else {"since": f"{start:%Y-%m-%dT%H:%M}"})
     since = form.cleaned_data["since"] if form.is_valid() else None
+    file_form = request.GET.get("format", "")
+    if since and file_form in csv_export.TYPES and "files" in request.GET:
+        written = map(dataclasses.asdict, incident.file_changes(since=since, key=key))
+        return exports.download(f"{key.public_id}-files", file_form, FILE_FIELDS, written)
     touches = incident.blast_radius(since=since, key=key) if since else []
-    if since and (file_form := request.GET.get("format", "")) in csv_export.TYPES:
+    if since and file_form in csv_export.TYPES:
         return as_file(key, touches, file_form)
     return render_incident(request, key, form, touches, since)
 
@@ -93,6 +99,7 @@ def render_incident(
     versions = [touch for touch in touches if touch.operation == "model-versions.create"]
     downloads = [touch for touch in touches if touch.is_download]
     changes = [touch for touch in touches if not touch.is_download]
+    events = incident.file_events(since=since, key=key) if since else ArtifactEvent.objects.none()
     return render_page(
         request,
         "admin/proxy/incident.html",
@@ -105,6 +112,8 @@ def render_incident(
         total=len(changes),
         downloads=downloads[-SHOWN:][::-1],
         total_downloads=len(downloads),
+        files=events.order_by("-at", "-id")[:SHOWN],
+        total_files=events.count(),
         versions=len(versions),
         still_works=key.state not in STOPPED,
         replaced_leak=replaced_leak(key),

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+from django.http import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
@@ -17,8 +19,14 @@ from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, Namespace
 from keys.refusals import Refusal, conflict, unavailable
 from keys.rights import permissions
+from proxy.api.calls import LEDGER_FORM, form_of
 from proxy.ledger import incident
+from proxy.ledger.incident import FileChange
+from proxy.lists import exports
+from proxy.models import ArtifactEvent, ArtifactEventQuerySet
 from proxy.upstream import registry
+
+FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
 
 
 class SinceSerializer(serializers.Serializer[Any]):
@@ -69,6 +77,63 @@ class Touched(GenericAPIView[ApiKey]):
         sent.is_valid(raise_exception=True)
         touches = incident.blast_radius(since=sent.validated_data["since"], key=key)
         return Response({"results": [dataclasses.asdict(touch) for touch in touches]})
+
+
+class FileChangeSerializer(serializers.Serializer[FileChange]):
+    at = serializers.DateTimeField()
+    event = serializers.ChoiceField(choices=ArtifactEvent.Kind.choices)
+    environment = serializers.ChoiceField(choices=ApiKey.Environment.choices)
+    path = serializers.CharField(help_text="In MLflow's artifact store.")
+    bytes = serializers.IntegerField(allow_null=True, help_text="null: the event has no digest.")
+    sha256 = serializers.CharField(help_text="Empty: the event has no digest.")
+    user = serializers.CharField()
+    key = serializers.CharField()
+    request_id = serializers.CharField()
+
+
+class Files(GenericAPIView[ArtifactEvent]):
+    rules = {"GET": read_rule(permissions.SEE_KEYS, permissions.VIEW_REGISTRATION, own=False)}
+    queryset = ArtifactEvent.objects.none()
+    serializer_class: Any = FileChangeSerializer
+    filter_backends = ()
+    more_parameters = frozenset({"since"})
+
+    def events(self, request: Request, key_id: str) -> ArtifactEventQuerySet:
+        """Raises Http404, and ValidationError for `since`."""
+        key = one_of(ApiKey.objects.with_owner(), key_id)
+        sent = SinceSerializer(data=request.query_params.dict())
+        sent.is_valid(raise_exception=True)
+        return incident.file_events(since=sent.validated_data["since"], key=key)
+
+    @extend_schema(
+        operation_id="keys_files",
+        summary="The files that a key wrote since a time, with their SHA-256, latest first",
+        tags=["incidents"],
+        parameters=[SinceSerializer],
+        responses={200: FileChangeSerializer(many=True)},
+    )
+    def get(self, request: Request, key_id: str) -> HttpResponseBase:
+        refuse_unknown(request, {"since", "cursor", "size"})
+        page = self.paginate_queryset(self.events(request, key_id)) or []
+        return self.get_paginated_response([dataclasses.asdict(incident.describe_file(row)) for row in page])
+
+
+class FilesExport(Files):
+    pagination_class = None
+    more_parameters = frozenset({"since", "form"})
+
+    @extend_schema(
+        operation_id="keys_files_export",
+        summary="Export the files that a key wrote since a time as a file",
+        tags=["incidents"],
+        parameters=[SinceSerializer, LEDGER_FORM],
+        responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request, key_id: str) -> HttpResponseBase:
+        refuse_unknown(request, {"since", "form"})
+        form, events = form_of(request), self.events(request, key_id).order_by("at", "id")
+        rows = (dataclasses.asdict(incident.describe_file(row)) for row in events.iterator(chunk_size=2000))
+        return exports.download(f"{key_id}-files", form, FILE_FIELDS, rows)
 
 
 class QuarantineSerializer(StrictSerializer):

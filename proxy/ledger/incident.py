@@ -11,7 +11,7 @@ from django.utils import timezone
 from keys.actions.grants import check_user
 from keys.models import ApiKey, Namespace, User
 from proxy.ledger import compliance, reconcile, writer
-from proxy.models import ArtifactEvent, Owner, Registration
+from proxy.models import ArtifactEvent, ArtifactEventQuerySet, Owner, Registration
 from proxy.models.calls import Call
 from proxy.policy import quarantine as policy
 from proxy.policy.attribution import QUARANTINE_TAG
@@ -87,24 +87,34 @@ class FileChange:
     request_id: str
 
 
+def file_events(
+    *, since: datetime.datetime, key: ApiKey | None = None, user: User | None = None
+) -> ArtifactEventQuerySet:
+    """The events of files that a key, or all keys of a user, caused since then."""
+    by = Q(key=key) if key else Q(user=user)
+    return ArtifactEvent.objects.filter(by, at__gte=since).with_people()
+
+
 def file_changes(
     *, since: datetime.datetime, key: ApiKey | None = None, user: User | None = None
 ) -> Iterator[FileChange]:
-    """The files that a key, or all keys of a user, wrote since then, with their digests, oldest first."""
-    by = Q(key=key) if key else Q(user=user)
-    events = ArtifactEvent.objects.filter(by, at__gte=since).with_people().order_by("at", "id")
-    for event in events.iterator(chunk_size=2000):
-        yield FileChange(
-            at=event.at.replace(microsecond=0),
-            event=event.kind,
-            environment=event.environment,
-            path=event.path,
-            bytes=event.size,
-            sha256=event.sha256,
-            user=event.user.username if event.user else "",
-            key=event.key.public_id if event.key else "",
-            request_id=event.request_id,
-        )
+    """The same with their digests, oldest first."""
+    events = file_events(since=since, key=key, user=user).order_by("at", "id")
+    return (describe_file(event) for event in events.iterator(chunk_size=2000))
+
+
+def describe_file(event: ArtifactEvent) -> FileChange:
+    return FileChange(
+        at=event.at.replace(microsecond=0),
+        event=event.kind,
+        environment=event.environment,
+        path=event.path,
+        bytes=event.size,
+        sha256=event.sha256,
+        user=event.user.username if event.user else "",
+        key=event.key.public_id if event.key else "",
+        request_id=event.request_id,
+    )
 
 
 def registry_changes(by: Q, since: datetime.datetime) -> Iterator[Change]:

@@ -87,6 +87,9 @@ CAPABILITIES = {
     ),
     "try a call": Can(web="try-call", api="keys_try", command="may"),
     "see what a leaked key did": Can(web="incident", api="keys_touched", command="blast_radius"),
+    "see the files that a leaked key wrote": Can(
+        web="incident", api="keys_files keys_files_export", command="blast_radius --files"
+    ),
     "quarantine versions": Can(web="incident progress", api="keys_quarantine", command="quarantine"),
     "lift a quarantine": Can(web="quarantine-lift", api="quarantine_lift", command="quarantine --lift"),
     "see organisations": Can(

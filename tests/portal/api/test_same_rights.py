@@ -38,6 +38,7 @@ PAIRS = [
     Both(f"{KEY}history/", "/keys/{key}/events", "issued"),
     Both("/admin/try/{pk}/", "/keys/{key}/try", method="POST"),
     Both("/admin/incident/{pk}/", f"/keys/{{key}}/touched?{SINCE}", "results"),
+    Both("/admin/incident/{pk}/", f"/keys/{{key}}/files?{SINCE}", "results"),
     Both("/admin/alerts/", "/alerts", "{key}"),
     Both("/admin/keys/keyevent/", "/events", "{key}"),
     Both("/admin/admin/logentry/", "/admin-log"),

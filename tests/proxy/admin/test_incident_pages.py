@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import timedelta
 
 import pytest
@@ -13,11 +14,13 @@ from keys.alerts import leaks
 from keys.models import User
 from keys.pages import progress
 from keys.rights.groups import AUDITORS
+from keys.rights.scopes import Scope
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
-from proxy.models import Owner
+from proxy.models import ArtifactEvent, Owner
 from proxy.routes.table import OPERATIONS
 from proxy.upstream import registry
+from tests.keys.api.callers import program, refused
 from tests.keys.people import call, key_of, queries, signed_in
 from tests.proxy.ledger_rows import pending, row
 
@@ -297,3 +300,32 @@ def test_it_takes_both_rights_to_see_it(cast, key):
     cast["charlie"].user_permissions.set(Permission.objects.filter(codename="view_apikey"))
 
     assert signed_in(cast["charlie"]).get(page(key)).status_code == 403
+
+
+def test_it_lists_the_files_that_the_key_wrote_with_their_digests_as_do_api_and_file(alice, cast, key):
+    written = {"environment": "live", "key": key, "user": key.owner, "size": 5, "sha256": "ab" * 32}
+    for number, (hours, path) in enumerate([(1, "1/x/artifacts/=m.pkl"), (48, "1/x/artifacts/old.pkl")]):
+        at = timezone.now() - timedelta(hours=hours)
+        ArtifactEvent.objects.create(kind="uploaded", path=path, at=at, request_id=f"r{number}", **written)
+    other = key_of(User.objects.create_user("eve"))
+    ArtifactEvent.objects.create(
+        **written | {"key": other, "user": other.owner}, kind="uploaded", path="other", at=timezone.now()
+    )
+
+    shown = alice.get(page(key)).content.decode()
+    file = alice.get(page(key), {"since": since(24), "format": "csv", "files": "1"})
+    [row] = csv.DictReader(io.StringIO(b"".join(file.streaming_content).decode()))
+    staff = program(User.objects.create_superuser("root"), Scope.PORTAL_ADMIN)
+    path = f"/keys/{key.public_id}/files"
+    asked = f"since={timezone.now() - timedelta(hours=24):%Y-%m-%dT%H:%M:%SZ}"
+    [found] = staff.get(f"{path}?{asked}").json()["results"]
+    exported = b"".join(staff.get(f"{path}/export?{asked}&form=jsonl").streaming_content)
+
+    assert "1 event of files" in shown
+    assert f"<code>{'ab' * 32}</code>" in shown
+    assert "old.pkl" not in shown
+    assert (row["path"], row["sha256"], row["key"]) == ("1/x/artifacts/=m.pkl", "ab" * 32, key.public_id)
+    assert found == json.loads(exported) | {"at": found["at"]}
+    assert (found["event"], found["bytes"]) == ("uploaded", 5)
+    assert len(staff.get(f"{path}?since=2020-01-01T00:00:00Z").json()["results"]) == 2
+    refused(staff.get(path), 400, "bad_value")
