@@ -19,7 +19,7 @@ from keys import actions
 from keys.actions import collecting
 from keys.admin import key_usage, prepared_pages
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, RevokeForm, RotateForm
-from keys.alerts.key_messages import is_machine
+from keys.alerts.key_messages import is_machine, write_rotation_message
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
@@ -91,11 +91,29 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
 
     if "rotate" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)
+    is_for_holder = was_leaked and key.owner_id != request.user.pk and not is_machine(key.owner)
     if not submit_form(form, lambda: made.run(form, act)):
-        return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form)
+        context = {"is_for_holder": is_for_holder}
+        return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form, **context)
+    if is_for_holder and made.key and made.token:
+        return message_to_holder(request, made.key)
     title = "New secret" if made.token else "This key was already rotated"
     context = {"is_rotated": True, "was_leaked": was_leaked}
     return key_page(request, "issued.html", title=title, key=made.key, token=made.token, **context)
+
+
+def message_to_holder(request: HttpRequest, key: ApiKey) -> HttpResponse:
+    """The response to the rotation of somebody's leaked key. Nobody sees this rotation's secret: the holder replaces it
+    with one that only they see."""
+    message = write_rotation_message(key, actor=actor_of(request))
+    return key_page(
+        request,
+        "rotated.html",
+        title="The leaked secret is replaced",
+        key=key,
+        message=message,
+        person=key.owner,
+    )
 
 
 @permission_required(permissions.KEY_ACTIONS["end_old_secret"], raise_exception=True)

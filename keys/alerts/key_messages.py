@@ -3,6 +3,7 @@ They are mailed if mail is configured; the pages show the same."""
 
 import datetime
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -15,19 +16,19 @@ from keys.actions.actor import Actor
 from keys.actions.grants import can_invite
 from keys.actions.history import log
 from keys.alerts.invitation_links import link_to
-from keys.models import KeyRequest, PreparedKey, User
+from keys.models import ApiKey, KeyRequest, PreparedKey, User
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
     """`link`: an invitation's if the holder has no way to sign in yet, else the key's own. `is_blocked`: the holder has
-    none, and the actor may not invite them. `expires_at`: when link and key end."""
+    none, and the actor may not invite them. `expires_at`: when the link ends; None: it stays."""
 
     link: str = field(repr=False)
     text: str = field(repr=False)
     is_mailed: bool
     is_blocked: bool
-    expires_at: datetime.datetime
+    expires_at: datetime.datetime | None
 
 
 def can_sign_in(user: User) -> bool:
@@ -43,20 +44,60 @@ def is_machine(user: User) -> bool:
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
     """The message for the key's holder, and its mail. Makes an invitation if the holder needs one to sign in."""
-    holder = prepared.owner
+    return write_to(
+        prepared.owner,
+        "Your API key for the Hokusai Registry is ready",
+        "keys/key_ready.txt",
+        link=collect_link(secret),
+        expires_at=prepared.expires_at,
+        actor=actor,
+        prepared=prepared,
+    )
+
+
+@sensitive_variables("link", "text")
+def write_rotation_message(key: ApiKey, *, actor: Actor) -> Message:
+    """The message for the holder of a leaked key that the actor rotated: the holder makes the secret that works, and
+    alone sees it."""
+    page = f"{settings.PUBLIC_URL}{reverse('account-rotate', args=[key.public_id])}"
+    subject = "Your API key for the Hokusai Registry needs a new secret"
+    return write_to(
+        key.owner,
+        subject,
+        "keys/key_rotated.txt",
+        link=page,
+        expires_at=None,
+        actor=actor,
+        key=key,
+        page=page,
+    )
+
+
+@sensitive_variables("link", "text")
+def write_to(
+    holder: User,
+    subject: str,
+    template: str,
+    *,
+    link: str,
+    expires_at: datetime.datetime | None,
+    actor: Actor,
+    **context: Any,
+) -> Message:
+    """A message and its mail. Its link is an invitation's if the holder needs one to sign in."""
     needs_invitation = not can_sign_in(holder)
     is_invited = needs_invitation and can_invite(actor.user, holder)
-    link, expires_at = collect_link(secret), prepared.expires_at
     if is_invited:
         invitation, invitation_secret = invitations.invite(user=holder, actor=actor)
         log(holder, "Sign-in link made.", actor=actor)
-        link, expires_at = link_to(invitation_secret), min(expires_at, invitation.expires_at)
-    context = {"person": holder, "prepared": prepared, "link": link, "is_invited": is_invited}
-    text = render_to_string("keys/key_ready.txt", {**context, "expires_at": expires_at}).strip()
+        link = link_to(invitation_secret)
+        expires_at = min(expires_at or invitation.expires_at, invitation.expires_at)
+    context |= {"person": holder, "link": link, "is_invited": is_invited, "expires_at": expires_at}
+    text = render_to_string(template, context).strip()
     return Message(
         link=link,
         text=text,
-        is_mailed=mail_text(holder, "Your API key for the Hokusai Registry is ready", text),
+        is_mailed=mail_text(holder, subject, text),
         is_blocked=needs_invitation and not is_invited,
         expires_at=expires_at,
     )

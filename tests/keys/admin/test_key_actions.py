@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from keys import actions
 from keys.actions.overlaps import OVERLAPS
+from keys.alerts import leaks
 from keys.credentials import tokens
-from keys.models import ApiKey, KeyEvent
+from keys.credentials.lookup import find_key
+from keys.models import ApiKey, KeyEvent, User
 from keys.rights.scopes import Preset
 from tests.keys.people import SECRET, everything_stored, key_of, page_of, signed_in
 
@@ -322,6 +324,27 @@ class TestRotating:
             assert "No longer works" in page
         else:
             assert f"works until {after.previous_ends_at:%Y-%m-%d %H:%M} UTC" in page
+
+    @pytest.mark.parametrize("is_person", [True, False])
+    def test_of_a_leaked_key_leaves_the_new_secret_to_a_person_who_holds_it(
+        self, cast, bob, settings, is_person
+    ):
+        dora = cast["dora"]
+        found, leaked = actions.issue(owner=dora, name="leaky")
+        leaks.report(text=leaked, where="a wiki", address="192.0.2.4")
+        client = signed_in(dora)  # counts as a sign-in
+        User.objects.filter(pk=dora.pk).update(last_login=dora.last_login if is_person else None)
+
+        page = sent(bob, found, "rotate", overlap="now").content.decode()
+
+        found.refresh_from_db()
+        assert (found.state, find_key(tokens.parse(leaked))) == ("active", None)
+        assert bool(SECRET.search(page)) is not is_person
+        if is_person:
+            link = f"/account/keys/{found.public_id}/rotate/"
+            assert f"{settings.PUBLIC_URL}{link}" in page
+            answers = {"overlap": "now", "form_id": client.get(link).context["form"]["form_id"].value()}
+            assert SECRET.search(client.post(link, answers).content.decode())
 
     def test_shows_the_secret_nowhere_but_in_that_answer(self, alice, key):
         answers = handed_out(alice, key, "rotate")
