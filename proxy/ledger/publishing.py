@@ -23,7 +23,7 @@ from proxy.models import Publication, Registration
 from proxy.policy.organisations import published
 from proxy.request.messages import Json
 from proxy.routes.operations import Match, Operation
-from proxy.upstream.registry import API, Registry, RegistryError, registry_of, tags
+from proxy.upstream.registry import API, Registry, RegistryError, registry_of, resolve, tags
 
 ACTOR = "publish"  # of the ledger's rows
 MOST_VERSIONS = 200  # of a model that a preview shows, the newest
@@ -101,7 +101,9 @@ def describe_version(registry: Registry, namespace: Namespace, version: Json) ->
         source=str(version.get("source") or ""),
         description=str(version.get("description") or ""),
         tags=tags(version),
-        files=published.location_of(registry.workspace.slug, str(found.get("artifact_uri", ""))),
+        files=published.location_of(
+            registry.workspace.slug, resolve(registry, str(found.get("artifact_uri", "")))
+        ),
         warning=publication_rules.find_problem(namespace, version["name"], version["version"]),
     )
 

@@ -1,15 +1,12 @@
 """Where a version's files are: from its source to a folder below MLflow's artifact root, and MLflow's list of it."""
 
-import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from proxy.upstream.registry import API, Registry, RegistryError
+from proxy.upstream.registry import API, Registry, RegistryError, resolve
 from proxy.upstream.workspaces import store_path
 
 LISTING = "/api/2.0/mlflow-artifacts/artifacts"
-RUN = re.compile(r"runs:/([0-9a-zA-Z]+)(?:/(.*))?")
-LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-zA-Z]+)/?")
 OWN_STORE = "mlflow-artifacts"
 MOST_FOLDERS = 5000  # of one version
 MOST_FILES = 100_000
@@ -21,18 +18,6 @@ def find_root(registry: Registry, name: str, version: str, source: str) -> str:
     location = str((content or {}).get("artifact_uri") or source)
     folder = folder_of(resolve(registry, location))
     return folder and store_path(folder, registry.workspace)
-
-
-def resolve(registry: Registry, location: str) -> str:
-    """The address of the store to which a source leads."""
-    if match := RUN.fullmatch(location):
-        run = registry.run(match[1])
-        root = str((run or {}).get("info", {}).get("artifact_uri", ""))
-        return f"{root.rstrip('/')}/{match[2]}" if match[2] else root
-    if match := LOGGED_MODEL.fullmatch(location):
-        model = registry.logged_model(match[1])
-        return str((model or {}).get("info", {}).get("artifact_uri", ""))
-    return location
 
 
 def folder_of(address: str) -> str:

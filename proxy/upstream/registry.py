@@ -21,6 +21,8 @@ PAGE = 500  # objects; MLflow's limit is 1000 for models
 PROMPTS = "tags.`mlflow.prompt.is_prompt` = 'true'"
 
 
+RUN = re.compile(r"runs:/([0-9a-zA-Z]+)(?:/(.*))?")
+LOGGED_MODEL = re.compile(r"models:/(m-[0-9a-zA-Z]+)/?")
 PLAIN = re.compile(r"[\w .+@/-]+")
 
 Query = Sequence[tuple[str, str]]
@@ -145,6 +147,19 @@ class Registry:
             token = content.get("next_page_token") or ""
             if not token:
                 return
+
+
+def resolve(registry: Registry, location: str) -> str:
+    """The address of the store to which a version's source leads; "" if its run or logged model does not exist. Raises
+    RegistryError."""
+    if match := RUN.fullmatch(location):
+        run = registry.run(match[1])
+        root = str((run or {}).get("info", {}).get("artifact_uri", ""))
+        return f"{root.rstrip('/')}/{match[2]}" if root and match[2] else root
+    if match := LOGGED_MODEL.fullmatch(location):
+        model = registry.logged_model(match[1])
+        return str((model or {}).get("info", {}).get("artifact_uri", ""))
+    return location
 
 
 def name_condition(name: str) -> str:

@@ -31,7 +31,7 @@ def guest(mlflow_portal) -> Side:
 
 @pytest.fixture(scope="module")
 def publisher(mlflow_portal) -> Side:
-    """With a model of two versions: of a run's artifacts, and of a logged model."""
+    """With a model of three versions: of a run's artifacts, of a logged model, and of the run by its id."""
     side = make_side(mlflow_portal, "publisher")
     ids = side.work.ids
     ids["name"] = f"model-{secrets.token_hex(6)}"
@@ -50,6 +50,7 @@ def publisher(mlflow_portal) -> Side:
     for origin in (
         {"source": address, "run_id": run},
         {"source": f"models:/{model}", "run_id": run, "model_id": model},
+        {"source": f"runs:/{run}/m", "run_id": run},
     ):
         version = {"name": ids["name"], **origin}
         side.make(f"{V2}/model-versions/create", version)
@@ -142,9 +143,10 @@ def test_a_whole_model_is_published_and_a_new_one_of_its_name_is_not(publisher, 
     publish(publisher, "--to-all")
 
     assert load(guest, publisher, tmp_path / "2", monkeypatch, "/2") == "logged"
+    assert load(guest, publisher, tmp_path / "3", monkeypatch, "/3") == "in m/weights.txt"
     client = MlflowClient(registry_uri=f"{guest.portal.url}/api/mlflow/w/{publisher.slug}")
     assert [each.name for each in client.search_registered_models()] == [name]
-    assert {each.version for each in client.search_model_versions(f"name='{name}'")} == {"1", "2"}
+    assert {each.version for each in client.search_model_versions(f"name='{name}'")} == {"1", "2", "3"}
 
     assert publisher.call("DELETE", f"{V2}/registered-models/delete", {"name": name}).status == 200
     publisher.make(f"{V2}/registered-models/create", {"name": name})

@@ -21,6 +21,10 @@ class MemoryRegistry:
     def workspace(self) -> Workspace:
         return Workspace.of(self.organisation)
 
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        root = f"mlflow-artifacts:/workspaces/{self.organisation}/1/{RUN}/artifacts"
+        return {"info": {"artifact_uri": root}} if run_id == RUN else None
+
     def model(self, name: str) -> dict[str, Any] | None:
         if name not in self.models:
             return None

@@ -1,7 +1,8 @@
 """Answers what an organisation reads in another one's registry, from the portal's own table of published models.
 
 The portal asks MLflow for each published object by its name, in a request of its own, and passes the response on
-whole. It never forwards the caller's query, and never filters what MLflow returns.
+whole; only a source that leads to files by a run's id becomes the files' address. It never forwards the caller's query,
+and never filters what MLflow returns.
 """
 
 import re
@@ -24,7 +25,7 @@ from proxy.policy.organisations.published import PublishedModels, published_only
 from proxy.request import messages
 from proxy.request.messages import Json
 from proxy.routes.operations import Match
-from proxy.upstream.registry import API, PLAIN, Query, Registry, RegistryError, tags
+from proxy.upstream.registry import API, PLAIN, Query, Registry, RegistryError, resolve, tags
 from proxy.upstream.workspaces import Workspace
 
 FORWARDED = frozenset({"meta.server-info", "meta.health", "meta.version"})
@@ -142,14 +143,16 @@ def version_of(reading: Reading) -> Json:
 
 
 def read_download_uri(reading: Reading) -> Json:
+    """The address of the files. A source such as runs:/… is resolved here, since readers may not ask for the run."""
     version = version_of(reading)
     name, number = version["name"], version["version"]
     found = reading.get("model-versions/get-download-uri", [("name", name), ("version", number)])
     if found is None:
         raise reading.not_published()
-    open_files(reading, name, number, str(found.get("artifact_uri", "")))
+    address = resolve(reading.registry, str(found.get("artifact_uri", "")))
+    open_files(reading, name, number, address)
     record(reading, reading.published.of(name, number), is_load=True)
-    return found
+    return {**found, "artifact_uri": address} if address else found
 
 
 def open_files(reading: Reading, name: str, version: str, address: str) -> None:

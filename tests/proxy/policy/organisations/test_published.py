@@ -257,3 +257,24 @@ def test_files_whose_folder_is_not_plain_are_not_opened(lab, caller, registry):
     ask(read_as(caller), "model-versions.get-download-uri", "name=churn&version=1")
 
     assert not PublishedFiles.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "location"),
+    [
+        (f"runs:/{RUN}/m", FOLDER),
+        (f"runs:/{RUN}", f"workspaces/lab/1/{RUN}/artifacts"),
+        (f"runs:/{'b' * 32}/m", None),
+        (f"runs:/{RUN}/../../{'b' * 32}/artifacts", None),
+        (f"runs:/{RUN}/%2e%2e", None),
+    ],
+)
+def test_a_source_that_names_a_run_opens_the_runs_folder(lab, caller, registry, source, location):
+    publish(lab, "churn", "1")
+    registry.locations["churn", "1"] = source
+
+    answered = ask(read_as(caller), "model-versions.get-download-uri", "name=churn&version=1")
+
+    assert PublishedFiles.objects.values_list("location", flat=True).first() == location
+    if location:
+        assert answered == {"artifact_uri": f"mlflow-artifacts:/{location}"}
