@@ -22,6 +22,11 @@ from xdist.workermanage import WorkerController
 from tests.environment import SHARED_DIR, WORKER, once
 
 TABLE = Path(__file__).with_name("durations.json")
+COLLECTED_AFTER = (
+    100_000,
+    20,
+    50,
+)  # objects, and generations; Python's 700 objects make it collect all the time
 SLOW = 2.0  # seconds; only slower units are in the table
 ALONE = "alone"
 TOGETHER = {
@@ -60,6 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)  # before xdist's own, which tells the scheduler that it may begin
 def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()  # what is loaded now stays: the garbage collector need not look through it again and again
+    gc.set_threshold(*COLLECTED_AFTER)
     if WORKER:
         once(UNITS, lambda: json.dumps({item.nodeid: unit_of(item) for item in session.items}))
 

@@ -32,7 +32,7 @@ class Receiver(BaseHTTPRequestHandler):
 def serve(status: int, location: str = "") -> ThreadingHTTPServer:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     server.seen, server.status, server.location = [], status, location
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server
 
 

@@ -199,7 +199,7 @@ def test_a_found_key_is_told_by_mail_and_webhook_though_both_fail_at_first(echo)
     smtp.start()
     receiver = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     receiver.posts = []
-    threading.Thread(target=receiver.serve_forever, daemon=True).start()
+    threading.Thread(target=receiver.serve_forever, args=(0.02,), daemon=True).start()
     settings = {
         "SMTP_URL": f"smtp://127.0.0.1:{smtp.port}",
         "ALERT_EMAILS": "security@registry.example",
@@ -256,7 +256,7 @@ class Hanging(Receiver):
 def hanging():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hanging)
     server.posts, server.hangs, server.over = [(None, None)], True, threading.Event()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.over.set()
     server.shutdown()

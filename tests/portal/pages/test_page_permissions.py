@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, resolve
 
@@ -18,7 +19,7 @@ from keys.models import Alert, Trust, User
 from keys.rights.groups import AUDITORS, KEY_ADMINS
 from portal.account.urls import urlpatterns as account_addresses
 from proxy.models import Call, Owner, Registration
-from tests.keys.people import call, everything_stored
+from tests.keys.people import call, everything_stored, signed_in
 from tests.portal.account.test_usage import total
 from tests.proxy.ledger_rows import row
 
@@ -203,8 +204,7 @@ def addresses(patterns: list[URLPattern | URLResolver], before: str = "") -> Ite
             yield re.sub(r"\^\(\?P<app_label>.*\)/\$", "<app_label>/", route)  # the apps, in any order
 
 
-@pytest.fixture
-def people(db) -> dict[str, Client]:
+def make_people() -> dict[str, Client]:
     users = {
         "holder": User.objects.create_user("dora"),
         "staff without rights": User.objects.create_user("charlie", is_staff=True),
@@ -214,15 +214,32 @@ def people(db) -> dict[str, Client]:
     }
     users["auditor"].groups.set(Group.objects.filter(name=AUDITORS))
     users["key admin"].groups.set(Group.objects.filter(name=KEY_ADMINS))
-    clients = {"anonymous": Client()}
-    for name, user in users.items():
-        clients[name] = Client()
-        clients[name].force_login(user)
-    return clients
+    return {"anonymous": Client()} | {name: signed_in(user) for name, user in users.items()}
+
+
+@pytest.fixture(scope="module")
+def stored(django_db_setup, django_db_blocker) -> Iterator[tuple[dict[str, Client], dict[str, int]]]:
+    """People and one row of everything, in a transaction around the transactions of this file's tests."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield make_people(), make_rows()
+        transaction.set_rollback(True)
 
 
 @pytest.fixture
-def numbers(people) -> dict[str, int]:
+def people(stored, db) -> Iterator[dict[str, Client]]:
+    clients, _ = stored
+    cookies = {name: client.cookies.copy() for name, client in clients.items()}
+    yield clients
+    for name, client in clients.items():
+        client.cookies = cookies[name]  # a test may have signed out
+
+
+@pytest.fixture
+def numbers(stored, db) -> dict[str, int]:
+    return stored[1]
+
+
+def make_rows() -> dict[str, int]:
     """What to put into an address that wants a number, by the model's name in it."""
     holder = User.objects.get(username="dora")
     key = actions.issue(owner=holder, name="nightly training")[0]
