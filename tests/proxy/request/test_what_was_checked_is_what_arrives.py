@@ -122,19 +122,29 @@ JSON = st.recursive(
 )
 
 
+PACKINGS = st.sampled_from(["plain"] * 6 + ["string", "utf-16", "bom", "blanks", "garbage"])
+
+
+@cache
+def fields_with_values(message: str):
+    """Pairs of a field's name, in either spelling, and a value. Made once: Hypothesis examines each new strategy."""
+    types = message_types.load_types()["messages"][message]
+    return st.one_of(
+        st.tuples(
+            st.sampled_from([name, message_types.camel_case(name)]),
+            st.one_of(good_value(types.get(name, "string")), JSON),
+        )
+        for name in [*fields_of(message), "unknown"]
+    )
+
+
 @st.composite
 def bodies(draw, operation):
     """A body that looks like the operation's, with fields misspelt, doubled, mistyped and oddly packed."""
     message = message_types.messages_by_request()[f"{operation.method} {operation.path}"]
-    names = st.sampled_from([*fields_of(message), "unknown"])
-    pairs = []
-    for name in draw(st.lists(names, max_size=6)):
-        spelling = draw(st.sampled_from([name, message_types.camel_case(name)]))
-        kind = message_types.load_types()["messages"][message].get(name, "string")
-        value = draw(st.one_of(good_value(kind), JSON))
-        pairs.append(f"{json.dumps(spelling)}: {json.dumps(value)}")
-    text = "{" + ", ".join(pairs) + "}"
-    packing = draw(st.sampled_from(["plain"] * 6 + ["string", "utf-16", "bom", "blanks", "garbage"]))
+    pairs = draw(st.lists(fields_with_values(message), max_size=6))
+    text = "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in pairs) + "}"
+    packing = draw(PACKINGS)
     return {
         "plain": text.encode(),
         "string": json.dumps(text).encode(),
@@ -145,6 +155,7 @@ def bodies(draw, operation):
     }[packing]
 
 
+@cache
 def good_value(kind: str):
     container, _, element = kind.partition(" ")
     if container == "repeated":
