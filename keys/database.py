@@ -1,11 +1,13 @@
 """Connections to PostgreSQL outside of Django's pool, and what happens to a request when PostgreSQL is unavailable."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, connection, connections
+from django.db.backends.signals import connection_created
 from psycopg.conninfo import conninfo_to_dict
 
 from keys.refusals import not_sent
@@ -43,10 +45,23 @@ def holds_connection() -> bool:
     return connection.connection is not None
 
 
+opened = threading.local()  # `here`: whether this thread may have a connection
+
+
+def note_connection(**event: object) -> None:
+    opened.here = True
+
+
+connection_created.connect(note_connection)
+
+
 def give_back_connection() -> None:
-    """Give this thread's connection back to the pool, as Django's `close_old_connections` does for every database, in a
-    third of the time: the portal has one database."""
-    connections[DEFAULT_DB_ALIAS].close_if_unusable_or_obsolete()
+    """Give this thread's connection back to the pool, if it has one, as Django's `close_old_connections` does. That
+    looks for one each time, which takes longer than the rest of the end of a call."""
+    if getattr(opened, "here", False):
+        own = connections[DEFAULT_DB_ALIAS]
+        own.close_if_unusable_or_obsolete()
+        opened.here = own.connection is not None
 
 
 @contextmanager

@@ -86,6 +86,7 @@ worker_connections = 2000
 limit_request_line = 0  # the event loop limits it (`portal.http.connections.MAX_LINE`)
 limit_request_fields = 100
 control_socket_disable = True
+http_parser = "python"  # not another one that happens to be installed
 sendfile = False  # sendfile has its own way of waiting for the client
 # WSGI cannot tell a header with an underscore from one with a hyphen.
 header_map = "drop"

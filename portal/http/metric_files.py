@@ -72,9 +72,19 @@ def can_allocate(filename: str) -> bool:
     return True
 
 
+process = {"id": os.getpid()}
+
+
+def note_process() -> None:
+    process["id"] = os.getpid()
+
+
 def use_allocated_files() -> None:
-    """Make prometheus_client use AllocatedDict; call it before anything is counted."""
+    """Make prometheus_client use AllocatedDict; call it before anything is counted. It asks for the process's id each
+    time that something is counted, so it gets one that is known since the fork."""
     values.MmapedDict = AllocatedDict  # type: ignore[attr-defined]
+    os.register_at_fork(after_in_child=note_process)
+    values.ValueClass = values.MultiProcessValue(lambda: process["id"])  # type: ignore[no-untyped-call]
 
 
 def begin(folder: Path) -> None:

@@ -11,8 +11,7 @@ here.
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,8 +42,9 @@ def waited_too_long() -> Refusal:
 
 @dataclass(eq=False)
 class Turn:
-    """One waiting call. `woken` is set when it should look again: it may go, or its user has ended another call."""
+    """One call. `woken` is set when it should look again: it may go, or its user has ended another call."""
 
+    queue: "FairQueue"
     user: str
     is_search: bool = False
     is_granted: bool = False
@@ -54,6 +54,12 @@ class Turn:
     @property
     def line(self) -> "Line":
         return self.user, self.is_search
+
+    def __enter__(self) -> None:
+        self.queue.begin(self)
+
+    def __exit__(self, *error: object) -> None:
+        self.queue.end(self)
 
     def wake(self) -> None:
         if self.woken:
@@ -96,14 +102,19 @@ class FairQueue:
         self.running: dict[Line, int] = {}
         self.waiting: OrderedDict[Line, deque[Turn]] = OrderedDict()
 
-    @contextmanager
-    def turn(self, user: str, *, is_search: bool = False) -> Iterator[None]:
-        """Waits until the call may be sent. Raises Refusal (429) after `longest_wait` seconds."""
-        turn = Turn(user, is_search)
+    def turn(self, user: str, *, is_search: bool = False) -> "Turn":
+        """A context that begins when the call may be sent. Beginning raises Refusal (429) after `longest_wait`
+        seconds."""
+        return Turn(self, user, is_search)
+
+    def begin(self, turn: "Turn") -> None:
         with self.lock:
-            self.share.note(user)
-            self.waiting.setdefault(turn.line, deque()).append(turn)
-            self.grant()
+            self.share.note(turn.user)
+            if not self.waiting and sum(self.running.values()) < self.capacity and self.has_room(*turn.line):
+                self.start(turn)
+            else:
+                self.waiting.setdefault(turn.line, deque()).append(turn)
+                self.grant()
             if not turn.is_granted:
                 turn.woken = threading.Event()
         try:
@@ -111,10 +122,10 @@ class FairQueue:
                 with WAITING.track_inprogress():
                     self.wait(turn, turn.woken)
                 self.withdraw_unless_granted(turn)
-            turn.started = self.clock()
-            yield
-        finally:
+        except BaseException:
             self.end(turn)
+            raise
+        turn.started = self.clock()
 
     def wait(self, turn: Turn, woken: threading.Event) -> None:
         """Waits for the turn, at most `longest_wait` seconds.
@@ -180,9 +191,12 @@ class FairQueue:
             self.waiting.move_to_end(line)
             if not self.waiting[line]:
                 del self.waiting[line]
-            self.running[line] = self.running.get(line, 0) + 1
-            turn.is_granted = True
+            self.start(turn)
             turn.wake()
+
+    def start(self, turn: "Turn") -> None:
+        self.running[turn.line] = self.running.get(turn.line, 0) + 1
+        turn.is_granted = True
 
     def has_room(self, user: str, is_search: bool) -> bool:
         if self.share.seconds_to_rest(user):

@@ -83,12 +83,13 @@ def begin(call: "CallInProgress", meta: Mapping[str, Any]) -> None:
     )
 
 
-@contextlib.contextmanager
-def upstream(call: "CallInProgress", headers: dict[str, str]) -> Iterator[None]:
+def upstream(call: "CallInProgress", headers: dict[str, str]) -> contextlib.AbstractContextManager[None]:
     """Span of the request to MLflow, until its response begins. Sets `headers` for MLflow to name this span."""
-    if call.span is None:
-        yield
-        return
+    return contextlib.nullcontext() if call.span is None else upstream_span(call, headers)
+
+
+@contextlib.contextmanager
+def upstream_span(call: "CallInProgress", headers: dict[str, str]) -> Iterator[None]:
     from opentelemetry.trace import SpanKind, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 

@@ -1,6 +1,11 @@
+import threading
+import types
+
 import pytest
 from django.db import IntegrityError, InterfaceError, OperationalError
+from django.db.backends.signals import connection_created
 
+from keys import database
 from keys.database import database_required
 from keys.refusals import Refusal
 
@@ -27,3 +32,19 @@ def test_the_reason_can_be_another_one():
 def test_any_other_error_passes_as_it_is():
     with pytest.raises(KeyError), database_required("The portal cannot look this up."):
         raise KeyError("name")
+
+
+def test_a_thread_gives_back_the_connection_that_it_opened_and_looks_for_no_other(monkeypatch):
+    own = types.SimpleNamespace(connection=object())
+    own.close_if_unusable_or_obsolete = lambda: setattr(own, "connection", None)
+    monkeypatch.setattr(database, "connections", {"default": own})
+    monkeypatch.setattr(database, "opened", threading.local())
+    database.give_back_connection()
+    assert own.connection
+
+    connection_created.send(sender=database)
+    database.give_back_connection()
+    assert own.connection is None
+    own.connection = object()
+    database.give_back_connection()
+    assert own.connection
