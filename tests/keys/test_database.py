@@ -35,14 +35,14 @@ def test_any_other_error_passes_as_it_is():
 
 
 def test_a_thread_gives_back_the_connection_that_it_opened_and_looks_for_no_other(monkeypatch):
-    own = types.SimpleNamespace(connection=object())
+    own = types.SimpleNamespace(connection=object(), vendor="none")
     own.close_if_unusable_or_obsolete = lambda: setattr(own, "connection", None)
     monkeypatch.setattr(database, "connections", {"default": own})
     monkeypatch.setattr(database, "opened", threading.local())
     database.give_back_connection()
     assert own.connection
 
-    connection_created.send(sender=database)
+    connection_created.send(sender=database, connection=own)
     database.give_back_connection()
     assert own.connection is None
     own.connection = object()
