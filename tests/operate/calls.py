@@ -15,6 +15,7 @@ from tests.operate.postgresql import Cluster
 
 API = "/api/mlflow/api/2.0/mlflow/"
 LOG_SECONDS = 60.0
+CREATE_SECONDS = 60.0
 SEARCH = ("POST", f"{API}experiments/search", {"max_results": 1})
 
 
@@ -36,6 +37,15 @@ def call(url: str, method: str, path: str, *, key: str = "", body: Any = None, t
         return send(connection, method, path, key=key, body=body)
     finally:
         connection.close()
+
+
+def answers(url: str) -> bool:
+    """Whether this address responds with 200."""
+    parts = urlsplit(url)
+    try:
+        return call(url, "GET", parts.path, timeout=3).status == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 def connect(url: str, timeout: float) -> http.client.HTTPConnection:
@@ -143,6 +153,45 @@ def load(url: str, key: str, *, threads: int = 4) -> Iterator[Load]:
         running.stop.set()
         for caller in callers:
             caller.join(70)
+
+
+@dataclass
+class Created:
+    """Names of models whose creation was acknowledged."""
+
+    names: list[str] = field(default_factory=list)
+    others: Counter[int] = field(default_factory=Counter)  # of refused creations, by status
+
+    def wait_for(self, count: int) -> None:
+        goal, end = len(self.names) + count, time.monotonic() + CREATE_SECONDS
+        while len(self.names) < goal:
+            assert time.monotonic() < end, "no models can be created"
+            time.sleep(0.05)
+
+
+@contextmanager
+def creating(url: str, key: str) -> Iterator[Created]:
+    """Create one model after the other."""
+    created, stop = Created(), threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not stop.wait(0.05):
+            name = f"model-{number}"
+            number += 1
+            if (
+                call(url, "POST", f"{API}registered-models/create", key=key, body={"name": name}).status
+                == 200
+            ):
+                created.names.append(name)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield created
+    finally:
+        stop.set()
+        thread.join(70)
 
 
 def check_logged(

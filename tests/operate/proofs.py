@@ -9,9 +9,15 @@ import time
 import traceback
 from collections.abc import Callable
 
-from tests.operate import restore
+from tests.operate import failover, replicas, restore, rotations, upgrade
 
-PROOFS: dict[str, Callable[[], str]] = {"restore": restore.prove}
+PROOFS: dict[str, Callable[[], str]] = {
+    "restore": restore.prove,
+    "rotations": rotations.prove,
+    "replicas": replicas.prove,
+    "failover": failover.prove,
+    "upgrade": upgrade.prove,
+}
 
 
 def main() -> int:

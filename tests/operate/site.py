@@ -42,6 +42,7 @@ class Site(Field):
         self.database = self.cluster("primary")
         self.stack.callback(lambda: self.database.stop())
         self.database.create()
+        self.mlflow_server = self.database
         return self
 
     def cluster(self, name: str) -> Cluster:
@@ -62,9 +63,13 @@ class Site(Field):
         folder.mkdir(exist_ok=True)
 
         def begin() -> Child:
-            url = self.database.url(self.mlflow_database, role="mlflow")
+            url = self.mlflow_server.url(self.mlflow_database, role="mlflow")
             started: Mlflow = start_mlflow(
-                folder, database_url=url, watchdog=self.watchdog, port=self.mlflow_port
+                folder,
+                database_url=url,
+                watchdog=self.watchdog,
+                port=self.mlflow_port,
+                has_workspaces=self.isolation == "required",
             )
             return started.child
 
@@ -79,6 +84,7 @@ class Site(Field):
         environment |= {
             "DATABASE_URL": self.database.url(self.portal_database, role="portal"),
             "MLFLOW_URL": self.mlflow_url,
+            "ISOLATION": self.isolation,
             "MLFLOW_CONCURRENCY": "3",
             "DATA_DIR": str(folder),
             "PORT": str(port),
@@ -91,7 +97,7 @@ class Site(Field):
 
     def addresses(self) -> dict[str, str]:
         """The variables of docs/recovery.md beside those of the portal."""
-        mlflow = self.database.url(self.mlflow_database, role="mlflow")
+        mlflow = self.mlflow_server.url(self.mlflow_database, role="mlflow")
         return {
             "ADMIN_URL": self.database.url("postgres"),
             "MLFLOW_DATABASE_URL": mlflow,
