@@ -1,6 +1,7 @@
 """HAProxy with deploy/haproxy.cfg in front of several portals, and their rolling restart."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
@@ -10,6 +11,8 @@ from portal.one_machine.supervisor import minimal_environment, start, wait_until
 from tests.field.servers import ROOT, Server
 from tests.operate.calls import answers
 from tests.operate.site import Site
+
+NOTICE_SECONDS = 5.0  # HAProxy uses a replica again after two checks, which are two seconds apart
 
 
 def configuration(port: int, addresses: list[str]) -> str:
@@ -59,10 +62,12 @@ def replicas(site: Site, servers: list[Server]) -> Iterator[str]:
 
 
 def roll(site: Site, servers: list[Server], change: Callable[[Server], None] = lambda server: None) -> None:
-    """Restart one portal after the other as docs/recovery.md says: SIGTERM, wait, `change`, start, wait until ready."""
+    """Restart one portal after the other as docs/recovery.md says: SIGTERM, wait, `change`, start, wait until ready,
+    and until HAProxy has noticed."""
     for server in servers:
         site.children[server.url].stop()
         change(server)
         site.restarts[server.url]()
         child = site.children[server.url]
         wait_until_ready(child, lambda url=server.url: answers(f"{url}/health/ready"), seconds=60)  # type: ignore[misc]
+        time.sleep(NOTICE_SECONDS)
