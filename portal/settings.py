@@ -241,7 +241,7 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.http.middleware.HostCheck",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.sign_in.sessions.AuthenticationMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "portal.sign_in.second_factor.second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
