@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,93 @@ from django.template.base import Lexer, TokenType
 ROOT = Path(__file__).resolve().parent.parent
 LOCALE = ROOT / "portal" / "locale"
 LANGUAGES = ("de", "ja")
-GETTEXT = {"gettext", "gettext_lazy", "gettext_noop", "ngettext"}
+# `translate` is how code that also writes English texts names the function that translates.
+GETTEXT = {"gettext", "gettext_lazy", "gettext_noop", "translate"}
+NGETTEXT = {"ngettext", "ngettext_lazy"}
 CONSTANT = re.compile(r"""\b_\((?:"([^"]+)"|'([^']+)')\)""")
 # Modules and the names in them whose texts a page shows: a text, a list, a mapping's values, or labels of choices.
-TABLES: tuple[tuple[str, str], ...] = (("proxy.answers", "HEADINGS"), ("proxy.answers", "OTHER_HEADING"))
+TABLES = (
+    ("keys.actions.collecting", "END_REASONS"),
+    ("keys.actions.invitations", "END_REASONS"),
+    ("keys.alerts.leaks", "THANKS"),
+    ("keys.lists.event_words", "RIGHTS"),
+    ("keys.lists.event_words", "COMMAND_LINE"),
+    ("keys.lists.event_words", "REPORT"),
+    ("keys.lists.event_words", "UNKNOWN_CALLER"),
+    ("keys.models.events", "KeyEvent.Kind"),
+    ("keys.models.api_keys", "ApiKey.Environment"),
+    ("keys.models.api_keys", "ApiKey.State"),
+    ("keys.models.key_requests", "DESCRIPTIONS"),
+    ("keys.models.key_requests", "KeyRequest.Kind"),
+    ("keys.models.organisations", "Membership.Role"),
+    ("keys.rights.scopes", "ACTS"),
+    ("keys.rights.scopes", "AREA_LABELS"),
+    ("keys.rights.scopes", "PORTAL_SCOPE_LABELS"),
+    ("portal.account.advice", "OF_MLFLOW"),
+    ("portal.account.forms", "ROLES"),
+    ("portal.account.organisations.keys", "VERBS"),
+    ("portal.account.organisations.publications", "MEANING"),
+    ("portal.account.organisations.records", "MEANING"),
+    ("portal.account.own_calls", "OF_MLFLOW"),
+    ("portal.account.own_calls", "OUTCOMES"),
+    ("portal.account.own_requests", "HEADINGS"),
+    ("portal.pages.palette", "REPLACED"),
+    ("proxy.answers", "HEADINGS"),
+    ("proxy.answers", "OTHER_HEADING"),
+    ("proxy.ledger.history", "SENTENCES"),
+    ("proxy.ledger.publishing", "VISIBLE"),
+    ("proxy.lists.usage_report", "PRESETS"),
+    ("proxy.models.registrations", "Registration.Outcome"),
+    ("proxy.provenance.comparison", "IN_WORDS"),
+)
+# Texts that the code puts together: states and roles in the middle of a sentence, names of keys in tables.
+WORDS = (
+    *(
+        "active",
+        "paused",
+        "revoked",
+        "expired",
+        "rotating",
+        "leaked",
+        "Leaked",
+        "approved",
+        "declined",
+        "withdrawn",
+    ),
+    *("member", "maintainer", "owner", "reader", "contributor", "full", "Reader", "Contributor", "Full"),
+    *("Single scopes", "calls", "registrations", "usage", "Calls", "Registrations", "Usage", "day", "month"),
+    *("hour", "24 hours", "7 days", "30 days", "90 days", "Your keys", "Request a key", "Security", "Docs"),
+    *("complete", "missing", "malformed", "harmless", "unusual", "dangerous", "at once", "then", "bytes"),
+    *(
+        "registered model",
+        "model version",
+        "run",
+        "experiment",
+        "logged model",
+        "trace",
+        "artifact",
+        "prompt",
+    ),
+    *("after 1 hour", "after 24 hours", "after 7 days", "after 30 days"),
+)
 # Modules and forms that `field.html` shows.
-FORMS: tuple[tuple[str, str], ...] = ()
+FORMS = (
+    ("keys.admin.invitation_pages", "PasswordForm"),
+    ("keys.api.leak_reports", "ReportForm"),
+    ("keys.pages.key_forms", "RevokeForm"),
+    ("keys.pages.key_forms", "RotateForm"),
+    ("portal.account.forms", "InviteForm"),
+    ("portal.account.forms", "MemberForm"),
+    ("portal.account.forms", "PublishForm"),
+    ("portal.account.forms", "ReasonForm"),
+    ("portal.account.forms", "RequestForm"),
+    ("portal.account.forms", "ServiceUserForm"),
+    ("portal.account.forms", "TeamKeyForm"),
+    ("portal.account.organisations.records", "HandOverForm"),
+    ("portal.account.organisations.trusts", "TrialForm"),
+    ("portal.account.organisations.trusts", "TrustForm"),
+    ("proxy.lists.usage_report", "UsageForm"),
+)
 NO_DATE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)  # so that the same texts make the same file
 Id = str | tuple[str, str]  # a singular, or a singular and its plural
 
@@ -67,18 +149,23 @@ def in_code() -> Iterator[Id]:
     for package in ("keys", "proxy", "portal"):
         for file in sorted((ROOT / package).rglob("*.py")):
             source = file.read_text(encoding="utf-8")
-            for node in ast.walk(ast.parse(source)) if "gettext" in source else ():
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in GETTEXT:
-                    texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
-                    if getattr(node.func, "id", "") == "ngettext":
-                        yield texts[0], texts[1]
-                    else:
-                        yield from texts[:1]
+            for node in ast.walk(ast.parse(source)) if re.search(r"gettext|\btranslate\(", source) else ():
+                yield from in_call(node) if isinstance(node, ast.Call) else ()
+
+
+def in_call(node: ast.Call) -> Iterator[Id]:
+    name = getattr(node.func, "id", "")
+    texts = [each.value for each in node.args if isinstance(each, ast.Constant)]
+    if name in NGETTEXT:
+        yield texts[0], texts[1]
+    elif name in GETTEXT:
+        yield from texts[:1]
 
 
 def in_tables() -> Iterator[str]:
     for module, name in TABLES:
-        yield from texts_of(getattr(import_module(module), name))
+        yield from texts_of(attrgetter(name)(import_module(module)))
+    yield from WORDS
 
 
 def texts_of(table: Any) -> Iterator[str]:

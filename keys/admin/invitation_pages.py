@@ -11,6 +11,7 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
@@ -137,7 +138,7 @@ class PasswordForm(forms.Form):
         answers = super().clean() or {}
         password = answers.get("password")
         if password and answers.get("again") and password != answers["again"]:
-            self.add_error("again", "The passwords do not match.")
+            self.add_error("again", gettext("The passwords do not match."))
         elif password:
             try:
                 validate_password(password, self.user)

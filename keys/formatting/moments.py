@@ -54,9 +54,14 @@ def format_duration(seconds: float) -> str:
 
     `humanize` says "a day" for 47 hours and "3 months" for 90 days: too coarse for the expiry of a key.
     """
-    name, size = next((name, size) for limit, name, size in UNITS if round(seconds / size) < limit)
-    count = round(seconds / size)
+    count, name = round_duration(seconds)
     return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def round_duration(seconds: float) -> tuple[int, str]:
+    """How many of which unit, the one that is usual for the duration: 59 and "minute"."""
+    name, size = next((name, size) for limit, name, size in UNITS if round(seconds / size) < limit)
+    return round(seconds / size), name
 
 
 def utc(at: datetime.datetime) -> datetime.datetime:

@@ -102,11 +102,18 @@ def describe_entry(entry: LogEntry) -> str:
     return str(entry.get_change_message() or entry.get_action_flag_display())
 
 
-def limits_of(key: ApiKey | Organisation) -> list[str]:
-    """A key's own limits, or an organisation's: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
-    texts: list[tuple[int | None, Callable[[int], str]]] = [
-        (key.requests_per_minute, "{:,} calls/min".format),
-        (key.monthly_requests, "{:,} calls/month".format),
-        (key.monthly_bytes, lambda count: f"{format_size(count)}/month"),
+def limits_of(
+    key: ApiKey | Organisation,
+    translate: Callable[[str], str] = str,
+    number: Callable[[int], str] = "{:,}".format,
+    size: Callable[[int], str] = format_size,
+) -> list[str]:
+    """A key's own limits, or an organisation's: "600 calls/min", "5,000 calls/month", "10 GiB/month".
+
+    Pages pass their own functions, which write in the reader's language."""
+    limits = [
+        (key.requests_per_minute, translate("{count} calls/min"), number),
+        (key.monthly_requests, translate("{count} calls/month"), number),
+        (key.monthly_bytes, translate("{count}/month"), size),
     ]
-    return [text(limit) for limit, text in texts if limit is not None]
+    return [text.format(count=write(limit)) for limit, text, write in limits if limit is not None]

@@ -1,5 +1,6 @@
 """What an event of a key says in words: pages, the API and CSV files show the same."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.utils.dateparse import parse_datetime
@@ -40,67 +41,82 @@ def describe_actor(event: KeyEvent) -> str:
     return UNKNOWN_CALLER if event.kind == KeyEvent.Kind.CANARY else COMMAND_LINE
 
 
-def describe_right(name: str, value: object) -> str:
+def describe_right(name: str, value: object, translate: Callable[[str], str] = str) -> str:
     """A right in words, from its value in an event's detail."""
     match name, value:
         case "scopes", list():
             preset = find_preset(value)
-            return preset.value.capitalize() if preset else ", ".join(value)
+            return translate(preset.value.capitalize()) if preset else ", ".join(value)
         case "networks" | "patterns", list():
-            return ", ".join(value) or "any"
+            return ", ".join(value) or translate("any")
         case "any_owner" | "only_own" | "is_canary", _:
-            return "yes" if value else "no"
+            return translate("yes") if value else translate("no")
         case "monthly_bytes", int():
             return sizes.format_size(value)
         case "requests_per_minute" | "monthly_requests", int():
             return f"{value:,}"
         case "requests_per_minute", _:
-            return "the default"
+            return translate("the default")
         case "monthly_requests" | "monthly_bytes", _:
-            return "no limit"
+            return translate("no limit")
         case "expires_at", _:
-            return format_time(parse_datetime(str(value)) if value else None, otherwise="never")
-    return f"“{value}”" if value else "none"
+            return format_time(parse_datetime(str(value)) if value else None, otherwise=translate("never"))
+    return f"“{value}”" if value else translate("none")
 
 
-def describe_changes(detail: dict[str, Any]) -> list[str]:
+def describe_changes(detail: dict[str, Any], translate: Callable[[str], str] = str) -> list[str]:
     before, after = detail.get("before", {}), detail.get("after", {})
-    return [
-        f"{RIGHTS[name]}: {describe_right(name, before.get(name))} → {describe_right(name, after[name])}"
-        for name in RIGHTS
-        if name in after
-    ]
+    changed = [name for name in RIGHTS if name in after]
+    texts = {
+        name: [describe_right(name, values.get(name), translate) for values in (before, after)]
+        for name in changed
+    }
+    return [f"{translate(RIGHTS[name])}: {' → '.join(texts[name])}" for name in changed]
 
 
-def describe_event(event: KeyEvent) -> list[str]:
-    """What the event's kind does not say: the rights that were given, each change, the reason."""
+def describe_event(event: KeyEvent, translate: Callable[[str], str] = str) -> list[str]:
+    """What the event's kind does not say: the rights that were given, each change, the reason.
+
+    Pages pass gettext as `translate`."""
     detail = event.detail
     match event.kind:
         case KeyEvent.Kind.ISSUED:
             return [
-                f"{RIGHTS[name]}: {describe_right(name, detail[name])}" for name in RIGHTS if detail.get(name)
+                f"{translate(RIGHTS[name])}: {describe_right(name, detail[name], translate)}"
+                for name in RIGHTS
+                if detail.get(name)
             ]
         case KeyEvent.Kind.TRUSTED:
             return [
-                f"Issuer: {detail['issuer']}",
-                f"Audience: {detail['audience']}",
-                f"Claims: {', '.join(detail['conditions'])}",
-                *(["With an uploaded key set"] if detail.get("key_set") else []),
-                *(["From a private address"] if detail.get("is_private") else []),
+                translate("Issuer: {text}").format(text=detail["issuer"]),
+                translate("Audience: {text}").format(text=detail["audience"]),
+                translate("Claims: {text}").format(text=", ".join(detail["conditions"])),
+                *([translate("With an uploaded key set")] if detail.get("key_set") else []),
+                *([translate("From a private address")] if detail.get("is_private") else []),
             ]
         case KeyEvent.Kind.CHANGED:
-            return describe_changes(detail)
+            return describe_changes(detail, translate)
         case KeyEvent.Kind.ROTATED:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
-            return [f"The old secret ends {overlap.ending if overlap else 'then'}", *describe_changes(detail)]
+            ending = translate(overlap.ending if overlap else "then")
+            return [
+                translate("The old secret ends {ending}").format(ending=ending),
+                *describe_changes(detail, translate),
+            ]
         case KeyEvent.Kind.REQUESTED:
-            what = describe_requested(detail.get("scopes", []), detail.get("days"))
-            return [f"{KeyRequest.Kind(detail['request']).label}: {what}"]
+            what = describe_requested(detail.get("scopes", []), detail.get("days"), translate)
+            return [f"{translate(KeyRequest.Kind(detail['request']).label)}: {what}"]
         case KeyEvent.Kind.OLD_SECRET_ENDED:
-            return [f"The secret {detail.get('masked', 'from before the rotation')} no longer works"]
+            masked = detail.get("masked") or translate("from before the rotation")
+            return [translate("The secret {masked} no longer works").format(masked=masked)]
         case KeyEvent.Kind.LEAKED:
             location = (
-                f"Found at {detail['where']}" if detail.get("where") else "The report names no location"
+                translate("Found at {where}").format(where=detail["where"])
+                if detail.get("where")
+                else translate("The report names no location")
             )
-            return [location, *(["The old secret, which had ended"] if detail.get("found") else [])]
+            return [
+                location,
+                *([translate("The old secret, which had ended")] if detail.get("found") else []),
+            ]
     return [detail["reason"]] if detail.get("reason") else []

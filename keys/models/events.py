@@ -1,5 +1,6 @@
 """The history of keys."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db import models
@@ -102,10 +103,16 @@ class KeyEvent(models.Model):
             self.kind == self.Kind.PAUSED and self.detail.get("reason") == LEAK_REASON
         )
 
-    def describe_leak(self, *, with_reporter: bool = True) -> str:
+    def describe_leak(self, *, with_reporter: bool = True, translate: Callable[[str], str] = str) -> str:
         """Where and when a leaked key was found, and who reported it. `with_reporter=False` is for callers who prove no
-        more than that they have the secret."""
-        where = self.detail.get("where")
-        reporter = f" from {self.address}" if self.address and with_reporter else ""
-        place = f"at “{where}”" if where else "in the open (the report names no location)"
-        return f"{place}; reported on {self.at:%Y-%m-%d %H:%M} UTC{reporter}"
+        more than that they have the secret. Pages pass gettext as `translate`."""
+        where, at = self.detail.get("where"), f"{self.at:%Y-%m-%d %H:%M} UTC"
+        place = (
+            translate("at “{where}”").format(where=where)
+            if where
+            else translate("in the open (the report names no location)")
+        )
+        reported = translate("reported on {at}").format(at=at)
+        if self.address and with_reporter:
+            reported = translate("reported on {at} from {address}").format(at=at, address=self.address)
+        return f"{place}; {reported}"

@@ -1,5 +1,7 @@
 """What holders request of administrators: a new key, a later expiry, or more rights."""
 
+from collections.abc import Callable
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
@@ -13,13 +15,18 @@ from keys.rights.scopes import PORTAL, Scope, find_preset
 
 REQUESTABLE = [scope.value for scope in Scope if scope not in PORTAL]
 MOST_DAYS = 3650
+DESCRIPTIONS = {
+    "new": "a new key “{name}” ({what})",
+    "renewal": "a later expiry of “{name}” ({what})",
+    "scope": "more rights for “{name}” ({what})",
+}
 
 
-def describe_requested(scopes: list[str], days: int | None) -> str:
-    """What a holder requests: "contributor, for 90 days"."""
+def describe_requested(scopes: list[str], days: int | None, translate: Callable[[str], str] = str) -> str:
+    """What a holder requests: "contributor, for 90 days". Pages pass gettext as `translate`."""
     preset = find_preset(scopes)
-    parts = [preset.value if preset else ", ".join(scopes)] if scopes else []
-    return ", ".join([*parts, *([f"for {days} days"] if days else [])])
+    parts = [translate(preset.value) if preset else ", ".join(scopes)] if scopes else []
+    return ", ".join([*parts, *([translate("for {days} days").format(days=days)] if days else [])])
 
 
 class KeyRequestQuerySet(models.QuerySet["KeyRequest"]):
@@ -119,6 +126,11 @@ class KeyRequest(models.Model):
     @property
     def words(self) -> str:
         """The request in a few words: "more rights for “training” (contributor)"."""
+        return self.describe()
+
+    def describe(self, translate: Callable[[str], str] = str) -> str:
+        """`words`, as a page shows it with gettext as `translate`."""
         name = self.key.name if self.key else self.name
-        what = {"new": "a new key", "renewal": "a later expiry of", "scope": "more rights for"}[self.kind]
-        return f"{what} “{name}” ({describe_requested(self.scopes, self.days)})"
+        return translate(DESCRIPTIONS[self.kind]).format(
+            name=name, what=describe_requested(self.scopes, self.days, translate)
+        )

@@ -6,11 +6,12 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from keys.actions.overlaps import OVERLAPS
-from keys.formatting.moments import format_relative, format_time
 from keys.models import ApiKey
 from keys.pages.submission import new_form_id
+from keys.templatetags.moments import format_relative, format_time
 
 NEVER = "never"
 MACHINE_TEXT = {"autocomplete": "off", "autocapitalize": "off", "spellcheck": "false"}
@@ -45,10 +46,12 @@ class RotateForm(forms.Form):
         super().__init__(*arguments, **options)
         self.offer_expiry(key, lives)
         if key.leak:
-            self.offer_now("The key was found in the open, so its old secret never works again.")
+            self.offer_now(gettext("The key was found in the open, so its old secret never works again."))
         elif key.previous_ends_at and key.previous_ends_at > timezone.now():
             self.offer_now(
-                "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
+                gettext(
+                    "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
+                )
             )
 
     def offer_expiry(self, key: ApiKey, lives: Sequence[tuple[str, str]]) -> None:
@@ -57,10 +60,14 @@ class RotateForm(forms.Form):
             return
         field = self.fields["expires_in"]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101  for the type checker
-        stays = f"As before: on {format_time(key.expires_at)}, {format_relative(key.expires_at)}"
-        later = [(days, "Never" if days == NEVER else f"In {words}") for days, words in lives]
+        on = {"time": format_time(key.expires_at), "relative": format_relative(key.expires_at)}
+        stays = gettext("As before: on %(time)s, %(relative)s") % on
+        later = [
+            (days, gettext("Never") if days == NEVER else gettext("In %(days)s") % {"days": words})
+            for days, words in lives
+        ]
         field.choices = [("", stays), *later]
-        field.help_text = "The rotation alone does not change the expiry, of either secret."
+        field.help_text = gettext("The rotation alone does not change the expiry, of either secret.")
 
     def expiry(self) -> dict[str, Any]:
         """The argument for `actions.rotate`; none if the expiry stays."""
@@ -99,5 +106,5 @@ class RevokeForm(forms.Form):
     def clean_confirmation(self) -> str:
         typed: str = self.cleaned_data["confirmation"]
         if typed.split() != self.key.name.split():  # pages show several spaces as one
-            raise forms.ValidationError("This is not the key's name. Nothing was revoked.")
+            raise forms.ValidationError(gettext("This is not the key's name. Nothing was revoked."))
         return typed

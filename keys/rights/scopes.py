@@ -1,6 +1,6 @@
 """What a key may be allowed to do: scopes. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 
@@ -80,14 +80,16 @@ def allows(held: Iterable[str], needed: Iterable[Scope]) -> bool:
     return set(needed) <= set(held)
 
 
-def describe_scopes(held: Iterable[str]) -> list[str]:
-    """What these scopes allow, one sentence an act: "Read experiments, runs, …; traces and …"."""
+def describe_scopes(held: Iterable[str], translate: Callable[[str], str] = str) -> list[str]:
+    """What these scopes allow, one sentence an act: "Read experiments, runs, …; traces and …".
+
+    Pages pass gettext as `translate`."""
     lines = []
     for act, verb in ACTS.items():
-        things = [words for thing, words in AREA_LABELS.items() if f"{thing}:{act}" in set(held)]
+        things = [translate(words) for thing, words in AREA_LABELS.items() if f"{thing}:{act}" in set(held)]
         if things:
-            lines.append(f"{verb} {'; '.join(things)}")
-    return lines + [words for scope, words in PORTAL_SCOPE_LABELS.items() if scope in set(held)]
+            lines.append(translate("{act} {areas}").format(act=translate(verb), areas="; ".join(things)))
+    return lines + [translate(words) for scope, words in PORTAL_SCOPE_LABELS.items() if scope in set(held)]
 
 
 def find_preset(held: Iterable[str]) -> Preset | None:

@@ -1,36 +1,63 @@
-"""Times in templates: `{% load moments %}{{ call.at|format_time }}`."""
+"""Times in templates, as the page's language writes them: `{% load moments %}{{ call.at|format_time }}`."""
 
 import datetime
 
 from django import template
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext_lazy
 
 from keys.formatting import moments
 
 register = template.Library()
 
+AGO = {
+    "minute": ngettext_lazy("%(count)d minute ago", "%(count)d minutes ago", "count"),
+    "hour": ngettext_lazy("%(count)d hour ago", "%(count)d hours ago", "count"),
+    "day": ngettext_lazy("%(count)d day ago", "%(count)d days ago", "count"),
+    "month": ngettext_lazy("%(count)d month ago", "%(count)d months ago", "count"),
+    "year": ngettext_lazy("%(count)d year ago", "%(count)d years ago", "count"),
+}
+FROM_NOW = {
+    "minute": ngettext_lazy("in %(count)d minute", "in %(count)d minutes", "count"),
+    "hour": ngettext_lazy("in %(count)d hour", "in %(count)d hours", "count"),
+    "day": ngettext_lazy("in %(count)d day", "in %(count)d days", "count"),
+    "month": ngettext_lazy("in %(count)d month", "in %(count)d months", "count"),
+    "year": ngettext_lazy("in %(count)d year", "in %(count)d years", "count"),
+}
+
 
 @register.filter
 def format_time(at: datetime.datetime | None) -> str:
-    return moments.format_time(at)
+    """To the minute: "2026-11-23 18:05 UTC"."""
+    return date_format(moments.utc(at), "DATETIME_FORMAT") if at else "-"
 
 
 @register.filter
 def format_exact_time(at: datetime.datetime | None) -> str:
-    return moments.format_exact_time(at)
+    """To the second: "2026-11-23 18:05:31 UTC"."""
+    return date_format(moments.utc(at), "EXACT_DATETIME_FORMAT") if at else "-"
 
 
 @register.filter
 def format_relative(at: datetime.datetime | None) -> str:
-    return moments.format_relative(at) if at else "never"
+    """The time relative to now: "3 minutes ago", "in 4 days"; "just now" within a minute."""
+    if at is None:
+        return gettext("never")
+    passed = (datetime.datetime.now(datetime.UTC) - at).total_seconds()
+    if abs(passed) < 60:
+        return gettext("just now")
+    count, unit = moments.round_duration(abs(passed))
+    return str((AGO if passed > 0 else FROM_NOW)[unit] % {"count": count})
 
 
 @register.filter
 def time_tag(at: datetime.datetime | None) -> SafeString | str:
     """The relative time in a `<time>` element, with the exact time on hover and for machines."""
     if at is None:
-        return "never"
+        return gettext("never")
     stamp = at.isoformat(timespec="seconds")
-    words = moments.format_exact_time(at)
-    return format_html('<time datetime="{}" title="{}">{}</time>', stamp, words, moments.format_relative(at))
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', stamp, format_exact_time(at), format_relative(at)
+    )

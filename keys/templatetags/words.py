@@ -1,9 +1,14 @@
-"""Texts of the code in the page's language: `{% load words %}{{ field.label|translated }}`."""
+"""Texts and numbers of the code in the page's language: `{% load words %}{{ field.label|translated }}`."""
+
+from typing import Any
 
 from django import template
 from django.forms import BoundField, ChoiceField, ModelChoiceField, Select
+from django.utils.formats import get_format, number_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
+
+from keys.formatting import sizes
 
 register = template.Library()
 
@@ -23,3 +28,29 @@ def with_translated_options(field: BoundField) -> SafeString:
     elif isinstance(chosen, ChoiceField) and isinstance(chosen.widget, Select):
         chosen.widget.choices = [(value, translated(label)) for value, label in chosen.widget.choices]
     return field.as_widget()
+
+
+@register.filter
+def leak_words(leak: Any) -> str:
+    """Where and when a key was found (`KeyEvent.describe_leak`)."""
+    return str(leak.describe_leak(translate=gettext))
+
+
+def format_number(number: float, digits: int = 0) -> str:
+    """1234567 as "1,234,567"."""
+    return number_format(round(number, digits), digits, use_l10n=True, force_grouping=True)
+
+
+def format_size(count: int) -> str:
+    """Bytes as "1.5 GiB"."""
+    number, unit = sizes.format_size(count).split(" ")
+    return (
+        f"{number.replace('.', get_format('DECIMAL_SEPARATOR'))} {gettext(unit) if unit == 'bytes' else unit}"
+    )
+
+
+def format_milliseconds(duration: float) -> str:
+    """340.2 as "340 ms", 12300 as "12.3 s"."""
+    if duration < 10_000:
+        return f"{format_number(duration)} ms"
+    return f"{format_number(duration / 1000, 1)} s"

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from django.conf import settings
+from django.utils.translation import gettext, gettext_noop
 
 from portal.account.pasted_errors import PORTAL_PATHS, PastedError
 from portal.pages.explanations import Explanation, explanations
@@ -72,11 +73,11 @@ def of_pasted(pasted: PastedError) -> Advice | None:
         return advice
     advice.others = with_code(pasted.error_code, pasted.status)
     if advice.others:
-        name = pasted.error_code or f"Status {pasted.status}"
-        advice.happened = (
-            f"A message of the portal's contains a request id. Without one, {name} is MLflow's own response, and its "
-            f"message says why. If the portal refused the call, {name} has one of these reasons:"
-        )
+        name = pasted.error_code or gettext("Status %(status)s") % {"status": pasted.status}
+        advice.happened = gettext(
+            "A message of the portal's contains a request id. Without one, %(name)s is MLflow's own response, and its "
+            "message says why. If the portal refused the call, %(name)s has one of these reasons:"
+        ) % {"name": name}
     return advice if advice.others or advice.said or advice.address_problem else None
 
 
@@ -105,8 +106,10 @@ def address_problem(pasted: PastedError) -> str:
     if before.rstrip("/") == f"{base}/api/mlflow":
         return ""
     if not before.startswith(base):
-        return "It went to another host, port or scheme than this portal's."
+        return gettext_noop("It went to another host, port or scheme than this portal's.")
     count = before.count("/api/mlflow")
     if count > 1:
-        return "The address contains /api/mlflow more than once."
-    return "" if before.rstrip("/") == base else "The path before MLflow's own is not /api/mlflow."
+        return gettext_noop("The address contains /api/mlflow more than once.")
+    return (
+        "" if before.rstrip("/") == base else gettext_noop("The path before MLflow's own is not /api/mlflow.")
+    )

@@ -3,6 +3,7 @@
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 
 from keys.actions import collecting
@@ -39,7 +40,7 @@ def collect(request: HttpRequest, public_id: str) -> HttpResponse:
         return collecting.collect(prepared=prepared, actor=actor_of(request))
 
     if submit_form(form, lambda: made.run(form, act)):
-        title = "Your key" if made.token else "This key was collected already"
+        title = gettext("Your key") if made.token else gettext("This key was collected already")
         return page(request, "secret.html", title=title, key=made.key, token=made.token)
     if not form.is_bound and (reason := collecting.end_reason(prepared)):
         return page(request, "collect_ended.html", words=collecting.END_REASONS[reason], key=prepared.key)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from keys.actions import self_service
 from keys.models import ApiKey, Membership, Organisation, User
@@ -23,7 +24,8 @@ ROLES = [
 def own_lives() -> list[tuple[str, str]]:
     """For how many days a user's own key may work."""
     longest = settings.SELF_SERVICE_DAYS
-    return [(str(days), f"{days} days") for days in (*(days for days in DAYS if days < longest), longest)]
+    offered = (*(days for days in DAYS if days < longest), longest)
+    return [(str(days), ngettext("%(days)d day", "%(days)d days", days) % {"days": days}) for days in offered]
 
 
 def add_organisation(form: forms.Form, user: User) -> None:
@@ -166,7 +168,7 @@ class PublishForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         answers = super().clean() or self.cleaned_data
         if answers.get("readers") == "one" and not answers.get("reader"):
-            self.add_error("reader", "Name the organisation.")
+            self.add_error("reader", gettext("Name the organisation."))
         return answers
 
     def publication(self) -> dict[str, Any]:
@@ -243,6 +245,8 @@ class LookUpForm(forms.Form):
         max_length=20_000,
         widget=forms.Textarea(attrs={"placeholder": "req_…", "rows": 3, **MACHINE_TEXT}),
         error_messages={
-            "max_length": "This text is too long. Paste its last lines, which contain the error itself."
+            "max_length": gettext_lazy(
+                "This text is too long. Paste its last lines, which contain the error itself."
+            )
         },
     )

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from keys.credentials import tokens
@@ -114,8 +115,10 @@ def find(request: HttpRequest) -> HttpResponse:
     if pasted:
         form.add_error(
             "request_id",
-            "A request id starts with req_ and has 32 characters after it. This text contains none, and no error that "
-            "the portal or MLflow's client shows.",
+            gettext(
+                "A request id starts with req_ and has 32 characters after it. This text contains none, and no error "
+                "that the portal or MLflow's client shows."
+            ),
         )
     return page(request, "find.html", form=form)
 
@@ -169,9 +172,15 @@ def explain(call: Call) -> dict[str, Any]:
         return {}
     happened, remedy = OF_MLFLOW.get(
         call.status,
-        ("MLflow itself did not do it.", "Its message says why; the client shows it.")
+        (
+            gettext_noop("MLflow itself did not do it."),
+            gettext_noop("Its message says why; the client shows it."),
+        )
         if call.status < 500
-        else ("MLflow failed at it.", "If it happens again, tell your administrator the request id."),
+        else (
+            gettext_noop("MLflow failed at it."),
+            gettext_noop("If it happens again, tell your administrator the request id."),
+        ),
     )
     return {"happened": happened, "remedy": remedy, "is_of_mlflow": True}
 
@@ -181,4 +190,4 @@ def missing_scopes(call: Call) -> list[str]:
     needed = {
         scope for operation in OPERATIONS if operation.name == call.operation for scope in operation.scopes
     }
-    return describe_scopes(needed - set(call.key.scopes if call.key else ()))
+    return describe_scopes(needed - set(call.key.scopes if call.key else ()), translate=gettext)

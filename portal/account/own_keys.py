@@ -8,6 +8,7 @@ from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from keys import actions, limits
 from keys.actions import self_service
@@ -100,11 +101,12 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
         return self_service.rotate(key=api_key, overlap=overlap, **form.expiry(), actor=actor_of(request))
 
     if "rotate" not in possible_actions(api_key):
-        messages.info(request, f"“{api_key.name}” is {api_key.state} and cannot be rotated.")
+        text = gettext("“%(name)s” is %(state)s and cannot be rotated.")
+        messages.info(request, text % {"name": api_key.name, "state": gettext(api_key.state)})
         return redirect("account-key", api_key.public_id)
     if not submit_form(form, lambda: made.run(form, act)):
         return page(request, "rotate.html", key=api_key, form=form)
-    title = "New secret" if made.token else "This key was rotated already"
+    title = gettext("New secret") if made.token else gettext("This key was rotated already")
     return page(request, "secret.html", title=title, key=made.key, token=made.token, is_rotated=True)
 
 
@@ -114,11 +116,13 @@ def end_old_secret(request: HttpRequest, public_id: str) -> HttpResponse:
     api_key = own_key(request, public_id)
     form = ConfirmForm(posted_data(request))
     if "end_old_secret" not in possible_actions(api_key):
-        messages.info(request, f"“{api_key.name}” has no old secret that still works.")
+        text = gettext("“%(name)s” has no old secret that still works.")
+        messages.info(request, text % {"name": api_key.name})
         return redirect("account-key", api_key.public_id)
     if not submit_form(form, lambda: actions.end_old_secret(key=api_key, actor=actor_of(request))):
         return page(request, "end_old_secret.html", key=api_key, form=form, use=read_old_secret_use(api_key))
-    messages.success(request, f"The old secret of “{api_key.name}” no longer works. The new one goes on.")
+    text = gettext("The old secret of “%(name)s” no longer works. The new one goes on.")
+    messages.success(request, text % {"name": api_key.name})
     return redirect("account-key", api_key.public_id)
 
 
@@ -127,7 +131,7 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
     """Revoke a key, after a form that asks for the key's name."""
     api_key = own_key(request, public_id)
     if api_key.revoked_at:
-        messages.info(request, f"“{api_key.name}” was already revoked.")
+        messages.info(request, gettext("“%(name)s” was already revoked.") % {"name": api_key.name})
         return redirect("account-key", api_key.public_id)
     form = RevokeForm(posted_data(request), key=api_key)
 
@@ -140,7 +144,8 @@ def revoke(request: HttpRequest, public_id: str) -> HttpResponse:
             CallTotal.objects.filter(user=api_key.owner, key=api_key).by_hour().between(since, None).sums()
         )
         return page(request, "revoke.html", key=api_key, form=form, recent=recent["calls"])
-    messages.success(request, f"“{api_key.name}” is revoked. Calls with it are refused from now on.")
+    text = gettext("“%(name)s” is revoked. Calls with it are refused from now on.")
+    messages.success(request, text % {"name": api_key.name})
     return redirect("account-key", api_key.public_id)
 
 
@@ -157,5 +162,5 @@ def issue(request: HttpRequest) -> HttpResponse:
 
     if not submit_form(form, lambda: made.run(form, act)):
         return page(request, "issue.html", form=form, left=self_service.keys_left(user))
-    title = "Key issued" if made.token else "This key was issued already"
+    title = gettext("Key issued") if made.token else gettext("This key was issued already")
     return page(request, "secret.html", title=title, key=made.key, token=made.token)

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from keys.actions import ActionError, requests
@@ -38,9 +39,9 @@ def withdraw_request(request: HttpRequest, request_id: str) -> HttpResponse:
     key_request = get_object_or_404(own, public_id=request_id.replace("\0", ""))
     try:
         requests.withdraw(request=key_request, actor=actor_of(request))
-        messages.success(request, "Your request was withdrawn.")
+        messages.success(request, gettext("Your request was withdrawn."))
     except ActionError as error:
-        messages.error(request, f"Nothing was changed: {error}.")
+        messages.error(request, gettext("Nothing was changed: %(error)s.") % {"error": error})
     return redirect("account-key", key_request.key.public_id) if key_request.key else redirect("account")
 
 
@@ -53,9 +54,10 @@ def ask(request: HttpRequest, kind: str, key: ApiKey | None) -> HttpResponse:
 
     if not submit_form(form, act):
         waiting = requests.open_request(holder(request), kind, key)
-        return page(request, "request.html", form=form, key=key, waiting=waiting, heading=HEADINGS[kind])
+        return page(
+            request, "request.html", form=form, key=key, waiting=waiting, heading=gettext(HEADINGS[kind])
+        )
     notify_administrators(made[0])
-    messages.success(
-        request, "Your request was sent to the administrators. This page will show their answer."
-    )
+    text = gettext("Your request was sent to the administrators. This page will show their answer.")
+    messages.success(request, text)
     return redirect("account-key", key.public_id) if key else redirect("account")

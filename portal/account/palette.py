@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
@@ -49,18 +50,23 @@ def of_request(user: User, text: str) -> Iterator[Hit]:
     if not REQUEST_ID.fullmatch(text):
         return
     if call := Call.objects.filter(user=user).with_request_id(text):
-        kind = f"Call: {call.operation or call.path}, {call.status} {call.reason}".rstrip()
+        kind = gettext("Call: %(what)s") % {
+            "what": f"{call.operation or call.path}, {call.status} {call.reason}".rstrip()
+        }
     elif refused := UncalledRequest.find(text):
-        kind = f"Request that became no call: {refused.status} {refused.reason}"
+        kind = gettext("Request that became no call: %(what)s") % {
+            "what": f"{refused.status} {refused.reason}"
+        }
     else:
         return
     yield Hit(title=text, kind=kind, link=reverse("account-call", args=[text]))
 
 
 def of_pages(text: str) -> Iterator[Hit]:
-    for title, name in PAGES.items():
+    for english, name in PAGES.items():
+        title = gettext(english)
         if text in title.lower():
-            yield Hit(title=title, kind="Page", link=reverse(name))
+            yield Hit(title=title, kind=gettext("Page"), link=reverse(name))
 
 
 def own_keys(user: User, text: str) -> Iterator[Hit]:
@@ -92,6 +98,6 @@ def of_secret(user: User, text: str) -> Iterator[Hit]:
 def of_key(key: ApiKey, *, is_old: bool) -> Hit:
     return Hit(
         title=f"{key.name} ({key.masked})",
-        kind=f"Key, {key.state}{REPLACED if is_old else ''}",
+        kind=gettext("Key, %(state)s") % {"state": gettext(key.state)} + gettext(REPLACED if is_old else ""),
         link=reverse("account-key", args=[key.public_id]),
     )

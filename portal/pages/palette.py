@@ -11,6 +11,7 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from django.views.decorators.http import require_POST
 
@@ -137,8 +138,8 @@ def of_models(request: HttpRequest, text: str) -> Iterator[Hit]:
 
 def describe_model(environment: str, slug: str) -> str:
     """ "Model", "Model of lab, test registry"."""
-    words = "Model" if slug == SHARED else f"Model of {slug}"
-    return words if environment == "live" else f"{words}, test registry"
+    words = gettext("Model") if slug == SHARED else gettext("Model of %(slug)s") % {"slug": slug}
+    return words if environment == "live" else gettext("%(model)s, test registry") % {"model": words}
 
 
 @sensitive_variables("text", "secret")

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext, gettext_lazy
 from requests import RequestException
 
 from keys.actions.actor import Actor, Via
@@ -147,12 +147,14 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         """Link a new identity to its user, or refuse it. Raises ImmediateHttpResponse."""
         if sociallogin.state.get("process") != AuthProcess.LOGIN:
             # Linking to the user who is signed in would let a malicious page connect an attacker's identity to them.
-            raise render_refusal(request, "Identities are linked at sign-in or by an admin.")
+            raise render_refusal(request, gettext("Identities are linked at sign-in or by an admin."))
         claims = sociallogin.account.extra_data
         if not belongs_to(claims, sociallogin.state):
-            raise render_refusal(request, "The provider's response belongs to another sign-in. Start again.")
+            raise render_refusal(
+                request, gettext("The provider's response belongs to another sign-in. Start again.")
+            )
         if not is_of_one_person(claims):
-            raise render_refusal(request, "The provider's answers are about two different people.")
+            raise render_refusal(request, gettext("The provider's answers are about two different people."))
         if sociallogin.is_existing:
             record_groups(request, sociallogin)
             return
@@ -160,20 +162,22 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         users = of_address(email)
         if len(users) == 1:
             if not users[0].is_active:
-                raise render_refusal(request, "This user is deactivated.")
+                raise render_refusal(request, gettext("This user is deactivated."))
             sociallogin.connect(request, users[0])
             record_groups(request, sociallogin)
             return
         if users:
             raise render_refusal(
-                request, "More than one user has this e-mail address. Ask an admin to link yours."
+                request, gettext("More than one user has this e-mail address. Ask an admin to link yours.")
             )
         if not settings.OIDC_CREATE_USERS:
-            reason = "No user belongs to this identity."
+            text = gettext("No user belongs to this identity. Ask an admin to invite you.")
             if not email:
-                name = provider_name(request)
-                reason += f" {name} gave no verified address, of plain ASCII, to know you by."
-            raise render_refusal(request, f"{reason} Ask an admin to invite you.")
+                text = gettext(
+                    "No user belongs to this identity. %(provider)s gave no verified address, of plain ASCII, to know "
+                    "you by. Ask an admin to invite you."
+                )
+            raise render_refusal(request, text % {"provider": provider_name(request)})
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return settings.OIDC_CREATE_USERS
@@ -238,17 +242,17 @@ def render_failure(request: HttpRequest, error: Exception) -> HttpResponse:
     kind = type(error).__name__
     logger.warning("provider_failed", extra={"error": kind, "oauth_error": code[1] if code else ""})
     if isinstance(error, ProviderError):
-        reason = f"{error} Tell your administrator."
+        reason = f"{error} {gettext('Tell your administrator.')}"
     elif isinstance(error, RequestException):
-        reason = f"{provider_name(request)} does not answer. Try again later, or sign in with your password."
+        reason = gettext("%(provider)s does not answer. Try again later, or sign in with your password.")
     elif code and code[1] in ("invalid_client", "unauthorized_client"):
-        reason = (
-            f"{provider_name(request)} refuses the portal's client id or secret. Tell your administrator."
-        )
+        reason = gettext("%(provider)s refuses the portal's client id or secret. Tell your administrator.")
     else:
-        reason = (
-            f"{provider_name(request)} sent an unexpected response. Try again, or sign in with your password."
+        reason = gettext(
+            "%(provider)s sent an unexpected response. Try again, or sign in with your password."
         )
+    if not isinstance(error, ProviderError):
+        reason %= {"provider": provider_name(request)}
     return render(request, "socialaccount/authentication_error.html", {"reason": reason}, status=502)
 
 

@@ -4,14 +4,15 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 
-from keys.formatting import sizes
 from keys.lists import event_words
 from keys.lists.colours import EVENT_COLOURS, SHOWN_STATE_COLOURS
 from keys.lists.columns import limits_of
 from keys.lists.states import shown_state
-from keys.models import ApiKey, KeyEvent
+from keys.models import ApiKey, KeyEvent, KeyRequest
 from keys.rights.scopes import describe_scopes, find_preset
+from keys.templatetags.words import format_milliseconds, format_number, format_size
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -23,7 +24,9 @@ register = template.Library()
 def state_badge(key: ApiKey) -> SafeString:
     """The key's state as a badge."""
     state = shown_state(key)
-    return format_html('<span class="badge {}">{}</span>', SHOWN_STATE_COLOURS[state], state.capitalize())
+    return format_html(
+        '<span class="badge {}">{}</span>', SHOWN_STATE_COLOURS[state], gettext(state.capitalize())
+    )
 
 
 @register.filter
@@ -38,7 +41,7 @@ def event_class(event: KeyEvent) -> str:
 
 @register.filter
 def kind(name: str) -> str:
-    return name.replace("_", " ")
+    return gettext(name.replace("_", " "))
 
 
 @register.filter
@@ -54,49 +57,53 @@ def rules_class(state: str) -> str:
 @register.filter
 def preset(scopes: list[str]) -> str:
     matching = find_preset(scopes)
-    return matching.value.capitalize() if matching else "Single scopes"
+    return gettext(matching.value.capitalize() if matching else "Single scopes")
 
 
 @register.filter
 def limits(key: ApiKey) -> list[str]:
-    return limits_of(key)
+    return limits_of(key, translate=gettext, number=format_number, size=format_size)
 
 
 @register.filter
 def scope_words(scopes: list[str]) -> list[str]:
-    return describe_scopes(scopes)
+    return describe_scopes(scopes, translate=gettext)
 
 
 @register.filter
 def describe_event(event: KeyEvent) -> list[str]:
-    return event_words.describe_event(event)
+    return event_words.describe_event(event, translate=gettext)
 
 
 @register.filter
 def event_actor(event: KeyEvent) -> str:
-    return event_words.describe_actor(event)
+    return gettext(event_words.describe_actor(event)) if event.actor is None else event.actor.username
 
 
 @register.filter
 def describe_registration(row: Registration) -> str:
     """The request in words: "Registered version 3 of vision"."""
-    return Truncator(history.describe(row)).chars(300)
+    return Truncator(history.describe(row, translate=gettext)).chars(300)
+
+
+@register.filter
+def request_words(request: KeyRequest) -> str:
+    """The request in a few words."""
+    return request.describe(translate=gettext)
 
 
 @register.filter
 def thousands(count: int | None) -> str:
     """1234567 as "1,234,567"."""
-    return "–" if count is None else f"{count:,}"
+    return "–" if count is None else format_number(count)
 
 
 @register.filter
 def size(count: int | None) -> str:
     """Bytes as "10 GiB"."""
-    return "–" if count is None else sizes.format_size(count)
+    return "–" if count is None else format_size(count)
 
 
 @register.filter
 def milliseconds(duration: float | None) -> str:
-    if duration is None:
-        return "–"
-    return f"{duration:,.0f} ms" if duration < 10_000 else f"{duration / 1000:,.1f} s"
+    return "–" if duration is None else format_milliseconds(duration)

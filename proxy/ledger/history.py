@@ -1,6 +1,6 @@
 """A model's history for people: each row as a sentence, and its versions with their present tags and aliases."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from proxy.ledger import compliance
@@ -41,14 +41,14 @@ UNKNOWN = dict.fromkeys(("alias", "stage", "status", "files", "not_seen", "reade
 ENDS = ("registered-models.delete", "model-versions.delete", "logged-models.delete")
 
 
-def describe(row: Registration) -> str:
-    """The requested change: "Registered version 3 of vision"."""
+def describe(row: Registration, translate: Callable[[str], str] = str) -> str:
+    """The requested change: "Registered version 3 of vision". Pages pass gettext as `translate`."""
     tags = ", ".join(name if value is None else f"{name} = {value}" for name, value in row.tags.items())
     known = {"name": row.object_name, "version": row.version, "new_name": row.new_name, "tags": tags or "-"}
     sentence = SENTENCES.get(row.operation)
     if sentence is None:
         return describe_operation(row.operation)
-    return sentence.format(**UNKNOWN | row.detail | known)
+    return translate(sentence).format(**UNKNOWN | row.detail | known)
 
 
 def describe_operation(name: str) -> str:

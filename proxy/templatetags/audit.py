@@ -7,8 +7,8 @@ from django import template
 from django.contrib.admin.models import LogEntry
 
 from keys.actions.history import who_did as name_of_actor
-from keys.formatting import sizes
 from keys.lists.colours import ALERT_COLOURS, DELIVERY_COLOURS
+from keys.templatetags.words import format_milliseconds, format_number, format_size
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -89,18 +89,16 @@ def as_json(value: object) -> str:
 @register.filter
 def milliseconds(duration: float | None) -> str:
     """340.2 as "340 ms", 12300 as "12.3 s"."""
-    if duration is None:
-        return "-"
-    return f"{duration:,.0f} ms" if duration < 10_000 else f"{duration / 1000:,.1f} s"
+    return "-" if duration is None else format_milliseconds(duration)
 
 
 @register.filter
 def size(count: int) -> str:
     """Bytes as "10 GiB"."""
-    return sizes.format_size(count)
+    return format_size(count)
 
 
 @register.filter
 def thousands(count: int) -> str:
     """1234567 as "1,234,567"."""
-    return f"{count:,}"
+    return format_number(count)

@@ -57,7 +57,7 @@ ELSEWHERE = re.compile(
     r"|admin/\(\?P<url>|admin/<app_label>/|admin/password_change/done/"
     r"|admin/health/|admin/group-rules/<int:pk>/remove/|admin/admin/logentry/.+|account/invitation/<|account/collect/link/|.*/(approve|renew)/"
     # Steps of signing in: tests/browser/test_sign_in.py goes through them.
-    r"|account/(login/.+|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
+    r"|account/(login/.+|language/|inactive/|signup/|reauthenticate/|2fa/.+|.*password/(change|set|reset/.+))"
     r"|account/keys/requests/.+"
     r"|account/organisation/$|account/\^organisations/.*(withdraw/|accept\|decline.*)"  # take POST only
     r"|account/organisations/<str:slug>/publications/rule/"  # takes POST only

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 
 from keys import actions
 from keys.alerts.key_messages import write_message
@@ -22,10 +23,19 @@ from portal.account.frame import holder, page
 from portal.account.organisations.overview import Role, back, own_membership, show_form
 
 VERBS = {
-    "pause": ("Pause", "The portal refuses every call with this key until it is resumed."),
-    "resume": ("Resume", "The portal accepts calls with this key again."),
+    "pause": (
+        "Pause “%(name)s” of %(owner)s",
+        "Pause key",
+        "The portal refuses every call with this key until it is resumed.",
+    ),
+    "resume": (
+        "Resume “%(name)s” of %(owner)s",
+        "Resume key",
+        "The portal accepts calls with this key again.",
+    ),
     "revoke": (
-        "Revoke",
+        "Revoke “%(name)s” of %(owner)s",
+        "Revoke key",
         "This cannot be undone. The portal refuses every further call with this key. What it created stays.",
     ),
 }
@@ -53,12 +63,14 @@ def issue(request: HttpRequest, slug: str) -> HttpResponse:
             prepared.append(cast(tuple[PreparedKey, str], act()))
 
     if not submit_form(form, run):
-        return show_form(request, mine, form, "Issue a key of the organisation", "Issue key")
+        return show_form(
+            request, mine, form, gettext("Issue a key of the organisation"), gettext("Issue key")
+        )
     if prepared:
         message = write_message(*prepared[0], actor=actor_of(request))
         context: dict[str, Any] = {"mine": mine, "prepared": prepared[0][0], "message": message}
         return page(request, "organisation_prepared.html", **context)
-    title = "Key issued" if made.token else "This key was issued already"
+    title = gettext("Key issued") if made.token else gettext("This key was issued already")
     shown: dict[str, Any] = {"title": title, "key": made.key, "token": made.token, "mine": mine}
     return page(request, "organisation_secret.html", **shown)
 
@@ -72,7 +84,7 @@ def act_on_key(request: HttpRequest, slug: str, public_id: str, verb: str) -> Ht
     except ApiKey.DoesNotExist:
         raise Http404 from None
     if verb not in possible_actions(key):
-        messages.info(request, f"“{key.name}” is {key.state}.")
+        messages.info(request, state_words(key))
         return redirect("account-organisation", slug)
     data = posted_data(request)
     form: forms.Form = RevokeForm(data, key=key) if verb == "revoke" else ReasonForm(data)
@@ -84,8 +96,12 @@ def act_on_key(request: HttpRequest, slug: str, public_id: str, verb: str) -> Ht
         reason = {} if verb == "resume" else {"reason": form.cleaned_data["reason"]}
         return change(key=key, actor=actor_of(request), **reason)
 
-    word, meaning = VERBS[verb]
+    title, button, meaning = VERBS[verb]
     if not submit_form(form, act):
-        title = f"{word} “{key.name}” of {key.owner.username}"
-        return show_form(request, mine, form, title, f"{word} key", meaning)
-    return back(request, mine, f"“{key.name}” is {key.__class__.objects.get(pk=key.pk).state}.")
+        title = gettext(title) % {"name": key.name, "owner": key.owner.username}
+        return show_form(request, mine, form, title, gettext(button), gettext(meaning))
+    return back(request, mine, state_words(ApiKey.objects.get(pk=key.pk)))
+
+
+def state_words(key: ApiKey) -> str:
+    return gettext("“%(name)s” is %(state)s.") % {"name": key.name, "state": gettext(key.state)}

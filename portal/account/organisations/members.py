@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from keys import actions
@@ -34,12 +35,15 @@ def invite(request: HttpRequest, slug: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        meaning = "The person gets a mail, signs in and accepts. Until then, nothing changes for them."
-        return show_form(request, mine, form, "Invite a member", "Invite", meaning)
+        meaning = gettext(
+            "The person gets a mail, signs in and accepts. Until then, nothing changes for them."
+        )
+        return show_form(request, mine, form, gettext("Invite a member"), gettext("Invite"), meaning)
     invitation, secret = made[0]
     link, is_mailed = mail_membership(invitation, secret)
     if is_mailed:
-        return back(request, mine, f"The invitation was mailed to {invitation.user.email}.")
+        text = gettext("The invitation was mailed to %(email)s.") % {"email": invitation.user.email}
+        return back(request, mine, text)
     return page(request, "organisation_invited.html", mine=mine, invitation=invitation, link=link)
 
 
@@ -50,7 +54,7 @@ def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     mine = own_membership(request, slug, Role.OWNER)
     invitation = get_object_or_404(mine.organisation.member_invitations.open(), pk=pk)
     maintainers.withdraw_invitation(invitation=invitation, actor=actor_of(request))
-    return back(request, mine, "The invitation is withdrawn.")
+    return back(request, mine, gettext("The invitation is withdrawn."))
 
 
 @require_POST
@@ -65,8 +69,8 @@ def answer(request: HttpRequest, pk: int, verb: str) -> HttpResponse:
     except actions.ActionError as error:
         messages.error(request, to_sentence(error))
         return redirect("account")
-    name = invitation.organisation.name
-    messages.success(request, f"You are a member of {name} now." if is_accepted else f"You declined {name}.")
+    text = gettext("You are a member of %(name)s now.") if is_accepted else gettext("You declined %(name)s.")
+    messages.success(request, text % {"name": invitation.organisation.name})
     return (
         redirect("account-organisation", invitation.organisation.slug) if is_accepted else redirect("account")
     )
@@ -90,8 +94,11 @@ def member(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        return show_form(request, mine, form, f"The role of {membership.user.username}", "Save the role")
-    return back(request, mine, f"{membership.user.username} is {membership.get_role_display().lower()} now.")
+        title = gettext("The role of %(name)s") % {"name": membership.user.username}
+        return show_form(request, mine, form, title, gettext("Save the role"))
+    role = gettext(membership.get_role_display().lower())
+    text = gettext("%(name)s is %(role)s now.") % {"name": membership.user.username, "role": role}
+    return back(request, mine, text)
 
 
 @login_required
@@ -107,12 +114,16 @@ def remove(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
         revoked.extend(organisations.remove_member(membership=membership, actor=actor_of(request)))
 
     if not submit_form(form, act):
-        meaning = "The person's keys in this organisation are revoked at once. What they created stays in it."
-        return show_form(request, mine, form, f"Remove {name}", "Remove", meaning)
+        meaning = gettext(
+            "The person's keys in this organisation are revoked at once. What they created stays in it."
+        )
+        title = gettext("Remove %(username)s") % {"username": name}
+        return show_form(request, mine, form, title, gettext("Remove"), meaning)
     if membership.user_id == holder(request).pk:
-        messages.success(request, f"You left {mine.organisation.name}.")
+        messages.success(request, gettext("You left %(name)s.") % {"name": mine.organisation.name})
         return redirect("account")
-    return back(request, mine, f"{name} is removed. Keys revoked: {len(revoked)}.")
+    text = gettext("%(name)s is removed. Keys revoked: %(count)d.") % {"name": name, "count": len(revoked)}
+    return back(request, mine, text)
 
 
 @login_required
@@ -127,9 +138,10 @@ def add_service(request: HttpRequest, slug: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        meaning = (
-            "A service user only holds keys of this organisation. It has no password, and cannot sign in. "
-            f"Its name begins with “{slug}.”."
-        )
-        return show_form(request, mine, form, "Add a service user", "Add", meaning)
-    return back(request, mine, f"The service user {slug}.{form.cleaned_data['name']} is added.")
+        meaning = gettext(
+            "A service user only holds keys of this organisation. It has no password, and cannot sign in. Its name "
+            "begins with “%(slug)s.”."
+        ) % {"slug": slug}
+        return show_form(request, mine, form, gettext("Add a service user"), gettext("Add"), meaning)
+    name = f"{slug}.{form.cleaned_data['name']}"
+    return back(request, mine, gettext("The service user %(name)s is added.") % {"name": name})

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from keys import actions
@@ -53,11 +54,12 @@ def publish(request: HttpRequest, slug: str) -> HttpResponse:
             shown.append(publishing.preview(namespace, asked["name"], version))
 
     if not submit_form(form, act):
-        return show_form(request, mine, form, "Publish a model", "Show what becomes visible", MEANING)
+        title, button = gettext("Publish a model"), gettext("Show what becomes visible")
+        return show_form(request, mine, form, title, button, gettext(MEANING))
     if shown:
         context: dict[str, Any] = {"visible": shown[0], "words": publishing.VISIBLE, "form": form}
         return page(request, "organisation_publish.html", mine=mine, **context)
-    messages.success(request, f"{form.cleaned_data['name']} is published.")
+    messages.success(request, gettext("%(name)s is published.") % {"name": form.cleaned_data["name"]})
     return redirect("account-organisation-publications", slug)
 
 
@@ -71,7 +73,7 @@ def withdraw(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except actions.ActionError as error:
         messages.error(request, to_sentence(error))
     else:
-        messages.success(request, f"{publication.name} is withdrawn.")
+        messages.success(request, gettext("%(name)s is withdrawn.") % {"name": publication.name})
     return redirect("account-organisation-publications", slug)
 
 

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from keys.models import Membership, Organisation, User
 from keys.pages.frame import actor_of, posted_data
@@ -52,7 +53,7 @@ class HandOverForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         giver, taker = self.cleaned_data.get("giver"), self.cleaned_data.get("taker")
         if giver and giver == taker:
-            self.add_error("taker", "This is the same user. Choose another one.")
+            self.add_error("taker", gettext("This is the same user. Choose another one."))
         return self.cleaned_data
 
     def ask(self) -> None:
@@ -71,8 +72,12 @@ def hand_over(request: HttpRequest, slug: str) -> HttpResponse:
         form.ask()
         giver, taker = form.cleaned_data["giver"], form.cleaned_data["taker"]
         owned = Owner.objects.filter(user=giver, organisation=mine.organisation).count()
-        title = f"Hand over {owner_actions.format_count(owned)} of {giver.username} to {taker.username}"
-        return show_form(request, mine, form, title, "Hand over", MEANING)
+        title = gettext("Hand over %(objects)s of %(giver)s to %(taker)s") % {
+            "objects": object_words(owned),
+            "giver": giver.username,
+            "taker": taker.username,
+        }
+        return show_form(request, mine, form, title, gettext("Hand over"), gettext(MEANING))
 
     def act() -> None:
         users = {name: form.cleaned_data[name] for name in ("giver", "taker")}
@@ -81,9 +86,15 @@ def hand_over(request: HttpRequest, slug: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        return show_form(request, mine, form, "Hand over what a user owns", "Continue", MEANING)
-    taker = form.cleaned_data["taker"]
-    return back(request, mine, f"{owner_actions.format_count(counts[0])} handed over to {taker.username}.")
+        title, button = gettext("Hand over what a user owns"), gettext("Continue")
+        return show_form(request, mine, form, title, button, gettext(MEANING))
+    text = gettext("%(objects)s handed over to %(taker)s.")
+    taker = form.cleaned_data["taker"].username
+    return back(request, mine, text % {"objects": object_words(counts[0]), "taker": taker})
+
+
+def object_words(count: int) -> str:
+    return ngettext("%(count)d object", "%(count)d objects", count) % {"count": count}
 
 
 @login_required

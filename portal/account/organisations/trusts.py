@@ -9,6 +9,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 
 from keys.actions import self_service
@@ -159,9 +160,11 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
         )
 
     if not submit_form(form, act):
-        words = {"heading": f"Add a trust: {ready.title}", "button": "Add the trust", "meaning": ready.advice}
+        heading = gettext("Add a trust: %(title)s") % {"title": gettext(ready.title)}
+        words = {"heading": heading, "button": gettext("Add the trust"), "meaning": gettext(ready.advice)}
         return show(request, "trust_form.html", mine, form=form, **words)
-    messages.success(request, f"Tokens that fit are accepted as “{form.cleaned_data['name']}” from now on.")
+    text = gettext("Tokens that fit are accepted as “%(name)s” from now on.")
+    messages.success(request, text % {"name": form.cleaned_data["name"]})
     return redirect("account-trusts", slug)
 
 
@@ -179,10 +182,13 @@ def change(request: HttpRequest, slug: str, public_id: str) -> HttpResponse:
         return change_trust(trust=trust, actor=actor_of(request), **form.fields_of_trust())
 
     if not submit_form(form, act):
-        words = {"heading": f"Change “{trust.key.name}”", "button": "Save the trust"}
-        meaning = "The change takes effect within a second, also for tokens that were accepted before."
+        heading = gettext("Change “%(name)s”") % {"name": trust.key.name}
+        words = {"heading": heading, "button": gettext("Save the trust")}
+        meaning = gettext(
+            "The change takes effect within a second, also for tokens that were accepted before."
+        )
         return show(request, "trust_form.html", mine, form=form, meaning=meaning, **words)
-    messages.success(request, f"“{trust.key.name}” is changed.")
+    messages.success(request, gettext("“%(name)s” is changed.") % {"name": trust.key.name})
     return redirect("account-trusts", slug)
 
 
@@ -202,5 +208,5 @@ def trial(request: HttpRequest, slug: str) -> HttpResponse:
     if form.is_bound:
         form = TrialForm()
         if problem or trials is None:
-            problem = problem or "Paste a token of at most 10,000 characters."
+            problem = problem or gettext("Paste a token of at most 10,000 characters.")
     return show(request, "trust_trial.html", mine, form=form, trials=trials, problem=problem)

@@ -9,7 +9,7 @@ function numbers(table) {
     labels: rows.map((row) => row[0]),
     datasets: series.map((head, at) => ({
       label: head.textContent.trim(),
-      data: rows.map((row) => Number(row[at + 1].replaceAll(",", ""))),
+      data: rows.map((row) => Number(row[at + 1].replace(/\D/g, ""))),
       backgroundColor: tokenColour(head.dataset.colour),
       borderRadius: 2,
     })),

@@ -1,8 +1,11 @@
 """Pages in the reader's language."""
 
+import datetime
+
 import pytest
+from django.template import Context, Template
 from django.test import Client
-from django.utils import translation
+from django.utils import timezone, translation
 
 from keys.models import User
 
@@ -21,10 +24,12 @@ def test_the_browser_decides(client):
 
 
 def test_a_choice_overrides_the_browser_and_stays(client):
-    chosen = client.post("/account/language/", {"language": "ja", "next": "/account/login/"})
+    chosen = client.post(
+        "/account/language/", {"language": "ja"}, headers={"referer": "http://testserver/account/login/"}
+    )
     page = client.get("/account/login/").content.decode()
 
-    assert chosen.headers["Location"] == "/account/login/"
+    assert chosen.headers["Location"] == "http://testserver/account/login/"
     assert (chosen.cookies["django_language"]["httponly"], chosen.cookies["django_language"]["samesite"]) == (
         True,
         "Lax",
@@ -73,3 +78,26 @@ def test_the_language_ends_with_the_page(client):
     client.get("/account/login/")
 
     assert translation.get_language() == "en-us"
+
+
+def test_dates_numbers_and_relative_times_are_those_of_the_language():
+    at = datetime.datetime(2026, 11, 23, 18, 5, 31, tzinfo=datetime.UTC)
+    template = Template(
+        "{% load moments words holder %}{{ at|format_time }}|{{ at|format_exact_time }}|{{ at|date }}|"
+        "{{ ago|format_relative }}|{{ count|thousands }}|{{ size|size }}|{{ slow|milliseconds }}"
+    )
+    ago = timezone.now() - datetime.timedelta(hours=3)
+    context = Context({"at": at, "ago": ago, "count": 1234567, "size": 1610612736, "slow": 12300.0})
+
+    def shown(language: str) -> str:
+        with translation.override(language):
+            return template.render(context)
+
+    english = "2026-11-23 18:05 UTC|2026-11-23 18:05:31 UTC|2026-11-23|3 hours ago|1,234,567|1.5 GiB|12.3 s"
+    assert shown("en") == shown("en-us") == english
+    assert shown("de") == (
+        "23.11.2026, 18:05 UTC|23.11.2026, 18:05:31 UTC|23.11.2026|vor 3 Stunden|1.234.567|1,5 GiB|12,3 s"
+    )
+    assert shown("ja") == (
+        "2026/11/23 18:05 UTC|2026/11/23 18:05:31 UTC|2026/11/23|3時間前|1,234,567|1.5 GiB|12.3 s"
+    )
