@@ -35,6 +35,11 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(*COLLECTIONS)
 
 
+def keep_settings(config: Any) -> None:
+    """Keep gunicorn's settings as attributes: it looks up twenty of them by name for each request."""
+    vars(config).update({name: setting.get() for name, setting in config.settings.items()})
+
+
 class Worker(EventLoopWorker):
     """The event loop, with a graceful end.
 
@@ -49,6 +54,7 @@ class Worker(EventLoopWorker):
 
     def init_process(self) -> None:
         sys.setswitchinterval(SWITCH_SECONDS)
+        keep_settings(self.cfg)
         super().init_process()
 
     def enqueue_req(self, conn: Any) -> None:

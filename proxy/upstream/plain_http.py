@@ -52,10 +52,15 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.message = Message()
         self.poller = select.poll()
         self.poller.register(sock, select.POLLIN)
 
     def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.message.parser = None  # which refers to the message
         self.sock.close()
 
     def is_stale(self) -> bool:
@@ -83,15 +88,21 @@ class Connection:
 
 
 class Message:
-    """What httptools has found of a response. Not part of `PlainResponse`: parser and message refer to each other, and
-    a response that nobody reads any more must close its connection at once."""
+    """What httptools has found of the response that arrives on a connection, whose parser reads one after the other.
+
+    Not part of `PlainResponse` or `Connection`: parser and message refer to each other, and a response that nobody
+    reads any more must close its connection at once."""
 
     def __init__(self) -> None:
+        self.begin()
+        self.parser: Any = httptools.HttpResponseParser(self)
+
+    def begin(self) -> None:
+        """Start with the next response."""
         self.status = 0
         self.pairs: list[tuple[str, str]] = []
         self.parts: list[bytes] = []  # of the body, not yet streamed
         self.has_head = self.is_complete = self.has_surplus = self.is_kept_alive = False
-        self.parser: Any = httptools.HttpResponseParser(self)
 
     def on_message_begin(self) -> None:
         self.has_surplus = self.is_complete
@@ -134,13 +145,15 @@ class PlainResponse:
     completely is used again."""
 
     def __init__(self, pool: "PlainPool", connection: Connection) -> None:
-        self.pool, self.connection, self.message = pool, connection, Message()
+        self.pool, self.connection, self.message = pool, connection, connection.message
+        self.message.begin()
+        self.status = 0
+        self.headers = ResponseHeaders()
+        self.parts: list[bytes] = []  # of the body, not yet streamed
         self.unused = 0  # bytes received since the last byte of the body
-        self.is_closed = False
-        while not self.message.has_head:
+        self.is_closed = self.is_complete = False
+        while not self.status:
             self.receive()
-        self.status = self.message.status
-        self.headers = ResponseHeaders(self.message.pairs)
         if not is_delimited(self.status, self.headers):
             raise UndelimitedResponse("the response does not state its length")
 
@@ -153,6 +166,9 @@ class PlainResponse:
             raise BrokenResponse("the response ended early")
         message.feed(piece)
         self.unused = 0 if message.parts else self.unused + len(piece)
+        self.parts += message.take_parts()
+        if message.has_head and not self.status:
+            self.status, self.headers = message.status, ResponseHeaders(message.pairs)
         if message.is_complete:
             self.finish()
         elif self.unused > MAX_HEAD:
@@ -162,8 +178,9 @@ class PlainResponse:
         """The body in pieces, as it was received. Raises OSError if it ends early."""
         try:
             while True:
-                yield from self.message.take_parts()
-                if self.message.is_complete:
+                parts, self.parts = self.parts, []
+                yield from parts
+                if self.is_complete:
                     return
                 if self.is_closed:
                     raise BrokenResponse("the response was closed")
@@ -172,22 +189,20 @@ class PlainResponse:
             self.close()
 
     def finish(self) -> None:
-        """The response was received completely."""
-        self.is_closed = True
+        """The response was received completely. From now on, the connection may be another call's."""
+        self.is_closed = self.is_complete = True
         message = self.message
-        message.parser = None
         # After a 5xx, MLflow's server may close the connection a moment later without saying so.
         if message.is_kept_alive and not message.has_surplus and message.status < 500:
             self.pool.keep(self.connection)
         else:
-            self.connection.sock.close()
+            self.connection.close()
 
     def close(self) -> None:
         """Close the connection unless the response was received completely."""
         if not self.is_closed:
             self.is_closed = True
-            self.message.parser = None
-            self.connection.sock.close()
+            self.connection.close()
 
     def release_conn(self) -> None:
         """Do nothing: the connection is kept as soon as the response has been received."""
@@ -231,7 +246,7 @@ class PlainPool:
                 connection.send(head + (body or b""))
             return PlainResponse(self, connection)
         except BaseException:
-            connection.sock.close()
+            connection.close()
             raise
 
     def ask(self, connection: Connection, head: bytes, timeouts: Timeouts) -> None:
@@ -253,13 +268,13 @@ class PlainPool:
                 return None
             if not connection.is_stale():
                 return connection
-            connection.sock.close()
+            connection.close()
 
     def keep(self, connection: Connection) -> None:
         self.idle.append(connection)
         if len(self.idle) > self.most:
             with contextlib.suppress(IndexError):  # another thread has taken them
-                self.idle.popleft().sock.close()
+                self.idle.popleft().close()
 
     def connect(self, timeouts: Timeouts, on_connect: Callable[[], None]) -> Connection:
         try:

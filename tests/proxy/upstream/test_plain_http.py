@@ -144,3 +144,22 @@ def test_a_response_that_nobody_reads_closes_its_connection_at_once():
 
     assert ours.fileno() == -1
     theirs.close()
+
+
+def test_one_connection_carries_one_response_after_the_other():
+    ours, theirs = socket.socketpair()
+    pool, connection = PlainPool("", 0, most=1), plain_http.Connection(ours)
+    heads = (b"Transfer-Encoding: chunked\r\nA: 1", b"Content-Length: 2", b"Content-Length: 0\r\nB: 2")
+    bodies = (b"3\r\nabc\r\n0\r\nTrailer: 1\r\n\r\n", b"de", b"")
+    first = None
+    for head, body, expected in zip(heads, bodies, (b"abc", b"de", b""), strict=True):
+        theirs.sendall(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + body)
+        response = plain_http.PlainResponse(pool, connection)
+        assert pool.idle.pop() is connection
+        if first is None:
+            first = response  # whose body is read when the connection has carried others
+        else:
+            assert b"".join(response.stream()) == expected
+    assert (response.headers.items(), first.headers["a"]) == ([("Content-Length", "0"), ("B", "2")], "1")
+    assert b"".join(first.stream()) == b"abc"
+    theirs.close()
