@@ -1,0 +1,78 @@
+"""A worker that is killed while it makes a manifest, signs it or scans its files leaves nothing half done, and the next
+one does it. `make kills` does it to a running portal (tests/operate/kills.py)."""
+
+import datetime
+from types import SimpleNamespace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from django.utils import timezone
+
+from keys.models import Namespace
+from proxy.ledger import writer
+from proxy.models import ArtifactEvent, Manifest, Registration, VersionScan
+from proxy.provenance import background, reading, scanning, signing, sources, verification
+from tests.proxy.ledger_rows import row
+from tests.proxy.provenance.test_signing import new_key
+
+pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def version(key, settings, monkeypatch) -> Registration:
+    """A version of one pickle, which passed through the portal, and which runs code."""
+    settings.SIGNING_KEY = new_key(ec.SECP256R1())
+    found = [SimpleNamespace(namespace=Namespace.shared("live"))]
+    for module in (background, scanning):
+        monkeypatch.setattr(module, "registries", lambda: found)
+    monkeypatch.setattr(sources, "find_root", lambda *arguments: "0/x")
+    monkeypatch.setattr(sources, "list_files", lambda *arguments: {"evil.pkl": 5})
+    read = reading.Read(size=5, sha256="ab" * 32)
+    monkeypatch.setattr(reading, "read_file", lambda *arguments, **options: read)
+    imports = {"imports": [["posix", "system", True]], "is_whole": True, "scanner": "s 1"}
+    monkeypatch.setattr(scanning, "run_worker", lambda *arguments: imports)
+    at = timezone.now() - datetime.timedelta(minutes=1)
+    ArtifactEvent.objects.create(
+        environment="live", path="0/x/evil.pkl", kind="uploaded", at=at, size=5, sha256="ab" * 32
+    )
+    return row(key, "model-versions.create", "vision", version="1", source="mlflow-artifacts:/0/x")
+
+
+def kill_at(monkeypatch, module, name: str, act) -> None:
+    """Do it in a process that is killed at this call."""
+
+    def kill(*arguments, **options):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, kill)
+        with pytest.raises(Killed):
+            act()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(sources, "list_files"), (signing, "make_bundle"), (writer, "close")]
+)
+def test_a_manifest_is_there_with_its_signature_and_its_row_or_not_at_all(version, monkeypatch, module, name):
+    kill_at(monkeypatch, module, name, background.make_missing)
+    assert not Manifest.objects.exists()
+    assert list(Registration.objects.all()) == [version]
+
+    assert [background.make_missing(), background.make_missing()] == [1, 0]
+    [made] = Manifest.objects.all()
+    assert (made.files[0]["sha256"], bool(made.signature)) == ("ab" * 32, True)
+    assert verification.verify().problem == ""
+
+
+@pytest.mark.parametrize(("module", "name"), [(reading, "read_file"), (scanning, "run_worker")])
+def test_a_version_has_no_rating_until_its_scan_is_complete(version, monkeypatch, module, name):
+    background.make_missing()
+    kill_at(monkeypatch, module, name, scanning.scan_missing)
+    assert not VersionScan.objects.exists()
+
+    assert [scanning.scan_missing(), scanning.scan_missing()] == [1, 0]
+    assert VersionScan.objects.get().rating == "dangerous"
