@@ -21,6 +21,7 @@ from tests.operate.site import UNLIMITED, Site, new_signing_key, new_site, note
 
 PASSWORD = "a long password of the proof 1"
 USE_SECONDS = 120.0  # the last use of a key is written at most once a minute
+MANIFEST_SECONDS = 30.0  # a manifest is made after the response
 PAGES = 6  # requests at once, as the pages of MLflow make them
 
 
@@ -135,8 +136,10 @@ def signing_key(site: Site, servers: list[Server], url: str, key: str) -> None:
 def verify(url: str, key: str, name: str) -> str:
     """The id of the key that signed a model's first version. Raises InvalidSignature."""
     query = urlencode({"name": name, "version": "1"})
-    reply = call(url, "GET", f"/api/v1/manifests/signature?{query}", key=key)
-    assert reply.status == 200, f"{name} has no signature: {reply.status}"
+    end = time.monotonic() + MANIFEST_SECONDS
+    while (reply := call(url, "GET", f"/api/v1/manifests/signature?{query}", key=key)).status != 200:
+        assert time.monotonic() < end, f"{name} has no signature: {reply.status}"
+        time.sleep(0.2)
     key_id = reply.content["verificationMaterial"]["publicKey"]["hint"]
     envelope = reply.content["dsseEnvelope"]
     payload, signature = (
