@@ -7,18 +7,22 @@ import json
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import pytest
 
 from proxy.routes.operations import Operation
 from proxy.routes.table import OPERATIONS
 from tests.end_to_end.conftest import start_trace
+from tests.end_to_end.own_addresses import FORMS, account_addresses, api_addresses, text_of
 from tests.portals import Portal, Reply
+from tests.sessions import Browser, sign_in
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
 STORE = "/api/2.0/mlflow-artifacts/artifacts"
 REQUEST = re.compile(rb"req_[0-9a-f]{32}")
+USED = ("calls", "usage")
 PASSING = ("date", "x-request-id", "x-hokusai-request-id")  # headers that differ between any two responses
 # Rows that a test cannot call with ids of its choice: what they do does not depend on an id, or is for browsers.
 APART = {"meta.server-info", "meta.health", "meta.version", "pages.index", "pages.file"}
@@ -52,6 +56,8 @@ class Side:
     key: str
     marker: str
     work: Work = field(default_factory=Work)
+    person: str = ""
+    key_id: str = ""
 
     def call(self, method: str, path: str, body: object = None) -> Reply:
         if isinstance(body, dict):
@@ -68,6 +74,23 @@ class Side:
         return str(made)
 
 
+class BySession(Side):
+    """The same with a signed-in person's session, on MLflow's pages and the portal's own."""
+
+    def call(self, method: str, path: str, body: object = None) -> Reply:
+        path = f"/mlflow{path.replace('/api/', '/ajax-api/', 1)}"
+        return self.browser.call(method, path, body)
+
+    @cached_property
+    def browser(self) -> Browser:
+        return sign_in(self.portal, self.person)
+
+
+@pytest.fixture(scope="module")
+def sessions(sides) -> tuple[BySession, BySession]:
+    return tuple(BySession(**vars(side)) for side in sides)  # type: ignore[return-value]
+
+
 @pytest.fixture(scope="module")
 def sides(mlflow_portal) -> tuple[Side, Side]:
     return tuple(make_side(mlflow_portal, name) for name in ("ours", "theirs"))  # type: ignore[return-value]
@@ -79,8 +102,10 @@ def make_side(portal: Portal, name: str) -> Side:
     first = portal.issue(person)  # creates the user
     portal.manage("revoke_key", first["id"])
     portal.manage("organisation", "add-member", slug, person, "--role", "owner")
-    key = portal.issue(person, "--preset", "full", "--any-owner", "--organisation", slug)["key"]
-    side = Side(portal, slug, key, f"marker{secrets.token_hex(8)}")
+    marker = f"marker{secrets.token_hex(8)}"  # also the key's name, which lists and exports have
+    issued = portal.issue(person, "--preset", "full", "--any-owner", "--organisation", slug, "--name", marker)
+    side = Side(portal, slug, issued["key"], marker)
+    side.person, side.key_id = person, issued["id"]
     side.work = make_work(side, person)
     return side
 
@@ -264,6 +289,70 @@ def test_the_organisation_itself_finds_the_marker_where_it_reads(sides):
         *("registered-models.get-by-alias", "artifacts.download", "traces.get-info", "traces.search"),
         *("assessments.get", "datasets.get", "issues.get", "label-schemas.get", "review-queues.get"),
     }
+
+
+def test_a_session_reads_nothing_of_another_organisation_and_its_own(sessions):
+    ours, theirs = sessions
+    own = {"experiments.get", "runs.get", "registered-models.get", "model-versions.get", "artifacts.download"}
+    for operation in ROWS:
+        if operation.is_read:
+            assert theirs.marker.encode() not in send(ours, operation, theirs.work).body, operation
+        if operation.name in own and operation.method == "GET":  # the positive control
+            assert theirs.marker.encode() in send(theirs, operation, theirs.work).body, operation
+
+
+def names_of(side: Side) -> dict[str, str]:
+    """What an address may name, by the argument's name."""
+    [[user_id]] = side.portal.sql("select public_id from keys_user where username = %s", side.person)
+    calls = side.portal.calls(operation="registered-models.create", object_name=side.work.ids["name"])
+    names = {"slug": side.slug, "person": side.person, "name": side.work.ids["name"], "key_id": side.key_id}
+    return {**names, "user_id": user_id, "request_id": calls[0]["request_id"]}
+
+
+def test_no_page_list_export_or_search_of_the_portal_shows_anything_of_another_organisation(sessions):
+    """By session, and by a key for the API."""
+    ours, theirs = sessions
+    names, answered = names_of(theirs), 0
+    scopes = ("--scope", "portal:read", "--organisation", ours.slug)
+    key = ours.portal.issue(ours.person, *scopes)["key"]
+    for target in (*account_addresses(names), *api_addresses(names)):
+        replies = [ours.browser.call("GET", target)]
+        if target.startswith("/api/"):
+            replies.append(ours.portal.request("GET", target, key=key))
+        for reply in replies:
+            assert theirs.marker not in text_of(reply), target
+            answered += reply.status == 200
+    assert answered > 50
+    for text in names.values():
+        assert theirs.marker not in text_of(ours.browser.call("POST", "/account/palette/", {"text": text}))
+
+
+def test_the_organisation_itself_finds_it_on_these_pages(sessions):
+    """The positive control."""
+    _, theirs = sessions
+    names = names_of(theirs)
+    mine, api = f"/account/organisations/{theirs.slug}", "/api/v1"
+    targets = {
+        *("/account/", "/account/calls/", "/account/registrations/", f"{mine}/"),
+        *(
+            f"{start}/{what}/download.{form}"
+            for start in ("/account", mine)
+            for what in USED
+            for form in FORMS
+        ),
+        *(f"{start}/registrations/download.{form}" for start in ("/account", mine) for form in FORMS[:2]),
+        *(f"{api}/calls/export?form={form}" for form in FORMS),
+        *(f"{api}/registrations/export?form={form}" for form in FORMS[:2]),
+        *(
+            f"{api}/calls?key={theirs.key_id}",
+            f"{api}/keys",
+            f"{api}/registrations",
+            f"{api}/keys/{theirs.key_id}",
+        ),
+    }
+    assert targets <= {*account_addresses(names), *api_addresses(names)}
+    shown = {target for target in targets if theirs.marker in text_of(theirs.browser.call("GET", target))}
+    assert shown == targets
 
 
 @pytest.mark.parametrize("by", ["a header", "the address"])
