@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 
 from keys.models import MemberInvitation, User
@@ -34,7 +35,8 @@ def mail_membership(invitation: MemberInvitation, secret: str) -> tuple[str, boo
     if not (settings.SMTP_URL and user.email):
         return link, False
     text = render_to_string("keys/member_invitation.txt", {"invitation": invitation, "link": link})
-    subject = f"You are invited to {invitation.organisation.name} in the Hokusai Registry"
+    subject = gettext("You are invited to %(organisation)s in the Hokusai Registry")
+    subject %= {"organisation": invitation.organisation.name}
     try:
         return link, bool(send_mail(" ".join(subject.split()), text, None, [user.email]))
     except OSError:  # the base class of smtplib's errors

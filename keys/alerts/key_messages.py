@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.debug import sensitive_variables
 
 from keys.actions import invitations
@@ -43,10 +44,11 @@ def is_machine(user: User) -> bool:
 
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
-    """The message for the key's holder, and its mail. Makes an invitation if the holder needs one to sign in."""
+    """The message for the key's holder, and its mail, in the language of the page. Makes an invitation if the
+    holder needs one to sign in."""
     return write_to(
         prepared.owner,
-        "Your API key for the Hokusai Registry is ready",
+        gettext("Your API key for the Hokusai Registry is ready"),
         "keys/key_ready.txt",
         link=collect_link(secret),
         expires_at=prepared.expires_at,

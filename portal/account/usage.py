@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format
 
 from keys import limits
 from keys.models import ApiKey, User
@@ -80,7 +81,7 @@ def chart(totals: CallTotalQuerySet, period: Period) -> list[Column]:
     for number in range(period.columns):
         start = period.start + period.step * number
         passed = sum(calls.get((start, status_class), 0) for status_class in (1, 2, 3))
-        label = f"{start:%Y-%m-%d %H:%M}" if period.step == HOUR else f"{start:%Y-%m-%d}"
+        label = f"{date_format(start)} {start:%H:%M}" if period.step == HOUR else date_format(start)
         columns.append(
             Column(
                 label=label,

@@ -10,6 +10,7 @@ from keys import actions
 from keys.models import ApiKey
 from tests.keys.people import SECRET, by, call, everything_stored, key_of, queries
 from tests.portal.account.test_urls import text
+from tests.portal.account.test_usage import total
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -171,6 +172,8 @@ def test_an_overlap_that_is_none_is_refused(dora):
 
 
 def test_revoking_asks_for_the_keys_name(dora):
+    total(dora.key, span="hour", calls=1200)
+    assert "1,200 calls: the key is still in use" in text(dora.client.get(page_of(dora.key, "revoke")))
     wrong = dora.client.post(page_of(dora.key, "revoke"), {"confirmation": "another"})
 
     assert "This is not the key&#x27;s name. Nothing was revoked." in text(wrong)

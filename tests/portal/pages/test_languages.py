@@ -1,12 +1,17 @@
 """Pages in the reader's language."""
 
 import datetime
+import json
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.template import Context, Template
 from django.test import Client
 from django.utils import timezone, translation
 
+from keys import actions
+from keys.actions.actor import Actor, Via
+from keys.lists.event_words import describe_event
 from keys.models import User
 
 
@@ -101,3 +106,28 @@ def test_dates_numbers_and_relative_times_are_those_of_the_language():
     assert shown("ja") == (
         "2026/11/23 18:05 UTC|2026/11/23 18:05:31 UTC|2026/11/23|3時間前|1,234,567|1.5 GiB|12.3 s"
     )
+
+
+def test_what_a_reader_of_another_language_does_is_stored_in_english(db):
+    stored = {}
+    for language in ("en", "ja"):
+        user = User.objects.create_user(f"dora-{language}")
+        key, _ = actions.issue(owner=user, name="laptop", actor=Actor(user=user, address=None, via=Via.PAGE))
+        client = Client(HTTP_ACCEPT_LANGUAGE=language)
+        client.force_login(user)
+        request = {"preset": "full", "note": "for training"}
+        assert client.post(f"/account/keys/{key.public_id}/request/scope/", request).status_code == 302
+        revoke = {"confirmation": "laptop", "reason": "lost"}
+        assert client.post(f"/account/keys/{key.public_id}/revoke/", revoke).status_code == 302
+        page = client.get(f"/account/keys/{key.public_id}/").content.decode()
+        files = [
+            b"".join(client.get(f"/account/{name}/download.csv").streaming_content)
+            for name in ("calls", "registrations", "usage")
+        ]
+        events = [(event.kind, event.detail, describe_event(event)) for event in key.events.order_by("pk")]
+        logged = [entry.change_message for entry in LogEntry.objects.filter(user=user)]
+        stored[language] = (json.dumps(events), logged, files)
+
+    assert stored["ja"] == stored["en"]
+    assert "権限の追加: フル" in page  # the event, which is stored in English
+    assert stored["en"][0].isascii()
