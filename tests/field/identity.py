@@ -1,26 +1,23 @@
-"""Signed tokens of a real issuer, panva's oidc-provider, through a portal to a real MLflow: `make identity`.
+"""Signed tokens of real issuers, oidc-provider and Canaille, through a portal to a real MLflow: `make identity`.
 
 With RSA and with EC keys, a stock client registers a model with a token alone; the issuer then changes its key, and
 goes away. The exit status is 1 if a call goes otherwise than said.
 """
 
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import requests
 
-from portal.one_machine.ports import free_port
-from tests.field.environments import Environment, node_modules, node_program
-from tests.field.readers.providers import PACKAGE
+from tests.field.environments import Environment, InstallError
+from tests.field.issuers import Canaille, Issuer, OidcProvider
 from tests.field.readers.results import Result, show
 from tests.field.servers import ROOT, Field, Server
 
-SCRIPT = Path(__file__).parent / "readers" / "signer.mjs"
-AUDIENCE = "https://registry.example"
 REGISTER = """
 import sys
 from mlflow import MlflowClient
@@ -31,37 +28,42 @@ print(client.get_registered_model(sys.argv[1]).name)
 
 
 def main() -> int:
-    modules = node_modules(PACKAGE)
-    if modules is None:
-        return show([Result(program="oidc-provider", version="", text="install Node", could_run=False)])
-    shutil.copy(SCRIPT, modules)
     with (
         tempfile.TemporaryDirectory() as name,
         Field(Path(name) / "field") as field,
         field.server("portal", Environment(folder=ROOT / ".venv")) as portal,
     ):
-        return show([check(portal, modules, algorithm) for algorithm in ("RS256", "ES256")])
+        makers: list[Callable[[str], Issuer]] = [
+            OidcProvider,
+            lambda algorithm: Canaille(algorithm, field, Path(name) / algorithm),
+        ]
+        return show([check(portal, make, each) for make in makers for each in ("RS256", "ES256")])
 
 
-def check(portal: Server, modules: Path, algorithm: str) -> Result:
-    port, problems = free_port(), []
+def check(portal: Server, make: Callable[[str], Issuer], algorithm: str) -> Result:
+    try:
+        issuer = make(algorithm)
+    except (FileNotFoundError, InstallError) as error:
+        return Result(program=algorithm, version="", text=str(error), could_run=False)
+    problems = []
     portal.manage(
-        *("create_trust", "shared", "--user", "trainer", "--name", algorithm, "--audience", AUDIENCE),
-        *("--issuer", f"http://127.0.0.1:{port}", "--claim", "sub=job", "--private-issuer"),
+        *("create_trust", "shared", "--user", "trainer", "--name", f"{issuer.program} {algorithm}"),
+        *("--audience", issuer.audience, "--issuer", issuer.url, "--claim", f"sub={issuer.subject}"),
+        "--private-issuer",
     )
-    with node_program(modules, SCRIPT.name, str(port), AUDIENCE, algorithm, "first"):
-        first = fetch_token(port)
-        if problem := register(portal, first, f"{algorithm}-model"):
+    with issuer.serve("first"):
+        first = issuer.fetch_token()
+        if problem := register(portal, first, f"{issuer.program}-{algorithm}"):
             problems.append(f"register: {problem}")
-    with node_program(modules, SCRIPT.name, str(port), AUDIENCE, algorithm, "second"):
-        second = fetch_token(port)
+    with issuer.serve("second"):
+        second = issuer.fetch_token()
         early = call(portal, second)  # the set was fetched a moment ago: at most once a minute
         if early.status_code != 401 or "kid" not in early.text:
             problems.append(f"an unknown kid: {early.status_code} {early.text}")
         time.sleep(61)
         if (late := call(portal, second)).status_code != 200:
             problems.append(f"the new key: {late.status_code} {late.text}")
-        third = fetch_token(port)
+        third = issuer.fetch_token()
     for token, status in ((second, 200), (third, 200), (first, 401)):
         if (answer := call(portal, token)).status_code != status:
             problems.append(f"without the issuer: {answer.status_code} {answer.text}")
@@ -69,18 +71,11 @@ def check(portal: Server, modules: Path, algorithm: str) -> Result:
         "registers a model with the token alone; a new key is fetched once a minute; the issuer may be away"
     )
     return Result(
-        program=f"oidc-provider, {algorithm}",
-        version=PACKAGE.rpartition("@")[2],
+        program=f"{issuer.program}, {algorithm}",
+        version=issuer.version,
         text="; ".join(problems) or text,
         works=not problems,
     )
-
-
-def fetch_token(port: int) -> str:
-    sent = {"grant_type": "client_credentials", "client_id": "job", "client_secret": "a secret of the job"}
-    answer = requests.post(f"http://127.0.0.1:{port}/token", {**sent, "scope": "train"}, timeout=30)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["access_token"])
 
 
 def call(portal: Server, token: str) -> requests.Response:
