@@ -21,13 +21,14 @@ def translated(text: object) -> str:
 
 @register.filter
 def with_translated_options(field: BoundField) -> SafeString:
-    """The field's input. Names of objects among its options are not texts, and stay as they are."""
+    """The field's input, with the hidden one of a field that keeps its first value. Names of objects among its options
+    are not texts, and stay as they are."""
     chosen = field.field
     if isinstance(chosen, ModelChoiceField):
         chosen.empty_label = translated(chosen.empty_label)
     elif isinstance(chosen, ChoiceField) and isinstance(chosen.widget, Select):
         chosen.widget.choices = [(value, translated(label)) for value, label in chosen.widget.choices]
-    return field.as_widget()
+    return SafeString(field)
 
 
 @register.filter

@@ -209,6 +209,10 @@ STATES: dict[str, tuple[str, str, Callable[[Page], None] | None]] = {
 }
 
 
+# Longer words than English has, and no blanks between them.
+TRANSLATED = {"de": "account/keys/<str:public_id>/", "ja": "account/"}
+
+
 def test_every_address_that_is_a_page_is_looked_at():
     pages = {found for found in addresses(get_resolver().url_patterns) if not ELSEWHERE.match(found)}
 
@@ -230,6 +234,10 @@ def test_nothing_is_wrong_on_any_page(who, busy, places, new_context):
             for scheme in ("light", "dark"):  # the open page takes the other theme, as when the evening comes
                 window.page.emulate_media(color_scheme=scheme)
                 wrong += [f"{address} ({scheme}): {what}" for what in look(window, address, scheme)]
+    for language, address in TRANSLATED.items():
+        path, whose, *_ = PAGES[address]
+        if whose == who:
+            wrong += look_in(window, language, address, path.format(**places))
     wrong += [f"foreign request: {url}" for url in window.foreign] + window.errors
 
     assert not wrong, "\n".join(wrong)
@@ -272,6 +280,18 @@ def look(window: Visit, address: str, scheme: str) -> list[str]:
         wrong.append("scrolls sideways at 390 px")
     times = page.eval_on_selector_all("time", "found => found.map(time => time.title || time.innerText)")
     return wrong + [f"“{text}” has no zone" for text in times if "UTC" not in text and not text.endswith("Z")]
+
+
+def look_in(window: Visit, language: str, address: str, path: str) -> list[str]:
+    """What is wrong on a page in another language than English, on a narrow screen."""
+    window.page.set_extra_http_headers({"Accept-Language": language})
+    wrong = open_page(window, address, path)
+    window.page.set_viewport_size(NARROW)
+    if window.page.locator("html").get_attribute("lang") != language:
+        wrong.append(f"{address}: not in {language}")
+    if not wait_for(lambda: not window.scrolls_sideways(), seconds=3):
+        wrong.append(f"{address}: scrolls sideways at 390 px in {language}")
+    return wrong
 
 
 def keep(window: Visit, address: str, scheme: str, width: str) -> None:

@@ -65,7 +65,9 @@ OWN = {
     "mlflow_table.py": 3,
     "partitions.py": 1,
     "quarantine.py": 1,
+    "reencrypt_second_factors.py": 1,
     "rotate_key.py": 1,
+    "stamp_ledger.py": 2,
     "up.py": 1,
     "verify_ledger.py": 2,
 }

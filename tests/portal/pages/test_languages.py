@@ -4,6 +4,7 @@ import datetime
 import json
 
 import pytest
+from django import forms
 from django.contrib.admin.models import LogEntry
 from django.template import Context, Template
 from django.test import Client
@@ -106,6 +107,19 @@ def test_dates_numbers_and_relative_times_are_those_of_the_language():
     assert shown("ja") == (
         "2026/11/23 18:05 UTC|2026/11/23 18:05:31 UTC|2026/11/23|3時間前|1,234,567|1.5 GiB|12.3 s"
     )
+
+
+def test_a_field_keeps_its_first_value_beside_it():
+    """Otherwise a form takes each field for edited, and undoes what a colleague has changed meanwhile."""
+
+    class NameForm(forms.Form):
+        name = forms.CharField(initial="laptop", show_hidden_initial=True)
+
+    shown = Template("{% load words %}{{ form.name|with_translated_options }}").render(
+        Context({"form": NameForm()})
+    )
+
+    assert '<input type="hidden" name="initial-name" value="laptop"' in shown
 
 
 def test_what_a_reader_of_another_language_does_is_stored_in_english(db):
