@@ -1,7 +1,7 @@
 # All targets need only Python 3.11 or newer, git and make, unless stated otherwise.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-JOBS ?= 3
+JOBS ?= 4
 
 .PHONY: run test check lint audit bench chaos fuzz fairness fronts harm kills moving operate scale pages scim soak compat creations identity integrations readers store-paths organisations screenshots format lock translations clean api api-schema docs manifests
 
