@@ -57,6 +57,7 @@ def test_a_token_with_the_right_claims_is_accepted(algorithm):
         ({"iss": ["https://issuer.example"]}, "unknown_issuer", "(iss)"),
         ({"aud": "https://other.example"}, "token_claim", "claim aud "),
         ({"aud": None}, "token_claim", "claim aud "),
+        ({"aud": []}, "token_claim", "claim aud "),
         ({"aud": AUDIENCE + "/"}, "token_claim", "claim aud "),
         ({"exp": None}, "token_claim", "claim exp "),
         ({"exp": -90}, "token_claim", "claim exp "),
