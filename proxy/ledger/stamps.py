@@ -18,6 +18,7 @@ from keys.formatting.moments import format_rfc3339
 from keys.models import Alert
 from proxy.ledger import authority, verification
 from proxy.ledger.authority import AuthorityError
+from proxy.ledger.triggers import find_trigger_problem
 from proxy.ledger.verification import Head, StampSummary
 from proxy.models import LedgerStamp
 
@@ -96,7 +97,7 @@ def stamped_heads() -> list[Head]:
 
 def verify() -> tuple[StampSummary, str]:
     """Every time-stamp against its head, without the authority: what there is, and the first problem ("": none)."""
-    if problem := find_trigger_problem():
+    if problem := find_trigger_problem("time-stamps", TRIGGERS, "proxy_ledgerstamp"):
         return StampSummary(), problem
     count, untrusted, first, last = 0, 0, None, None
     for stamp in LedgerStamp.objects.iterator(chunk_size=500):
@@ -112,15 +113,3 @@ def verify() -> tuple[StampSummary, str]:
         count, untrusted = count + 1, untrusted + (not found.is_trusted)
         first, last = first or stamp, stamp
     return StampSummary(count=count, untrusted=untrusted, first=first, last=last), ""
-
-
-def find_trigger_problem() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tgname FROM pg_trigger WHERE tgrelid = 'proxy_ledgerstamp'::regclass "
-            "AND NOT tgisinternal AND tgenabled IN ('O', 'A')"
-        )
-        missing = TRIGGERS - {name for (name,) in cursor.fetchall()}
-    if not missing:
-        return ""
-    return f"PostgreSQL does not protect the time-stamps: {', '.join(sorted(missing))} is missing or disabled"

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from keys.formatting.moments import format_rfc3339
 from keys.models.organisations import SHARED
+from proxy.ledger.triggers import find_trigger_problem
 from proxy.models import LedgerStamp, Registration, chain
 
 CHUNK = 2000  # rows
@@ -102,7 +103,7 @@ class Verdict:
 def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = lambda rows: None) -> Verdict:
     """Check the chain from its beginning to its end or its first break, in constant memory. `on_rows` gets the number
     of rows so far, every PROGRESS_ROWS rows."""
-    verdict = Verdict(problem=find_trigger_problem())
+    verdict = Verdict(problem=find_ledger_trigger_problem())
     if verdict.problem:
         return verdict
     wanted: dict[int, list[Head]] = {}
@@ -157,7 +158,7 @@ def read_chain_state() -> ChainState:
         hash=last.hash if last else chain.GENESIS,
         completed_at=last.completed_at if last else None,
         pending=Registration.objects.pending().count(),
-        problem=find_trigger_problem(),
+        problem=find_ledger_trigger_problem(),
     )
 
 
@@ -202,17 +203,8 @@ def find_rewrite(row: dict[str, Any], heads: list[Head]) -> str:
     return ""
 
 
-def find_trigger_problem() -> str:
-    """The problem if a trigger that protects the ledger is missing or disabled; "" if there is none."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tgname FROM pg_trigger "
-            "WHERE tgrelid = 'proxy_registration'::regclass AND NOT tgisinternal AND tgenabled IN ('O', 'A')"
-        )
-        missing = chain.TRIGGERS - {name for (name,) in cursor.fetchall()}
-    if not missing:
-        return ""
-    return f"PostgreSQL does not protect the ledger: {', '.join(sorted(missing))} is missing or disabled"
+def find_ledger_trigger_problem() -> str:
+    return find_trigger_problem("ledger", chain.TRIGGERS, "proxy_registration")
 
 
 def format_now() -> str:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from django.db import connection
-
 from proxy.ledger import stamps, verification
+from proxy.ledger.triggers import find_trigger_problem
 from proxy.ledger.verification import Head, Verdict
 from proxy.models import Manifest, Registration
 from proxy.models.manifests import OPERATION
@@ -16,7 +15,12 @@ def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = 
     """Check the chain, every time-stamp of a head, and every manifest against the digest in its row of the ledger."""
     verdict = verification.verify([*(heads or []), *stamps.stamped_heads()], on_rows=on_rows)
     verdict.stamps, problem = stamps.verify()
-    verdict.problem = verdict.problem or problem or find_trigger_problem() or find_manifest_problem()
+    verdict.problem = (
+        verdict.problem
+        or problem
+        or find_trigger_problem("manifests", TRIGGERS, "proxy_manifest", "proxy_artifactevent")
+        or find_manifest_problem()
+    )
     return verdict
 
 
@@ -38,15 +42,3 @@ def find_manifest_problem() -> str:
             f"the manifest of {lost.object_name} {lost.version} is missing, which row {lost.sequence} states"
         )
     return ""
-
-
-def find_trigger_problem() -> str:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT tgname FROM pg_trigger WHERE tgrelid IN ('proxy_manifest'::regclass, "
-            "'proxy_artifactevent'::regclass) AND NOT tgisinternal AND tgenabled IN ('O', 'A')"
-        )
-        missing = TRIGGERS - {name for (name,) in cursor.fetchall()}
-    if not missing:
-        return ""
-    return f"PostgreSQL does not protect the manifests: {', '.join(sorted(missing))} is missing or disabled"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys.credentials import addresses
+from keys.credentials import addresses, tokens
 from keys.credentials.addresses import client_address, parse_address
 
 PEER = "10.0.0.1"
@@ -77,7 +77,7 @@ def test_a_zone_is_left_out():
 
 
 def test_only_canonical_addresses_are_remembered():
-    zone = "hk_live_00000000000000000000000000000000"
+    zone = tokens.generate().secret
     assert parse_address(f"fe80::1%{zone}") == parse_address(f"fe80::1%{zone}") == "fe80::1"
     assert not any(zone in known for known in addresses.known_addresses)
     for number in range(addresses.MOST_KNOWN + 1):
