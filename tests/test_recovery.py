@@ -26,7 +26,7 @@ def test_the_guide_has_the_commands_that_the_proofs_run(section):
     assert not any(example in block for example in examples for block in blocks)
 
 
-def test_haproxy_runs_with_the_file_in_deploy():
+def test_the_proofs_put_their_replicas_into_the_file_of_deploy():
     text = front.configuration(8080, ["127.0.0.1:1", "127.0.0.1:2"])
 
     assert "bind 127.0.0.1:8080\n" in text

@@ -11,8 +11,7 @@ import yaml
 
 from tests.issuers import Issuer
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "workload_identity"
-REPOSITORY = FOLDER.parents[1]
+FOLDER = Path(__file__).resolve().parents[1] / "examples" / "workload_identity"
 
 
 @pytest.fixture
