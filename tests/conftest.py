@@ -18,6 +18,7 @@ from tests.echo import EchoServer
 from tests.environment import RUN_DIR, WATCHDOG, postgres_url
 from tests.keys.people import make_cast, signed_in
 from tests.portals import Portal, create_database, drop_database, migrated_database, portal
+from tests.time_stamp_authority import Authority, serve
 
 
 @pytest.fixture
@@ -122,6 +123,21 @@ def mlflow_portal(mlflow_server) -> Portal:
     """A portal in front of the real MLflow."""
     with portal(mlflow_url=mlflow_server.url, ISOLATION="required") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def time_stamp_authority(tmp_path_factory) -> Iterator[Authority]:
+    with serve(Authority(tmp_path_factory.mktemp("tsa"))) as running:
+        yield running
+
+
+@pytest.fixture
+def tsa(time_stamp_authority, settings) -> Authority:
+    """The authority of the settings, fresh for each test."""
+    settings.TIMESTAMP_URL = time_stamp_authority.url
+    settings.TIMESTAMP_CERTIFICATES = str(time_stamp_authority.root)
+    time_stamp_authority.answer, time_stamp_authority.asked = None, 0
+    return time_stamp_authority
 
 
 @pytest.fixture(scope="session")

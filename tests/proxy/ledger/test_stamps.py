@@ -11,29 +11,14 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keys.models import Alert
-from portal.doctor.context import Context
-from portal.doctor.steps import run_steps
 from proxy.ledger import authority, stamps
 from proxy.ledger.authority import AuthorityError
 from proxy.models import LedgerStamp
 from tests.proxy.ledger.test_verification import as_superuser, verify
 from tests.proxy.ledger_rows import row
-from tests.time_stamp_authority import DAY, Authority, serve
+from tests.time_stamp_authority import DAY, Authority
 
 MESSAGE = b"ab" * 32
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with serve(Authority(tmp_path_factory.mktemp("tsa"))) as started:
-        yield started
-
-
-@pytest.fixture
-def tsa(running, settings):
-    settings.TIMESTAMP_URL, settings.TIMESTAMP_CERTIFICATES = running.url, str(running.root)
-    running.answer, running.asked = None, 0
-    return running
 
 
 def test_a_time_stamp_is_verified_without_the_authority(tsa):
@@ -52,12 +37,12 @@ def foreign(tsa, tmp_path, settings) -> None:
 def expired(tsa, tmp_path, settings) -> None:
     old = Authority(tmp_path / "old", valid_until=-DAY)
     settings.TIMESTAMP_CERTIFICATES = str(old.root)
-    tsa.folder, tsa.usual = old.folder, tsa.folder
+    tsa.folder = old.folder
 
 
 def rejecting(tsa, tmp_path, settings) -> None:
     other = Authority(tmp_path / "sha512", digests="sha512")
-    tsa.folder, tsa.usual = other.folder, tsa.folder
+    tsa.folder = other.folder
 
 
 def replayed(tsa, tmp_path, settings) -> None:
@@ -221,11 +206,3 @@ def test_nobody_changes_or_deletes_a_time_stamp(tsa, key):
     for change in (lambda: LedgerStamp.objects.update(sequence=9), stamp.delete):
         with pytest.raises(IntegrityError, match="time-stamps are evidence"), transaction.atomic():
             change()
-
-
-def test_doctor_says_whether_the_authority_answers(tsa):
-    context = Context(url="http://127.0.0.1:9")
-    assert list(run_steps(context))[-1].verdict == "ok"
-    tsa.answer = (503, b"")
-
-    assert "gave no valid time-stamp: it responded with 503." in list(run_steps(context))[-1].detail
