@@ -3,19 +3,14 @@
 import csv
 import io
 import json
-import re
-from html import unescape
 
 import pytest
-from django.contrib.auth.models import Permission
 from django.db import connection
 from django.test import Client
 
 from keys import actions
 from keys.models import User
-from keys.pages.progress import Progress
 from proxy.admin import registration_pages
-from proxy.ledger import verification
 from proxy.lists import exports
 from proxy.models import Owner, Registration
 from tests.keys.people import queries
@@ -35,16 +30,6 @@ def key():
 @pytest.fixture
 def other():
     return actions.issue(owner=User.objects.create_user("bob"), name="serving")[0]
-
-
-@pytest.fixture
-def auditor() -> Client:
-    """May look at everything and has every other permission on the ledger too."""
-    user = User.objects.create_user("audrey", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(content_type__model="registration"))
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 @pytest.fixture
@@ -275,25 +260,3 @@ def test_a_models_page_bears_the_badge_of_the_portal_and_not_of_the_registry(key
 
     assert answer.context["environment"] == ["local", "info"]
     assert 'href="/mlflow/#/models/vision"' in answer.content.decode()
-
-
-def test_auditors_verify_the_ledger_with_its_stored_heads(key, auditor, monkeypatch):
-    reports: list[tuple[int, int]] = []
-    monkeypatch.setattr(Progress, "__call__", lambda progress, done, total: reports.append((done, total)))
-    monkeypatch.setattr(verification, "PROGRESS_ROWS", 1)
-    for number in range(3):
-        row(key, "registered-models.create", f"vision-{number}")
-
-    def said(heads: str = "", **form: str) -> str:
-        return unescape(auditor.post("/admin/ledger/", {"heads": heads, **form}).content.decode())
-
-    assert "Verify 3 rows" in auditor.get("/admin/ledger/").content.decode()
-    whole = said()
-    assert "The ledger is whole: 3 rows in one chain." in whole
-    assert reports == [(1, 3), (2, 3), (3, 3)]
-    head = re.search(r'aria-label="Head">(.+?)</pre>', whole)[1]
-    assert "The ledger is whole" in said(head)
-    forged = json.dumps({**json.loads(head), "hash": "0" * 64})
-    assert "The ledger is broken after 2 good rows." in said(forged)
-    assert "The chain was rewritten: row 3" in said(forged)
-    assert "Paste heads as this page" in said("[1]")
