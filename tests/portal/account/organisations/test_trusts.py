@@ -2,39 +2,23 @@
 
 import io
 import json
-from urllib.parse import parse_qsl
 
 import pytest
 from django.core.management import call_command
 
-from keys import actions
-from keys.actions import organisations
-from keys.actions.actor import COMMAND
-from keys.models import Organisation, Trust, User
-from keys.organisations.trusts import create_trust
-from tests.issuers import AUDIENCE, Issuer
-from tests.keys.people import by, everything_stored, signed_in
+from keys.models import Organisation, Trust
+from tests.issuers import AUDIENCE
+from tests.keys.people import everything_stored
+from tests.keys.trusts import FIELDS, ISSUER, client_of, make_trust
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 PAGES = "/account/organisations/lab/trusts/"
 API = "/api/v1/organisations/lab/trusts"
-ISSUER = Issuer()
-FIELDS = {"issuer": ISSUER.url, "audience": AUDIENCE, "conditions": {"repository": ["acme/*"]}}
-FIELDS |= {"key_set": ISSUER.key_set}
 
 
 @pytest.fixture
-def trust() -> Trust:
-    """Olga's, who owns the organisation; max maintains it."""
-    lab = organisations.create_organisation(slug="lab", name="The Lab")
-    for name, role in (("olga", "owner"), ("max", "maintainer"), ("mia", "member")):
-        organisations.add_member(organisation=lab, user=User.objects.create_user(name), role=role)
-    olga = User.objects.get(username="olga")
-    return create_trust(organisation=lab, name="nightly", actor=by(olga), **FIELDS)
-
-
-def client_of(name: str):
-    return signed_in(User.objects.get(username=name))
+def trust(db) -> Trust:
+    return make_trust()
 
 
 def test_each_page_is_for_its_roles(trust, alice):
@@ -133,31 +117,3 @@ def test_commands_list_try_and_change(trust, monkeypatch):
     assert "ref: WRONG. refs/heads/main (expected: refs/tags/*)" in run("--try", given=ISSUER.token())
     assert json.loads(run("--json"))[0]["conditions"] == {"ref": ["refs/tags/*"]}
     assert Organisation.objects.get(slug="lab").api_keys.count() == 1
-
-
-def test_staff_list_the_trusts_of_all_organisations(trust, alice):
-    shared = Organisation.objects.get(slug="shared")
-    fields = {**FIELDS, "issuer": "https://k8s.example", "owner": User.objects.get(username="dora")}
-    ours = create_trust(organisation=shared, name="cluster", actor=COMMAND, **fields)
-    actions.pause(key=ours.key)
-
-    def named(filters: str) -> list[set[str]]:
-        """Which of the two each of page, file, API and command lists."""
-        told, options = io.StringIO(), dict(parse_qsl(filters))
-        call_command("trusts", *filter(None, [options.pop("organisation", None)]), **options, stdout=told)
-        texts = [
-            alice.get(f"/admin/keys/trust/?{filters}").content.decode().partition("result_list")[2],
-            b"".join(alice.get(f"/admin/keys/trust/export/?{filters}").streaming_content).decode(),
-            str(alice.get(f"/api/v1/trusts?{filters}").json()["results"]),
-            told.getvalue(),
-        ]
-        return [{name for name in ("nightly", "cluster") if name in text} for text in texts]
-
-    assert named("") == [{"nightly", "cluster"}] * 4
-    assert named("organisation=lab") == [{"nightly"}] * 4
-    assert named("state=paused") == [{"cluster"}] * 4
-    assert named("issuer=https://k8s.example") == [{"cluster"}] * 4
-    page = alice.get(f"/admin/keys/trust/{trust.pk}/change/")
-    assert page.url == f"/admin/keys/apikey/{trust.key_id}/change/"
-    listed = [client_of(name).get("/api/v1/trusts").json()["results"] for name in ("max", "mia")]
-    assert [[each["name"] for each in trusts] for trusts in listed] == [["nightly"], []]
