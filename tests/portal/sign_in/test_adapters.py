@@ -2,10 +2,6 @@ import re
 
 import pytest
 from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
-from allauth.mfa.utils import decrypt, encrypt
-from cryptography.fernet import InvalidToken
-from django.core.management import CommandError, call_command
 from django.test import Client
 
 from keys import actions
@@ -270,24 +266,3 @@ def test_a_provider_that_is_away_or_answers_nonsense_is_said_on_a_page(client, s
 def test_without_a_provider_there_is_no_way_to_one(client):
     assert "Sign in with single" not in client.get(LOGIN).content.decode()
     assert client.get("/account/login/provider/").status_code == 404
-
-
-def test_second_factors_move_to_the_newest_pepper(bob, settings, capsys):
-    old, new = ["o" * 40], ["n" * 40]
-    settings.KEY_PEPPERS = old
-    Authenticator.objects.create(user=bob, type="totp", data={"secret": encrypt("of an app")})
-    Authenticator.objects.create(user=bob, type="recovery_codes", data={"seed": encrypt("x"), "used_mask": 1})
-    Authenticator.objects.create(user=bob, type="webauthn", data={"credential": {}})
-    settings.KEY_PEPPERS = new
-    with pytest.raises(CommandError, match="not in KEY_PEPPERS"):
-        call_command("reencrypt_second_factors")
-
-    settings.KEY_PEPPERS = new + old
-    call_command("reencrypt_second_factors")
-    assert capsys.readouterr().out == "2 second factors are encrypted under the newest pepper.\n"
-    stored = Authenticator.objects.get(type="totp").data["secret"]
-    settings.KEY_PEPPERS = new
-    assert decrypt(stored) == "of an app"
-    settings.KEY_PEPPERS = old
-    with pytest.raises(InvalidToken):
-        decrypt(stored)
