@@ -1,6 +1,5 @@
 """From a request to its key, or to a refusal that says why not."""
 
-import base64
 import datetime
 
 import pytest
@@ -12,44 +11,11 @@ from keys import actions
 from keys.credentials import authentication, cache, lookup, tokens
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
+from tests.keys.credentials.forms import FORMS, GET_EXPERIMENT, UNKNOWN, basic
 from tests.portals import wait_for
 
 pytestmark = pytest.mark.postgresql
 
-GET_EXPERIMENT = "/api/mlflow/api/2.0/mlflow/experiments/get?experiment_id=0"
-UNKNOWN = tokens.generate().secret
-JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJnYXRld2F5In0.c2lnbmF0dXJl"
-
-
-def basic(user: str, password: str) -> str:
-    return base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-# Each form of the contract, and what clients make of it.
-FORMS = {
-    "bearer": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}"},
-    "bearer in lower case": lambda key: {"HTTP_AUTHORIZATION": f"bearer {key}"},
-    "bearer with blanks": lambda key: {"HTTP_AUTHORIZATION": f" BEARER   {key} "},
-    "apikey": lambda key: {"HTTP_AUTHORIZATION": f"ApiKey {key}"},
-    "basic": lambda key: {"HTTP_AUTHORIZATION": f"Basic {basic('token', key)}"},
-    "basic without a user": lambda key: {"HTTP_AUTHORIZATION": f"basic {basic('', key)}"},
-    "basic with any user": lambda key: {"HTTP_AUTHORIZATION": f"BASIC {basic('ada@example.org', key)}"},
-    "header": lambda key: {"HTTP_X_API_KEY": key},
-    "the same twice": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}", "HTTP_X_API_KEY": key},
-    # A front gateway's own credential beside it.
-    "beside a token": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {JWT}", "HTTP_X_API_KEY": key},
-    "beside a password": lambda key: {
-        "HTTP_AUTHORIZATION": f"Basic {basic('u', 'pw')}",
-        "HTTP_X_API_KEY": key,
-    },
-    "beside nonsense": lambda key: {"HTTP_AUTHORIZATION": "Basic ***", "HTTP_X_API_KEY": key},
-    "beside a signature": lambda key: {
-        "HTTP_AUTHORIZATION": "AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders=host, Signature=c",
-        "HTTP_X_API_KEY": key,
-    },
-    "beside a gateway's own key": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {key}", "HTTP_X_API_KEY": JWT},
-    "after a token": lambda key: {"HTTP_AUTHORIZATION": f"Bearer {JWT},Bearer {key}"},
-}
 # Reason, status, what the message has to say; KEY is a good key.
 REFUSED = {
     "nothing": ({}, "no_key", 401, "MLFLOW_TRACKING_TOKEN"),
@@ -354,47 +320,3 @@ class TestOnTheWire:
         echo_portal.request("GET", GET_EXPERIMENT, key=echo_key["key"])
 
         assert len(echo.arriving) == 1
-
-
-@pytest.mark.django_db
-def test_headers_of_a_known_key_are_not_parsed_again_and_no_secret_is_kept(monkeypatch):
-    key, secret = actions.issue(owner=User.objects.create_user("remembered"), name="training")
-    monkeypatch.setattr(cache, "UNHEARD_SECONDS", 60.0)
-    headers = [form(secret) for form in FORMS.values()]
-    for meta in headers:
-        authentication.authenticate(meta)
-    kept = repr(lookup.remembered) + repr(cache.key_cache.entries)
-    assert secret not in kept
-    assert secret[8:] not in kept
-
-    monkeypatch.setattr(authentication, "read_credential", None)
-    assert {authentication.authenticate(meta).key for meta in headers} == {key}
-
-
-@pytest.mark.django_db
-def test_remembered_headers_are_bounded_and_only_of_keys_that_exist(monkeypatch):
-    _, secret = actions.issue(owner=User.objects.create_user("remembered"), name="training")
-    lookup.remembered.clear()
-    with pytest.raises(Refusal):
-        authentication.authenticate({"HTTP_X_API_KEY": UNKNOWN})
-    assert not lookup.remembered
-    monkeypatch.setattr(lookup, "MOST_REMEMBERED", 3)
-    for number in range(5):
-        authentication.authenticate({"HTTP_AUTHORIZATION": f"Basic {basic(f'user{number}', secret)}"})
-        assert len(lookup.remembered) <= 3
-
-
-@pytest.mark.django_db
-def test_a_key_that_was_revoked_or_rotated_is_refused_though_its_headers_are_remembered(monkeypatch):
-    monkeypatch.setattr(cache, "UNHEARD_SECONDS", 60.0)
-    owner = User.objects.create_user("remembered")
-    key, secret = actions.issue(owner=owner, name="training")
-    meta = {"HTTP_X_API_KEY": secret}
-    assert authentication.authenticate(meta).is_previous is False
-    actions.rotate(key=key)
-    cache.announce(f"key:{key.pk}")
-    assert authentication.authenticate(meta).is_previous is True
-    actions.revoke(key=key)
-    cache.announce(f"key:{key.pk}")
-    with pytest.raises(Refusal, match="revoked"):
-        authentication.authenticate(meta)

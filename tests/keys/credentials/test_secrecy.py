@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from tests.environment import postgres_url
-from tests.keys.credentials.test_authentication import GET_EXPERIMENT, UNKNOWN, basic
+from tests.keys.credentials.forms import GET_EXPERIMENT, UNKNOWN, basic
 from tests.portals import Portal, portal
 
 pytestmark = pytest.mark.postgresql
