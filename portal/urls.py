@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from keys.admin import alert_pages, invitation_pages, key_usage
 from keys.admin.organisations import group_rules
@@ -11,7 +12,7 @@ from keys.organisations import exchange
 from keys.pages import progress
 from portal.api.scim import Scim
 from portal.http import health, metrics
-from portal.pages import dashboard, docs, home, languages, palette, settings_page
+from portal.pages import dashboard, docs, home, palette, settings_page
 from portal.sign_in import views
 from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages
 from proxy.api import manifests
@@ -20,7 +21,7 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("favicon.ico", home.icon),
     path("account", RedirectView.as_view(pattern_name="account")),
-    path("account/language/", languages.set_language, name="set_language"),
+    path("account/language/", set_language, name="set_language"),
     path("account/connection/<str:public_id>", key_usage.connection, name="key-connection"),
     path("account/invitation/", invitation_pages.accept, name="invitation"),
     path("account/invitation/<str:secret>/", invitation_pages.link, name="invitation-link"),

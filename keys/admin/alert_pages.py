@@ -16,7 +16,7 @@ from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.alerts.wording import describe_alert
 from keys.models import Alert, AlertQuerySet
-from keys.pages.frame import actor_of, query_value, redirect_see_other, render_page
+from keys.pages.frame import actor_of, query_value, redirect_see_other, render_page, row_number
 from keys.pages.keys import can_see_keys
 from keys.rights import permissions
 from keys.templatetags.filters import Field
@@ -40,8 +40,8 @@ def alerts(request: HttpRequest) -> HttpResponse:
     found = in_state(state)
     found = found.filter(kind=kind) if kind else found
     found = found.of_organisation(slug) if slug else found
-    if older.isascii() and older.isdigit() and len(older) < 19:
-        found = found.filter(pk__lt=int(older))
+    if (number := row_number(older)) is not None:
+        found = found.filter(pk__lt=number)
     rows = list(found.with_people().order_by("-pk")[: PER_PAGE + 1])
     return render_page(
         request,

@@ -33,7 +33,7 @@ from keys.admin.filters import (
 )
 from keys.admin.list_export import export_paths
 from keys.credentials import tokens
-from keys.formatting.moments import format_relative, format_time
+from keys.formatting.moments import format_time
 from keys.lists.colours import SHOWN_STATE_COLOURS
 from keys.lists.columns import KEY_COLUMNS, limits_of
 from keys.lists.states import shown_state, with_leaks
@@ -41,6 +41,7 @@ from keys.models import ApiKey, ApiKeyQuerySet, KeyEvent
 from keys.pages.frame import redirect_see_other
 from keys.pages.keys import can_see_keys
 from keys.rights.scopes import describe_scopes
+from keys.templatetags.moments import format_relative
 
 BY_STATE = Case(
     When(revoked_at__isnull=False, then=4),

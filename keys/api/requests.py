@@ -160,13 +160,17 @@ class KeyRequests(ListModelMixin, GenericAPIView[KeyRequest]):
         return Response(serialize_request(made), status=201)
 
 
-class Withdraw(GenericAPIView[KeyRequest]):
+class OneRequest(GenericAPIView[KeyRequest]):
+    """A request that exists: what is done to it."""
+
     rules: dict[str, Rule] = {"POST": write_rule(own=True)}
     queryset = KeyRequest.objects.with_people()
     serializer_class: Any = KeyRequestSerializer
     filter_backends = ()
     pagination_class = None
 
+
+class Withdraw(OneRequest):
     @extend_schema(
         operation_id="key_requests_withdraw",
         summary="Withdraw one's own request",
@@ -187,14 +191,8 @@ class Withdraw(GenericAPIView[KeyRequest]):
         return once(request, transaction.atomic(act))
 
 
-class Decision(GenericAPIView[KeyRequest]):
+class Decision(OneRequest):
     """What is common to the two decisions: finding the request, which the caller must be allowed to decide."""
-
-    rules: dict[str, Rule] = {"POST": write_rule(own=True)}
-    queryset = KeyRequest.objects.with_people()
-    serializer_class: Any = KeyRequestSerializer
-    filter_backends = ()
-    pagination_class = None
 
     def get_request(self, request: Request, key_request_id: str) -> KeyRequest:
         """Raises Http404, and Refusal for who may not do what is requested."""

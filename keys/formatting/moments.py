@@ -40,26 +40,11 @@ def time_as_json(value: Any) -> str:
     raise TypeError(f"{type(value).__name__} is no JSON")
 
 
-def format_relative(at: datetime.datetime, *, now: datetime.datetime | None = None) -> str:
-    """The time relative to now: "3 minutes ago", "in 4 days"; "just now" within a minute."""
-    passed = ((now or datetime.datetime.now(datetime.UTC)) - at).total_seconds()
-    if abs(passed) < 60:
-        return "just now"
-    words = format_duration(abs(passed))
-    return f"{words} ago" if passed > 0 else f"in {words}"
-
-
-def format_duration(seconds: float) -> str:
-    """A duration, rounded to the unit that is usual for it: "59 minutes", "47 hours", "90 days".
+def round_duration(seconds: float) -> tuple[int, str]:
+    """How many of which unit, the one that is usual for the duration: 59 and "minute".
 
     `humanize` says "a day" for 47 hours and "3 months" for 90 days: too coarse for the expiry of a key.
     """
-    count, name = round_duration(seconds)
-    return f"{count} {name}{'' if count == 1 else 's'}"
-
-
-def round_duration(seconds: float) -> tuple[int, str]:
-    """How many of which unit, the one that is usual for the duration: 59 and "minute"."""
     name, size = next((name, size) for limit, name, size in UNITS if round(seconds / size) < limit)
     return round(seconds / size), name
 

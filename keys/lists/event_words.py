@@ -33,12 +33,12 @@ REPORT = "leak report"
 UNKNOWN_CALLER = "unknown caller"  # of a canary
 
 
-def describe_actor(event: KeyEvent) -> str:
+def describe_actor(event: KeyEvent, translate: Callable[[str], str] = str) -> str:
     if event.actor:
         return event.actor.username
     if event.is_by_report:
-        return REPORT
-    return UNKNOWN_CALLER if event.kind == KeyEvent.Kind.CANARY else COMMAND_LINE
+        return translate(REPORT)
+    return translate(UNKNOWN_CALLER if event.kind == KeyEvent.Kind.CANARY else COMMAND_LINE)
 
 
 def describe_right(name: str, value: object, translate: Callable[[str], str] = str) -> str:

@@ -12,7 +12,7 @@ def organisation_of(slug: str) -> Organisation:
         return Organisation.objects.get(slug=slug)
     except Organisation.DoesNotExist:
         raise CommandError(
-            f"there is no organisation “{slug}”; manage.py organisations shows them all"
+            f"there is no organisation “{slug}”; manage.py organisation list shows them all"
         ) from None
 
 

@@ -36,7 +36,6 @@ from keys.models.trusts import SUBJECT_LENGTH as SUBJECT_LENGTH
 from keys.models.trusts import ExchangedKey as ExchangedKey
 from keys.models.trusts import Trust as Trust
 from keys.models.trusts import TrustQuerySet as TrustQuerySet
-from keys.models.trusts import format_conditions as format_conditions
 from keys.models.users import User as User
 from keys.models.users import UserManager as UserManager
 from keys.models.users import users_in_role as users_in_role

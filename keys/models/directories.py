@@ -87,6 +87,11 @@ STAFF_ROLES = (Role.AUDITOR, Role.KEY_ADMIN)
 RULE_ROLES = [*Membership.Role.choices, *((role.value, role.label.capitalize()) for role in STAFF_ROLES)]
 
 
+class GroupRuleQuerySet(models.QuerySet["GroupRule"]):
+    def with_organisations(self) -> "GroupRuleQuerySet":
+        return self.select_related("organisation", "directory")
+
+
 class GroupRule(models.Model):
     """Grants the users in a group a role: in an organisation, or in staff. Never that of a superuser."""
 
@@ -114,6 +119,8 @@ class GroupRule(models.Model):
     created_by = models.ForeignKey(
         User, on_delete=models.SET_NULL, null=True, blank=True, editable=False, related_name="+"
     )
+
+    objects = GroupRuleQuerySet.as_manager()
 
     class Meta:
         ordering = ["group", "id"]

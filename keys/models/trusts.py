@@ -1,7 +1,5 @@
 """Trusts: keys without a secret. A token that the trust's issuer signed, with the right claims, acts as the key."""
 
-from collections.abc import Mapping, Sequence
-
 import pgtrigger
 from django.db import models
 from django.db.models import OuterRef, Q, Subquery
@@ -10,11 +8,6 @@ from keys.models.api_keys import ApiKey
 from keys.models.changes import CHANNEL
 
 SUBJECT_LENGTH = 500
-
-
-def format_conditions(conditions: Mapping[str, Sequence[str]]) -> list[str]:
-    """Conditions as texts, such as `ref=refs/heads/*`."""
-    return [f"{name}={glob}" for name, globs in conditions.items() for glob in globs]
 
 
 class TrustQuerySet(models.QuerySet["Trust"]):
@@ -87,7 +80,7 @@ class Trust(models.Model):
         return self.key.name
 
     def describe_conditions(self) -> list[str]:
-        return format_conditions(self.conditions)
+        return [f"{name}={glob}" for name, globs in self.conditions.items() for glob in globs]
 
 
 class ExchangedKey(models.Model):

@@ -1,4 +1,5 @@
-"""Group rules over the management API. Staff see and change all; owners those of their organisation's directory."""
+"""Group rules over the management API. Staff see and change all. Owners see the rules that grant roles in their
+organisation, and change those of its own directory."""
 
 from typing import Any
 
@@ -18,6 +19,7 @@ from keys.directory.rules import add_rule, remove_rule
 from keys.formatting.moments import format_rfc3339
 from keys.models import GroupRule, Membership, Organisation, User
 from keys.models.directories import RULE_ROLES
+from keys.pages.frame import row_number
 from keys.rights import permissions
 
 
@@ -56,10 +58,8 @@ def serialize_rule(rule: GroupRule) -> dict[str, Any]:
 
 def find_rule(public_id: str) -> GroupRule | None:
     """The rule of an id such as rule_12."""
-    number = public_id.removeprefix("rule_")
-    if not (number.isascii() and number.isdigit() and len(number) < 19):
-        return None
-    return GroupRule.objects.select_related("organisation", "directory").filter(pk=int(number)).first()
+    number = row_number(public_id.removeprefix("rule_"))
+    return None if number is None else GroupRule.objects.with_organisations().filter(pk=number).first()
 
 
 def own(user: User) -> Q:
@@ -73,7 +73,7 @@ class GroupRules(GenericAPIView[GroupRule]):
         "GET": read_rule(permissions.SEE_ORGANISATIONS),
         "POST": write_rule(permissions.CHANGE_ORGANISATION, own=True),
     }
-    queryset = GroupRule.objects.select_related("organisation", "directory")
+    queryset = GroupRule.objects.with_organisations()
     serializer_class: Any = GroupRuleSerializer
     filter_backends = ()
 

@@ -245,6 +245,6 @@ class TryToken(Act):
 def find_managed(view: OneOrganisation, request: Request, slug: str) -> Organisation:
     """The organisation, for a maintainer or an administrator; to read, for auditors too. Raises Http404, NotAllowed."""
     found = view.find(slug)
-    if request.method != "GET" or not is_over_all(request, read_rule(permissions.SEE_ORGANISATIONS)):
+    if not is_over_all(request, view.rules[request.method or ""]):
         maintainers.require_role(actor_of(request), found, Role.MAINTAINER)
     return found

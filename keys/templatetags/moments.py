@@ -41,11 +41,11 @@ def format_exact_time(at: datetime.datetime | None) -> str:
 
 
 @register.filter
-def format_relative(at: datetime.datetime | None) -> str:
+def format_relative(at: datetime.datetime | None, now: datetime.datetime | None = None) -> str:
     """The time relative to now: "3 minutes ago", "in 4 days"; "just now" within a minute."""
     if at is None:
         return gettext("never")
-    passed = (datetime.datetime.now(datetime.UTC) - at).total_seconds()
+    passed = ((now or datetime.datetime.now(datetime.UTC)) - at).total_seconds()
     if abs(passed) < 60:
         return gettext("just now")
     count, unit = moments.round_duration(abs(passed))

@@ -20,8 +20,8 @@ def date_of(second: int) -> str:
 
 
 class Request(message.Request):  # type: ignore[misc]
-    """A request of a client whose headers decide neither the scheme nor any other variable of the environment, without
-    a look at the client's address: `forwarded_allow_ips` is empty."""
+    """A request whose headers never set the scheme or another WSGI variable, because `forwarded_allow_ips` is empty.
+    gunicorn would compare the client's address for each request to find this out."""
 
     def _peer_trusted_for_forwarded(self) -> tuple[dict[str, str], list[str]]:
         return {}, []

@@ -178,7 +178,8 @@ def compare_clocks(context: Context) -> str:
 
 
 def ask_time_stamp_authority(context: Context) -> str:
-    """For operators: where TIMESTAMP_URL is set, which is the portal's own environment."""
+    """Request a time-stamp from the authority. Only operators run this step: TIMESTAMP_URL is set in the portal's own
+    environment."""
     try:
         stamp = authority.ask(os.urandom(32))
     except AuthorityError as error:

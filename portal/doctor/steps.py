@@ -43,7 +43,6 @@ STEPS = (
     Step("X-Request-ID", read_steps.check_request_ids, ("prefix",)),
     Step("clock", read_steps.compare_clocks, ("prefix",)),
 )
-# For operators, where the environment is the portal's own and has TIMESTAMP_URL.
 TIME_STAMPS = Step("time-stamps", read_steps.ask_time_stamp_authority)
 
 

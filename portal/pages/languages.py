@@ -9,24 +9,20 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import translation
-from django.views.i18n import set_language
-
-__all__ = ["page_language", "set_language"]
 
 ENGLISH_ONLY = (
-    *(
-        "/admin",
-        "/docs",
-        "/api/",
-        "/ajax-api/",
-        "/mlflow",
-        "/v1/",
-        "/version",
-        "/scim/",
-        "/health",
-        "/metrics",
-    ),
-    *("/.well-known/", settings.STATIC_URL),
+    "/admin",
+    "/docs",
+    "/api/",
+    "/ajax-api/",
+    "/mlflow",
+    "/v1/",
+    "/version",
+    "/scim/",
+    "/health",
+    "/metrics",
+    "/.well-known/",
+    settings.STATIC_URL,
 )
 
 

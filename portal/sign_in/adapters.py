@@ -7,6 +7,7 @@ OIDC_CREATE_USERS: then as a new user without any right.
 """
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import logging
@@ -28,10 +29,10 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_lazy
 from requests import RequestException
 
-from keys.actions.actor import Actor, Via
 from keys.credentials.addresses import client_address, network_of
 from keys.directory.rules import record_claim
 from keys.models import Organisation, User
+from keys.pages.frame import actor_of
 from portal.sign_in.provider import ProviderError
 from portal.sign_in.providers import find_provider, named_groups, providers, verifies
 
@@ -215,12 +216,8 @@ def record_groups(request: HttpRequest, sociallogin: SocialLogin) -> None:
         logger.warning("groups_not_applied", extra={"provider": provider.id})
         return
     if groups or user.claimed_groups.filter(provider=provider.id).exists():
-        actor = Actor(user=user, address=client_address_of(request), via=Via.PAGE)
+        actor = dataclasses.replace(actor_of(request), user=user)
         record_claim(user=user, provider=provider.id, directory=directory, groups=groups, actor=actor)
-
-
-def client_address_of(request: HttpRequest) -> str | None:
-    return client_address(request.META, trusted_proxies=settings.TRUSTED_PROXIES) or None
 
 
 def provider_name(request: HttpRequest) -> str:

@@ -65,8 +65,8 @@ def has_domains() -> bool:
 
 
 def provider_of_email(email: str) -> Provider | None:
-    """The one provider of the address's domain, from the settings alone: whether there is such a user, it does not
-    ask."""
+    """The provider of the address's domain; None unless there is exactly one. It reads only the settings, so the
+    response does not reveal whether such a user exists."""
     domain = email.strip().rpartition("@")[2].lower()
     owners = [each for each in providers() if domain in each.domains]
     return owners[0] if len(owners) == 1 else None

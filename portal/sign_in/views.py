@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from requests import RequestException
@@ -62,13 +63,14 @@ sign_in = SignIn.as_view()
 @never_cache
 @require_POST
 def provider_by_email(request: HttpRequest) -> HttpResponse:
-    """Send the browser to the provider of the address's domain, by a page: the policy for forms admits no other host
-    behind one. Of an unknown domain, it offers all providers again."""
+    """Show a page that leads to the provider of the address's domain; for an unknown domain, offer all providers again.
+
+    A redirect would not work: the content security policy does not let a form lead to another host."""
     form = EmailForm(request.POST)
     provider = provider_of_email(form.cleaned_data["email"]) if form.is_valid() else None
     following = {"next": request.POST["next"]} if request.POST.get("next") else {}
     if provider is None:
-        messages.info(request, "No provider is set up for this address. Choose how you sign in.")
+        messages.info(request, gettext("No provider is set up for this address. Choose how you sign in."))
         return redirect(f"{reverse('account_login')}?{urlencode(following)}")
     query = urlencode({"process": "login", **following})
     address = f"{reverse('openid_connect_login', args=[provider.id])}?{query}"

@@ -77,7 +77,7 @@ def describe_event(event: KeyEvent) -> list[str]:
 
 @register.filter
 def event_actor(event: KeyEvent) -> str:
-    return gettext(event_words.describe_actor(event)) if event.actor is None else event.actor.username
+    return event_words.describe_actor(event, translate=gettext)
 
 
 @register.filter

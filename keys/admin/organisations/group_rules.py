@@ -12,18 +12,16 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextInputWid
 from keys.actions import ActionError
 from keys.directory.rules import add_rule, remove_rule
 from keys.formatting.sentences import to_sentence
-from keys.models import GroupRule, Organisation
+from keys.models import GroupRule, Membership, Organisation
+from keys.models.directories import RULE_ROLES, STAFF_ROLES
 from keys.pages.frame import actor_of, posted_data, redirect_see_other, render_page
 from keys.pages.key_forms import MACHINE_TEXT
 from keys.pages.submission import submit_form
 from keys.rights.permissions import CHANGE_ORGANISATION, SEE_ORGANISATIONS
 
 ROLES = [
-    ("member", "Member of the organisation"),
-    ("maintainer", "Maintainer of the organisation"),
-    ("owner", "Owner of the organisation"),
-    ("auditor", "Auditor, in staff"),
-    ("key_admin", "Key admin, in staff"),
+    (value, f"{label}, in staff" if value in STAFF_ROLES else f"{label} of the organisation")
+    for value, label in RULE_ROLES
 ]
 
 
@@ -48,7 +46,9 @@ class AddRuleForm(forms.Form):
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
         help_text="Its name, as the directory or the sign-in's groups claim states it, or its id in the directory.",
     )
-    role = forms.ChoiceField(choices=ROLES, initial="member", widget=UnfoldAdminRadioSelectWidget)
+    role = forms.ChoiceField(
+        choices=ROLES, initial=Membership.Role.MEMBER.value, widget=UnfoldAdminRadioSelectWidget
+    )
     organisation = OrganisationField(
         label="Organisation",
         help_text="The slug of the organisation with the role. Empty for a role in staff.",
@@ -73,9 +73,11 @@ def group_rules(request: HttpRequest) -> HttpResponse:
         add_rule(**form.cleaned_data, actor=actor_of(request))
 
     if submit_form(form, act):
-        messages.success(request, f"Users in {form.cleaned_data['group']} have the role now.")
+        messages.success(
+            request, f"The rule is added. Users in “{form.cleaned_data['group']}” have its role now."
+        )
         return redirect_see_other(reverse("group-rules"))
-    rules = GroupRule.objects.select_related("organisation", "directory").order_by("group", "pk")
+    rules = GroupRule.objects.with_organisations().order_by("group", "pk")
     return render_page(
         request,
         "admin/keys/organisation/group_rules.html",
@@ -90,12 +92,12 @@ def group_rules(request: HttpRequest) -> HttpResponse:
 @require_POST
 @permission_required(CHANGE_ORGANISATION, raise_exception=True)
 def remove(request: HttpRequest, pk: int) -> HttpResponse:
-    """A rule that somebody removed meanwhile is removed."""
-    rule = GroupRule.objects.select_related("organisation", "directory").filter(pk=pk).first()
+    """Remove a rule. If somebody else has removed it meanwhile, the response is the same."""
+    rule = GroupRule.objects.with_organisations().filter(pk=pk).first()
     try:
         if rule is not None:
             remove_rule(rule=rule, actor=actor_of(request))
-        messages.success(request, "The rule is removed, and the roles that only it granted.")
+        messages.success(request, "The rule and the roles that only it granted are removed.")
     except ActionError as error:
         messages.error(request, to_sentence(error))
     return redirect_see_other(reverse("group-rules"))

@@ -25,17 +25,22 @@ class Command(BaseCommand):
         roles = ", ".join(dict(RULE_ROLES))
         parser.add_argument("--add", metavar="GROUP", help="add a rule for this group, by its name or its id")
         parser.add_argument("--role", help=f"the role that it grants: {roles}")
-        parser.add_argument("--organisation", metavar="SLUG", help="where it grants it (default: in staff)")
+        parser.add_argument(
+            "--organisation",
+            metavar="SLUG",
+            help="list only rules for it; with --add, where the rule grants the role (default: in staff)",
+        )
         parser.add_argument(
             "--directory",
             metavar="SLUG",
-            help="the organisation whose directory and providers name the group (default: those for all)",
+            help="list only rules of its directory; with --add, whose directory and providers name the group "
+            "(default: those for all)",
         )
         parser.add_argument("--remove", metavar="ID", help="remove this rule (rule_…), and what it granted")
         parser.add_argument("--json", action="store_true", help="print JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = GroupRule.objects.select_related("organisation", "directory").order_by("group", "pk")
+        rows = GroupRule.objects.with_organisations().order_by("group", "pk")
         try:
             if options["add"]:
                 rows = rows.filter(pk=add(options).pk)
@@ -46,6 +51,10 @@ class Command(BaseCommand):
                         f"there is no rule “{options['remove']}”; manage.py group_rules lists them"
                     )
                 remove_rule(rule=rule)
+            else:
+                for name in ("organisation", "directory"):
+                    if options[name]:
+                        rows = rows.filter(**{name: organisation_of(options[name])})
         except ActionError as error:
             raise CommandError(str(error)) from None
         show(

@@ -89,5 +89,5 @@ def set_rule(request: HttpRequest, slug: str) -> HttpResponse:
     except actions.ActionError as error:
         messages.error(request, to_sentence(error))
     else:
-        messages.success(request, "The rule is changed.")
+        messages.success(request, gettext("The rule is changed."))
     return redirect("account-organisation-publications", slug)

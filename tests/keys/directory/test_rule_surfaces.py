@@ -71,8 +71,13 @@ def test_the_command_adds_lists_and_removes(acme):
     (made,) = by_command("--add", "Audit", "--role", "auditor")
     assert (made["group"], made["organisation"]) == ("Audit", None)
     assert by_command() == [made]
+    (of_acme,) = by_command("--add", "All", "--role", "member", "--organisation", "acme")
+    assert by_command("--organisation", "acme") == [of_acme]
+    assert by_command("--directory", "shared") == [of_acme, made]
+    with pytest.raises(CommandError, match="organisation list shows them all"):
+        by_command("--organisation", "none")
     with pytest.raises(CommandError, match="a rule grants in staff one of auditor, key_admin"):
         by_command("--add", "Audit", "--role", "superuser")
-    assert by_command("--remove", made["id"]) == []
+    assert by_command("--remove", made["id"]) == [of_acme]
     with pytest.raises(CommandError, match="there is no rule"):
         by_command("--remove", made["id"])

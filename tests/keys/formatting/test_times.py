@@ -6,6 +6,7 @@ import pytest
 from django.template import Context, Template
 
 from keys.formatting import moments
+from keys.templatetags.moments import format_relative
 
 NOON = datetime.datetime(2026, 11, 23, 12, 5, 31, tzinfo=datetime.UTC)
 TOKYO = datetime.timezone(datetime.timedelta(hours=9))
@@ -35,7 +36,7 @@ def test_a_time_is_in_utc_and_says_so():
     ],
 )
 def test_how_long_ago_is_said_in_the_unit_that_people_use(seconds, words):
-    assert moments.format_relative(NOON - datetime.timedelta(seconds=seconds), now=NOON) == words
+    assert format_relative(NOON - datetime.timedelta(seconds=seconds), now=NOON) == words
 
 
 def test_pages_show_how_long_ago_and_on_hover_when():

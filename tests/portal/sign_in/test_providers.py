@@ -5,6 +5,7 @@ import json
 import pytest
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.models import SocialAccount, SocialLogin
+from django.contrib.auth.models import AnonymousUser
 from django.test import Client, RequestFactory
 
 from keys.actions import organisations
@@ -98,6 +99,7 @@ def test_a_sign_in_applies_the_rules_of_its_provider(two_providers):
     add_rule(group="admins", role="key_admin")
     add_rule(group="admins", role="maintainer", organisation=acme, directory=acme)
     request = RequestFactory().get("/")
+    request.user = AnonymousUser()
 
     ProviderAdapter().pre_social_login(request, login_at("acme", dora, groups=["admins"]))
     dora.refresh_from_db()
