@@ -94,6 +94,7 @@ class Field:
     """Starts servers; all of them stop at the end of the `with` block, or when this process is killed."""
 
     isolation = "off"  # most of these releases have no workspaces
+    python = sys.executable  # that runs the portals
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -145,7 +146,7 @@ class Field:
 
     def portal(self, server: Server) -> AbstractContextManager[None]:
         command = [
-            sys.executable,
+            self.python,
             "-m",
             "gunicorn",
             "--config",

@@ -31,11 +31,10 @@ from urllib.parse import urlencode, urlsplit
 
 import psutil
 import psycopg
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.field.environments import Environment, environment
 from tests.field.servers import OPENER, ROOT, Field, Request, Server
+from tests.signing_keys import new_signing_key
 
 KILLS, RANDOM = int(os.environ.get("KILLS", "3")), int(os.environ.get("RANDOM", "6"))
 SECONDS = 120.0  # within which the work is complete; a call that was cut off counts as ended after 70 s
@@ -311,13 +310,6 @@ class FieldWithScanner(Field):
         super().__init__(folder)
         self.python = python
 
-    def portal(self, server: Server) -> Any:
-        executable, sys.executable = sys.executable, self.python
-        try:
-            return super().portal(server)
-        finally:
-            sys.executable = executable
-
 
 def with_scanner() -> Environment:
     made = environment("kills", SCANNER)
@@ -328,10 +320,8 @@ def with_scanner() -> Environment:
 
 
 def main() -> int:
-    key = ec.generate_private_key(ec.SECP256R1())
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     os.environ |= {
-        "SIGNING_KEY": key.private_bytes(serialization.Encoding.PEM, form, plain).decode(),
+        "SIGNING_KEY": new_signing_key(),
         "RECONCILE_SECONDS": "1",
         "LOG_FORMAT": "text",
     }

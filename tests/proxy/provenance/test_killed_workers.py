@@ -5,7 +5,6 @@ import datetime
 from types import SimpleNamespace
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
 from django.utils import timezone
 
 from keys.models import Namespace
@@ -13,7 +12,7 @@ from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, VersionScan
 from proxy.provenance import background, reading, scanning, signing, sources, verification
 from tests.proxy.ledger_rows import row
-from tests.proxy.provenance.test_signing import new_key
+from tests.signing_keys import new_signing_key
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 
@@ -25,7 +24,7 @@ class Killed(BaseException):
 @pytest.fixture
 def version(key, settings, monkeypatch) -> Registration:
     """A version of one pickle, which passed through the portal, and which runs code."""
-    settings.SIGNING_KEY = new_key(ec.SECP256R1())
+    settings.SIGNING_KEY = new_signing_key()
     found = [SimpleNamespace(namespace=Namespace.shared("live"))]
     for module in (background, scanning):
         monkeypatch.setattr(module, "registries", lambda: found)

@@ -6,12 +6,13 @@ import json
 
 import pytest
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from portal import environment
 from proxy.models import Manifest, SigningKey
 from proxy.provenance import signing
+from tests.signing_keys import new_signing_key
 
 FILES = {"a/b": b"x", "a.b": b"z", "c": b"y"}
 # What `model_signing sign key` 1.1.1 signs for a folder with these files: its resources in its order, and its digest.
@@ -31,14 +32,8 @@ def manifest(**digests: str) -> Manifest:
 
 @pytest.fixture
 def pem(settings) -> str:
-    settings.SIGNING_KEY = new_key(ec.SECP256R1())
+    settings.SIGNING_KEY = new_signing_key()
     return settings.SIGNING_KEY
-
-
-def new_key(curve: ec.EllipticCurve) -> str:
-    form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key = ec.generate_private_key(curve)
-    return key.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
 
 
 def test_the_statement_is_what_model_signing_itself_signs():
@@ -59,7 +54,7 @@ def test_the_statement_is_what_model_signing_itself_signs():
 
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda it: it.name)
 def test_the_bundle_is_a_valid_signature_of_the_statement(curve):
-    key = signing.private_key(new_key(curve))
+    key = signing.private_key(new_signing_key(curve))
 
     bundle = json.loads(signing.make_bundle(manifest(), key))
 
@@ -83,7 +78,7 @@ def test_what_has_a_file_without_digest_is_not_signed(pem, db):
 def test_old_public_keys_stay_published_after_a_rotation(pem, db, settings, client):
     signing.sign(manifest())
     old = client.get("/.well-known/model-signing.json").json()["keys"]
-    settings.SIGNING_KEY = new_key(ec.SECP256R1())
+    settings.SIGNING_KEY = new_signing_key()
 
     keys = client.get("/.well-known/model-signing.json").json()["keys"]
 
@@ -95,7 +90,9 @@ def test_old_public_keys_stay_published_after_a_rotation(pem, db, settings, clie
     assert b"PRIVATE" not in client.get("/.well-known/model-signing.json").content
 
 
-@pytest.mark.parametrize("value", ["nonsense", new_key(ec.SECP256K1())], ids=["nonsense", "another curve"])
+@pytest.mark.parametrize(
+    "value", ["nonsense", new_signing_key(ec.SECP256K1())], ids=["nonsense", "another curve"]
+)
 def test_a_signing_key_of_another_kind_stops_the_start(value, monkeypatch, tmp_path):
     monkeypatch.setenv("SIGNING_KEY", value)
 
@@ -104,7 +101,7 @@ def test_a_signing_key_of_another_kind_stops_the_start(value, monkeypatch, tmp_p
 
 
 def test_a_signing_key_may_have_its_lines_in_one(monkeypatch, tmp_path):
-    pem = new_key(ec.SECP256R1())
+    pem = new_signing_key()
     monkeypatch.setenv("SIGNING_KEY", pem.strip().replace("\n", "\\n"))
 
     assert environment.signing_key("SIGNING_KEY", tmp_path / "none.pem").strip() == pem.strip()
