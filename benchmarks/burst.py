@@ -13,7 +13,7 @@ import threading
 import time
 
 from benchmarks.callers import API
-from benchmarks.fairness import issue, quiet_portal
+from benchmarks.fairness import issue, p95, quiet_portal
 from benchmarks.real_mlflow import mlflow_and_database
 
 CALLERS, CALLS = int(os.environ.get("CALLERS", 64)), int(os.environ.get("CALLS", 200))
@@ -68,10 +68,6 @@ def read_alone(port: int, key: str, until: threading.Event, most: int = sys.maxs
         time.sleep(0.01)
     connection.close()
     return took
-
-
-def p95(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.95)]
 
 
 def measure(port: int, noisy: str, quiet: str) -> int:

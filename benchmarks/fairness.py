@@ -96,6 +96,10 @@ def latencies(port: int, key: str, seconds: float) -> list[float]:
     return took
 
 
+def p95(values: list[float]) -> float:
+    return sorted(values)[int(len(values) * 0.95)]
+
+
 def p99(values: list[float]) -> float:
     return sorted(values)[int(len(values) * 0.99)]
 

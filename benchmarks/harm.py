@@ -26,7 +26,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.fairness import issue, quiet_portal
+from benchmarks.fairness import issue, p95, quiet_portal
 from benchmarks.real_mlflow import mlflow_and_database
 
 SECONDS = float(os.environ.get("SECONDS", 5))
@@ -326,10 +326,6 @@ def beside(
         memory=watch.memory,
         slowest=watch.slowest,
     )
-
-
-def p95(values: list[float]) -> float:
-    return sorted(values)[int(len(values) * 0.95)]
 
 
 def report(results: list[Result], alone: float) -> int:
