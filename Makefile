@@ -116,7 +116,8 @@ pages: .venv/dev.stamp
 compat: .venv/dev.stamp
 	$(BIN)/python -m tests.field.compat
 
-# Use signed tokens of a real issuer (oidc-provider, by npm) through a portal: RSA and EC keys, a new key, no issuer.
+# Use signed tokens of real issuers (oidc-provider by npm, Canaille by pip) through a portal: RSA and EC keys, a new key,
+# no issuer.
 identity: .venv/dev.stamp
 	$(BIN)/python -m tests.field.identity
 
@@ -130,6 +131,11 @@ integrations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.integrations
 	$(BIN)/python -m tests.field.readers
 
+# The part of it that reads what the portal writes: generators of clients, spreadsheets, data frames,
+# secret scanners, an OpenID provider (READERS=… selects some). Five minutes. Needs Node and LibreOffice.
+readers: .venv/dev.stamp
+	$(BIN)/python -m tests.field.readers
+
 # Send 10,000 generated artifact paths to a real MLflow with workspaces, with files on disk and in an S3 stand-in (PATHS=…,
 # SEED=…): none may reach another organisation's file.
 store-paths: .venv/dev.stamp
@@ -139,11 +145,6 @@ store-paths: .venv/dev.stamp
 # organisation's id and with a made-up one (CALLS=…): medians within 5 %.
 organisations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.organisations
-
-# The part of it that reads what the portal writes: generators of clients, spreadsheets, data frames,
-# secret scanners, an OpenID provider (READERS=… selects some). Five minutes. Needs Node and LibreOffice.
-readers: .venv/dev.stamp
-	$(BIN)/python -m tests.field.readers
 
 # Run every check of scim2-tester against a portal. Half a minute.
 scim: .venv/dev.stamp
