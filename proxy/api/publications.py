@@ -59,7 +59,7 @@ class VisibleVersionSerializer(serializers.Serializer[publishing.VisibleVersion]
     tags = JsonObject()
     files = serializers.CharField(help_text="Where they are; empty: no other organisation can load them.")
     warning = serializers.CharField(
-        help_text="Only for the publisher: why it may not be safe to load; empty: its files were examined."
+        help_text="Only for the publisher: why it may not be safe to load; empty: no warning."
     )
 
 
@@ -171,8 +171,8 @@ class Withdraw(Act):
 class SetPublicationRule(Act):
     @acting("set_publication_rule", "Set which versions may be published, as an owner", RuleSerializer)
     def post(self, request: Request, slug: str) -> Response:
-        """With `refuse`, only single versions are published, whose files were all examined, and none of which is rated
-        dangerous. While something else is published, the rule cannot be set."""
+        """With `refuse`, only single versions are published whose pickles were all examined to their end, and none of
+        whose files is rated dangerous. While something else is published, the rule cannot be set."""
 
         def set_rule(found: Organisation, rule: str) -> None:
             publication_rules.set_rule(organisation=found, rule=rule, actor=actor_of(request))

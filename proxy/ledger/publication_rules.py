@@ -1,8 +1,9 @@
 """What the rating of a version's files means for its publication: a warning, or a refusal if its organisation requires
 it.
 
-An organisation that requires it publishes only versions whose files were all examined and none of which is rated
-dangerous, and so only single versions: nobody has examined those that are registered later.
+An organisation that requires it publishes only versions whose pickles were all examined to their end, and none of whose
+files is rated dangerous, and so only single versions: nobody has examined those that are registered later. Files
+of other formats are rated by their names, and count as examined.
 """
 
 from django.db import transaction
@@ -21,8 +22,8 @@ DANGEROUS = "at least one of its files can run code when it is loaded"
 
 
 def find_problem(namespace: Namespace, name: str, version: str) -> str:
-    """Why the version does not count as safe to load, in words; "" if all its files were examined, and none is rated
-    dangerous."""
+    """Why the version does not count as safe to load, in words; "" if its pickles were all examined to their end, and
+    none of its files is rated dangerous."""
     manifest = Manifest.objects.of_version(namespace, name, version)
     if manifest is None:
         return "the portal has no list of its files yet"

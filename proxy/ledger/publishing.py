@@ -38,7 +38,7 @@ VISIBLE = (
 @dataclass(frozen=True, kw_only=True)
 class VisibleVersion:
     """What readers see of a version. `files`: where they are; "" if no client of another organisation can load them.
-    `warning`: for the publisher alone, why it may not be safe to load ("": it is rated)."""
+    `warning`: for the publisher alone, why it may not be safe to load, or ""."""
 
     version: str
     run_id: str

@@ -131,7 +131,9 @@ def test_owners_and_staff_set_which_versions_may_be_published(lab):
     )
     assert client_of("mia").post(f"{PAGE}rule/", {"rule": "refuse"}).status_code == 404
     assert olga.post(f"{PAGE}rule/", {"rule": "refuse"}).status_code == 302
-    assert "Only single versions whose files were all examined" in olga.get(PAGE).content.decode()
+    assert (
+        "Only single versions whose pickles were all examined to their end" in olga.get(PAGE).content.decode()
+    )
     shown = alice.get("/admin/publications/?organisation=lab").content.decode()
     assert "It publishes only single versions" in shown
     assert alice.post(f"/admin/publications/rule/{lab.pk}/", {"rule": "warn"}).status_code in (302, 303)
