@@ -57,6 +57,10 @@ class RatingSerializer(serializers.Serializer[Any]):
     rating = serializers.ChoiceField(choices=VersionScan.Rating.choices)
     note = serializers.CharField(help_text="Why.")
     imports = serializers.ListField(child=serializers.CharField(), help_text="Of a pickle: those to look at.")
+    is_examined = serializers.BooleanField(
+        required=False,
+        help_text="false: a pickle that was not examined to its end. Missing in older ratings.",
+    )
 
 
 class ManifestSerializer(serializers.Serializer[Manifest]):

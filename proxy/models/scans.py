@@ -6,7 +6,8 @@ from django.db import models
 
 from proxy.models.manifests import Manifest
 
-UNEXAMINED = "a pickle that was not examined"  # with what follows: not at all, or not to its end
+# How the note of such a file begins in rows that were stored before files had `is_examined`.
+UNEXAMINED = "a pickle that was not examined"
 
 
 class VersionScan(models.Model):
@@ -42,4 +43,4 @@ class VersionScan(models.Model):
         """Whether MLflow listed the version's files, and every pickle among them was examined to its end."""
         if self.manifest.extent == Manifest.Extent.UNLISTED:
             return False
-        return not any(file["note"].startswith(UNEXAMINED) for file in self.files)
+        return all(file.get("is_examined", not file["note"].startswith(UNEXAMINED)) for file in self.files)

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from proxy.models.scans import UNEXAMINED
-
 HARMLESS, UNUSUAL, DANGEROUS = "harmless", "unusual", "dangerous"
 RATINGS = (HARMLESS, UNUSUAL, DANGEROUS)  # from the best to the worst
 
@@ -54,12 +52,14 @@ OTHERS = frozenset({("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"
 
 @dataclass(frozen=True, kw_only=True)
 class FileRating:
-    """`note`: why, in words; `imports`: of a pickle, those that are not harmless."""
+    """`note`: why, in words; `imports`: of a pickle, those that are not harmless; `is_examined`: false for a pickle
+    that was not examined to its end."""
 
     path: str
     rating: str
     note: str
     imports: tuple[str, ...] = ()
+    is_examined: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,20 +89,23 @@ def rate_by_name(path: str) -> FileRating:
 
 def rate_pickle(path: str, found: Found) -> FileRating:
     dangerous = {f"{module}.{name}" for module, name, is_dangerous in found.imports if is_dangerous}
-    if dangerous:
-        imports = tuple(sorted(dangerous))
-        return FileRating(path=path, rating=DANGEROUS, note="a pickle that can run code", imports=imports)
     strange = {f"{module}.{name}" for module, name, _ in found.imports if not is_of_models(module, name)}
-    if strange:
-        note = "a pickle with imports of its own"
-        return FileRating(path=path, rating=UNUSUAL, note=note, imports=tuple(sorted(strange)))
-    if not found.is_whole:
-        return FileRating(path=path, rating=UNUSUAL, note=f"{UNEXAMINED} to its end")
-    return FileRating(path=path, rating=HARMLESS, note="a pickle with imports that models need")
+    if dangerous:
+        rating, note = DANGEROUS, "a pickle that can run code"
+    elif strange:
+        rating, note = UNUSUAL, "a pickle with imports of its own"
+    elif not found.is_whole:
+        rating, note = UNUSUAL, "a pickle that was not examined to its end"
+    else:
+        rating, note = HARMLESS, "a pickle with imports that models need"
+    imports = tuple(sorted(dangerous or strange))
+    return FileRating(path=path, rating=rating, note=note, imports=imports, is_examined=found.is_whole)
 
 
 def not_scanned(path: str, why: str) -> FileRating:
-    return FileRating(path=path, rating=UNUSUAL, note=f"{UNEXAMINED}: {why}")
+    return FileRating(
+        path=path, rating=UNUSUAL, note=f"a pickle that was not examined: {why}", is_examined=False
+    )
 
 
 def is_of_models(module: str, name: str) -> bool:

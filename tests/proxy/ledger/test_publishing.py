@@ -146,12 +146,14 @@ def test_what_is_renamed_or_deleted_is_published_no_longer(lab):
     assert end(lambda: owner_actions.delete_owner(caller, ref)) == []
 
 
-def scanned(lab: Organisation, rating: str = "", note: str = "data", version: str = "1") -> None:
+def scanned(lab: Organisation, rating: str = "", note: str = "data", **file: bool) -> None:
     """A version of churn with its manifest, and with its scan if there is a rating."""
     key = actions.issue(owner=User.objects.get(username="olga"), name="k", organisation=lab)[0]
-    manifest = manifest_of(key, "churn", version, organisation=lab)
+    manifest = manifest_of(key, "churn", "1", organisation=lab)
     if rating:
-        VersionScan.objects.create(manifest=manifest, rating=rating, files=[{"path": "m", "note": note}])
+        VersionScan.objects.create(
+            manifest=manifest, rating=rating, files=[{"path": "m", "note": note, **file}]
+        )
 
 
 def refuse(lab: Organisation, rule: str = "refuse", user: str = "olga") -> Organisation:
@@ -169,6 +171,7 @@ SAFE = {"rating": "harmless"}
         ({"rating": "dangerous"}, "at least one of its files can run code when it is loaded"),
         ({"rating": "unusual", "note": f"{UNEXAMINED} to its end"}, "not all of its files were examined"),
         ({"rating": "unusual", "note": f"{UNEXAMINED}: no scanner"}, "not all of its files were examined"),
+        ({"rating": "unusual", "note": "own", "is_examined": False}, "not all of its files were examined"),
         ({"rating": "unusual", "note": "Python code"}, ""),
         (SAFE, ""),
     ],

@@ -37,6 +37,7 @@ def test_files_that_are_not_scanned_are_rated_by_their_format(path, rating):
         ([("sklearn.svm._classes", "SVC", False)], False, "unusual", ()),
         ([], True, "harmless", ()),
         ([("acme.models", "Own", False)], True, "unusual", ("acme.models.Own",)),
+        ([("acme.models", "Own", False)], False, "unusual", ("acme.models.Own",)),
         ([("sklearnx", "SVC", False)], True, "unusual", ("sklearnx.SVC",)),
         ([("builtins", "getattr", False)], True, "unusual", ("builtins.getattr",)),
         ([("posix", "system", True), ("numpy", "dtype", False)], True, "dangerous", ("posix.system",)),
@@ -46,7 +47,7 @@ def test_files_that_are_not_scanned_are_rated_by_their_format(path, rating):
 def test_a_pickle_is_rated_by_what_it_imports_and_how_much_was_examined(imports, is_whole, rating, shown):
     rated = ratings.rate_pickle("m.pkl", Found(imports=imports, is_whole=is_whole))
 
-    assert (rated.rating, rated.imports) == (rating, shown)
+    assert (rated.rating, rated.imports, rated.is_examined) == (rating, shown, is_whole)
 
 
 @pytest.mark.parametrize(
