@@ -25,7 +25,7 @@ from keys.pages.submission import new_form_id
 from keys.refusals import Refusal
 from keys.rights import permissions
 from proxy.ledger import compliance, incident
-from proxy.ledger.incident import Change, FileChange, QuarantineResult
+from proxy.ledger.incident import FILE_FIELDS, Change, QuarantineResult
 from proxy.lists import exports
 from proxy.models import ArtifactEvent, Registration
 from proxy.upstream import registry
@@ -33,7 +33,6 @@ from proxy.upstream import registry
 SHOWN = 500  # changes on the page, and as many downloads; the CSV file has all
 NO_TEST_REGISTRY = "This is a test key, and there is no test registry (MLFLOW_TEST_URL)."
 FIELDS = [field.name for field in dataclasses.fields(Change)]
-FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
 STOPPED = (ApiKey.State.REVOKED, ApiKey.State.PAUSED, ApiKey.State.EXPIRED)
 INPUT = {"type": "datetime-local", "class": UnfoldAdminTextInputWidget().attrs["class"]}
 
@@ -77,12 +76,9 @@ def incident_of(request: HttpRequest, pk: int) -> HttpResponseBase:
     form = SinceForm(request.GET if "since" in request.GET else {"since": f"{start:%Y-%m-%dT%H:%M}"})
     since = form.cleaned_data["since"] if form.is_valid() else None
     file_form = request.GET.get("format", "")
-    if since and file_form in csv_export.TYPES and "files" in request.GET:
-        written = map(dataclasses.asdict, incident.file_changes(since=since, key=key))
-        return exports.download(f"{key.public_id}-files", file_form, FILE_FIELDS, written)
-    touches = incident.blast_radius(since=since, key=key) if since else []
     if since and file_form in csv_export.TYPES:
-        return as_file(key, touches, file_form)
+        return as_file(key, since, file_form, is_of_files="files" in request.GET)
+    touches = incident.blast_radius(since=since, key=key) if since else []
     return render_incident(request, key, form, touches, since)
 
 
@@ -246,14 +242,17 @@ def lift_version(request: HttpRequest, form: LiftForm, row: Registration, name: 
     return result.result != "failed"
 
 
-def as_file(key: ApiKey, touches: list[Change], form: str) -> HttpResponse:
+def as_file(key: ApiKey, since: datetime.datetime, form: str, *, is_of_files: bool) -> HttpResponseBase:
+    if is_of_files:
+        written = map(dataclasses.asdict, incident.file_changes(since=since, key=key))
+        return exports.download(f"{key.public_id}-files", form, FILE_FIELDS, written)
     rows = (
         {
             **dataclasses.asdict(touch),
             "at": touch.at.replace(microsecond=0),
             "last": touch.last.replace(microsecond=0) if touch.last else None,
         }
-        for touch in touches
+        for touch in incident.blast_radius(since=since, key=key)
     )
     content = b"".join(csv_export.file_pieces(form, FIELDS, rows))
     response = HttpResponse(content, content_type=csv_export.TYPES[form])

@@ -26,8 +26,6 @@ from proxy.lists import exports
 from proxy.models import ArtifactEvent, ArtifactEventQuerySet
 from proxy.upstream import registry
 
-FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
-
 
 class SinceSerializer(serializers.Serializer[Any]):
     since = TimeField()
@@ -96,7 +94,6 @@ class Files(GenericAPIView[ArtifactEvent]):
     queryset = ArtifactEvent.objects.none()
     serializer_class: Any = FileChangeSerializer
     filter_backends = ()
-    more_parameters = frozenset({"since"})
 
     def events(self, request: Request, key_id: str) -> ArtifactEventQuerySet:
         """Raises Http404, and ValidationError for `since`."""
@@ -120,7 +117,6 @@ class Files(GenericAPIView[ArtifactEvent]):
 
 class FilesExport(Files):
     pagination_class = None
-    more_parameters = frozenset({"since", "form"})
 
     @extend_schema(
         operation_id="keys_files_export",
@@ -133,7 +129,7 @@ class FilesExport(Files):
         refuse_unknown(request, {"since", "form"})
         form, events = form_of(request), self.events(request, key_id).order_by("at", "id")
         rows = (dataclasses.asdict(incident.describe_file(row)) for row in events.iterator(chunk_size=2000))
-        return exports.download(f"{key_id}-files", form, FILE_FIELDS, rows)
+        return exports.download(f"{key_id}-files", form, incident.FILE_FIELDS, rows)
 
 
 class QuarantineSerializer(StrictSerializer):

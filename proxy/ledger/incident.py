@@ -3,7 +3,7 @@ registered."""
 
 import datetime
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from django.db.models import Count, Max, Min, Q, Sum
 from django.utils import timezone
@@ -85,6 +85,9 @@ class FileChange:
     user: str
     key: str
     request_id: str
+
+
+FILE_FIELDS = [field.name for field in fields(FileChange)]
 
 
 def file_events(

@@ -11,9 +11,8 @@ from keys.management.one_key import key_of
 from keys.management.one_user import NAME_OR_ID, user_of
 from keys.models import ApiKey, User
 from proxy.ledger import incident
-from proxy.ledger.incident import Change, FileChange
+from proxy.ledger.incident import FILE_FIELDS, Change
 
-FILE_FIELDS = [field.name for field in dataclasses.fields(FileChange)]
 FIELDS = [field.name for field in dataclasses.fields(Change)]
 COLUMNS = [
     "at",
