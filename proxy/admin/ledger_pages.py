@@ -31,18 +31,14 @@ class HeadsForm(forms.Form):
     )
 
     def clean_heads(self) -> list[Head]:
-        lines = [line for line in self.cleaned_data["heads"].splitlines() if line.strip()]
         try:
-            heads = [Head.parse(line) for line in lines]
-            for line, head in zip(lines, heads, strict=True):
-                stamps.verify_line(line, head)
+            return stamps.read_heads(self.cleaned_data["heads"])
         except AuthorityError as error:
             raise forms.ValidationError(f"A time-stamp is not valid: {error}") from None
         except ValueError:
             raise forms.ValidationError(
                 "Paste heads as this page or verify_ledger --head shows them."
             ) from None
-        return heads
 
 
 @permission_required(VIEW_REGISTRATION, raise_exception=True)

@@ -20,7 +20,8 @@ from keys.api.serializers import StrictSerializer
 from keys.models import ApiKey, User
 from keys.rights.permissions import VIEW_REGISTRATION
 from proxy.api.calls import LEDGER_FORM, form_of
-from proxy.ledger import verification
+from proxy.ledger import stamps, verification
+from proxy.ledger.authority import AuthorityError
 from proxy.ledger.verification import Head
 from proxy.lists import exports
 from proxy.lists.filters import RegistrationFilters
@@ -197,8 +198,27 @@ class Ledger(GenericAPIView[Registration]):
         return Response({"head": head and dataclasses.asdict(head), "pending": pending})
 
 
+class StoredHeadSerializer(HeadSerializer):
+    """A head, or a line of `stamp_ledger --json`."""
+
+    authority = serializers.CharField(required=False, help_text="Which authority time-stamped it.")
+    time_stamp = serializers.CharField(
+        required=False, help_text="The authority's response in base64, which is verified too."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        head = {name: attrs[name] for name in ("sequence", "hash", "at")}
+        try:
+            stamps.verify_stored(attrs.get("time_stamp"), Head(**head))
+        except AuthorityError as error:
+            raise serializers.ValidationError({"time_stamp": [f"It is not valid: {error}."]}) from None
+        except ValueError:
+            raise serializers.ValidationError({"time_stamp": ["It is not base64."]}) from None
+        return head
+
+
 class VerifySerializer(StrictSerializer):
-    heads = HeadSerializer(
+    heads = StoredHeadSerializer(
         many=True, required=False, help_text="Stored heads, to check that they are still in the chain."
     )
 

@@ -83,9 +83,21 @@ def as_json(stamp: LedgerStamp) -> str:
     )
 
 
-def verify_line(line: str, head: Head) -> None:
-    """Verify the time-stamp in a line of `as_json`, if it has one. Raises AuthorityError, ValueError."""
-    if response := json.loads(line).get("time_stamp"):
+def read_heads(text: str) -> list[Head]:
+    """The heads in lines of `as_json` or `Head.as_json`, after verifying their time-stamps. Raises AuthorityError, and
+    ValueError for other lines."""
+    heads = []
+    for line in text.splitlines():
+        if line.strip():
+            head = Head.parse(line)
+            verify_stored(json.loads(line).get("time_stamp"), head)
+            heads.append(head)
+    return heads
+
+
+def verify_stored(response: str | None, head: Head) -> None:
+    """Verify a stored head's time-stamp in base64, if it has one. Raises AuthorityError, ValueError."""
+    if response:
         authority.verify(base64.b64decode(str(response), validate=True), head.hash.encode())
 
 

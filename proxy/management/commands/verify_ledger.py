@@ -72,10 +72,7 @@ def heads(file: str | None) -> list[Head]:
         return []
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
-        lines = [line for line in text.splitlines() if line.strip()]
-        parsed = [Head.parse(line) for line in lines]
-        for line, head in zip(lines, parsed, strict=True):
-            stamps.verify_line(line, head)
+        parsed = stamps.read_heads(text)
     except OSError as error:
         raise CommandError(f"--since-head: {file} cannot be read: {error.strerror}") from None
     except AuthorityError as error:

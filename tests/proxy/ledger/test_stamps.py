@@ -11,6 +11,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from keys.models import Alert
+from proxy.api.registrations import VerifySerializer
 from proxy.ledger import authority, stamps
 from proxy.ledger.authority import AuthorityError
 from proxy.models import LedgerStamp
@@ -157,6 +158,19 @@ def test_the_command_prints_a_head_that_openssl_and_verify_ledger_verify(tsa, ke
     (tmp_path / "heads.jsonl").write_text(line.replace(json.loads(line)["hash"], "ab" * 32))
     with pytest.raises(CommandError, match=r"a time-stamp in .* is not valid: it is about another hash"):
         call_command("verify_ledger", "--since-head", str(tmp_path / "heads.jsonl"))
+
+
+def test_the_api_verifies_the_time_stamp_of_a_stored_head(tsa, key):
+    row(key, "registered-models.create", "one")
+    line = json.loads(stamps.as_json(stamps.stamp_head()))
+
+    def errors(**changes: str) -> str:
+        sent = VerifySerializer(data={"heads": [line | changes]})
+        return "" if sent.is_valid() else str(sent.errors["heads"])
+
+    assert errors() == ""
+    assert "It is not valid: it is about another hash." in errors(hash="ab" * 32)
+    assert "It is not base64." in errors(time_stamp="!")
 
 
 @pytest.mark.parametrize(
