@@ -4,8 +4,9 @@ from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from keys import actions
@@ -27,12 +28,14 @@ def publications(request: HttpRequest) -> HttpResponse:
     rows, slug = Publication.objects.with_readers(), query_value(request, "organisation")
     if slug:
         rows = rows.filter(organisation__slug=slug)
+    shown = rows[: LATEST + 1]
     return render_page(
         request,
         "admin/proxy/publications.html",
         model=Organisation,
         title="Published models",
-        rows=rows[:LATEST],
+        rows=shown[:LATEST],
+        latest=LATEST if len(shown) > LATEST else None,
         slug=slug,
         organisation=Organisation.objects.filter(slug=slug).first() if slug else None,
         may_act=request.user.has_perm(CHANGE_ORGANISATION),
@@ -49,7 +52,7 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, to_sentence(error))
     else:
         messages.success(request, f"{publication.name} is withdrawn.")
-    return redirect("publications")
+    return to_list(request.POST.get("organisation", ""))
 
 
 @require_POST
@@ -64,4 +67,10 @@ def set_rule(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, to_sentence(error))
     else:
         messages.success(request, f"The rule of {organisation} is changed.")
-    return redirect_see_other(f"{reverse('publications')}?organisation={organisation.slug}")
+    return to_list(organisation.slug)
+
+
+def to_list(slug: str) -> HttpResponse:
+    """Back to the publications of one organisation, or with slug="" of all."""
+    query = f"?{urlencode({'organisation': slug})}" if slug else ""
+    return redirect_see_other(f"{reverse('publications')}{query}")

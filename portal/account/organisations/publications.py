@@ -33,7 +33,9 @@ def publications(request: HttpRequest, slug: str) -> HttpResponse:
     mine = own_membership(request, slug)
     own = Publication.objects.with_readers().filter(organisation=mine.organisation)
     readable = Publication.objects.with_publisher().readable_by(mine.organisation)
-    context: dict[str, Any] = {"rows": own[:LATEST], "readable": readable[:LATEST]}
+    context: dict[str, Any] = {}
+    for name, rows in (("rows", own[: LATEST + 1]), ("readable", readable[: LATEST + 1])):
+        context |= {name: rows[:LATEST], f"latest_{name}": LATEST if len(rows) > LATEST else None}
     return page(request, "organisation_publications.html", mine=mine, **context)
 
 

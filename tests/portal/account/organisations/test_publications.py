@@ -5,6 +5,8 @@ import pytest
 from keys.actions import organisations
 from keys.models import Organisation, User
 from keys.rights.scopes import Scope
+from portal.account.organisations import publications as account_page
+from proxy.admin import publication_pages
 from proxy.ledger import publishing
 from proxy.models import Publication, PublicationReader
 from tests.keys.api.callers import program, refused
@@ -119,6 +121,27 @@ def test_the_api_does_the_same(lab):
     withdrawn = olga.post(f"/organisations/lab/publications/{made['id']}/withdraw").json()
     assert withdrawn["withdrawn_at"]
     assert carl.get("/organisations/clinic/readable").json()["results"] == []
+
+
+def test_lists_say_that_they_are_cut_and_a_withdrawal_leads_back_to_its_list(lab, monkeypatch):
+    olga, alice = client_of("olga"), signed_in(User.objects.create_superuser("alice"))
+    for module in (account_page, publication_pages):
+        monkeypatch.setattr(module, "LATEST", 1)
+    staff_list = "/admin/publications/?organisation=lab"
+
+    def pages() -> list[str]:
+        carl = client_of("carl").get("/account/organisations/clinic/publications/")
+        return [page.content.decode() for page in (olga.get(PAGE), carl, alice.get(staff_list))]
+
+    rows = [publishing.publish(organisation=lab, name="churn", reader="clinic")[0]]
+    assert not any("The latest" in page for page in pages())
+    rows += [publishing.publish(organisation=lab, name="churn", version="1", reader="clinic")[0]]
+    assert all("The latest 1." in page for page in pages())
+
+    for sent, address in (({"organisation": "lab"}, staff_list), ({}, "/admin/publications/")):
+        assert (
+            alice.post(f"/admin/publications/{rows.pop().pk}/withdraw/", sent).headers["Location"] == address
+        )
 
 
 def test_owners_and_staff_set_which_versions_may_be_published(lab):
