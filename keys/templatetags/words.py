@@ -50,6 +50,21 @@ def format_size(count: int) -> str:
     )
 
 
+@register.filter
+def thousands(count: int | None) -> str:
+    return "–" if count is None else format_number(count)
+
+
+@register.filter
+def size(count: int | None) -> str:
+    return "–" if count is None else format_size(count)
+
+
+@register.filter
+def milliseconds(duration: float | None) -> str:
+    return "–" if duration is None else format_milliseconds(duration)
+
+
 def format_milliseconds(duration: float) -> str:
     """340.2 as "340 ms", 12300 as "12.3 s"."""
     if duration < 10_000:

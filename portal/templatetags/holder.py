@@ -12,7 +12,7 @@ from keys.lists.columns import limits_of
 from keys.lists.states import shown_state
 from keys.models import ApiKey, KeyEvent, KeyRequest
 from keys.rights.scopes import describe_scopes, find_preset
-from keys.templatetags.words import format_milliseconds, format_number, format_size
+from keys.templatetags.words import format_number, format_size
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -90,20 +90,3 @@ def describe_registration(row: Registration) -> str:
 def request_words(request: KeyRequest) -> str:
     """The request in a few words."""
     return request.describe(translate=gettext)
-
-
-@register.filter
-def thousands(count: int | None) -> str:
-    """1234567 as "1,234,567"."""
-    return "–" if count is None else format_number(count)
-
-
-@register.filter
-def size(count: int | None) -> str:
-    """Bytes as "10 GiB"."""
-    return "–" if count is None else format_size(count)
-
-
-@register.filter
-def milliseconds(duration: float | None) -> str:
-    return "–" if duration is None else format_milliseconds(duration)

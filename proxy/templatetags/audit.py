@@ -8,7 +8,6 @@ from django.contrib.admin.models import LogEntry
 
 from keys.actions.history import who_did as name_of_actor
 from keys.lists.colours import ALERT_COLOURS, DELIVERY_COLOURS
-from keys.templatetags.words import format_milliseconds, format_number, format_size
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -84,21 +83,3 @@ def finding_of(findings: dict[int, object], row: Registration) -> object:
 @register.filter
 def as_json(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
-
-
-@register.filter
-def milliseconds(duration: float | None) -> str:
-    """340.2 as "340 ms", 12300 as "12.3 s"."""
-    return "-" if duration is None else format_milliseconds(duration)
-
-
-@register.filter
-def size(count: int) -> str:
-    """Bytes as "10 GiB"."""
-    return format_size(count)
-
-
-@register.filter
-def thousands(count: int) -> str:
-    """1234567 as "1,234,567"."""
-    return format_number(count)
