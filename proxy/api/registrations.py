@@ -173,7 +173,8 @@ class StampSerializer(serializers.Serializer[Any]):
 
 
 class StampsSerializer(serializers.Serializer[Any]):
-    """Time-stamps of heads by an RFC 3161 authority, all of them verified."""
+    """Time-stamps of heads by an RFC 3161 authority. Each is checked against its head; `untrusted` counts those whose
+    signatures were not."""
 
     count = serializers.IntegerField()
     untrusted = serializers.IntegerField(

@@ -127,7 +127,7 @@ def verify(heads: list[Head] | None = None, *, on_rows: Callable[[int], None] = 
     if wanted:
         head = wanted[max(wanted)][0]
         verdict.problem = (
-            f"the chain's end is missing: it reached row {head.sequence} when its head was exported ({head.at}), "
+            f"the chain's end is missing: it reached row {head.sequence} when its head was recorded ({head.at}), "
             f"and ends with row {verdict.rows} now"
         )
     return verdict
@@ -193,12 +193,12 @@ def find_break(row: dict[str, Any], expected: int, previous: str) -> str:
 
 
 def find_rewrite(row: dict[str, Any], heads: list[Head]) -> str:
-    """The problem if the row's hash differs from the one that was exported as the chain's head; "" if there is none."""
+    """The problem if the row's hash differs from the one that was recorded as the chain's head; "" if there is none."""
     for head in heads:
         if head.hash != row["hash"]:
             return (
                 f"the chain was rewritten: row {head.sequence} had the hash {head.hash[:12]}… when its head was "
-                f"exported ({head.at}), and has {row['hash'][:12]}… now"
+                f"recorded ({head.at}), and has {row['hash'][:12]}… now"
             )
     return ""
 

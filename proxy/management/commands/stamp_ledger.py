@@ -39,5 +39,5 @@ class Command(BaseCommand):
             return
         since = format_exact_time(last.stamped_at)
         self.stdout.write(
-            f"The chain up to row {last.sequence} is time-stamped since {since} by {last.authority}."
+            f"The chain up to row {last.sequence} has had a time-stamp of {last.authority} since {since}."
         )

@@ -41,10 +41,8 @@ class Command(BaseCommand):
         if options["json"]:
             summary = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
             head = verdict.head and json.loads(verdict.head.as_json())
-            stamps = verdict.stamps.as_json()
-            self.stdout.write(
-                json.dumps({**summary, "head": head, "problem": verdict.problem, "time_stamps": stamps})
-            )
+            summary |= {"head": head, "problem": verdict.problem, "time_stamps": verdict.stamps.as_json()}
+            self.stdout.write(json.dumps(summary))
         elif verdict.problem:
             self.stderr.write(
                 escape(f"The ledger is broken after {verdict.rows} good rows: {verdict.problem}.")

@@ -143,7 +143,9 @@ def test_a_failing_authority_is_an_alert_until_it_responds_again(tsa, key):
 def test_the_command_prints_a_head_that_openssl_and_verify_ledger_verify(tsa, key, capsys, tmp_path):
     row(key, "registered-models.create", "one")
     call_command("stamp_ledger")
-    assert capsys.readouterr().out.startswith("The chain up to row 1 is time-stamped since 20")
+    assert capsys.readouterr().out.startswith(
+        f"The chain up to row 1 has had a time-stamp of {tsa.url} since 20"
+    )
     call_command("stamp_ledger", "--json")
     line = capsys.readouterr().out
     (tmp_path / "heads.jsonl").write_text(line)
@@ -176,7 +178,7 @@ def test_the_api_verifies_the_time_stamp_of_a_stored_head(tsa, key):
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [
-        ("delete from proxy_registration where sequence = 2", "it reached row 2 when its head was exported"),
+        ("delete from proxy_registration where sequence = 2", "it reached row 2 when its head was recorded"),
         ("update proxy_ledgerstamp set hash = repeat('a', 64)", "the chain was rewritten: row 2"),
         (
             "update proxy_ledgerstamp set stamped_at = stamped_at - interval '1 year'",

@@ -128,7 +128,7 @@ def test_a_tail_that_was_cut_off_is_found_by_an_exported_head(three, capsys, tmp
     status, _, err = verify(capsys, "--since-head", str(file))
 
     assert status == 1
-    assert "it reached row 3 when its head was exported" in err
+    assert "it reached row 3 when its head was recorded" in err
     assert "and ends with row 2 now" in err
 
 
