@@ -1,1 +1,1 @@
-"""Template tags for times."""
+"""Template tags of all pages: times, numbers and texts in the page's language, filters, whether reads are shared."""

@@ -1,1 +1,1 @@
-"""The ledger of registrations: written before MLflow is called, completed, chained, verified, reconciled."""
+"""The ledger of registrations: written, completed, chained, verified, reconciled, time-stamped; publications too."""
