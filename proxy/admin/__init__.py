@@ -1,4 +1,4 @@
-"""The admin's pages about calls, usage, owners, registrations, publications, incidents, and verification of the ledger."""
+"""The admin's pages about calls, usage, owners, registrations, publications, incidents; verification of the ledger."""
 
 from proxy.admin import calls as calls
 from proxy.admin import owners as owners
