@@ -4,12 +4,18 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 LONGEST_WAIT = 10.0  # seconds; then the call is refused
 MOST_WAITING, MOST_WAITING_EACH = 256, 128  # calls of a process, and of one key; the same again for transfers
 
-Line = tuple[str, str, bool]  # key, user, whether it is a line of transfers
+
+class Line(NamedTuple):
+    """Whose calls wait in it: those of a key and its user, transfers apart."""
+
+    key: str
+    user: str
+    is_transfer: bool
 
 
 class WaitsForSlot(BaseException):
@@ -41,14 +47,14 @@ class SlotQueue:
     lines: OrderedDict[Line, deque[WaitingCall]] = field(default_factory=OrderedDict)
 
     def count(self, *, is_transfer: bool) -> int:
-        return sum(len(waiting) for line, waiting in self.lines.items() if line[2] == is_transfer)
+        return sum(len(waiting) for line, waiting in self.lines.items() if line.is_transfer == is_transfer)
 
     def join(
         self, line: Line, on_slot: Callable[[Any], None], leaves: Callable[[WaitingCall], bool]
     ) -> WaitingCall | None:
-        """The place of a call at the end of its line; None if too many wait."""
+        """Queue a call; None if too many wait."""
         length = len(self.lines.get(line, ()))
-        if length >= self.most_each or self.count(is_transfer=line[2]) >= self.most:
+        if length >= self.most_each or self.count(is_transfer=line.is_transfer) >= self.most:
             return None
         waiting = WaitingCall(line, on_slot, leaves)
         self.lines.setdefault(line, deque()).append(waiting)
@@ -64,7 +70,7 @@ class SlotQueue:
             del self.lines[waiting.line]
         return True
 
-    def admit(self, take: Callable[[Line], Any]) -> tuple[WaitingCall, Any] | None:
+    def grant_next(self, take: Callable[[Line], Any]) -> tuple[WaitingCall, Any] | None:
         """The first call of the first line for which `take` returns a slot, and that slot. The line goes to the end of
         the row."""
         for line in list(self.lines):

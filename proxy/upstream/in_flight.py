@@ -23,7 +23,7 @@ from django.conf import settings
 from prometheus_client import Gauge
 
 from keys.refusals import Refusal, not_sent
-from proxy.slot_queue import SlotQueue, WaitingCall, WaitsForSlot
+from proxy.slot_queue import Line, SlotQueue, WaitingCall, WaitsForSlot
 from proxy.upstream import MOST_WAITING
 from proxy.upstream.time_share import PROCESSOR
 
@@ -131,7 +131,7 @@ class Slots:
     ) -> Slot | WaitingCall:
         """A slot, or a place in the queue of calls that the server holds without a thread: `on_slot` then gets the
         slot. Raises Refusal (429) if too many wait."""
-        line = (name, owner, is_transfer)
+        line = Line(name, owner, is_transfer)
         with self.lock:
             if line not in self.queue.lines and (slot := self.take_if_free(*line)):
                 return slot
@@ -146,15 +146,15 @@ class Slots:
         with self.lock:
             has_waited = self.queue.leave(waiting)
         if has_waited:
-            QUEUED[waiting.line[2]].dec()
+            QUEUED[waiting.line.is_transfer].dec()
         return has_waited
 
-    def admit(self) -> Iterator[tuple[WaitingCall, Slot]]:
+    def grant_free_slots(self) -> Iterator[tuple[WaitingCall, Slot]]:
         """Give free slots to the calls that the server holds."""
         while self.count < self.most and (
-            admitted := self.queue.admit(lambda line: self.take_if_free(*line))
+            granted := self.queue.grant_next(lambda line: self.take_if_free(*line))
         ):
-            yield admitted
+            yield granted
 
     def take_if_free(self, name: str, owner: str, is_transfer: bool) -> Slot | None:
         with suppress(Refusal):
@@ -220,10 +220,10 @@ class Slots:
                     self.refused.pop(name, None)
             self.count -= 1
             self.transfers -= slot.is_transfer
-            admitted = list(self.admit())
+            granted = list(self.grant_free_slots())
             self.lock.notify_all()
         GAUGES[slot.is_transfer].dec()
-        for waiting, own in admitted:
+        for waiting, own in granted:
             QUEUED[own.is_transfer].dec()
             waiting.on_slot(own)
 

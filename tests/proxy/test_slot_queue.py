@@ -1,27 +1,27 @@
 """The queue of calls that wait for a slot without a thread: in turn, fairly between keys, and bounded."""
 
-from proxy.slot_queue import SlotQueue
+from proxy.slot_queue import Line, SlotQueue
 from proxy.upstream.in_flight import Slot, Slots
 
-ALICE, BOB = ("a", "alice", False), ("b", "bob", False)
+ALICE, BOB = Line("a", "alice", False), Line("b", "bob", False)
 
 
-def joined(queue: SlotQueue, *lines: tuple) -> list:
+def joined(queue: SlotQueue, *lines: Line) -> list:
     return [queue.join(line, lambda slot: None, queue.leave) for line in lines]
 
 
 def test_keys_take_turns_and_each_keeps_its_order():
     queue = SlotQueue()
     first, second, third, other = joined(queue, ALICE, ALICE, ALICE, BOB)
-    admitted = [queue.admit(lambda line: "slot") for _ in range(5)]
-    assert [each and each[0] for each in admitted] == [first, other, second, third, None]
+    granted = [queue.grant_next(lambda line: "slot") for _ in range(5)]
+    assert [each and each[0] for each in granted] == [first, other, second, third, None]
     assert not queue.lines
 
 
 def test_a_line_without_room_does_not_stop_the_others():
     queue = SlotQueue()
     _, other = joined(queue, ALICE, BOB)
-    assert queue.admit(lambda line: "slot" if line == BOB else None) == (other, "slot")
+    assert queue.grant_next(lambda line: "slot" if line == BOB else None) == (other, "slot")
 
 
 def test_so_many_wait_and_transfers_apart():
@@ -30,7 +30,7 @@ def test_so_many_wait_and_transfers_apart():
         *(True, True, False),
         *(True, False),
     ]
-    assert joined(queue, ("a", "alice", True))[0] is not None
+    assert joined(queue, ALICE._replace(is_transfer=True))[0] is not None
 
 
 def test_a_call_leaves_once():
