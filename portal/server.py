@@ -27,7 +27,7 @@ from portal.http.event_loop import KEEPALIVE_SECONDS  # noqa: E402
 from portal.http.server_log import ServerLogger  # noqa: E402
 from portal.http.worker import CUT_SECONDS, WRITE_SECONDS, Worker  # noqa: E402
 from proxy import draining  # noqa: E402
-from proxy.upstream import MOST_WAITING  # noqa: E402
+from proxy.upstream import MOST_WAITING_THREADS  # noqa: E402
 
 responses.use()
 
@@ -76,7 +76,7 @@ def post_request(worker: Worker, request: Any, environ: dict[str, Any], response
 bind = f"[{settings.HOST}]:{settings.PORT}" if ":" in settings.HOST else f"{settings.HOST}:{settings.PORT}"
 worker_class = "portal.calls.waiting.CallWorker"
 workers = settings.WORKERS
-threads = settings.THREADS + page_slots.THREADS + MOST_WAITING
+threads = settings.THREADS + page_slots.THREADS + MOST_WAITING_THREADS
 keepalive = int(KEEPALIVE_SECONDS)
 graceful_timeout = (
     settings.DRAIN_SECONDS + CUT_SECONDS + WRITE_SECONDS + 2

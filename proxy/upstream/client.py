@@ -34,7 +34,7 @@ from proxy.upstream.workspaces import ServerRoute, Workspace
 CONNECT_TIMEOUT = 5.0  # seconds
 IDLE_TIMEOUT = 60.0  # seconds without a byte in either direction, up to the response's first byte too
 # Only for artifacts: MLflow copies a whole file to or from its store before it sends its first byte.
-MOST_WAITING = 6 * 3600.0  # seconds
+LONGEST_RESPONSE_WAIT = 6 * 3600.0  # seconds
 WAITING_STEP = 20.0  # seconds between two calls of `while_waiting`
 PROBE_TIMEOUT = 3.0  # seconds for the breaker's probe
 CONTINUE_TIMEOUT = 2.0  # seconds for `100 Continue`; then the body is sent without it (RFC 9110 §10.1.1)
@@ -114,8 +114,8 @@ class ExactTarget(HTTPConnection):
         return response
 
     def wait_for_response(self, while_waiting: Callable[[], None]) -> Any:
-        """The response, for which the idle timeout begins with its first byte, or after MOST_WAITING."""
-        until = time.monotonic() + MOST_WAITING
+        """The response, for which the idle timeout begins with its first byte, or after LONGEST_RESPONSE_WAIT."""
+        until = time.monotonic() + LONGEST_RESPONSE_WAIT
         options = self._response_options  # urllib3's, which it takes at the first try
         while True:
             while not self.has_bytes(WAITING_STEP) and time.monotonic() < until:

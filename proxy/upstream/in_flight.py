@@ -24,7 +24,7 @@ from prometheus_client import Gauge
 
 from keys.refusals import Refusal, not_sent
 from proxy.slot_queue import Line, SlotQueue, WaitingCall, WaitsForSlot
-from proxy.upstream import MOST_WAITING
+from proxy.upstream import MOST_WAITING_THREADS
 from proxy.upstream.time_share import PROCESSOR
 
 IN_FLIGHT = Gauge(
@@ -37,7 +37,7 @@ QUEUED = {False: WAITING.labels("calls"), True: WAITING.labels("transfers")}
 MOST_RETRY_SECONDS = 30
 REFUSED_SECONDS, MOST_REFUSED = 5.0, 200  # refusals of a user that count as calls that will come again
 WAIT_SECONDS = 2.0  # for a slot
-MOST_WAITING_EACH = 8  # calls of one user that wait
+MOST_THREADS_EACH = 8  # calls of one user that wait in a thread
 RECENT_SECONDS = 0.25  # for so long after a call, others' transfers are slowed down
 TRANSFERS_SHARE = 0.1  # of one processor, for all transfers of a key meanwhile; less while it calls too
 
@@ -112,7 +112,9 @@ class Slots:
         until, ticket = time.monotonic() + WAIT_SECONDS, object()
         with self.lock:
             queue = self.waiting.setdefault((owner, is_transfer), deque())
-            may_wait = len(queue) < MOST_WAITING_EACH and sum(map(len, self.waiting.values())) < MOST_WAITING
+            may_wait = (
+                len(queue) < MOST_THREADS_EACH and sum(map(len, self.waiting.values())) < MOST_WAITING_THREADS
+            )
             queue.append(ticket)
             try:
                 while may_wait and (left := until - time.monotonic()) > 0:

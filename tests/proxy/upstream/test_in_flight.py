@@ -99,7 +99,7 @@ def test_calls_over_the_limit_wait_in_turn_and_the_rest_are_refused(slots, monke
     for count, thread in enumerate(threads, 1):
         thread.start()
         assert wait_for(lambda count=count: len(slots.waiting["alice", False]) == count)
-    monkeypatch.setattr(in_flight, "MOST_WAITING_EACH", 3)
+    monkeypatch.setattr(in_flight, "MOST_THREADS_EACH", 3)
     with pytest.raises(Refusal):
         slots.take_in_turn("alice", owner="alice", is_transfer=False)
     for slot, thread in zip(held, threads, strict=False):
