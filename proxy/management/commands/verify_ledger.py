@@ -39,7 +39,7 @@ class Command(BaseCommand):
         verdict = verification.verify(heads(options["since_head"]), on_rows=self.show_progress)
         pending = Registration.objects.pending().count()
         if options["json"]:
-            summary = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
+            summary: dict[str, Any] = {"ok": not verdict.problem, "rows": verdict.rows, "pending": pending}
             head = verdict.head and json.loads(verdict.head.as_json())
             summary |= {"head": head, "problem": verdict.problem, "time_stamps": verdict.stamps.as_json()}
             self.stdout.write(json.dumps(summary))
