@@ -1,12 +1,10 @@
 """The columns of the lists as files, by name."""
 
-from collections.abc import Callable
-
 from django.contrib.admin.models import LogEntry
 
 from keys.actions.history import who_did
 from keys.formatting.csv_export import Columns
-from keys.formatting.sizes import format_size
+from keys.formatting.writing import ENGLISH, Writing
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, Organisation
 
@@ -102,18 +100,11 @@ def describe_entry(entry: LogEntry) -> str:
     return str(entry.get_change_message() or entry.get_action_flag_display())
 
 
-def limits_of(
-    key: ApiKey | Organisation,
-    translate: Callable[[str], str] = str,
-    number: Callable[[int], str] = "{:,}".format,
-    size: Callable[[int], str] = format_size,
-) -> list[str]:
-    """A key's own limits, or an organisation's: "600 calls/min", "5,000 calls/month", "10 GiB/month".
-
-    Pages pass their own functions, which write in the reader's language."""
+def limits_of(key: ApiKey | Organisation, writing: Writing = ENGLISH) -> list[str]:
+    """A key's own limits, or an organisation's: "600 calls/min", "5,000 calls/month", "10 GiB/month"."""
     limits = [
-        (key.requests_per_minute, translate("{count} calls/min"), number),
-        (key.monthly_requests, translate("{count} calls/month"), number),
-        (key.monthly_bytes, translate("{count}/month"), size),
+        (key.requests_per_minute, writing.translate("{count} calls/min"), writing.number),
+        (key.monthly_requests, writing.translate("{count} calls/month"), writing.number),
+        (key.monthly_bytes, writing.translate("{count}/month"), writing.size),
     ]
     return [text.format(count=write(limit)) for limit, text, write in limits if limit is not None]

@@ -6,8 +6,7 @@ from typing import Any
 from django.utils.dateparse import parse_datetime
 
 from keys.actions.overlaps import OVERLAPS
-from keys.formatting import sizes
-from keys.formatting.moments import format_time
+from keys.formatting.writing import ENGLISH, Writing
 from keys.models import KeyEvent, KeyRequest
 from keys.models.key_requests import describe_requested
 from keys.rights.scopes import find_preset
@@ -41,8 +40,9 @@ def describe_actor(event: KeyEvent, translate: Callable[[str], str] = str) -> st
     return translate(UNKNOWN_CALLER if event.kind == KeyEvent.Kind.CANARY else COMMAND_LINE)
 
 
-def describe_right(name: str, value: object, translate: Callable[[str], str] = str) -> str:
+def describe_right(name: str, value: object, writing: Writing = ENGLISH) -> str:
     """A right in words, from its value in an event's detail."""
+    translate = writing.translate
     match name, value:
         case "scopes", list():
             preset = find_preset(value)
@@ -52,37 +52,36 @@ def describe_right(name: str, value: object, translate: Callable[[str], str] = s
         case "any_owner" | "only_own" | "is_canary", _:
             return translate("yes") if value else translate("no")
         case "monthly_bytes", int():
-            return sizes.format_size(value)
+            return writing.size(value)
         case "requests_per_minute" | "monthly_requests", int():
-            return f"{value:,}"
+            return writing.number(value)
         case "requests_per_minute", _:
             return translate("the default")
         case "monthly_requests" | "monthly_bytes", _:
             return translate("no limit")
         case "expires_at", _:
-            return format_time(parse_datetime(str(value)) if value else None, otherwise=translate("never"))
+            at = parse_datetime(str(value)) if value else None
+            return writing.time(at) if at else translate("never")
     return f"“{value}”" if value else translate("none")
 
 
-def describe_changes(detail: dict[str, Any], translate: Callable[[str], str] = str) -> list[str]:
+def describe_changes(detail: dict[str, Any], writing: Writing = ENGLISH) -> list[str]:
     before, after = detail.get("before", {}), detail.get("after", {})
     changed = [name for name in RIGHTS if name in after]
     texts = {
-        name: [describe_right(name, values.get(name), translate) for values in (before, after)]
+        name: [describe_right(name, values.get(name), writing) for values in (before, after)]
         for name in changed
     }
-    return [f"{translate(RIGHTS[name])}: {' → '.join(texts[name])}" for name in changed]
+    return [f"{writing.translate(RIGHTS[name])}: {' → '.join(texts[name])}" for name in changed]
 
 
-def describe_event(event: KeyEvent, translate: Callable[[str], str] = str) -> list[str]:
-    """What the event's kind does not say: the rights that were given, each change, the reason.
-
-    Pages pass gettext as `translate`."""
-    detail = event.detail
+def describe_event(event: KeyEvent, writing: Writing = ENGLISH) -> list[str]:
+    """What the event's kind does not say: the rights that were given, each change, the reason."""
+    detail, translate = event.detail, writing.translate
     match event.kind:
         case KeyEvent.Kind.ISSUED:
             return [
-                f"{translate(RIGHTS[name])}: {describe_right(name, detail[name], translate)}"
+                f"{translate(RIGHTS[name])}: {describe_right(name, detail[name], writing)}"
                 for name in RIGHTS
                 if detail.get(name)
             ]
@@ -95,13 +94,13 @@ def describe_event(event: KeyEvent, translate: Callable[[str], str] = str) -> li
                 *([translate("From a private address")] if detail.get("is_private") else []),
             ]
         case KeyEvent.Kind.CHANGED:
-            return describe_changes(detail, translate)
+            return describe_changes(detail, writing)
         case KeyEvent.Kind.ROTATED:
             overlap = OVERLAPS.get(detail.get("overlap", ""))
             ending = translate(overlap.ending if overlap else "then")
             return [
                 translate("The old secret ends {ending}").format(ending=ending),
-                *describe_changes(detail, translate),
+                *describe_changes(detail, writing),
             ]
         case KeyEvent.Kind.REQUESTED:
             what = describe_requested(detail.get("scopes", []), detail.get("days"), translate)

@@ -1,12 +1,12 @@
 """The history of keys."""
 
-from collections.abc import Callable
 from typing import Any
 
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.fields.json import KeyTextTransform
 
+from keys.formatting.writing import ENGLISH, Writing
 from keys.models.api_keys import ApiKey
 from keys.models.users import User
 
@@ -103,10 +103,10 @@ class KeyEvent(models.Model):
             self.kind == self.Kind.PAUSED and self.detail.get("reason") == LEAK_REASON
         )
 
-    def describe_leak(self, *, with_reporter: bool = True, translate: Callable[[str], str] = str) -> str:
+    def describe_leak(self, *, with_reporter: bool = True, writing: Writing = ENGLISH) -> str:
         """Where and when a leaked key was found, and who reported it. `with_reporter=False` is for callers who prove no
-        more than that they have the secret. Pages pass gettext as `translate`."""
-        where, at = self.detail.get("where"), f"{self.at:%Y-%m-%d %H:%M} UTC"
+        more than that they have the secret."""
+        where, at, translate = self.detail.get("where"), writing.time(self.at), writing.translate
         place = (
             translate("at “{where}”").format(where=where)
             if where

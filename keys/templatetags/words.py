@@ -9,6 +9,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
 from keys.formatting import sizes
+from keys.formatting.writing import Writing
+from keys.templatetags.moments import format_time
 
 register = template.Library()
 
@@ -34,7 +36,7 @@ def with_translated_options(field: BoundField) -> SafeString:
 @register.filter
 def leak_words(leak: Any) -> str:
     """Where and when a key was found (`KeyEvent.describe_leak`)."""
-    return str(leak.describe_leak(translate=gettext))
+    return str(leak.describe_leak(writing=PAGE))
 
 
 def format_number(number: float, digits: int = 0) -> str:
@@ -70,3 +72,6 @@ def format_milliseconds(duration: float) -> str:
     if duration < 10_000:
         return f"{format_number(duration)} ms"
     return f"{format_number(duration / 1000, 1)} s"
+
+
+PAGE = Writing(translate=gettext, number=format_number, size=format_size, time=format_time)

@@ -12,7 +12,7 @@ from keys.lists.columns import limits_of
 from keys.lists.states import shown_state
 from keys.models import ApiKey, KeyEvent, KeyRequest
 from keys.rights.scopes import describe_scopes, find_preset
-from keys.templatetags.words import format_number, format_size
+from keys.templatetags.words import PAGE
 from proxy.ledger import history
 from proxy.lists.colours import OUTCOME_COLOURS, RULES_COLOURS, STATUS_COLOURS
 from proxy.models import Registration
@@ -62,7 +62,7 @@ def preset(scopes: list[str]) -> str:
 
 @register.filter
 def limits(key: ApiKey) -> list[str]:
-    return limits_of(key, translate=gettext, number=format_number, size=format_size)
+    return limits_of(key, PAGE)
 
 
 @register.filter
@@ -72,7 +72,7 @@ def scope_words(scopes: list[str]) -> list[str]:
 
 @register.filter
 def describe_event(event: KeyEvent) -> list[str]:
-    return event_words.describe_event(event, translate=gettext)
+    return event_words.describe_event(event, PAGE)
 
 
 @register.filter

@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 from keys import actions
 from keys.actions.actor import Actor, Via
 from keys.lists.event_words import describe_event
-from keys.models import User
+from keys.models import KeyEvent, User
 
 
 @pytest.fixture
@@ -107,6 +107,29 @@ def test_dates_numbers_and_relative_times_are_those_of_the_language():
     assert shown("ja") == (
         "2026/11/23 18:05 UTC|2026/11/23 18:05:31 UTC|2026/11/23|3時間前|1,234,567|1.5 GiB|12.3 s"
     )
+
+
+def test_an_event_writes_numbers_and_times_as_the_page_does():
+    detail = {
+        "monthly_requests": 5000,
+        "monthly_bytes": 1610612736,
+        "expires_at": "2026-12-05T14:30:00+00:00",
+    }
+    event = KeyEvent(kind=KeyEvent.Kind.ISSUED, detail=detail)
+
+    with translation.override("de"):
+        shown = Template("{% load holder %}{{ event|describe_event|join:'; ' }}").render(
+            Context({"event": event})
+        )
+
+    assert describe_event(event) == [
+        "Calls a month: 5,000",
+        "Bytes a month: 1.5 GiB",
+        "Expires: 2026-12-05 14:30 UTC",
+    ]
+    assert "5.000" in shown
+    assert "1,5 GiB" in shown
+    assert "05.12.2026, 14:30 UTC" in shown
 
 
 def test_a_field_keeps_its_first_value_beside_it():
