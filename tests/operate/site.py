@@ -14,7 +14,9 @@ from portal.one_machine.mlflow import Mlflow, is_mlflow, start_mlflow
 from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import Child, Watchdog
 from tests.field.servers import ROOT, Field, Server
+from tests.operate.calls import Reply, call
 from tests.operate.postgresql import Cluster, Programs
+from tests.signing_keys import new_signing_key
 
 STARTED = time.monotonic()
 UNLIMITED = ("--preset", "full", "--requests-per-minute", "1000000")
@@ -32,7 +34,7 @@ class Site(Field):
         self.secrets = {
             "SECRET_KEY": secrets.token_urlsafe(50),
             "KEY_PEPPERS": secrets.token_urlsafe(32),
-            "SIGNING_KEY": new_signing_key(),
+            "SIGNING_KEY": on_one_line(new_signing_key()),
         }
 
     def __enter__(self) -> "Site":
@@ -132,14 +134,20 @@ def plain_environment() -> dict[str, str]:
     return kept | {"NO_PROXY": "127.0.0.1,localhost"}
 
 
-def new_signing_key() -> str:
-    """A private key as docs/settings.md says, on one line."""
-    command = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout"]
-    return (
-        subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        .stdout.strip()
-        .replace("\n", "\\n")
-    )
+def on_one_line(pem: str) -> str:
+    """As docs/settings.md says for an environment that needs one line."""
+    return pem.strip().replace("\n", "\\n")
+
+
+def new_admin(server: Server) -> str:
+    """A key that can revoke every key over the API."""
+    server.issue("root", "setup")
+    server.manage("set_role", "root", "superuser")
+    return server.issue("root", "admin", "--scope", "portal:admin")
+
+
+def revoke(server: Server, admin: str, key_id: str) -> Reply:
+    return call(server.url, "POST", f"/api/v1/keys/{key_id}/revoke", key=admin, body={})
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def roll_out(upgrade: Upgrade, url: str, key: str) -> str:
         note(f"new code: {calls.describe()}, {len(created.names)} models; refused: {created.others}")
         calls.wait_for(100)
         created.wait_for(5)
-    assert not set(calls.statuses) - {200, 429}, calls.describe()
+    calls.check(200, 429)
     assert not set(created.others) - {429}, f"creations: {created.others}"
     check_logged(site.database, calls.replies)
     upgrade.manage(ROOT, "reconcile")
