@@ -139,9 +139,9 @@ class Load:
         reasons = f": {', '.join(self.cut_off)}" if self.cut_off else ""
         return f"{len(self.replies)} calls ({words}; {self.cut_off.total()} cut off{reasons})"
 
-    def check(self, *allowed: int, when: str = "under load") -> None:
-        """Each call got a complete response with one of these statuses. Raises AssertionError."""
-        assert not self.cut_off, f"{when}: {self.describe()}"
+    def check(self, *allowed: int, when: str = "under load", most_cut_off: int = 0) -> None:
+        """Each call, but so many, got a complete response with one of these statuses. Raises AssertionError."""
+        assert self.cut_off.total() <= most_cut_off, f"{when}: {self.describe()}"
         assert not set(self.statuses) - set(allowed), f"{when}: {self.describe()}"
 
     def wait_for(self, count: int, *, seconds: float = 60) -> None:

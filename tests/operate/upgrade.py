@@ -87,11 +87,15 @@ def roll_out(upgrade: Upgrade, url: str, key: str) -> str:
         note(
             f"old code on the new schema: {calls.describe()}, {len(created.names)} models; refused: {created.others}"
         )
+        calls.check(200, 429, when="before the rollout")
         front.roll(site, upgrade.servers, upgrade.renew)
+        cut_off = calls.cut_off.total()
         note(f"new code: {calls.describe()}, {len(created.names)} models; refused: {created.others}")
         calls.wait_for(100)
         created.wait_for(5)
-    calls.check(200, 429)
+    # Commit d2315c1 closes idle connections at once when it stops, also those on which a request arrives just then.
+    calls.check(200, 429, most_cut_off=len(upgrade.servers) * calls.threads)
+    assert calls.cut_off.total() == cut_off, f"after the rollout: {calls.describe()}"
     assert not set(created.others) - {429}, f"creations: {created.others}"
     check_logged(site.database, calls.replies)
     upgrade.manage(ROOT, "reconcile")
