@@ -1,15 +1,16 @@
-"""Settles pending rows of the ledger soon after their calls have failed, without an operator.
+"""Settles pending rows of the ledger soon after their calls have failed, and has its head time-stamped, without an
+operator. Other modules run their own work in a `Worker`, too.
 
-One thread in each process of the portal looks for them; an advisory lock lets one of all processes work at a time. What
-MLflow has carried out is settled within seconds of a 502 or 504. What it has not is settled when the call has ended for
-certain (`reconcile.IN_FLIGHT`), because MLflow may still carry it out until then.
+One thread in each process of the portal looks for pending rows; an advisory lock lets one of all processes work at a
+time. What MLflow has carried out is settled within seconds of a 502 or 504. What it has not is settled when the call
+has ended for certain (`reconcile.IN_FLIGHT`), because MLflow may still carry it out until then.
 """
 
 import datetime
 import functools
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -20,7 +21,7 @@ from django.utils import timezone
 from keys.credentials import cache
 from keys.database import DATABASE_ERRORS, session_parameters
 from keys.models import Namespace
-from proxy.ledger import reconcile
+from proxy.ledger import reconcile, stamps
 from proxy.models import Call, Registration
 from proxy.upstream.registry import RegistryError, registry_of
 
@@ -29,40 +30,56 @@ logger = logging.getLogger(__name__)
 LOCK = 4_816_283_302  # an advisory lock's number: one process at a time
 MAX_ROWS = 20  # of one organisation in one pass
 RETRY_SECONDS = 30.0  # after MLflow or PostgreSQL did not respond
+STAMP_SECONDS = 300.0  # between two checks whether a time-stamp is due
 YOUNG = datetime.timedelta(seconds=2)  # a call's row in the usage log follows within that time
 # The usage log has when a call came in, the ledger when it was sent to MLflow: later by the time that it waited.
 WAITED, CLOCK_STEP = datetime.timedelta(minutes=10), datetime.timedelta(minutes=1)
 
 
-class Settler(threading.Thread):
-    def __init__(self, seconds: float) -> None:
-        super().__init__(name="ledger-settler", daemon=True)
-        self.seconds, self.stopping = seconds, threading.Event()
+class Worker(threading.Thread):
+    """Calls `work` again and again: after `wanted`, or after `seconds`; after a failure, after `retry_seconds`."""
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[], object],
+        wanted: threading.Event | None = None,
+        *,
+        seconds: float,
+        retry_seconds: float = RETRY_SECONDS,
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self.work, self.wanted = work, wanted or threading.Event()
+        self.seconds, self.retry_seconds = seconds, retry_seconds
 
     def run(self) -> None:
         pause = self.seconds
-        while not self.stopping.wait(pause):
+        while True:
+            self.wanted.wait(pause)
+            self.wanted.clear()
             pause = self.seconds
             try:
-                settle()
-            except RegistryError:
-                pause = RETRY_SECONDS
-                logger.warning("ledger_settler_waits", extra={"for": "MLflow"})
-            except (*DATABASE_ERRORS, psycopg.Error):
-                pause = RETRY_SECONDS
-                logger.warning("ledger_settler_waits", extra={"for": "PostgreSQL"})
+                self.work()
+            except (*DATABASE_ERRORS, psycopg.Error, RegistryError) as error:
+                pause = self.retry_seconds
+                logger.warning("worker_waits", extra={"worker": self.name, "error": type(error).__name__})
             except Exception:
-                pause = RETRY_SECONDS
-                logger.exception("ledger_settler_failed")
+                pause = self.retry_seconds
+                logger.exception("worker_failed", extra={"worker": self.name})
             finally:
                 connection.close()
 
 
 @functools.cache
 def start() -> None:
-    """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves pending rows to `manage.py reconcile`."""
+    """Start the threads, once in each process. RECONCILE_SECONDS=0 leaves pending rows to `manage.py reconcile`, and
+    time-stamps to `manage.py stamp_ledger`."""
     if settings.RECONCILE_SECONDS:
-        Settler(settings.RECONCILE_SECONDS).start()
+        Worker("ledger-settler", settle, seconds=settings.RECONCILE_SECONDS).start()
+    if settings.RECONCILE_SECONDS and settings.TIMESTAMP_URL:
+        at_once = threading.Event()
+        at_once.set()
+        Worker("head-stamper", stamps.stamp_if_due, at_once, seconds=STAMP_SECONDS).start()
 
 
 def settle() -> int:

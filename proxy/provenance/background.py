@@ -1,76 +1,40 @@
-"""Makes the manifests of registered versions right after their registration, in one thread of each process, scans
-their files in another, and has the ledger's head time-stamped in a third.
+"""Makes the manifests of registered versions right after their registration, in one thread of each process, and
+scans their files in another.
 
 An advisory lock lets one of all processes make a version's manifest. One that fails, because MLflow or PostgreSQL is
 unavailable, is made later.
 """
 
 import functools
-import logging
 import threading
-from collections.abc import Callable
 
-import psycopg
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from keys.database import DATABASE_ERRORS
-from proxy.ledger import stamps
+from proxy.ledger.background import Worker
 from proxy.models import Registration
 from proxy.models.manifests import Manifest
 from proxy.provenance import manifests, scanning
 from proxy.upstream.registry import Registry, RegistryError, registries
 
-logger = logging.getLogger(__name__)
-
 LOCK = 481_628_330  # the first half of an advisory lock's number; the other is the row's
 SECONDS = 2.0  # between two searches for versions that other processes registered
-STAMP_SECONDS = 300.0  # between two looks whether a time-stamp is due
 RETRY_SECONDS = 10.0
 MOST = 20  # versions of one environment in one pass
 
 is_wanted = threading.Event()
 
 
-class Worker(threading.Thread):
-    """Calls `work` again and again: after `wanted`, or after a pause."""
-
-    def __init__(
-        self, name: str, work: Callable[[], object], wanted: threading.Event, *, seconds: float = SECONDS
-    ) -> None:
-        super().__init__(name=name, daemon=True)
-        self.work, self.wanted, self.seconds = work, wanted, seconds
-
-    def run(self) -> None:
-        pause = self.seconds
-        while True:
-            self.wanted.wait(pause)
-            self.wanted.clear()
-            pause = self.seconds
-            try:
-                self.work()
-            except (*DATABASE_ERRORS, psycopg.Error, RegistryError) as error:
-                pause = RETRY_SECONDS
-                logger.warning("manifests_wait", extra={"worker": self.name, "error": type(error).__name__})
-            except Exception:
-                pause = RETRY_SECONDS
-                logger.exception("manifests_failed", extra={"worker": self.name})
-            finally:
-                connection.close()
-
-
 @functools.cache
 def start() -> None:
-    """Start the threads, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`, and
-    time-stamps to `manage.py stamp_ledger`."""
+    """Start the threads, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`."""
     if settings.RECONCILE_SECONDS:
-        Worker("manifest-maker", make_missing, is_wanted).start()
-        Worker("version-scanner", scanning.scan_missing, threading.Event()).start()
-    if settings.RECONCILE_SECONDS and settings.TIMESTAMP_URL:
-        at_once = threading.Event()
-        at_once.set()
-        Worker("head-stamper", stamps.stamp_if_due, at_once, seconds=STAMP_SECONDS).start()
+        for worker in (
+            Worker("manifest-maker", make_missing, is_wanted, seconds=SECONDS, retry_seconds=RETRY_SECONDS),
+            Worker("version-scanner", scanning.scan_missing, seconds=SECONDS, retry_seconds=RETRY_SECONDS),
+        ):
+            worker.start()
 
 
 def wake(row: Registration | None) -> None:

@@ -1,6 +1,8 @@
 """Rows that a 502 or 504 left pending are settled in the background, within seconds. A real MLflow."""
 
 import datetime
+import threading
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -100,6 +102,30 @@ def test_without_mlflow_the_rows_stay(world, settings):
     with pytest.raises(RegistryError):
         background.settle()
     assert outcome(row) == "pending"
+
+
+def test_a_worker_goes_on_after_a_failure_and_logs_its_own_name(caplog):
+    failures, wanted = [RegistryError("away"), ValueError("a bug"), SystemExit()], threading.Event()
+
+    def work() -> None:
+        wanted.set()
+        raise failures.pop(0)
+
+    worker = background.Worker("some-worker", work, wanted, seconds=0)
+
+    def run() -> None:
+        with suppress(SystemExit):
+            worker.run()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert [(each.message, each.worker) for each in caplog.records] == [
+        ("worker_waits", "some-worker"),
+        ("worker_failed", "some-worker"),
+    ]
 
 
 def test_a_running_portal_does_it(mlflow_server):
