@@ -8,6 +8,7 @@ import mlflow
 import pytest
 from mlflow import MlflowClient
 
+from tests.end_to_end.sides import BySession, Side, make_side, start_trace
 from tests.portals import Portal
 
 
@@ -81,17 +82,6 @@ def make_work(alice: Person, name: str) -> Work:
     return Work(experiment, run, model, name, trace)
 
 
-def start_trace(trace: str, experiment: str) -> dict:
-    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
-    info = {
-        "trace_id": trace,
-        "trace_location": location,
-        "request_time": "2026-01-01T00:00:00Z",
-        "state": "OK",
-    }
-    return {"trace": {"trace_info": info}}
-
-
 @pytest.fixture(scope="session")
 def work(mlflow_portal, keys) -> Work:
     """Alice's work, which every test leaves as it is."""
@@ -103,3 +93,14 @@ def work(mlflow_portal, keys) -> Work:
 def own_work(alice) -> Work:
     """Alice's work for one test that changes it."""
     return make_work(alice, f"work-{secrets.token_hex(4)}")
+
+
+@pytest.fixture(scope="session")
+def sides(mlflow_portal) -> tuple[Side, Side]:
+    """Two organisations with work, whose ids and markers the tests compare."""
+    return tuple(make_side(mlflow_portal, name) for name in ("ours", "theirs"))  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def sessions(sides) -> tuple[BySession, BySession]:
+    return tuple(BySession(**vars(side)) for side in sides)  # type: ignore[return-value]

@@ -9,7 +9,7 @@ from mlflow.exceptions import MlflowException
 from proxy.routes import message_types
 from proxy.routes.table import OPERATIONS
 from tests.direct import DirectClient
-from tests.end_to_end.conftest import start_trace
+from tests.end_to_end.sides import start_trace
 from tests.experiments import new_experiment
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]

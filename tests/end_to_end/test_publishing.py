@@ -10,29 +10,20 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from tests.end_to_end.test_walls import STORE, V2, Side
-from tests.portals import Portal
+from tests.end_to_end.sides import STORE, V2, Side, new_side
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 
 
-def make_side(portal: Portal, name: str) -> Side:
-    slug, person = f"{name}-{secrets.token_hex(4)}", f"person-{secrets.token_hex(4)}"
-    portal.manage("organisation", "create", slug)
-    portal.manage("revoke_key", portal.issue(person)["id"])  # the user is new
-    portal.manage("organisation", "add-member", slug, person, "--role", "owner")
-    return Side(portal, slug, portal.issue(person, "--preset", "full", "--organisation", slug)["key"], "")
-
-
 @pytest.fixture(scope="module")
 def guest(mlflow_portal) -> Side:
-    return make_side(mlflow_portal, "guest")
+    return new_side(mlflow_portal, "guest")
 
 
 @pytest.fixture(scope="module")
 def publisher(mlflow_portal) -> Side:
     """With a model of three versions: of a run's artifacts, of a logged model, and of the run by its id."""
-    side = make_side(mlflow_portal, "publisher")
+    side = new_side(mlflow_portal, "publisher")
     ids = side.work.ids
     ids["name"] = f"model-{secrets.token_hex(6)}"
     experiment = side.make(f"{V2}/experiments/create", {"name": "training"}, "experiment_id")

@@ -3,181 +3,21 @@
 The calls come from the table of operations: each route is called with the same fields, in which only the ids differ.
 """
 
-import json
 import re
 import secrets
-from dataclasses import dataclass, field
-from functools import cached_property
 
 import pytest
 
 from proxy.routes.operations import Operation
 from proxy.routes.table import OPERATIONS
-from tests.end_to_end.conftest import start_trace
-from tests.end_to_end.own_addresses import FORMS, account_addresses, api_addresses, text_of
-from tests.portals import Portal, Reply
-from tests.sessions import Browser, sign_in
+from tests.end_to_end.sides import V2, V3, Side, Work, other_of_its_form, start_trace
+from tests.portals import Reply
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
-V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
-STORE = "/api/2.0/mlflow-artifacts/artifacts"
 REQUEST = re.compile(rb"req_[0-9a-f]{32}")
-USED = ("calls", "usage")
 PASSING = ("date", "x-request-id", "x-hokusai-request-id")  # headers that differ between any two responses
 # Rows that a test cannot call with ids of its choice: what they do does not depend on an id, or is for browsers.
 APART = {"meta.server-info", "meta.health", "meta.version", "pages.index", "pages.file"}
-
-
-@dataclass
-class Work:
-    """Ids of objects of every kind, by the name of the field in which a call names them."""
-
-    ids: dict[str, str] = field(default_factory=dict)
-
-    def madeup(self) -> "Work":
-        """Ids of the same form that nobody has, as long as these."""
-        return Work({name: other_of_its_form(value) for name, value in self.ids.items()})
-
-
-def other_of_its_form(value: str) -> str:
-    if value.isdigit():
-        return ("9" if value.strip("9") else "8") * len(value)
-    head = value[: -len(value.rpartition("-")[2])]
-    tail = value[len(head) :]
-    return head + "".join(secrets.choice("0123456789abcdef") for _ in tail)
-
-
-@dataclass
-class Side:
-    """An organisation, a key of it that may write everything, and what it made."""
-
-    portal: Portal
-    slug: str
-    key: str
-    marker: str
-    work: Work = field(default_factory=Work)
-    person: str = ""
-    key_id: str = ""
-
-    def call(self, method: str, path: str, body: object = None) -> Reply:
-        if isinstance(body, dict):
-            body = json.dumps(body).encode()
-        headers = [("Content-Type", "application/json")] if body is not None else []
-        return self.portal.request(method, f"/api/mlflow{path}", key=self.key, body=body, headers=headers)
-
-    def make(self, path: str, content: dict, *result: str) -> str:
-        reply = self.call("POST", path, content)
-        assert reply.status == 200, (path, reply.body)
-        made = reply.json()
-        for name in result:
-            made = made[name]
-        return str(made)
-
-
-class BySession(Side):
-    """The same with a signed-in person's session, on MLflow's pages and the portal's own."""
-
-    def call(self, method: str, path: str, body: object = None) -> Reply:
-        path = f"/mlflow{path.replace('/api/', '/ajax-api/', 1)}"
-        return self.browser.call(method, path, body)
-
-    @cached_property
-    def browser(self) -> Browser:
-        return sign_in(self.portal, self.person)
-
-
-@pytest.fixture(scope="module")
-def sessions(sides) -> tuple[BySession, BySession]:
-    return tuple(BySession(**vars(side)) for side in sides)  # type: ignore[return-value]
-
-
-@pytest.fixture(scope="module")
-def sides(mlflow_portal) -> tuple[Side, Side]:
-    return tuple(make_side(mlflow_portal, name) for name in ("ours", "theirs"))  # type: ignore[return-value]
-
-
-def make_side(portal: Portal, name: str) -> Side:
-    slug, person = f"{name}-{secrets.token_hex(4)}", f"person-{secrets.token_hex(4)}"
-    portal.manage("organisation", "create", slug)
-    first = portal.issue(person)  # creates the user
-    portal.manage("revoke_key", first["id"])
-    portal.manage("organisation", "add-member", slug, person, "--role", "owner")
-    marker = f"marker{secrets.token_hex(8)}"  # also the key's name, which lists and exports have
-    issued = portal.issue(person, "--preset", "full", "--any-owner", "--organisation", slug, "--name", marker)
-    side = Side(portal, slug, issued["key"], marker)
-    side.person, side.key_id = person, issued["id"]
-    side.work = make_work(side, person)
-    return side
-
-
-def make_work(side: Side, person: str) -> Work:
-    """An object of every kind with the marker in it."""
-    mark, name = side.marker, f"model-{secrets.token_hex(6)}"
-    tag = {"key": "note", "value": mark}
-    experiment_name = f"experiment-{secrets.token_hex(6)}"
-    experiment = side.make(
-        f"{V2}/experiments/create", {"name": experiment_name, "tags": [tag]}, "experiment_id"
-    )
-    run = side.make(
-        f"{V2}/runs/create", {"experiment_id": experiment, "tags": [tag]}, "run", "info", "run_id"
-    )
-    batch = {
-        "run_id": run,
-        "metrics": [{"key": mark, "value": 1, "timestamp": 1, "step": 1}],
-        "params": [{"key": "p", "value": mark}],
-    }
-    side.make(f"{V2}/runs/log-batch", batch)
-    dataset_input = {"dataset": {"name": mark, "digest": "d", "source_type": "local", "source": mark}}
-    side.make(f"{V2}/runs/log-inputs", {"run_id": run, "datasets": [dataset_input]})
-    logged = {"experiment_id": experiment, "source_run_id": run, "name": "m", "tags": [tag]}
-    model = side.make(f"{V2}/logged-models", logged, "model", "info", "model_id")
-    side.make(
-        f"{V2}/registered-models/create", {"name": name, "description": mark}, "registered_model", "name"
-    )
-    version = {"name": name, "source": f"runs:/{run}/m", "run_id": run, "description": mark, "tags": [tag]}
-    side.make(f"{V2}/model-versions/create", version, "model_version", "version")
-    side.make(f"{V2}/registered-models/alias", {"name": name, "alias": "champion", "version": "1"})
-    for path in (f"{experiment}/{run}/artifacts/x.txt", f"{experiment}/models/{model}/artifacts/x.txt"):
-        assert side.call("PUT", f"{STORE}/{path}", mark.encode()).status == 200
-    trace = f"tr-{secrets.token_hex(16)}"
-    started = start_trace(trace, experiment)
-    started["trace"]["trace_info"] |= {"tags": {"note": mark}, "request_preview": mark}
-    side.make(f"{V3}/traces", started)
-    said = {
-        "assessment_name": mark,
-        "trace_id": trace,
-        "source": {"source_type": "HUMAN", "source_id": person},
-        "create_time": "2026-01-01T00:00:00Z",
-        "last_update_time": "2026-01-01T00:00:00Z",
-        "feedback": {"value": mark},
-        "valid": True,
-    }
-    assessment = side.make(
-        f"{V3}/traces/{trace}/assessments", {"assessment": said}, "assessment", "assessment_id"
-    )
-    content = {"name": f"data-{mark}", "experiment_ids": [experiment], "tags": json.dumps({"note": mark})}
-    dataset = side.make(f"{V3}/datasets/create", content, "dataset", "dataset_id")
-    issue = {"experiment_id": experiment, "name": mark, "description": mark, "source_run_id": run}
-    issue_id = side.make(f"{V3}/issues", issue, "issue", "issue_id")
-    schema = {"experiment_id": experiment, "name": mark, "type": "FEEDBACK", "input": {"text": {}}}
-    schema_id = side.make(f"{V3}/label-schemas/create", schema, "label_schema", "schema_id")
-    queue = {"experiment_id": experiment, "name": mark, "queue_type": "CUSTOM"}
-    queue_id = side.make(f"{V3}/review-queues/create", queue, "review_queue", "queue_id")
-    return Work(
-        {
-            "experiment_id": experiment,
-            "run_id": run,
-            "model_id": model,
-            "name": name,
-            "trace_id": trace,
-            "assessment_id": assessment,
-            "dataset_id": dataset,
-            "issue_id": issue_id,
-            "schema_id": schema_id,
-            "queue_id": queue_id,
-            "experiment_name": experiment_name,
-        }
-    )
 
 
 def requested(operation: Operation, work: Work) -> tuple[str, dict]:
@@ -299,60 +139,6 @@ def test_a_session_reads_nothing_of_another_organisation_and_its_own(sessions):
             assert theirs.marker.encode() not in send(ours, operation, theirs.work).body, operation
         if operation.name in own and operation.method == "GET":  # the positive control
             assert theirs.marker.encode() in send(theirs, operation, theirs.work).body, operation
-
-
-def names_of(side: Side) -> dict[str, str]:
-    """What an address may name, by the argument's name."""
-    [[user_id]] = side.portal.sql("select public_id from keys_user where username = %s", side.person)
-    calls = side.portal.calls(operation="registered-models.create", object_name=side.work.ids["name"])
-    names = {"slug": side.slug, "person": side.person, "name": side.work.ids["name"], "key_id": side.key_id}
-    return {**names, "user_id": user_id, "request_id": calls[0]["request_id"]}
-
-
-def test_no_page_list_export_or_search_of_the_portal_shows_anything_of_another_organisation(sessions):
-    """By session, and by a key for the API."""
-    ours, theirs = sessions
-    names, answered = names_of(theirs), 0
-    scopes = ("--scope", "portal:read", "--organisation", ours.slug)
-    key = ours.portal.issue(ours.person, *scopes)["key"]
-    for target in (*account_addresses(names), *api_addresses(names)):
-        replies = [ours.browser.call("GET", target)]
-        if target.startswith("/api/"):
-            replies.append(ours.portal.request("GET", target, key=key))
-        for reply in replies:
-            assert theirs.marker not in text_of(reply), target
-            answered += reply.status == 200
-    assert answered > 50
-    for text in names.values():
-        assert theirs.marker not in text_of(ours.browser.call("POST", "/account/palette/", {"text": text}))
-
-
-def test_the_organisation_itself_finds_it_on_these_pages(sessions):
-    """The positive control."""
-    _, theirs = sessions
-    names = names_of(theirs)
-    mine, api = f"/account/organisations/{theirs.slug}", "/api/v1"
-    targets = {
-        *("/account/", "/account/calls/", "/account/registrations/", f"{mine}/"),
-        *(
-            f"{start}/{what}/download.{form}"
-            for start in ("/account", mine)
-            for what in USED
-            for form in FORMS
-        ),
-        *(f"{start}/registrations/download.{form}" for start in ("/account", mine) for form in FORMS[:2]),
-        *(f"{api}/calls/export?form={form}" for form in FORMS),
-        *(f"{api}/registrations/export?form={form}" for form in FORMS[:2]),
-        *(
-            f"{api}/calls?key={theirs.key_id}",
-            f"{api}/keys",
-            f"{api}/registrations",
-            f"{api}/keys/{theirs.key_id}",
-        ),
-    }
-    assert targets <= {*account_addresses(names), *api_addresses(names)}
-    shown = {target for target in targets if theirs.marker in text_of(theirs.browser.call("GET", target))}
-    assert shown == targets
 
 
 @pytest.mark.parametrize("by", ["a header", "the address"])

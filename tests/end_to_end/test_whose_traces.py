@@ -11,7 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from proxy.request.otlp import MOST_FIELDS
-from tests.end_to_end.conftest import Person, start_trace
+from tests.end_to_end.conftest import Person
+from tests.end_to_end.sides import start_trace
 from tests.experiments import created_by
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
