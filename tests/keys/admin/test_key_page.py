@@ -2,20 +2,14 @@
 
 from datetime import timedelta
 
-import pytest
 from django.urls import reverse
 from django.utils import timezone
 
 from keys import actions
 from keys.models import ApiKey
 from keys.rights.scopes import Preset
-from tests.keys.people import by, key_of, page_of, queries
+from tests.keys.people import by, page_of, queries
 from tests.proxy.ledger_rows import row
-
-
-@pytest.fixture
-def key(cast) -> ApiKey:
-    return key_of(cast["dora"])
 
 
 def test_it_says_in_words_what_the_key_may_do(bob, key):

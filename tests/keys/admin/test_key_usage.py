@@ -28,11 +28,6 @@ def total(key: ApiKey, calls: int, *, hours_ago: int = 0) -> None:
     )
 
 
-@pytest.fixture
-def key(cast) -> ApiKey:
-    return key_of(cast["dora"])
-
-
 @pytest.mark.parametrize(
     ("name", "status"), [("alice", 200), ("bob", 200), ("dora", 200), ("charlie", 404), (None, 404)]
 )
