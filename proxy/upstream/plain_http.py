@@ -1,4 +1,4 @@
-"""A client for plain HTTP: JSON calls to MLflow cost a tenth of what they cost with urllib3.
+"""A client for plain HTTP: JSON calls to MLflow cost a fraction of what they cost with urllib3 (`benchmarks.clients`).
 
 It sends requests whose body is in memory, and reads responses of any length as a stream. httptools, the parser of
 uvicorn, reads them. Everything else is urllib3's: TLS, streamed uploads, and transfers that wait for a store
