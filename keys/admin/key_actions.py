@@ -19,7 +19,7 @@ from keys import actions
 from keys.actions import collecting
 from keys.admin import key_usage, prepared_pages
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, RevokeForm, RotateForm
-from keys.alerts.key_messages import is_machine, write_rotation_message
+from keys.alerts.key_messages import is_machine, is_only_for_holder, write_rotation_message
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
@@ -91,7 +91,7 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
 
     if "rotate" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)
-    is_for_holder = was_leaked and key.owner_id != request.user.pk and not is_machine(key.owner)
+    is_for_holder = is_only_for_holder(key, actor=actor_of(request))
     if not submit_form(form, lambda: made.run(form, act)):
         context = {"is_for_holder": is_for_holder}
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form, **context)

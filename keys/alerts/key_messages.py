@@ -42,6 +42,13 @@ def is_machine(user: User) -> bool:
     return not (can_sign_in(user) or user.email or user.invitations.exists())
 
 
+def is_only_for_holder(key: ApiKey, *, actor: Actor) -> bool:
+    """Whether nobody but the key's holder may see the secret that the actor's rotation makes: the key was found in the
+    open, and the actor is somebody else. Nobody collects a machine's secret, so the actor gets it."""
+    is_holder = actor.user is not None and actor.user.pk == key.owner_id
+    return key.leak is not None and not is_holder and not is_machine(key.owner)
+
+
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
     """The message for the key's holder, and its mail, in the language of the page. Makes an invitation if the

@@ -18,6 +18,7 @@ from rest_framework.serializers import Serializer
 from keys import actions
 from keys.actions import self_service
 from keys.actions.actor import Actor
+from keys.alerts.key_messages import is_only_for_holder, write_rotation_message
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, is_over_all, not_permitted, read_rule, visible_rows, write_rule
 from keys.api.lists import Pages
@@ -31,6 +32,10 @@ from keys.rights.scopes import find_preset
 
 Method = TypeVar("Method", bound=Callable[..., Response])
 SHOWN_ONCE = "Keep it where secrets are kept: it is shown only now."
+FOR_HOLDER = (
+    "The leaked secret never works again. Only the holder sees the new one: send them the message, unless it was "
+    "mailed. It is shown only now."
+)
 IF_MATCH = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The ETag you saw: 412 if the key changed since."
 )
@@ -100,9 +105,9 @@ def issue_to_oneself(
     return self_service.issue(actor=actor, preset=preset, expires_in=expires_in, **rights)
 
 
-def secret_response(status: int, key: ApiKey, secret: str) -> Response:
+def secret_response(status: int, key: ApiKey, secret: str | None, **more: Any) -> Response:
     """A key with its new secret, which nobody on the way may keep."""
-    answer = {**serializers.serialize_key(key), "key": secret, "notice": SHOWN_ONCE}
+    answer = {**serializers.serialize_key(key), "key": secret, "notice": SHOWN_ONCE, **more}
     return with_etag(key, Response(answer, status=status))
 
 
@@ -242,17 +247,28 @@ class Rotate(KeyAct):
         "rotate",
         "Give a key a new secret",
         request=serializers.RotateSerializer,
-        responses={200: serializers.NewKeySerializer},
+        responses={200: serializers.RotatedKeySerializer},
     )
     def post(self, request: Request, key_id: str) -> Response:
         """The secret is in this answer and nowhere else; the old one works until the overlap has passed. The expiry
-        stays, unless another one is sent."""
-        is_over_others = is_over_all(request, self.rules["POST"])
-        return self.act(request, key_id, actions.rotate if is_over_others else self_service.rotate)
+        stays, unless another one is sent. If somebody else's key was found in the open, `key` is null, and `message` is
+        what to send to its holder, who signs in and creates the secret that works."""
+        rotate = actions.rotate if is_over_all(request, self.rules["POST"]) else self_service.rotate
+
+        def act(*, key: ApiKey, actor: Actor, **sent: Any) -> Response:
+            is_for_holder = is_only_for_holder(key, actor=actor)
+            rotated, secret = rotate(key=key, actor=actor, **sent)
+            if not is_for_holder:
+                return secret_response(200, rotated, secret, link=None, message=None, is_mailed=False)
+            message = write_rotation_message(rotated, actor=actor)
+            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
+            return secret_response(200, rotated, None, **told, notice=FOR_HOLDER)
+
+        return self.act(request, key_id, act)
 
     def done(self, result: Any) -> Response:
-        key, secret = result
-        return secret_response(200, key, secret)
+        response: Response = result
+        return response
 
 
 class OldSecret(OneKey):

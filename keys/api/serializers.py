@@ -157,6 +157,16 @@ class NewKeySerializer(KeySerializer):
     notice = serializers.CharField(help_text="What to do with it, or why it is not here.")
 
 
+class RotatedKeySerializer(NewKeySerializer):
+    """A rotated key with its secret. That of a leaked key of somebody else is null: the message is for its holder."""
+
+    link = serializers.CharField(allow_null=True, help_text="The message's link; null unless the key leaked.")
+    message = serializers.CharField(
+        allow_null=True, help_text="The text to send to the holder. It has the link and no secret."
+    )
+    is_mailed = serializers.BooleanField(help_text="Whether it was sent to the holder's e-mail address.")
+
+
 def parse_from_now(text: str) -> datetime.datetime:
     """The time that the field expires_in means."""
     try:

@@ -1,4 +1,4 @@
-"""Rotate an API key: print its new secret, which is shown only once."""
+"""Rotate an API key: print its new secret, which is shown only once, or the message for a leaked key's holder."""
 
 import json
 from typing import Any
@@ -6,11 +6,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import actions
+from keys.actions.actor import COMMAND
 from keys.actions.overlaps import OVERLAPS
+from keys.alerts.key_messages import is_only_for_holder, write_rotation_message
 from keys.formatting.invisible import escape
 from keys.formatting.moments import format_rfc3339
 from keys.management.commands.issue_key import description, parse_expiry
 from keys.management.one_key import key_of
+from keys.models import ApiKey
 
 
 class Command(BaseCommand):
@@ -32,12 +35,17 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        before = key_of(options["key_id"])
+        is_for_holder = is_only_for_holder(before, actor=COMMAND)
         try:
             key, secret = actions.rotate(
-                key=key_of(options["key_id"]), overlap=options["overlap"], **expiry(options["expires_in"])
+                key=before, overlap=options["overlap"], **expiry(options["expires_in"])
             )
         except actions.ActionError as error:
             raise CommandError(f"{options['key_id']}: {error}") from None
+        if is_for_holder:
+            self.tell_holder(key, is_json=options["json"])
+            return
         ends = key.previous_ends_at
         if options["json"]:
             ends_at = ends and format_rfc3339(ends)
@@ -54,6 +62,24 @@ class Command(BaseCommand):
                     if key.expires_at
                     else "It never expires."
                 )
+            )
+        )
+
+    def tell_holder(self, key: ApiKey, *, is_json: bool) -> None:
+        """Print the link for the holder of a leaked key, who creates the secret that works and alone sees it."""
+        message = write_rotation_message(key, actor=COMMAND)
+        if is_json:
+            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
+            self.stdout.write(json.dumps({**description(key), "key": None, "previous_ends_at": None, **told}))
+            return
+        self.stdout.write(escape(message.link))
+        holder = key.owner.username
+        once = "; it is shown only now" if message.expires_at else ""
+        sent = "The link was also mailed." if message.is_mailed else f"Send the link{once}."
+        self.stderr.write(
+            escape(
+                f"The leaked secret of key {key.public_id} “{key.name}” never works again. {holder} creates the new "
+                f"secret with this link, and alone sees it. {sent}"
             )
         )
 

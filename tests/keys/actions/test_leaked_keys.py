@@ -1,5 +1,7 @@
 """A key that was found in the open never works again with that secret, whichever way somebody tries."""
 
+import json
+
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
@@ -9,9 +11,9 @@ from keys.alerts import leaks
 from keys.credentials.authentication import authenticate
 from keys.credentials.caller import Caller
 from keys.lists.event_words import describe_actor, describe_event
-from keys.models import ApiKey
+from keys.models import ApiKey, User
 from keys.refusals import Refusal
-from tests.keys.people import by, page_of, signed_in
+from tests.keys.people import SECRET, by, everything_stored, page_of, signed_in
 
 pytestmark = pytest.mark.postgresql
 
@@ -146,6 +148,73 @@ def test_the_commands_refuse_to_resume_it(leaked):
         call_command("resume_key", leaked[0].public_id)
     with pytest.raises(CommandError, match="the overlap must be"):
         call_command("rotate_key", leaked[0].public_id)
+
+
+class TestRotatedByAnother:
+    """Only a person who holds a leaked key sees its new secret. A machine's goes to who rotates it."""
+
+    @pytest.fixture
+    def dora(self, leaked, cast) -> User:
+        User.objects.filter(pk=cast["dora"].pk).update(email="dora@example.org")
+        return cast["dora"]
+
+    def rotate(self, client: Client, key: ApiKey, **headers: str):
+        path = f"/api/v1/keys/{key.public_id}/rotate"
+        return client.post(path, {"overlap": "now"}, content_type="application/json", headers=headers)
+
+    def test_over_the_api_it_is_the_holders_to_create(self, leaked, dora, alice, settings):
+        key, old = leaked
+        response = self.rotate(alice, key, **{"Idempotency-Key": "one"})
+
+        told = response.json()
+        assert (response.status_code, response["Cache-Control"]) == (200, "private, no-store")
+        assert (told["state"], told["key"], told["is_mailed"]) == ("active", None, False)
+        assert not SECRET.search(response.content.decode())
+        assert f"{settings.PUBLIC_URL}/account/keys/{key.public_id}/rotate/" in told["message"]
+        assert told["link"] in told["message"]
+        assert "Only the holder sees the new one" in told["notice"]
+        assert refusal_of(old).reason == "unknown_key"
+        again = self.rotate(alice, key, **{"Idempotency-Key": "one"}).json()
+        assert (again["key"], again["link"], again["message"]) == (None, None, None)
+        assert told["link"] not in everything_stored()
+        ordinary = self.rotate(alice, key).json()  # no secret of it is in the open any more
+        assert caller_of(ordinary["key"]).key == key
+        assert (ordinary["link"], ordinary["message"], ordinary["is_mailed"]) == (None, None, False)
+
+    def test_over_the_api_its_holder_gets_it(self, leaked, dora):
+        told = self.rotate(signed_in(dora), leaked[0]).json()
+
+        assert caller_of(told["key"]).key == leaked[0]
+        assert told["message"] is None
+
+    def test_the_command_prints_a_link_for_its_holder(self, leaked, dora, capsys):
+        key, old = leaked
+        call_command("rotate_key", key.public_id, "--overlap", "now")
+
+        out, err = capsys.readouterr()
+        assert out.startswith("http")
+        assert not SECRET.search(out + err)
+        assert (
+            "dora creates the new secret with this link, and alone sees it. Send the link; it is shown only now."
+            in err
+        )
+        assert (state_of(key), refusal_of(old).reason) == (ApiKey.State.ACTIVE, "unknown_key")
+
+    def test_the_command_prints_it_as_json(self, leaked, dora, capsys):
+        call_command("rotate_key", leaked[0].public_id, "--overlap", "now", "--json")
+
+        told = json.loads(capsys.readouterr().out)
+        assert (told["id"], told["key"], told["previous_ends_at"]) == (leaked[0].public_id, None, None)
+        assert told["link"] in told["message"]
+
+    def test_a_machines_secret_goes_to_who_rotates_it(self, leaked, cast, alice, capsys):
+        key = leaked[0]
+        assert caller_of(self.rotate(alice, key).json()["key"]).key == key
+        _, found = actions.rotate(key=key, overlap="now")
+        leaks.report(text=found, address=REPORTER)
+
+        call_command("rotate_key", key.public_id, "--overlap", "now", "--json")
+        assert caller_of(json.loads(capsys.readouterr().out)["key"]).key == key
 
 
 def test_every_reported_location_is_kept_up_to_a_limit(leaked):
