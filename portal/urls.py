@@ -71,7 +71,8 @@ urlpatterns = [
     path("admin/settings/", admin.site.admin_view(settings_page.in_force), name="settings-in-force"),
     path("admin/", admin.site.urls),
     path(".well-known/model-signing.json", manifests.public_keys, name="signing-keys"),
-    path(".well-known/model-signing.pem", manifests.public_key, name="signing-key"),
+    path(".well-known/model-signing-key.pem", manifests.public_key, name="signing-key"),
+    path(".well-known/model-signing.pem", manifests.public_key),  # the address until November 2026
     path("metrics", metrics.metrics, name="metrics"),
     path("leaks", leak_reports.page, name="report-leak"),
     path("api/v1/leaks", leak_reports.program),

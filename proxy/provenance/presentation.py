@@ -83,7 +83,7 @@ def command_of(manifest: Manifest, public_url: str) -> str:
     return (
         f"mlflow artifacts download --artifact-uri {download} --dst-path model\n"
         f'curl -fo model.sig -H "Authorization: Bearer $MLFLOW_TRACKING_TOKEN" {quoted}\n'
-        f"curl -fo portal.pem {public_url}/.well-known/model-signing.pem\n"
+        f"curl -fo portal.pem {public_url}/.well-known/model-signing-key.pem\n"
         "model_signing verify key --signature model.sig --public_key portal.pem model"
     )
 

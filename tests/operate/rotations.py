@@ -141,7 +141,7 @@ def verify(url: str, key: str, name: str) -> str:
     payload, signature = (
         base64.b64decode(each) for each in (envelope["payload"], envelope["signatures"][0]["sig"])
     )
-    pem = call(url, "GET", f"/.well-known/model-signing.pem?key_id={key_id}").body
+    pem = call(url, "GET", f"/.well-known/model-signing-key.pem?key_id={key_id}").body
     public = serialization.load_pem_public_key(pem)
     assert isinstance(public, ec.EllipticCurvePublicKey)
     public.verify(signature, pre_authentication_encoding(payload), ec.ECDSA(hashes.SHA256()))

@@ -275,7 +275,7 @@ CAPABILITIES = {
     "see the files of a version, as registered and now": Can(
         web="admin:proxy_registration_change account-version signing-key signing-keys",
         api="manifests_read manifests_export manifests_signature",
-        command="verify_version --csv",
+        command="verify_version --csv export_signature",
     ),
     "record digests of files that the portal has not seen": Can(
         command="hash_artifacts --name",

@@ -84,8 +84,9 @@ def test_old_public_keys_stay_published_after_a_rotation(pem, db, settings, clie
 
     assert [key["is_current"] for key in keys] == [True, False]
     assert keys[1]["key_id"] == old[0]["key_id"] == SigningKey.objects.get().key_id
-    assert client.get("/.well-known/model-signing.pem").content.decode() == keys[0]["public_key"]
-    of_old = client.get(f"/.well-known/model-signing.pem?key_id={old[0]['key_id']}")
+    for address in ("model-signing-key.pem", "model-signing.pem"):
+        assert client.get(f"/.well-known/{address}").content.decode() == keys[0]["public_key"]
+    of_old = client.get(f"/.well-known/model-signing-key.pem?key_id={old[0]['key_id']}")
     assert of_old.content.decode() == old[0]["public_key"]
     assert b"PRIVATE" not in client.get("/.well-known/model-signing.json").content
 
