@@ -4,8 +4,7 @@
 
 A data scientist, an admin and an auditor do what they do every day. A step is a link or button that is activated, a
 field that is filled in, or a page that opens. Signing in and the stock client's own work are not counted. DATA_DIR is
-the running portal's. During the leak, the leaked secret is tried all the time; the last line before the table says how
-long after the report it was still accepted.
+the running portal's. From before the report of the leak, the leaked secret is tried all the time.
 """
 
 import json
@@ -23,7 +22,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
+
+from benchmarks.steps import Person, sign_in
 
 ROOT = Path(__file__).parent.parent
 PASSWORD = "correct horse battery staple"
@@ -38,56 +39,6 @@ client.create_registered_model(name)
 client.create_model_version(name, f"runs:/{run}/model", run_id=run)
 """
 DELETE = "import sys; from mlflow import MlflowClient; MlflowClient().delete_registered_model(sys.argv[1])"
-
-
-@dataclass
-class Person:
-    """A browser window that counts what is done in it."""
-
-    page: Page
-    url: str
-    clicks: int = 0
-    fields: int = 0
-    pages: int = 0
-
-    def __post_init__(self) -> None:
-        self.page.on("framenavigated", lambda frame: self.note_page(frame == self.page.main_frame))
-
-    def note_page(self, is_main: bool) -> None:
-        self.pages += is_main
-
-    def goto(self, path: str) -> None:
-        self.page.goto(path if path.startswith("http") else self.url + path)
-
-    def click(self, name: str, role: str = "link") -> None:
-        self.clicks += 1
-        self.page.get_by_role(role, name=name, exact=True).first.click()  # type: ignore[arg-type]
-        self.page.wait_for_load_state()
-
-    def fill(self, label: str, text: str) -> None:
-        self.fields += 1
-        self.page.get_by_label(label, exact=True).fill(text)
-
-    def choose(self, label: str, option: str) -> None:
-        self.fields += 1
-        self.page.get_by_label(label, exact=True).select_option(label=option)
-
-    def check(self, label: str) -> None:
-        self.clicks += 1
-        self.page.get_by_label(label).first.check()
-
-    def search(self, text: str) -> None:
-        """Ctrl K, the text, Enter: the first hit."""
-        self.clicks += 2
-        self.fields += 1
-        self.page.keyboard.press("Control+k")
-        self.page.get_by_role("combobox").fill(text)
-        self.page.get_by_role("option", name=text).first.wait_for()
-        with self.page.expect_navigation():
-            self.page.keyboard.press("Enter")
-
-    def sees(self, text: str) -> None:
-        self.page.get_by_text(text).first.wait_for(timeout=10_000)
 
 
 @dataclass
@@ -137,14 +88,6 @@ class Day:
 def manage(*arguments: str) -> Any:
     command = [sys.executable, "manage.py", *arguments, "--json"]
     return json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
-
-
-def sign_in(person: Person, name: str, password: str, place: str) -> None:
-    person.goto(place)
-    person.page.get_by_label("Username").fill(name)
-    person.page.get_by_label("Password", exact=True).fill(password)
-    person.page.get_by_role("button", name="Sign in", exact=True).click()
-    person.page.wait_for_url(f"**{place}")
 
 
 # The admin
@@ -334,8 +277,8 @@ def status_of(day: Day, secret: str) -> int:
 
 @contextmanager
 def tried_all_the_time(day: Day, secret: str) -> Iterator[None]:
-    """Try the secret ten times a second, and print how often it was accepted before and after `day.notes["reported"]`,
-    the moment at which the finder sees that the report was received."""
+    """Try the secret ten times a second. Prints how often it was accepted before and after `day.notes["reported"]`,
+    the end of the finder's task."""
     tries: list[tuple[float, int]] = []
     is_over = threading.Event()
 
@@ -351,11 +294,10 @@ def tried_all_the_time(day: Day, secret: str) -> Iterator[None]:
         is_over.set()
         thread.join()
     reported = float(day.notes["reported"])
-    after = [status for at, status in tries if at > reported]
+    before, after = ([status for at, status in tries if (at > reported) is later] for later in (False, True))
+    print(f"{time.monotonic() - reported:.1f} s from the report to the incident report and the new secret")
     print(
-        f"{time.monotonic() - reported:.1f} s from the report to the incident report, a quarantine and a new secret; "
-        f"the leaked secret was accepted {after.count(200)} of {len(after)} times since the report, and "
-        f"{[status for at, status in tries if at <= reported].count(200)} times before"
+        f"The leaked secret: accepted {after.count(200)} of {len(after)} times, before it {before.count(200)}"
     )
 
 
