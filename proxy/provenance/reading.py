@@ -1,6 +1,7 @@
 """Reads files from MLflow's store in the portal's own name, to compare them or to record their digests."""
 
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
@@ -55,7 +56,9 @@ def read_file(
             path=f"{sources.LISTING}/{paths.encode(path)}",
             while_waiting=lambda: None,
         )
-        for piece in response.stream():
+        if response.status != 200:
+            response.close()
+        for piece in response.stream() if response.status == 200 else ():
             sha256.update(piece)
             size += len(piece)
             if copy_to is not None:
@@ -70,6 +73,13 @@ def read_file(
     if response.status != 200:
         raise RegistryError(f"MLflow responded to the download of {path} with status {response.status}.")
     return Read(size=size, sha256=sha256.hexdigest())
+
+
+def read_head(registry: Registry, path: str, size: int) -> bytes | None:
+    """Up to `size` of the file's first bytes; None if there is no such file. Raises RegistryError."""
+    head = io.BytesIO()
+    read = read_file(registry, path, copy_to=head, most=size)
+    return head.getvalue()[:size] if read or head.tell() else None
 
 
 def verify(manifest: Manifest, registry: Registry) -> Iterator[Verified]:

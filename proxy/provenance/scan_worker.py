@@ -1,36 +1,29 @@
-"""Lists what a pickle on standard input imports, as JSON. A program of its own: `proxy.provenance.scanning` runs it.
+"""Lists what the pickles of a file on standard input import, as JSON. A program of its own, which
+`proxy.provenance.scanning` runs.
 
 It limits its own processor time, memory, files and processes, and becomes `nobody` if it is root, before it reads the
-first byte. It never loads the pickle: `picklescan` reads the opcodes.
+first byte. It never loads the pickle: `containers.py` and `picklescan` read the opcodes. picklescan knows which imports
+are dangerous, but stops at the first array of joblib's, and takes what it cannot read for an empty pickle.
 """
 
-import bz2
 import codecs
 import io
 import json
-import lzma
 import os
 import resource
 import sys
-import zlib
-from collections.abc import Callable
-from typing import BinaryIO
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from proxy.provenance import containers
+from proxy.provenance.containers import Findings
 
 SECONDS, MEMORY = 60, 2 * 2**30
-MOST = 512 * 2**20  # bytes after decompression
 MOST_IMPORTS = 1000
 NOBODY = 65534
-STEP = 1024 * 1024
-MAGICS: dict[bytes, Callable[[], object]] = {
-    b"x\x01": zlib.decompressobj,
-    b"x\x5e": zlib.decompressobj,
-    b"x\x9c": zlib.decompressobj,
-    b"x\xda": zlib.decompressobj,
-    b"\x1f\x8b": lambda: zlib.decompressobj(wbits=31),
-    b"BZh": bz2.BZ2Decompressor,
-    b"\xfd7zXZ": lzma.LZMADecompressor,
-    b"\x5d\x00\x00": lzma.LZMADecompressor,
-}
 
 
 def give_up_rights() -> None:
@@ -49,27 +42,6 @@ def give_up_rights() -> None:
     resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
-def read() -> bytes:
-    """The input, decompressed if joblib compressed it. Raises ValueError if it is too large."""
-    source = sys.stdin.buffer
-    head = source.read(STEP)
-    make = next((make for magic, make in MAGICS.items() if head.startswith(magic)), None)
-    content = decompress(make(), head, source) if make else head + source.read(MOST + 1 - len(head))
-    if len(content) > MOST:
-        raise ValueError("it is too large")
-    return content
-
-
-def decompress(decompressor: object, head: bytes, source: BinaryIO) -> bytes:
-    whole, piece = bytearray(), head
-    while piece and len(whole) <= MOST:
-        whole += decompressor.decompress(piece, MOST + 1 - len(whole))  # type: ignore[attr-defined]
-        piece = getattr(decompressor, "unconsumed_tail", b"") or source.read(STEP)
-        if getattr(decompressor, "eof", False):
-            break
-    return bytes(whole)
-
-
 def main() -> None:
     from importlib.metadata import version
 
@@ -78,20 +50,38 @@ def main() -> None:
     codecs.lookup("cp437")  # of zip files: it cannot be loaded later
     name, suffix = f"picklescan {version('picklescan')}", sys.argv[1]
     give_up_rights()
+    findings = Findings()
     try:
-        content = read()
-        result = scanner.scan_bytes(io.BytesIO(content), "file", suffix)
-    except (MemoryError, ValueError, OSError, EOFError, LookupError, zlib.error, lzma.LZMAError) as error:
+        content = sys.stdin.buffer.read(containers.MOST + 1)
+        findings.take(len(content))
+        containers.examine(io.BytesIO(content), findings)
+        dangerous = find_dangerous(scanner, content, suffix, findings)
+    except (MemoryError, ValueError, OSError, RecursionError) as error:
         print(json.dumps({"error": f"{type(error).__name__}: {error}"[:200]}))  # noqa: T201
         return
-    imports = [
-        [found.module[:200], found.name[:200], found.safety == scanner.SafetyLevel.Dangerous]
-        for found in result.globals
-    ]
     # The dangerous ones come first, in case there are too many.
-    imports.sort(key=lambda found: not found[2])
-    is_whole = not result.scan_err and result.scanned_files > 0 and len(imports) <= MOST_IMPORTS
-    print(json.dumps({"imports": imports[:MOST_IMPORTS], "is_whole": is_whole, "scanner": name}))  # noqa: T201
+    imports = sorted(findings.imports, key=lambda found: (found not in dangerous, found))
+    found = [[module[:200], name[:200], (module, name) in dangerous] for module, name in imports]
+    is_whole = findings.is_whole and len(found) <= MOST_IMPORTS
+    told = {"imports": found[:MOST_IMPORTS], "kinds": sorted(findings.kinds), "is_whole": is_whole}
+    print(json.dumps({**told, "scanner": name}))  # noqa: T201
+
+
+def find_dangerous(scanner: Any, content: bytes, suffix: str, findings: Findings) -> set[tuple[str, str]]:
+    """What picklescan calls dangerous, of what it finds itself in the file, and of the other imports."""
+    if not findings.imports:
+        return set()
+    found = []
+    with suppress(Exception):  # it reads fewer formats, and the imports are known
+        found = scanner.scan_bytes(io.BytesIO(content), "file", suffix).globals
+    listed = "".join(
+        f"c{module}\n{name}\n0" for module, name in findings.imports if "\n" not in f"{module}{name}"
+    )
+    found += scanner.scan_pickle_bytes(io.BytesIO(f"{listed}N.".encode()), "imports").globals
+    findings.imports |= {(each.module, each.name) for each in found}
+    return {(each.module, each.name) for each in found if each.safety == scanner.SafetyLevel.Dangerous} | {
+        origin for origin in findings.imports if "\n" in "".join(origin)
+    }
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Scans the files of registered versions, after their manifests were made: formats, and the imports of pickles.
 
-Each pickle is copied to a temporary file and scanned by `scan_worker.py` in a process with fewer rights, with limits of
-time and memory. A version that was killed in between is scanned again: only a complete scan is stored.
+A file is scanned if its name or its first bytes are those of a format that can hold pickles. It is copied to a
+temporary file, and `scan_worker.py` scans it in a process with fewer rights, with limits of time and memory. A version
+that was killed in between is scanned again: only a complete scan is stored.
 """
 
 import json
@@ -19,7 +20,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from proxy.models import Manifest, Registration, VersionScan
-from proxy.provenance import ratings, reading
+from proxy.provenance import containers, ratings, reading
 from proxy.provenance.manifests import RECENT
 from proxy.provenance.ratings import FileRating, Found
 from proxy.upstream.registry import Registry, registries
@@ -59,23 +60,32 @@ def scan_once(manifest: Manifest, registry: Registry) -> VersionScan | None:
 def scan(manifest: Manifest, registry: Registry) -> VersionScan:
     """Scan and store. Raises RegistryError and database errors; then nothing is stored."""
     scanners: set[str] = set()
-    files, until = [], time.monotonic() + MOST_SECONDS
-    for number, file in enumerate(
-        sorted(manifest.files, key=lambda file: not ratings.is_pickle(file["path"]))
-    ):
-        path = file["path"]
-        if not ratings.is_pickle(path):
+    files, scanned, until = [], 0, time.monotonic() + MOST_SECONDS
+    for file in sorted(manifest.files, key=lambda file: not ratings.is_pickle(file["path"])):
+        path, stored = file["path"], f"{manifest.root}/{file['path']}"
+        if time.monotonic() > until:
+            files.append(ratings.not_scanned(path, "there are too many files"))
+        elif not needs_scan(path, stored, registry):
             files.append(ratings.rate_by_name(path))
-        elif number >= MOST_FILES or (file["size"] or 0) > MOST_BYTES or time.monotonic() > until:
+        elif scanned >= MOST_FILES or (file["size"] or 0) > MOST_BYTES:
             files.append(ratings.not_scanned(path, "it is too large, or there are too many files"))
         else:
-            files.append(scan_file(path, f"{manifest.root}/{path}", registry, scanners.add))
+            scanned += 1
+            files.append(scan_file(path, stored, registry, scanners.add))
     return VersionScan.objects.create(
         manifest=manifest,
         rating=ratings.worst(files),
         scanner=", ".join(sorted(scanners)),
         files=[asdict(file) for file in sorted(files, key=lambda file: file.path)],
     )
+
+
+def needs_scan(path: str, stored: str, registry: Registry) -> bool:
+    """Whether the file may hold a pickle, by its name or by its first bytes. Raises RegistryError."""
+    if ratings.is_pickle(path):
+        return True
+    head = reading.read_head(registry, stored, containers.HEAD)
+    return head is None or containers.may_hold_pickle(head)
 
 
 def scan_file(path: str, stored: str, registry: Registry, add_scanner: Callable[[str], None]) -> FileRating:
@@ -91,7 +101,9 @@ def scan_file(path: str, stored: str, registry: Registry, add_scanner: Callable[
     imports = [
         (str(module), str(name), bool(is_dangerous)) for module, name, is_dangerous in result["imports"]
     ]
-    return ratings.rate_pickle(path, Found(imports=imports, is_whole=bool(result["is_whole"])))
+    kinds = frozenset(str(kind) for kind in result["kinds"])
+    found = Found(imports=imports, is_whole=bool(result["is_whole"]), kinds=kinds)
+    return ratings.rate_scanned(path, found)
 
 
 def run_worker(content: IO[bytes], suffix: str) -> dict[str, Any]:

@@ -32,7 +32,12 @@ def version(key, settings, monkeypatch) -> Registration:
     monkeypatch.setattr(sources, "list_files", lambda *arguments: {"evil.pkl": 5})
     read = reading.Read(size=5, sha256="ab" * 32)
     monkeypatch.setattr(reading, "read_file", lambda *arguments, **options: read)
-    imports = {"imports": [["posix", "system", True]], "is_whole": True, "scanner": "s 1"}
+    imports = {
+        "imports": [["posix", "system", True]],
+        "is_whole": True,
+        "kinds": ["pickle"],
+        "scanner": "s 1",
+    }
     monkeypatch.setattr(scanning, "run_worker", lambda *arguments: imports)
     at = timezone.now() - datetime.timedelta(minutes=1)
     ArtifactEvent.objects.create(

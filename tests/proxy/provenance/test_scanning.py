@@ -36,6 +36,20 @@ def test_files_that_are_not_scanned_are_rated_by_their_format(path, rating):
         ([("sklearn.svm._classes", "SVC", False), ("builtins", "bytearray", False)], True, "harmless", ()),
         ([("sklearn.svm._classes", "SVC", False)], False, "unusual", ()),
         ([], True, "harmless", ()),
+        ([("torch", "FloatStorage", False), ("collections", "OrderedDict", False)], True, "harmless", ()),
+        ([("numpy._core.multiarray", "scalar", False), ("numpy", "float64", False)], True, "harmless", ()),
+        ([("sklearn.tree._tree", "Tree", False), ("pandas", "DataFrame", False)], True, "harmless", ()),
+        ([("transformers.training_args", "TrainingArguments", False)], True, "harmless", ()),
+        ([("sklearn.datasets", "Bunch", False)], True, "unusual", ("sklearn.datasets.Bunch",)),
+        (
+            [("torch.storage", "_load_from_bytes", False)],
+            True,
+            "unusual",
+            ("torch.storage._load_from_bytes",),
+        ),
+        ([("pandas", "read_pickle", False)], True, "dangerous", ("pandas.read_pickle",)),
+        ([("joblib", "load", False), ("numpy", "dtype", False)], True, "dangerous", ("joblib.load",)),
+        ([("sklearn.base", "os.getcwd", False)], True, "dangerous", ("sklearn.base.os.getcwd",)),
         ([("acme.models", "Own", False)], True, "unusual", ("acme.models.Own",)),
         ([("acme.models", "Own", False)], False, "unusual", ("acme.models.Own",)),
         ([("sklearnx", "SVC", False)], True, "unusual", ("sklearnx.SVC",)),
@@ -48,6 +62,23 @@ def test_a_pickle_is_rated_by_what_it_imports_and_how_much_was_examined(imports,
     rated = ratings.rate_pickle("m.pkl", Found(imports=imports, is_whole=is_whole))
 
     assert (rated.rating, rated.imports, rated.is_examined) == (rating, shown, is_whole)
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds", "is_whole", "rating"),
+    [
+        ("weights.npy", {"arrays"}, True, "harmless"),
+        ("weights.npz", {"arrays", "other"}, True, "unusual"),
+        ("weights.npy", {"arrays"}, False, "unusual"),
+        ("model.safetensors", {"other"}, True, "harmless"),
+        ("weights.bin", {"other"}, True, "unusual"),
+        ("model.jit", {"pickle", "torchscript", "other"}, True, "unusual"),
+    ],
+)
+def test_what_holds_no_pickle_is_rated_by_what_it_holds(path, kinds, is_whole, rating):
+    rated = ratings.rate_scanned(path, Found(imports=[], is_whole=is_whole, kinds=frozenset(kinds)))
+
+    assert (rated.rating, rated.is_examined) == (rating, is_whole)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +106,9 @@ def test_a_version_has_the_worst_rating_of_its_files(key, monkeypatch):
 
     def run_worker(content: io.BytesIO, suffix: str) -> dict:
         assert (content.read(), suffix) == (b"opcodes", ".pkl")
-        return json.loads('{"imports": [["posix", "system", true]], "is_whole": true, "scanner": "s 1"}')
+        return json.loads(
+            '{"imports": [["posix", "system", true]], "is_whole": true, "kinds": ["pickle"], "scanner": "s 1"}'
+        )
 
     monkeypatch.setattr(reading, "read_file", read_file)
     monkeypatch.setattr(scanning, "run_worker", run_worker)
