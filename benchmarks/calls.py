@@ -27,6 +27,8 @@ import psycopg
 from benchmarks import plain_proxy
 from benchmarks.callers import Requests, create_run, log_metric, read_experiment, run_calls, send_one
 from benchmarks.usage_log import ROOT, cpu, process, wait_for_port
+from portal.one_machine.ports import free_port
+from portal.one_machine.postgres import Postgres, create_database, running_postgres
 
 PREVIOUS = os.environ.get("PREVIOUS", "d2315c1")
 ROUNDS, CALLS = int(os.environ.get("ROUNDS", 7)), int(os.environ.get("CALLS", 1000))
@@ -86,23 +88,8 @@ class Server:
 
 
 def main() -> int:
-    from portal.one_machine.ports import free_port
-    from portal.one_machine.postgres import running_postgres
-
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        database = stack.enter_context(running_postgres(folder / "postgresql"))
-        with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE previous")
-            connection.execute("CREATE DATABASE plain")
-        upstream = free_port()
-        os.environ |= {
-            "MLFLOW_URL": f"http://127.0.0.1:{upstream}",
-            "ISOLATION": "off",  # the upstream of this benchmark has no workspaces
-            "SECRET_KEY": secrets.token_urlsafe(50),
-            "KEY_PEPPERS": secrets.token_urlsafe(32),
-        }
-        stack.enter_context(process("-c", UPSTREAM, str(upstream)))
+        folder, database, upstream = prepare(stack, databases=("previous", "plain"))
         starts: dict[str, Callable[[], Server]] = {
             "portal": lambda: stack.enter_context(portal(folder, database.url("portal"), "portal", ROOT)),
             "previous": lambda: stack.enter_context(
@@ -115,6 +102,25 @@ def main() -> int:
         servers = {name: start() for name, start in starts.items() if name in only}
         report(measure(servers))
         return 0
+
+
+def prepare(stack: ExitStack, *, databases: tuple[str, ...] = ()) -> tuple[Path, Postgres, int]:
+    """A folder, a PostgreSQL with these databases beside `portal`, and the port of an upstream, which portals get by
+    their environment."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    database = stack.enter_context(running_postgres(folder / "postgresql"))
+    with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
+        for name in databases:
+            create_database(connection, name)
+    upstream = free_port()
+    os.environ |= {
+        "MLFLOW_URL": f"http://127.0.0.1:{upstream}",
+        "ISOLATION": "off",  # the upstream of this benchmark has no workspaces
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "KEY_PEPPERS": secrets.token_urlsafe(32),
+    }
+    stack.enter_context(process("-c", UPSTREAM, str(upstream)))
+    return folder, database, upstream
 
 
 def measure(servers: dict[str, Server]) -> dict[str, Server]:
@@ -163,8 +169,6 @@ def previous_release(folder: Path) -> Path:
 @contextmanager
 def portal(folder: Path, database_url: str, name: str, root: Path) -> Iterator[Server]:
     """A portal with this source code, with everything switched on."""
-    from portal.one_machine.ports import free_port
-
     port = free_port()
     places = {
         "DATABASE_URL": database_url,
@@ -192,8 +196,6 @@ def portal(folder: Path, database_url: str, name: str, root: Path) -> Iterator[S
 @contextmanager
 def plain(folder: Path, database_url: str) -> Iterator[Server]:
     """The smallest proxy with keys and a log: revproxy's view, one SELECT and one INSERT for each call."""
-    from portal.one_machine.ports import free_port
-
     port, key = free_port(), "plain-key"
     places = {"DATABASE_URL": database_url, "PLAIN_KEY": key}
     plain_proxy.prepare(database_url, key)
@@ -207,8 +209,6 @@ def plain(folder: Path, database_url: str) -> Iterator[Server]:
 @contextmanager
 def nginx(folder: Path, upstream: int) -> Iterator[Server]:
     """nginx that compares one static key and forwards."""
-    from portal.one_machine.ports import free_port
-
     port, key = free_port(), "static-key"
     (folder / "nginx").mkdir()
     configuration = folder / "nginx.conf"

@@ -12,9 +12,9 @@ from keys.credentials import tokens
 from keys.credentials.addresses import client_address, is_within
 from keys.credentials.caller import Caller
 from keys.credentials.headers import HOW_TO_SEND_A_KEY, OVERRIDES, read_credential
-from keys.credentials.lookup import KeyMatch, find_cached_key, recall_key, remember_key
+from keys.credentials.lookup import KeyMatch, find_cached_key, hash_headers, recall_key, remember_key
 from keys.credentials.signed_tokens import is_signed_token
-from keys.credentials.trusts import find_trusted_key
+from keys.credentials.trusts import find_trusted_key, recall_trusted_key
 from keys.database import DATABASE_ERRORS, database_required
 from keys.models import ApiKey
 from keys.refusals import Refusal, forbidden, unauthenticated
@@ -45,13 +45,15 @@ def authenticate(meta: Mapping[str, str]) -> Caller:
     400 for two different credentials, 429 if PostgreSQL is needed and unavailable.
     """
     refuse_key_in_query(meta.get("QUERY_STRING", ""))
-    match = recall_key(meta)
-    text = "" if match else read_credential(meta).text
+    headers = hash_headers(meta)
+    match, trusted = recall_key(headers), recall_trusted_key(headers)
+    text = "" if match or trusted else read_credential(meta).text
     try:
-        if match is None and is_signed_token(text):
-            key, subject = find_trusted_key(text)
-            return check_caller(key, subject=subject)
-        return check_match(match or find_key_of(text, meta), meta)
+        if trusted is None and is_signed_token(text):
+            trusted = find_trusted_key(text, headers)
+        if trusted:
+            return check_caller(trusted.key, subject=trusted.subject)
+        return check_match(match or find_key_of(text, headers), meta)
     except Refusal as refusal:
         hint_at_overrides(refusal, meta)
         raise
@@ -64,11 +66,11 @@ def hint_at_overrides(refusal: Refusal, meta: Mapping[str, str]) -> None:
         refusal.message = refusal.message.removesuffix(OVERRIDES_HINT).removesuffix(BASIC_HINT) + BASIC_HINT
 
 
-def find_key_of(text: str, meta: Mapping[str, str]) -> KeyMatch:
-    """The key with the secret `text`, which the headers in `meta` carry. Raises Refusal (401, 429)."""
+def find_key_of(text: str, headers: bytes) -> KeyMatch:
+    """The key with the secret `text`, which the headers with this hash carry. Raises Refusal (401, 429)."""
     token = parse_credential(text)
     match = find_caller_key(token)
-    remember_key(meta, token)
+    remember_key(headers, token)
     return match
 
 

@@ -109,17 +109,19 @@ def hash_headers(meta: Mapping[str, str]) -> bytes:
     return blake2b(sent.encode(errors="surrogatepass"), key=HASH_KEY, digest_size=32).digest()
 
 
-def remember_key(meta: Mapping[str, str], secret: Token) -> None:
-    """Remember which secret these headers carry. Only for one that has a key: nobody else can fill the memory."""
+def remember_key(headers: bytes, secret: Token) -> None:
+    """Remember which secret the headers with this hash carry. Only for one that has a key: nobody else can fill the
+    memory."""
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()
     peppers = settings.KEY_PEPPERS
-    remembered[hash_headers(meta)] = Remembered(tokens.digests(secret, peppers), peppers)
+    remembered[headers] = Remembered(tokens.digests(secret, peppers), peppers)
 
 
-def recall_key(meta: Mapping[str, str]) -> KeyMatch | None:
-    """The key of headers that are remembered, if it is in this process's cache and that is fresh."""
-    found = remembered.get(hash_headers(meta))
+def recall_key(headers: bytes) -> KeyMatch | None:
+    """The key of headers with this hash, if they are remembered, and if it is in this process's cache and that is
+    fresh."""
+    found = remembered.get(headers)
     if found is None or found.peppers is not settings.KEY_PEPPERS:
         return None
     if (key := cache.key_cache.peek(found.digests[0])) is None:

@@ -1,10 +1,9 @@
 """From a signed token to the key of the trust that accepts it.
 
 All trusts are in memory, so that a token of an unknown issuer costs no query. A token that was verified is remembered
-by its SHA-256, until its end or until the trusts or the issuer's keys change.
+by the hash of its headers, until its end or until the trusts or the issuer's keys change.
 """
 
-import hashlib
 import json
 import threading
 import time
@@ -88,23 +87,23 @@ def rule_of(trust: Trust, organisation_id: int) -> Rule:
 
 
 class Memory:
-    """Verified tokens by their SHA-256; the oldest is dropped first. Thread-safe."""
+    """Verified tokens by the hash of the headers that carried them; the oldest is dropped first. Thread-safe."""
 
     def __init__(self, size: int = MOST_REMEMBERED) -> None:
         self.size, self.lock = size, threading.Lock()
         self.tokens: OrderedDict[bytes, Accepted] = OrderedDict()
 
-    def find(self, digest: bytes, *, rules: Rules, key_sets: KeySets, now: float) -> Accepted | None:
-        accepted = self.tokens.get(digest)
+    def find(self, headers: bytes, *, rules: Rules, key_sets: KeySets, now: float) -> Accepted | None:
+        accepted = self.tokens.get(headers)
         if accepted is None:
             return None
         is_present = accepted.rules is rules and accepted.keys is key_sets.current(accepted.rule.source)
         return accepted if is_present and now <= accepted.ends + LEEWAY else None
 
-    def keep(self, digest: bytes, accepted: Accepted) -> None:
+    def keep(self, headers: bytes, accepted: Accepted) -> None:
         with self.lock:
-            self.tokens.pop(digest, None)
-            self.tokens[digest] = accepted
+            self.tokens.pop(headers, None)
+            self.tokens[headers] = accepted
             while len(self.tokens) > self.size:
                 self.tokens.popitem(last=False)
 
@@ -112,16 +111,26 @@ class Memory:
 memory = Memory()
 
 
-def find_trusted_key(text: str) -> TrustedKey:
-    """The key that this token acts as, and the token's subject. Raises Refusal (400, 401, 429)."""
-    with database_required(DATABASE_MESSAGE):
-        rules = rule_cache.get(ALL, read_rules) or {}
-    digest, now = hashlib.sha256(text.encode()).digest(), time.time()
-    accepted = memory.find(digest, rules=rules, key_sets=key_sets, now=now)
-    if accepted is None:
-        accepted = accept(text, rules, key_sets, now=now)
-        memory.keep(digest, accepted)
+def find_trusted_key(text: str, headers: bytes) -> TrustedKey:
+    """The key that this token acts as, and the token's subject. `headers`: the hash of those that carry it.
+
+    Raises Refusal (400, 401, 429)."""
+    accepted = accept(text, present_rules(), key_sets, now=time.time())
+    memory.keep(headers, accepted)
     return TrustedKey(key_of(accepted.rule), accepted.subject)
+
+
+def recall_trusted_key(headers: bytes) -> TrustedKey | None:
+    """The same for a token that was verified before, without reading it again. Raises Refusal (401, 429)."""
+    if headers not in memory.tokens:
+        return None
+    accepted = memory.find(headers, rules=present_rules(), key_sets=key_sets, now=time.time())
+    return TrustedKey(key_of(accepted.rule), accepted.subject) if accepted else None
+
+
+def present_rules() -> Rules:
+    with database_required(DATABASE_MESSAGE):
+        return rule_cache.get(ALL, read_rules) or {}
 
 
 def key_of(rule: Rule) -> ApiKey:
