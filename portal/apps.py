@@ -6,11 +6,7 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        from django.contrib import admin
-        from procrastinate.contrib.django.models import ProcrastinateJob
-
         from portal import checks  # noqa: F401  registers them
         from proxy.upstream import client, isolation
 
         client.workspace_listeners.append(isolation.require)
-        admin.site.unregister(ProcrastinateJob)  # the outbox's own workings

@@ -204,7 +204,7 @@ MAIL_FROM = text("MAIL_FROM", f"registry@{_public.hostname}")
 INSTALLED_APPS = [
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # `portal.urls` loads the admin's pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -220,7 +220,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
-    "allauth.socialaccount",
+    "portal.sign_in.apps.SocialAccounts",  # allauth.socialaccount
     "allauth.socialaccount.providers.openid_connect",
     "portal",
     "proxy",

@@ -1,21 +1,30 @@
-"""Every address of the portal, its own before MLflow's catch-alls."""
+"""Every address of the portal, its own before MLflow's catch-alls.
+
+A process imports it with its first page or API call: it loads all pages. Calls by key, health checks and metrics need
+none of them (`portal.calls.dispatcher`, `portal.calls.probes`).
+"""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
+from procrastinate.contrib.django.models import ProcrastinateJob
 
-from keys.admin import alert_pages, invitation_pages, key_usage
-from keys.admin.organisations import group_rules
-from keys.api import leak_reports
-from keys.organisations import exchange
-from keys.pages import progress
-from portal.api.scim import Scim
-from portal.http import health, metrics
-from portal.pages import dashboard, docs, home, palette, settings_page
-from portal.sign_in import views
-from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages
-from proxy.api import manifests
+admin.autodiscover()  # before the imports below, so that other apps' pages are registered when ours replace them
+admin.site.unregister(ProcrastinateJob)  # the outbox's own workings
+
+from keys.admin import alert_pages, invitation_pages, key_usage  # noqa: E402
+from keys.admin.organisations import group_rules  # noqa: E402
+from keys.api import leak_reports  # noqa: E402
+from keys.organisations import exchange  # noqa: E402
+from keys.pages import progress  # noqa: E402
+from portal.api.scim import Scim  # noqa: E402
+from portal.calls import probes  # noqa: E402
+from portal.http import health  # noqa: E402
+from portal.pages import dashboard, docs, home, palette, settings_page  # noqa: E402
+from portal.sign_in import views  # noqa: E402
+from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages  # noqa: E402
+from proxy.api import manifests  # noqa: E402
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -73,7 +82,6 @@ urlpatterns = [
     path(".well-known/model-signing.json", manifests.public_keys, name="signing-keys"),
     path(".well-known/model-signing-key.pem", manifests.public_key, name="signing-key"),
     path(".well-known/model-signing.pem", manifests.public_key),  # the address until November 2026
-    path("metrics", metrics.metrics, name="metrics"),
     path("leaks", leak_reports.page, name="report-leak"),
     path("api/v1/leaks", leak_reports.program),
     path("api/v1/leaks/", leak_reports.program),
@@ -82,12 +90,7 @@ urlpatterns = [
     path("api/v1/", include("portal.api.urls")),
     re_path(r"^scim/v2(?P<address>(?:/.*)?)$", Scim.as_view(), name="scim"),
     path("health", health.health, name="health"),
-    path("health/live", health.live, name="health-live"),
-    path("health/ready", health.ready, name="health-ready"),
-    path("health/mlflow", health.mlflow_health, name="health-mlflow"),
-    path("api/health/mlflow", health.mlflow_health),
-    path("api/mlflow/health/mlflow", health.mlflow_health),
-    path("mlflow/health/mlflow", health.mlflow_health),
+    *probes.urlpatterns,
     path("", include("proxy.urls")),
 ]
 

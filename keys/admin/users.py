@@ -1,5 +1,6 @@
 """Admin pages for users."""
 
+from importlib import import_module
 from typing import Any, cast
 
 from allauth.account.models import EmailAddress
@@ -36,6 +37,8 @@ from keys.pages.frame import actor_of
 from keys.rights import permissions
 from keys.rights.roles import Role
 
+for _app in ("account", "mfa", "socialaccount"):
+    import_module(f"allauth.{_app}.admin")  # registers what is unregistered here
 admin.site.unregister(Group)  # fixed, and defined in `keys.rights.groups`; a user's role chooses one
 for _model in (Authenticator, EmailAddress, SocialAccount, SocialApp, SocialToken):
     admin.site.unregister(_model)  # django-allauth's: users manage their own on the account pages

@@ -2,17 +2,15 @@
 
 PyJWT verifies the signatures; the portal has it anyway, because django-allauth uses it for sign-in. What PyJWT reads
 more generously than two programs would agree on is refused first: each part must be canonical base64url, and a name
-may stand only once in a JSON object.
+may stand only once in a JSON object. PyJWT is imported with the first token: many portals have none.
 """
 
 import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
-
-import jwt
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from keys.formatting import strict_json
 from keys.refusals import Refusal, unauthenticated
@@ -32,7 +30,6 @@ ALGORITHMS = {
     "ES512": ("EC", "P-521"),
     "EdDSA": ("OKP", "Ed25519"),
 }
-JWS = jwt.PyJWS(algorithms=list(ALGORITHMS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +130,20 @@ def read_object(part: str, name: str) -> dict[str, Any]:
     return content
 
 
+@cache
+def verifier() -> Any:
+    import jwt
+
+    return jwt.PyJWS(algorithms=list(ALGORITHMS))
+
+
 def verify(token: SignedToken, key: SigningKey) -> None:
     """Raise Refusal (401) unless this key signed the token."""
+    import jwt
+
     if key.fits(token.algorithm):
         try:
-            JWS.decode_complete(token.text, key.public_key, [token.algorithm])
+            verifier().decode_complete(token.text, key.public_key, [token.algorithm])
         except (jwt.InvalidTokenError, ValueError, TypeError):
             pass
         else:
@@ -208,6 +214,9 @@ def parse_key_set(content: Any) -> dict[str, SigningKey]:
 
 def parse_key(content: Mapping[str, Any]) -> SigningKey | None:
     """A public key that can verify signatures; None for any other, such as a symmetric one."""
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     kind = (content.get("kty"), content.get("crv") if content.get("kty") != "RSA" else None)
     algorithm = content.get("alg", "")
     fitting = [name for name, needed in ALGORITHMS.items() if needed == kind and algorithm in ("", name)]

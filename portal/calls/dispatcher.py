@@ -21,6 +21,7 @@ from django.urls import URLPattern
 from django.utils.log import log_response
 
 from keys.database import give_back_connection
+from portal.calls import probes
 from portal.calls.responses import KNOWN_HEADERS
 from portal.http import logs
 from portal.http.middleware import HEADER, REQUEST_ID, STARTED
@@ -144,3 +145,8 @@ class PortalHandler(WSGIHandler):
         if mount is None:
             return super().__call__(environ, start_response)
         return respond(environ, start_response, mount)
+
+    def get_response(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info in probes.PATHS:
+            request.urlconf = probes.__name__
+        return super().get_response(request)

@@ -3,10 +3,12 @@ address or link an identity themselves."""
 
 from allauth.account import views
 from allauth.socialaccount import views as provider
+from allauth.socialaccount.providers import registry
 from django.urls import include, path, re_path
 
 from portal.sign_in import views as ours
 
+registry.load()
 urlpatterns = [
     path("login/", ours.sign_in, name="account_login"),
     path("login/provider/by-email/", ours.provider_by_email, name="provider-by-email"),

@@ -2,7 +2,8 @@
 
 A time-stamp says that the authority saw a SHA-256 at a time. `rfc3161_client` reads the messages, and verifies the
 signature and the certificates as they were at that time. The portal compares status, nonce and hash itself, because it
-also keeps time-stamps while it has no certificates that it trusts.
+also keeps time-stamps while it has no certificates that it trusts. Both libraries are imported with the first
+time-stamp: most processes make none.
 """
 
 import datetime
@@ -11,20 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import urllib3
-from cryptography.x509 import Certificate, load_pem_x509_certificates
 from django.conf import settings
 from django.utils import timezone
-from rfc3161_client import (
-    HashAlgorithm,
-    PKIStatus,
-    TimestampRequestBuilder,
-    TimeStampResponse,
-    VerificationError,
-    VerifierBuilder,
-    decode_timestamp_response,
-)
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+    from rfc3161_client import TimeStampResponse
 
 SHA256 = "2.16.840.1.101.3.4.2.1"
 SECONDS = 10.0  # to connect, and for each read
@@ -48,6 +44,8 @@ class TimeStamp:
 
 def ask(message: bytes) -> TimeStamp:
     """A time-stamp of the message from the authority of TIMESTAMP_URL. Raises AuthorityError."""
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+
     request = TimestampRequestBuilder().data(message).hash_algorithm(HashAlgorithm.SHA256).build()
     response = send(settings.TIMESTAMP_URL, request.as_bytes())
     stamp = verify(response, message, nonce=request.nonce)
@@ -80,6 +78,8 @@ def send(url: str, request: bytes) -> bytes:
 def verify(response: bytes, message: bytes, *, nonce: int | None = None) -> TimeStamp:
     """Verify a response, which may be years old: its certificates must have been valid at its time. Raises
     AuthorityError. `nonce`: of the request, if the response just came."""
+    from rfc3161_client import decode_timestamp_response
+
     try:
         decoded = decode_timestamp_response(response)
         check_status(decoded)
@@ -100,7 +100,9 @@ def verify(response: bytes, message: bytes, *, nonce: int | None = None) -> Time
         raise AuthorityError("it is not a time-stamp of RFC 3161") from error
 
 
-def check_status(response: TimeStampResponse) -> None:
+def check_status(response: "TimeStampResponse") -> None:
+    from rfc3161_client import PKIStatus
+
     if response.status != PKIStatus.GRANTED:
         names = {status.value: status.name.lower().replace("_", " ") for status in PKIStatus}
         reasons = "; ".join(response.status_string)[:200]
@@ -108,7 +110,9 @@ def check_status(response: TimeStampResponse) -> None:
         raise AuthorityError(f"it refused: {name}{f' ({reasons})' if reasons else ''}")
 
 
-def check_signature(response: TimeStampResponse, message: bytes, trusted: Sequence[Certificate]) -> None:
+def check_signature(response: "TimeStampResponse", message: bytes, trusted: Sequence["Certificate"]) -> None:
+    from rfc3161_client import VerificationError, VerifierBuilder
+
     verifier = VerifierBuilder()
     for certificate in trusted:
         verifier = verifier.add_root_certificate(certificate)
@@ -121,11 +125,13 @@ def check_signature(response: TimeStampResponse, message: bytes, trusted: Sequen
         ) from error
 
 
-def certificates() -> tuple[Certificate, ...]:
+def certificates() -> "tuple[Certificate, ...]":
     """The certificates that TIMESTAMP_CERTIFICATES names; () if it is not set."""
     return read_certificates(settings.TIMESTAMP_CERTIFICATES) if settings.TIMESTAMP_CERTIFICATES else ()
 
 
 @cache
-def read_certificates(file: str) -> tuple[Certificate, ...]:
+def read_certificates(file: str) -> "tuple[Certificate, ...]":
+    from cryptography.x509 import load_pem_x509_certificates
+
     return tuple(dict.fromkeys(load_pem_x509_certificates(Path(file).read_bytes())))

@@ -1,6 +1,6 @@
 """Reads OpenTelemetry's trace export (OTLP over HTTP): the traces and tags that it writes. Pure.
 
-https://opentelemetry.io/docs/specs/otlp/#otlphttp
+https://opentelemetry.io/docs/specs/otlp/#otlphttp. protobuf is imported with the first export: many portals get none.
 """
 
 import json
@@ -10,13 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 
 from keys.refusals import Refusal, invalid
 from proxy.request import messages
@@ -50,6 +43,8 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
             "otlp_not_protobuf",
             "The spans are neither protobuf nor JSON. Set OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf.",
         )
+    from google.protobuf.message import DecodeError
+
     reader = read_json if is_json(content_type) else read_protobuf
     try:
         content = decompress(body, encoding, limit)
@@ -71,6 +66,9 @@ def read(body: bytes, *, content_type: str, encoding: str, limit: int) -> Export
 
 def read_protobuf(content: bytes) -> tuple[dict[str, None], set[str], Callable[[], Json]]:
     """The traces, in order, the keys of attributes, and the spans as JSON."""
+    from google.protobuf.json_format import MessageToDict
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
     refuse_many(content)
     request = ExportTraceServiceRequest()
     request.ParseFromString(content)
@@ -157,6 +155,10 @@ def is_json(content_type: str) -> bool:
 
 def response_as_json(content: bytes) -> bytes:
     """MLflow's response to an export, which may state a partial success, for an exporter that sent JSON."""
+    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.message import DecodeError
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
     response = ExportTraceServiceResponse()
     try:
         response.ParseFromString(content)
@@ -208,6 +210,8 @@ def refuse_many(content: bytes) -> None:
     """
     if len(content) <= UNCOUNTED:
         return
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
     count = 0
     waiting: list[tuple[int, int, Any]] = [(0, len(content), ExportTraceServiceRequest.DESCRIPTOR)]
     while waiting:
