@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from typing import NamedTuple
 
 API = "/api/mlflow/api/2.0/mlflow"
 CALLER = """
-import os, socket, sys, threading, traceback
+import os, socket, statistics, sys, threading, time, traceback
 port, calls, connections = map(int, sys.argv[1:4])
 request = sys.stdin.buffer.read()
 def read(connection):
@@ -31,16 +32,18 @@ def work():
 def call():
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         for _ in range(calls // connections):
+            began = time.perf_counter()
             connection.sendall(request)
             read(connection)
+            took.append(time.perf_counter() - began)
+took = []
 threads = [threading.Thread(target=work) for _ in range(connections)]
-import time
 started = time.perf_counter()
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-print(time.perf_counter() - started)
+print(time.perf_counter() - started, statistics.median(took))
 """
 
 
@@ -51,14 +54,14 @@ class Requests:
     content: bytes
 
 
-def request(method: str, path: str, key: str, body: str = "") -> Requests:
+def request(method: str, path: str, key: str, body: str = "", *, scheme: str = "Bearer") -> Requests:
     """A request with the headers that MLflow's client sends."""
     content = body.encode()
     length = f"Content-Length: {len(content)}\r\nContent-Type: application/json\r\n" if content else ""
     head = (
         f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: mlflow-python-client/3.17.2\r\n"
         f"Accept-Encoding: gzip, deflate\r\nAccept: */*\r\nConnection: keep-alive\r\n"
-        f"X-MLflow-Client-Version: 3.17.2\r\n{length}Authorization: Bearer {key}\r\n\r\n"
+        f"X-MLflow-Client-Version: 3.17.2\r\n{length}Authorization: {scheme} {key}\r\n\r\n"
     )
     return Requests(head.encode() + content)
 
@@ -76,11 +79,18 @@ def log_metric(key: str, run: str) -> Requests:
     return request("POST", f"{API}/runs/log-metric", key, body)
 
 
-def run_calls(port: int, requests: Requests, *, calls: int, connections: int) -> float:
-    """Send the request so often; the seconds that it took. Fails unless every response is a 200."""
+class Took(NamedTuple):
+    """Seconds of all calls together, and the median of a call."""
+
+    seconds: float
+    median: float
+
+
+def run_calls(port: int, requests: Requests, *, calls: int, connections: int) -> Took:
+    """Send the request so often. Fails unless every response is a 200."""
     command = [sys.executable, "-c", CALLER, str(port), str(calls), str(connections)]
     done = subprocess.run(command, input=requests.content, stdout=subprocess.PIPE, check=True)
-    return float(done.stdout)
+    return Took(*map(float, done.stdout.split()))
 
 
 def send_one(port: int, requests: Requests) -> bytes:

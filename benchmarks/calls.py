@@ -26,6 +26,7 @@ import psycopg
 
 from benchmarks import plain_proxy
 from benchmarks.callers import Requests, create_run, log_metric, read_experiment, run_calls, send_one
+from benchmarks.results import Row, save
 from benchmarks.usage_log import ROOT, cpu, process, wait_for_port
 from portal.one_machine.ports import free_port
 from portal.one_machine.postgres import Postgres, create_database, running_postgres
@@ -40,6 +41,12 @@ TARGETS = (
     ("portal", "GET", "plain", 0.30),
     ("portal", "GET", "nginx", None),
 )
+NAMES = {
+    "previous": f"the previous release ({PREVIOUS})",
+    "plain": "plain `ProxyView` with one SELECT and one INSERT",
+    "nginx": "nginx with a static key",
+}
+KINDS = {"GET": "JSON GET", "POST": "POST `runs/log-metric` with ownership, attribution and log"}
 # Responds at once, with a new run for a creation.
 UPSTREAM = """
 import asyncio, re, secrets, sys
@@ -82,9 +89,9 @@ class Server:
 
     def measure(self, kind: str) -> None:
         before = cpu(self.process)
-        seconds = run_calls(self.port, self.requests[kind], calls=CALLS, connections=CONNECTIONS)
+        took = run_calls(self.port, self.requests[kind], calls=CALLS, connections=CONNECTIONS)
         self.costs.setdefault(kind, []).append((cpu(self.process) - before) / CALLS * 1000)
-        self.rates.setdefault(kind, []).append(CALLS / seconds)
+        self.rates.setdefault(kind, []).append(CALLS / took.seconds)
 
 
 def main() -> int:
@@ -137,22 +144,26 @@ def measure(servers: dict[str, Server]) -> dict[str, Server]:
 
 def report(servers: dict[str, Server]) -> None:
     """Print the costs and their ratios, and which ratios miss their target."""
-    results: dict[str, dict[str, float]] = {}
     for server in servers.values():
         for kind, costs in server.costs.items():
             cost, rate = statistics.median(costs), statistics.median(server.rates[kind])
-            results[f"{server.name} {kind}"] = {"cpu_ms": round(cost, 3), "calls_per_second": round(rate)}
             print(f"  {server.name:9} {kind:4}  {cost:6.3f} ms CPU a call   {rate:5.0f} calls/s")
     for name, kind, other, most in TARGETS:
         if name not in servers or other not in servers:
             continue
         pairs = zip(servers[name].costs[kind], servers[other].costs[kind], strict=True)
         ratio = statistics.median(cost / max(base, 1e-6) for cost, base in pairs)
-        results[f"{name} {kind}"][f"of_{other}"] = round(ratio, 3)
+        own, base = (statistics.median(servers[each].costs[kind]) for each in (name, other))
+        save(
+            Row(
+                what=f"CPU of a {KINDS[kind]} / {NAMES[other]}",
+                result=ratio,
+                most=most,
+                detail=f"{own:.2f} and {base:.2f} ms",
+            )
+        )
         verdict = f" (at most {most}: {'missed' if ratio > most else 'met'})" if most else ""
         print(f"  {kind} {name} / {other}: {ratio:.3f}{verdict}")
-    if path := os.environ.get("JSON"):
-        Path(path).write_text(json.dumps(results, indent=1))
 
 
 def previous_release(folder: Path) -> Path:
