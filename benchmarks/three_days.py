@@ -1,4 +1,4 @@
-"""The steps of three working days in a real browser, against a portal that `make run` started:
+"""The steps of three working days in a real browser, against a portal that `make run` has just started:
 
     ADMIN_PASSWORD=… .venv/bin/python -m benchmarks.three_days http://127.0.0.1:8000
 

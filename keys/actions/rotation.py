@@ -34,13 +34,15 @@ def rotate(
     key: ApiKey,
     overlap: str = "24h",
     expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
+    is_shown: bool = True,
     actor: Actor = COMMAND,
 ) -> tuple[ApiKey, str]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
     A key that was found in the open is rotated with the overlap “now” only. If the report paused it, it works again
     with the new secret; a key that was paused before the report stays paused. The expiry stays as it is, unless
-    `expires_at` is another one (None: never).
+    `expires_at` is another one (None: never). `is_shown`: whether the caller shows the new secret; if not,
+    the pages ask the holder to create one.
 
     Returns the row and the new secret, which is stored nowhere. Raises ActionError for a key that is revoked or
     expired, for a second overlap while one is running, and for the overlap of a leaked secret.
@@ -84,7 +86,8 @@ def rotate(
     for name, value in secret_fields(token).items():
         setattr(key, name, value)
     key.save()
-    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends, **extension)
+    unseen = {} if is_shown else {"is_shown": False}
+    record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends, **unseen, **extension)
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret

@@ -84,14 +84,19 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     key = key_to_act_on(request, pk)
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
     was_leaked = key.leak is not None
+    is_for_holder = is_only_for_holder(key, actor=actor_of(request))
 
     def act() -> tuple[ApiKey, str]:
-        overlap = form.cleaned_data["overlap"]
-        return actions.rotate(key=key, overlap=overlap, **form.expiry(), actor=actor_of(request))
+        return actions.rotate(
+            key=key,
+            overlap=form.cleaned_data["overlap"],
+            is_shown=not is_for_holder,
+            **form.expiry(),
+            actor=actor_of(request),
+        )
 
     if "rotate" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)
-    is_for_holder = is_only_for_holder(key, actor=actor_of(request))
     if not submit_form(form, lambda: made.run(form, act)):
         context = {"is_for_holder": is_for_holder}
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form, **context)

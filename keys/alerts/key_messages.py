@@ -44,9 +44,10 @@ def is_machine(user: User) -> bool:
 
 def is_only_for_holder(key: ApiKey, *, actor: Actor) -> bool:
     """Whether nobody but the key's holder may see the secret that the actor's rotation makes: the key was found in the
-    open, and the actor is somebody else. Nobody collects a machine's secret, so the actor gets it."""
+    open, and the actor is somebody else. Nobody collects a machine's secret, so the actor gets it. Once the holder has
+    created the secret that works, rotations are as for any other key."""
     is_holder = actor.user is not None and actor.user.pk == key.owner_id
-    return key.leak is not None and not is_holder and not is_machine(key.owner)
+    return (key.leak is not None or key.is_secret_unseen) and not is_holder and not is_machine(key.owner)
 
 
 @sensitive_variables("secret", "link", "text")

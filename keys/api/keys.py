@@ -257,9 +257,10 @@ class Rotate(KeyAct):
 
         def act(*, key: ApiKey, actor: Actor, **sent: Any) -> Response:
             is_for_holder = is_only_for_holder(key, actor=actor)
-            rotated, secret = rotate(key=key, actor=actor, **sent)
             if not is_for_holder:
+                rotated, secret = rotate(key=key, actor=actor, **sent)
                 return secret_response(200, rotated, secret, link=None, message=None, is_mailed=False)
+            rotated, _ = actions.rotate(key=key, actor=actor, is_shown=False, **sent)
             message = write_rotation_message(rotated, actor=actor)
             told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
             return secret_response(200, rotated, None, **told, notice=FOR_HOLDER)

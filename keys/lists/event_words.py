@@ -100,6 +100,7 @@ def describe_event(event: KeyEvent, writing: Writing = ENGLISH) -> list[str]:
             ending = translate(overlap.ending if overlap else "then")
             return [
                 translate("The old secret ends {ending}").format(ending=ending),
+                *([] if detail.get("is_shown", True) else [translate("Nobody saw the new secret")]),
                 *describe_changes(detail, writing),
             ]
         case KeyEvent.Kind.REQUESTED:

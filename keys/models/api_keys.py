@@ -374,6 +374,11 @@ class ApiKey(models.Model):
         that secret since: it never works again. Cached; an action reads the row anew under a lock."""
         return self.events.leaks().first()
 
+    @cached_property
+    def is_secret_unseen(self) -> bool:
+        """Whether others replaced the leaked secret, and the holder has yet to create the one that works. Cached."""
+        return self.last_used_at is None and self.events.unseen_secrets().exists()
+
     @property
     def is_paused_by_report(self) -> bool:
         """Whether the key is paused because somebody reported that they found it."""

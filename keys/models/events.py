@@ -31,6 +31,11 @@ class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
         """Reports of a secret that a later rotation has replaced, the first one first."""
         return self.leak_reports().filter(Exists(later_rotations()))
 
+    def unseen_secrets(self) -> "KeyEventQuerySet":
+        """Rotations that made a present secret that nobody has seen: others replaced the holder's leaked one."""
+        rotations = self.filter(kind=KeyEvent.Kind.ROTATED, detail__is_shown=False)
+        return rotations.exclude(Exists(later_rotations()))
+
     def leak_reports(self) -> "KeyEventQuerySet":
         return self.filter(kind=KeyEvent.Kind.LEAKED).exclude(detail__has_key="found").order_by("pk")
 

@@ -47,6 +47,8 @@ class RotateForm(forms.Form):
         self.offer_expiry(key, lives)
         if key.leak:
             self.offer_now(gettext("The key was found in the open, so its old secret never works again."))
+        elif key.is_secret_unseen:
+            self.offer_now(gettext("Nobody has seen the present secret, so it ends at once."))
         elif key.previous_ends_at and key.previous_ends_at > timezone.now():
             self.offer_now(
                 gettext(

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from keys import actions, limits
 from keys.actions import self_service
 from keys.lists.old_secret import read_old_secret_use
-from keys.lists.states import with_leaks
+from keys.lists.states import with_leaks, with_unseen_secret
 from keys.models import ApiKey, KeyRequest, Membership, PreparedKey, User
 from keys.pages.frame import actor_of, posted_data, row_number
 from keys.pages.key_forms import ConfirmForm, RevokeForm, RotateForm
@@ -47,6 +47,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         before=before,
         is_all=is_all,
         waiting=PreparedKey.objects.waiting().filter(owner=user),
+        unseen=with_unseen_secret(user.api_keys.all()),
         requests=recent_requests(user),
         memberships=open_memberships(user),
         invitations=user.member_invitations.open().select_related("organisation"),

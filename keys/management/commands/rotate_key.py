@@ -39,7 +39,10 @@ class Command(BaseCommand):
         is_for_holder = is_only_for_holder(before, actor=COMMAND)
         try:
             key, secret = actions.rotate(
-                key=before, overlap=options["overlap"], **expiry(options["expires_in"])
+                key=before,
+                overlap=options["overlap"],
+                is_shown=not is_for_holder,
+                **expiry(options["expires_in"]),
             )
         except actions.ActionError as error:
             raise CommandError(f"{options['key_id']}: {error}") from None

@@ -177,7 +177,9 @@ class TestRotatedByAnother:
         again = self.rotate(alice, key, **{"Idempotency-Key": "one"}).json()
         assert (again["key"], again["link"], again["message"]) == (None, None, None)
         assert told["link"] not in everything_stored()
-        ordinary = self.rotate(alice, key).json()  # no secret of it is in the open any more
+        assert self.rotate(alice, key).json()["key"] is None  # the message again: nobody has seen the secret
+        assert caller_of(self.rotate(signed_in(dora), key).json()["key"]).key == key
+        ordinary = self.rotate(alice, key).json()  # of a key like any other
         assert caller_of(ordinary["key"]).key == key
         assert (ordinary["link"], ordinary["message"], ordinary["is_mailed"]) == (None, None, False)
 
@@ -186,6 +188,27 @@ class TestRotatedByAnother:
 
         assert caller_of(told["key"]).key == leaked[0]
         assert told["message"] is None
+
+    def test_pages_ask_the_holder_for_the_new_secret_until_it_is_there(self, leaked, dora, alice):
+        key, holder = leaked[0], signed_in(dora)
+        rotation = f"/account/keys/{key.public_id}/rotate/"
+        self.rotate(alice, key)
+
+        overview = holder.get("/account/").content.decode()
+        assert "The leaked secret of “nightly training” was replaced" in overview
+        assert f'<a href="{rotation}">Create the new secret</a>' in overview
+        for page in (rotation, f"/account/keys/{key.public_id}/"):
+            assert "Nobody has seen the present one." in holder.get(page).content.decode()
+        form = holder.get(rotation).context["form"]
+        assert [name for name, _ in form.fields["overlap"].widget.choices] == ["now"]
+        assert "dora has yet to create the new secret." in alice.get(page_of(key)).content.decode()
+        assert "Nobody saw the new secret" in alice.get(page_of(key)).content.decode()
+        again = alice.get(page_of(key, "rotate")).content.decode()
+        assert "You do not see the new secret: dora gets a message" in again
+
+        holder.post(rotation, {"overlap": "now", "form_id": form["form_id"].value()})
+        assert "was replaced" not in holder.get("/account/").content.decode()
+        assert "has yet to create" not in alice.get(page_of(key)).content.decode()
 
     def test_the_command_prints_a_link_for_its_holder(self, leaked, dora, capsys):
         key, old = leaked

@@ -35,7 +35,7 @@ def test_the_ledger_says_what_was_asked_and_what_came_of_it(dora):
         "Registered version 1 of dora-model",
         "Tags complete",
         "Tags malformed",
-        "Pointed the alias champion to version 1",
+        "Pointed the alias champion of dora-model to version 1",
         "Refused by MLflow",
         "Renamed dora-model to better",
         "Pending",
@@ -96,7 +96,7 @@ def test_a_models_owner_reads_its_whole_story_without_others_names(dora, mallory
     for words in (
         "Registered version 1 of dora-model",
         "another user",
-        "Tagged version 1: hokusai.quarantine = true",
+        "Tagged version 1 of dora-model: hokusai.quarantine = true",
         "the portal",
         "you",
     ):
