@@ -149,6 +149,7 @@ def count_call(call: CallInProgress, caller: Caller, target: Target, *, connecti
     owner = caller.user.public_id
     name = caller.key.public_id if caller.key else owner
     call.slot = slots.take_for_request(name, owner=owner, is_transfer=is_transfer, connection=connection)
+    call.waited_for_slot = getattr(connection, "waited_for_slot", 0.0)
     if hasattr(connection, "wait_for_reader"):  # the portal's own server
         connection.wait_for_reader()
     call.is_counted = True
@@ -384,4 +385,6 @@ def wait_for_turn(forwarding: Forwarding) -> AbstractContextManager[None]:
     if matching.is_transfer(forwarding.call.method, forwarding.decision.match.path):
         return nullcontext()
     user = forwarding.caller.user.public_id
-    return fair_queue.calls(forwarding.url).turn(user, is_search=operation.is_search)
+    return fair_queue.calls(forwarding.url).turn(
+        user, is_search=operation.is_search, waited=forwarding.call.waited_for_slot
+    )

@@ -4,8 +4,9 @@ MLflow works on a few calls at a time; the rest would wait inside it, where the 
 call from a caller with a hundred. So the portal sends only as many JSON calls as MLflow can work on, and picks the
 next one from a different user each time. While others are active, a user has one call there, or few, and rests after
 each in proportion to the time that it took (`proxy.upstream.time_share`): a slow search slows every other call down
-for as long as it runs, because the threads of an MLflow process share one interpreter. Artifact transfers do not wait
-here.
+for as long as it runs, because the threads of an MLflow process share one interpreter. A call that has waited for long
+rests only as long as its user's last call took: otherwise the last of many programs that start together would be
+refused. Artifact transfers do not wait here.
 """
 
 import threading
@@ -26,6 +27,7 @@ LONGEST_WAIT = 10.0  # seconds; then the call is refused without having been sen
 # many calls at once (see MLFLOW_CONCURRENCY).
 SHARE, CALLS_AT_ONCE = 0.25, 3
 BURST, LONGEST_REST = 0.5, 5.0  # seconds
+OVERDUE_SECONDS = 4.0  # of waiting for a slot and a turn, after which a call rests for less
 FREE_SECONDS = 0.1  # so long a call is free if its user makes one at a time
 
 WAITING = Gauge(
@@ -50,6 +52,7 @@ class Turn:
     is_granted: bool = False
     started: float = 0.0  # by the queue's clock
     woken: threading.Event | None = None  # only of a call that waits
+    overdue_at: float = float("inf")  # on the monotonic clock
 
     @property
     def line(self) -> "Line":
@@ -102,10 +105,10 @@ class FairQueue:
         self.running: dict[Line, int] = {}
         self.waiting: OrderedDict[Line, deque[Turn]] = OrderedDict()
 
-    def turn(self, user: str, *, is_search: bool = False) -> "Turn":
+    def turn(self, user: str, *, is_search: bool = False, waited: float = 0.0) -> "Turn":
         """A context that begins when the call may be sent. Beginning raises Refusal (429) after `longest_wait`
-        seconds."""
-        return Turn(self, user, is_search)
+        seconds. `waited`: the seconds that the call has waited before."""
+        return Turn(self, user, is_search, overdue_at=time.monotonic() + OVERDUE_SECONDS - waited)
 
     def begin(self, turn: "Turn") -> None:
         with self.lock:
@@ -146,9 +149,11 @@ class FairQueue:
     def seconds_until_change(self, turn: Turn) -> float:
         """After how long to look again if no call ends. Only the first of a line waits for the end of its user's rest,
         so that not all of them wake up then."""
-        is_first = self.waiting[turn.line][0] is turn
-        rest = self.share.seconds_to_rest(turn.user) if is_first else 0.0
-        return min(rest, RECENT_SECONDS) or RECENT_SECONDS
+        if self.waiting[turn.line][0] is not turn:
+            return RECENT_SECONDS
+        until_overdue = turn.overdue_at - time.monotonic()
+        rest = self.share.seconds_to_rest(turn.user, is_overdue=until_overdue <= 0)
+        return min(rest, until_overdue if until_overdue > 0 else rest, RECENT_SECONDS) or RECENT_SECONDS
 
     def withdraw_unless_granted(self, turn: Turn) -> None:
         with self.lock:
@@ -184,7 +189,16 @@ class FairQueue:
     def grant(self) -> None:
         """Let as many waiting calls go as fit; the user who got a turn goes to the end of the row."""
         while sum(self.running.values()) < self.capacity:
-            line = next((line for line in self.waiting if self.has_room(*line)), None)
+            now = time.monotonic()
+            lines = self.waiting.items()
+            line = next(
+                (
+                    line
+                    for line, turns in lines
+                    if self.has_room(*line, is_overdue=turns[0].overdue_at <= now)
+                ),
+                None,
+            )
             if line is None:
                 return
             turn = self.waiting[line].popleft()
@@ -198,8 +212,8 @@ class FairQueue:
         self.running[turn.line] = self.running.get(turn.line, 0) + 1
         turn.is_granted = True
 
-    def has_room(self, user: str, is_search: bool) -> bool:
-        if self.share.seconds_to_rest(user):
+    def has_room(self, user: str, is_search: bool, *, is_overdue: bool = False) -> bool:
+        if self.share.seconds_to_rest(user, is_overdue=is_overdue):
             return False
         has_others = self.has_others(user)
         own = self.running.get((user, False), 0) + self.running.get((user, True), 0)

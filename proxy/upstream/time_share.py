@@ -34,6 +34,7 @@ class TimeShare:
         self.clock = clock
         self.lock = threading.Lock()
         self.rested_at: dict[str, float] = {}  # when each user has rested for all use so far
+        self.paused_at: dict[str, float] = {}  # when each user has rested for as long as the last use took
         self.last: tuple[str, float] = ("", float("-inf"))  # the last user who was active, and when
         self.last_other: tuple[str, float] = ("", float("-inf"))  # the last one before that was another
 
@@ -58,15 +59,21 @@ class TimeShare:
             now = self.clock()
             if len(self.rested_at) >= MOST_USERS:
                 self.rested_at = {name: at for name, at in self.rested_at.items() if at > now}
+                self.paused_at = {name: at for name, at in self.paused_at.items() if at > now}
             at = max(self.rested_at.get(user, now), now) + seconds / self.share
             self.rested_at[user] = min(at, now + self.burst / self.share + self.longest)
+            self.paused_at[user] = now + min(seconds, self.longest)
 
-    def seconds_to_rest(self, user: str) -> float:
-        """For how long the user must not use the resource from now on; 0 if nobody else is active."""
+    def seconds_to_rest(self, user: str, *, is_overdue: bool = False) -> float:
+        """For how long the user must not use the resource from now on; 0 if nobody else is active. `is_overdue`: the
+        user has waited so long that the rest is at most as long as the last use."""
         at = self.rested_at.get(user)
         if at is None:
             return 0.0
-        left = at - self.burst / self.share - self.clock()
+        now = self.clock()
+        left = at - self.burst / self.share - now
+        if is_overdue:
+            left = min(left, self.paused_at.get(user, now) - now)
         return left if left > 0 and self.has_others(user) else 0.0
 
 

@@ -69,6 +69,7 @@ class CallInProgress:
     client_version: str = ""
     caller: Caller | None = None
     slot: Slot | None = None
+    waited_for_slot: float = 0.0  # seconds
     is_counted: bool = False  # against a limit of a minute
     counted_call: CountedCall | None = None
     operation: str = ""

@@ -100,6 +100,26 @@ def test_searches_leave_half_of_the_turns_to_other_calls_and_one_to_other_users(
                 pass
 
 
+def test_a_call_that_has_waited_for_long_rests_only_as_long_as_the_last_call_took():
+    clock = Clock()
+    queue = FairQueue(3, share=TimeShare(share=0.1, longest=9.0, clock=clock), clock=clock)
+    with queue.turn("alice"), queue.turn("bob"):
+        clock.now += 0.2  # bob rests for two seconds
+    assert not queue.has_room("bob", False, is_overdue=True)
+    clock.now += 0.3
+
+    assert queue.has_room("bob", False, is_overdue=True)
+    assert not queue.has_room("bob", False)
+    began = time.monotonic()
+    queue.longest_wait = 0.05
+    with pytest.raises(Refusal):
+        queue.turn("bob", waited=1.0).__enter__()
+    queue.longest_wait = 5.0
+    with queue.turn("bob", waited=fair_queue.OVERDUE_SECONDS):
+        pass
+    assert time.monotonic() - began < 2
+
+
 def test_a_user_whose_calls_take_long_rests_in_between_and_others_do_not():
     clock = Clock()
     queue = FairQueue(3, share=TimeShare(share=0.5, longest=5.0, clock=clock), clock=clock)
