@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 
 SHARED_TAG = "hokusai.shared"
 MOST_OBJECTS = 5000
-ASSESSMENTS = "trace.trace_info.assessments[]"
+# Where a call names assessments whose ids the client may have chosen, by operation.
+ASSESSMENT_FIELDS = {"traces.start": "trace.trace_info.assessments[]", "assessments.create": "assessment"}
 
 known_owners: cache.RowCache[Owner] = cache.RowCache(size=100_000)
 
@@ -274,26 +275,32 @@ def is_created_by_key(caller: Caller, objects: RequestObjects) -> bool:
 
 
 def bind_assessments(caller: Caller, match: Match, content: Json) -> Json:
-    """The content of `traces.start` in which each assessment has an id of its own trace; `content` if nothing changes.
+    """The content of a call in which each assessment that the client names has an id of its own trace; `content` if
+    nothing changes.
 
-    MLflow's client from 3.18 chooses the ids, so that a repeated call updates the same assessments. MLflow moves an
-    assessment with a known id to the new trace, and a server cannot be asked whose an id is. So an id that the portal
-    does not know becomes another one, which depends on the trace and the id and is the same when the call is repeated.
-    Raises Refusal (403) for the id of another user's assessment.
+    MLflow's client from 3.18 chooses the ids, so that a repeated call updates the same assessments. MLflow has one list
+    of them for all workspaces, moves an assessment with a known id to the new trace (`traces.start`), and a server
+    cannot be asked whose an id is. So an id that the portal does not know in the organisation becomes another one,
+    which depends on the trace and the id and is the same when the call is repeated. Raises Refusal (403) for the id of
+    another user's assessment.
     """
-    if match.operation.name != "traces.start" or settings.OWNERSHIP != "enforce" or caller.any_owner:
+    name, is_free = match.operation.name, settings.OWNERSHIP != "enforce" or caller.any_owner
+    if name not in ASSESSMENT_FIELDS or (settings.ISOLATION == "off" and (is_free or name != "traces.start")):
         return content
-    trace_id = next(values(content, "trace.trace_info.trace_id"), "")
-    sent = [str(name) for name in values(content, f"{ASSESSMENTS}.assessment_id") if name]
+    field = ASSESSMENT_FIELDS[name]
+    sent = [str(each) for each in values(content, f"{field}.assessment_id") if each]
     if not sent:
         return content
-    owned = owners_of(caller.namespace, [ObjectRef(kind="assessment", name=name) for name in sent])
+    owned = owners_of(caller.namespace, [ObjectRef(kind="assessment", name=each) for each in sent])
     for ref, owner in owned.items():
-        if not may_write(caller, owner):
+        if not is_free and not may_write(caller, owner):
             raise not_owner(ref, owner)
     known = {ref.name for ref in owned}
+    if name == "assessments.create":
+        return {**content, "assessment": bind(content["assessment"], match.arguments["trace_id"], known)}
+    trace_id = str(next(values(content, "trace.trace_info.trace_id"), ""))
     info = content["trace"]["trace_info"]
-    assessments = [bind(each, str(trace_id), known) for each in info["assessments"]]
+    assessments = [bind(each, trace_id, known) for each in info["assessments"]]
     return {**content, "trace": {**content["trace"], "trace_info": {**info, "assessments": assessments}}}
 
 

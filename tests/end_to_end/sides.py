@@ -129,15 +129,7 @@ def make_work(side: Side) -> Work:
     started = start_trace(trace, experiment)
     started["trace"]["trace_info"] |= {"tags": {"note": mark}, "request_preview": mark}
     side.make(f"{V3}/traces", started)
-    said = {
-        "assessment_name": mark,
-        "trace_id": trace,
-        "source": {"source_type": "HUMAN", "source_id": side.person},
-        "create_time": "2026-01-01T00:00:00Z",
-        "last_update_time": "2026-01-01T00:00:00Z",
-        "feedback": {"value": mark},
-        "valid": True,
-    }
+    said = new_assessment(side, trace)
     assessment = side.make(
         f"{V3}/traces/{trace}/assessments", {"assessment": said}, "assessment", "assessment_id"
     )
@@ -164,6 +156,19 @@ def make_work(side: Side) -> Work:
             "experiment_name": experiment_name,
         }
     )
+
+
+def new_assessment(side: Side, trace: str) -> dict:
+    """What the side's person says of a trace, with the marker."""
+    return {
+        "assessment_name": side.marker,
+        "trace_id": trace,
+        "source": {"source_type": "HUMAN", "source_id": side.person},
+        "create_time": "2026-01-01T00:00:00Z",
+        "last_update_time": "2026-01-01T00:00:00Z",
+        "feedback": {"value": side.marker},
+        "valid": True,
+    }
 
 
 def start_trace(trace: str, experiment: str) -> dict:

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from keys import actions
+from keys.actions import organisations
 from keys.credentials.caller import Caller
 from keys.models import User
 from keys.refusals import Refusal
@@ -364,6 +365,33 @@ def test_feedback_in_a_new_trace_keeps_its_ids_to_its_trace(people):
     assert len({first, second, "a-new", "a-old"}) == 4
     with pytest.raises(Refusal, match="Assessment “a-hers” belongs to alice"):
         decide(bob, started("a-hers"))
+
+
+def test_a_key_for_any_owner_takes_no_assessment_of_another_organisation(people, settings):
+    """Neither with a new trace, nor as a new assessment, whose refusal would tell that the id exists."""
+    settings.ISOLATION = "required"
+    theirs = organisations.create_organisation(slug="theirs")
+    Owner.objects.create(environment="live", kind="assessment", name="a-hers", user=people["alice"])
+    Owner.objects.create(
+        environment="live", kind="assessment", name="a-theirs", user=people["bob"], organisation=theirs
+    )
+    body = json.loads(started("a-hers", "a-theirs").body.replace(b'"0"', b'"1"'))
+    create = f"/api/3.0/mlflow/traces/{NAMES['trace']}/assessments"
+    bodies = {
+        "/api/3.0/mlflow/traces": body,
+        create: {"assessment": {"assessment_id": "a-theirs", "trace_id": NAMES["trace"]}},
+    }
+    who = caller(people["alice"], any_owner=True)
+
+    first, second = (
+        decide(who, call("POST", path, body=json.dumps(each).encode())).content
+        for path, each in bodies.items()
+    )
+
+    ids = [each["assessment_id"] for each in first["trace"]["trace_info"]["assessments"]]
+    assert ids[0] == "a-hers"
+    assert ids[1].startswith("a-")
+    assert "a-theirs" not in (ids[1], second["assessment"]["assessment_id"])
 
 
 def test_an_export_without_an_experiment_names_the_header(people):
