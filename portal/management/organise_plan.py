@@ -1,30 +1,25 @@
 """What goes to which organisation when an existing registry moves: experiments, models and datasets, by who created
 them, and what cannot be split between organisations."""
 
-import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from keys.models import Namespace, Organisation
 from portal.management.experiment_files import Files
-from proxy.models import Owner
-from proxy.policy.attribution import USER_TAG
-from proxy.request.messages import Json
+from portal.management.experiment_objects import (
+    MLFLOWS_OWN,
+    Experiment,
+    dataset_tags,
+    read_datasets,
+    read_experiments,
+    read_runs,
+    search_experiments,
+    users_of,
+)
 from proxy.upstream import server_routes
-from proxy.upstream.registry import API, Registry, RegistryError, server_url, tags
+from proxy.upstream.registry import Registry, server_url
 from proxy.upstream.workspaces import ServerRoute, Workspace
-
-MLFLOWS_OWN = "0"  # the experiment that MLflow creates in `default`, and that nobody moves
-RUNS = 1000  # of one page
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    id: str
-    name: str
-    runs: tuple[str, ...]
-    users: frozenset[str]  # ids of the users who created it or its runs
 
 
 @dataclass(kw_only=True)
@@ -78,6 +73,7 @@ def make_plan(move: Move) -> Plan:
         text = f"MLflow's own experiment {MLFLOWS_OWN} has {count} runs, which stay in {move.source}: nobody reads them"
         plan.split.append(f"{text} through the portal.")
     find_conflicts(move, plan)
+    find_shared_folders(plan)
     return plan
 
 
@@ -156,75 +152,27 @@ def find_conflicts(move: Move, plan: Plan) -> None:
         ]
 
 
+def find_shared_folders(plan: Plan) -> None:
+    """Experiments of several organisations whose files are in one folder, or in a folder below another's."""
+    homes = [(each, slug) for slug, experiments in plan.experiments.items() for each in experiments]
+    above: list[
+        tuple[Experiment, str]
+    ] = []  # the experiments in whose folders the present one is, outermost first
+    for experiment, slug in sorted(homes, key=lambda home: f"{home[0].folder}/"):
+        while above and not f"{experiment.folder}/".startswith(f"{above[-1][0].folder}/"):
+            above.pop()
+        if above and above[-1][1] != slug:
+            other, its_slug = above[-1]
+            plan.conflicts.append(
+                f"Experiments {other.id} of {its_slug} and {experiment.id} of {slug} store files in one folder, "
+                f"{other.folder}, which cannot be split. Put their users into one organisation."
+            )
+        above.append((experiment, slug))
+
+
 def registry_in(move: Move, organisation: Organisation) -> Registry:
     return Registry(
         server_url(move.environment),
         namespace=Namespace.of(move.environment, organisation),
         workspace=Workspace.of(organisation),
     )
-
-
-def search_experiments(registry: Registry) -> Iterator[Json]:
-    """All but MLflow's own, deleted ones too."""
-    for content in registry.pages("experiments/search", "experiments", view_type="ALL"):
-        if str(content["experiment_id"]) != MLFLOWS_OWN:
-            yield content
-
-
-def read_experiments(registry: Registry) -> Iterator[Experiment]:
-    for content in search_experiments(registry):
-        experiment_id = str(content["experiment_id"])
-        runs = list(read_runs(registry, experiment_id))
-        users = users_of(content, "experiment", experiment_id, registry.namespace.environment)
-        for run in runs:
-            users |= users_of(
-                run.get("data", {}), "run", run["info"]["run_id"], registry.namespace.environment
-            )
-        yield Experiment(
-            id=experiment_id,
-            name=str(content["name"]),
-            runs=tuple(run["info"]["run_id"] for run in runs),
-            users=users,
-        )
-
-
-def read_runs(registry: Registry, experiment_id: str) -> Iterator[Json]:
-    token = ""
-    while True:
-        asked: Json = {"experiment_ids": [experiment_id], "max_results": RUNS, "run_view_type": "ALL"}
-        status, content = registry.ask("POST", f"{API}/runs/search", body={**asked, "page_token": token})
-        if status != 200:
-            raise RegistryError(f"MLflow did not list the runs of experiment {experiment_id} ({status}).")
-        yield from content.get("runs", [])
-        if not (token := content.get("next_page_token") or ""):
-            return
-
-
-def read_datasets(registry: Registry) -> Iterator[Json]:
-    token = ""
-    while True:
-        asked: Json = {"max_results": RUNS, **({"page_token": token} if token else {})}
-        status, content = registry.ask("POST", "/api/3.0/mlflow/datasets/search", body=asked)
-        if status != 200:
-            raise RegistryError(f"MLflow did not list the datasets ({status}).")
-        yield from content.get("datasets", [])
-        if not (token := content.get("next_page_token") or ""):
-            return
-
-
-def dataset_tags(dataset: Json) -> list[Json]:
-    """The tags as other objects have them; a dataset has them as JSON in a text."""
-    try:
-        found = json.loads(dataset.get("tags") or "{}")
-    except ValueError:
-        return []
-    return [{"key": key, "value": value} for key, value in found.items()] if isinstance(found, dict) else []
-
-
-def users_of(content: Json, kind: str, name: str, environment: str) -> frozenset[str]:
-    """The id of the user to whom the object belongs here, or else who created it according to its tag."""
-    owner = Owner.objects.of(Namespace.shared(environment), kind, name).select_related("user").first()
-    if owner and owner.user:
-        return frozenset({owner.user.public_id})
-    creator = tags(content).get(USER_TAG)
-    return frozenset({creator}) if creator else frozenset()

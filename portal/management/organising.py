@@ -18,17 +18,18 @@ from django.db import transaction
 
 from keys.models import ApiKey, Namespace, Organisation, User
 from portal.management.experiment_files import FilesError
-from portal.management.organise_plan import (
+from portal.management.experiment_objects import (
+    LISTED_KINDS,
     RUNS,
-    Move,
-    Plan,
+    folder_of,
     read_datasets,
     read_experiments,
-    registry_in,
+    read_objects,
     search_experiments,
 )
+from portal.management.organise_plan import Move, Plan, registry_in
 from proxy.ledger import comparison, writer
-from proxy.models import Owner, Registration
+from proxy.models import ArtifactEvent, Owner, Registration
 from proxy.provenance.reading import read_file
 from proxy.upstream.registry import API, Registry
 
@@ -52,8 +53,8 @@ def carry_out(move: Move, plan: Plan, *, notify: Callable[[str], None]) -> None:
         experiments, models = plan.experiments.get(slug, []), plan.models.get(slug, [])
         datasets = plan.datasets.get(slug, [])
         make_workspace(move, Organisation.objects.get(slug=slug))
-        for experiment in experiments:
-            move.files.place(*folders(move, slug, experiment.id))
+        for experiment in sorted(experiments, key=lambda each: each.folder):  # a folder before those in it
+            move.files.place(*folders(move, slug, experiment.folder))
         moves += [
             (slug, "experiments", [each.name for each in experiments]),
             (slug, "registered_models", models),
@@ -65,7 +66,7 @@ def carry_out(move: Move, plan: Plan, *, notify: Callable[[str], None]) -> None:
         record(move, organisation)
     for organisation in targets(move):
         for content in search_experiments(registry_in(move, organisation)):
-            move.files.remove(*folders(move, organisation.slug, str(content["experiment_id"])))
+            move.files.remove(*folders(move, organisation.slug, folder_of(content)))
 
 
 def describe(slug: str, plan: Plan) -> str:
@@ -87,10 +88,10 @@ def verify(move: Move, *, notify: Callable[[str], None]) -> int:
     for organisation in targets(move):
         registry, count = registry_in(move, organisation), 0
         for content in search_experiments(registry):
-            experiment_id = str(content["experiment_id"])
-            _, folder = folders(move, organisation.slug, experiment_id)
+            home = folder_of(content)
+            _, folder = folders(move, organisation.slug, home)
             for path, sha256 in move.files.digests(folder):
-                read = read_file(registry, f"{experiment_id}/{path}")
+                read = read_file(registry, f"{home}/{path}")
                 if read is None or read.sha256 != sha256:
                     raise FilesError(f"MLflow does not serve {folder}/{path} as it is in the store.")
                 count += 1
@@ -104,10 +105,10 @@ def make_workspace(move: Move, organisation: Organisation) -> None:
     registry_in(move, organisation).get(f"{API}/experiments/get-by-name", [("experiment_name", "-")])
 
 
-def folders(move: Move, slug: str, experiment_id: str) -> tuple[str, str]:
-    """Where an experiment's files are before and after the move."""
+def folders(move: Move, slug: str, folder: str) -> tuple[str, str]:
+    """Where an experiment's folder is before and after the move."""
     home = "" if move.source == "default" else f"workspaces/{move.source}/"
-    return f"{home}{experiment_id}", f"workspaces/{slug}/{experiment_id}"
+    return f"{home}{folder}", f"workspaces/{slug}/{folder}"
 
 
 def move_rows(move: Move, moves: list[tuple[str, str, list[str]]]) -> None:
@@ -133,16 +134,19 @@ def move_rows(move: Move, moves: list[tuple[str, str, list[str]]]) -> None:
 
 
 def record(move: Move, organisation: Organisation) -> None:
-    """Give the organisation the owners' rows and the ledger's rows of what MLflow has in its workspace, and the keys
-    and memberships of its users."""
+    """Give the organisation the owners' rows and the ledger's rows of what MLflow has in its workspace, the digests of
+    the files, and the keys and memberships of its users."""
     registry, namespace = registry_in(move, organisation), Namespace.of(move.environment, organisation)
     names = defaultdict[str, list[str]](list)
-    for experiment in read_experiments(registry):
+    experiments = list(read_experiments(registry))
+    for experiment in experiments:
         names["experiment"].append(experiment.id)
         names["run"] += experiment.runs
         names["logged_model"] += [
             str(each["info"]["model_id"]) for each in registry.logged_models(experiment.id)
         ]
+        for kind, name in read_objects(registry, experiment.id):
+            names[kind].append(name)
     names["registered_model"] = [str(model["name"]) for model in registry.models()]
     names["dataset"] = [str(each["dataset_id"]) for each in read_datasets(registry)]
     users = User.objects.filter(
@@ -153,8 +157,12 @@ def record(move: Move, organisation: Organisation) -> None:
         for kind, ids in names.items():
             for first in range(0, len(ids), RUNS):
                 former.filter(kind=kind, name__in=ids[first : first + RUNS]).update(organisation=organisation)
-        others = former.filter(user__in=users).exclude(kind__in=(*names, "model_version"))
+        others = former.filter(user__in=users).exclude(kind__in=LISTED_KINDS)
         others.update(organisation=organisation)
+        for experiment in experiments:
+            ArtifactEvent.objects.copy_folder(
+                move.environment, *folders(move, organisation.slug, experiment.folder)
+            )
         for user in users:
             organisation.memberships.get_or_create(user=user)
         ApiKey.objects.filter(owner__in=users, environment=move.environment).update(organisation=organisation)

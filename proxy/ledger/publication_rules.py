@@ -15,6 +15,7 @@ from keys.actions.history import log
 from keys.models import Membership, Namespace, Organisation
 from keys.organisations.maintainers import require_role
 from proxy.models import ArtifactEvent, Manifest, Publication
+from proxy.upstream.workspaces import Workspace, store_path
 
 Rule = Organisation.PublicationRule
 Kind = ArtifactEvent.Kind
@@ -34,7 +35,8 @@ def find_problem(namespace: Namespace, name: str, version: str) -> str:
         return DANGEROUS
     if not scan.is_whole:
         return "not all of its files were examined"
-    events = ArtifactEvent.objects.below(manifest.environment, manifest.root).filter(at__gt=scan.at)
+    root = store_path(manifest.root, Workspace.of(manifest.registration.organisation))
+    events = ArtifactEvent.objects.below(manifest.environment, root).filter(at__gt=scan.at)
     if manifest.root and events.exclude(kind__in=(Kind.READ, Kind.KEPT)).exists():
         return "its files were written after they were examined"
     return ""

@@ -3,12 +3,14 @@
 import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models.functions import Concat, Substr
 
 from keys.models import ApiKey, User
 
 LONGEST_PATH = 1024  # bytes, the limit of S3; longer paths are not recorded
 AFTER_SLASH = "0"  # the character after "/"
+BATCH = 2000  # rows
 
 
 class ArtifactEventQuerySet(models.QuerySet["ArtifactEvent"]):
@@ -31,6 +33,23 @@ class ArtifactEventQuerySet(models.QuerySet["ArtifactEvent"]):
         """The event of each path that states its present content. Observed differences do not change what is known."""
         rows = self.exclude(kind=ArtifactEvent.Kind.DIFFERENT)
         return rows.order_by("environment", "path", "-at", "-id").distinct("environment", "path")
+
+    def copy_folder(self, environment: str, source: str, target: str) -> None:
+        """Repeat the events of the files below `source` for the same files below `target`, where they were moved, with
+        the times and people of the former ones. Events that are there already are not repeated."""
+        new_path = Concat(Value(target), Substr(OuterRef("path"), len(source) + 1))
+        same = ArtifactEvent.objects.filter(
+            environment=environment, path=new_path, kind=OuterRef("kind"), at=OuterRef("at")
+        )
+        rows = []
+        for event in self.below(environment, source).filter(~Exists(same)).order_by("id").iterator(BATCH):
+            event.pk, event.path = None, f"{target}{event.path[len(source) :]}"
+            if len(event.path.encode()) <= LONGEST_PATH:
+                rows.append(event)
+            if len(rows) == BATCH:
+                ArtifactEvent.objects.bulk_create(rows)
+                rows = []
+        ArtifactEvent.objects.bulk_create(rows)
 
     def with_people(self) -> "ArtifactEventQuerySet":
         return self.select_related("user", "key")

@@ -21,7 +21,11 @@ class ManifestQuerySet(models.QuerySet["Manifest"]):
         rows = Registration.objects.of_model(namespace, name).versions().filter(version=version)
         registration = rows.order_by("-id").first()
         manifests = self.filter(registration=registration) if registration else self.none()
-        return manifests.select_related("registration__user", "row", "scan").order_by("-id").first()
+        return (
+            manifests.select_related("registration__user", "registration__organisation", "row", "scan")
+            .order_by("-id")
+            .first()
+        )
 
 
 class Manifest(models.Model):

@@ -6,6 +6,7 @@ from typing import Any
 
 from proxy.models import ArtifactEvent, Manifest
 from proxy.models.manifests import READ_LATER
+from proxy.provenance import sources
 
 Kind = ArtifactEvent.Kind
 
@@ -42,14 +43,14 @@ class FileState:
 
 def compare(manifest: Manifest) -> list[FileState]:
     """The state of every file of the manifest, and of those added since, by path. Three queries."""
-    if not manifest.root:
+    if not (root := sources.present_root(manifest)):
         return [state_of(file, None, None) for file in manifest.files]
-    events = ArtifactEvent.objects.below(manifest.environment, manifest.root).with_people()
+    events = ArtifactEvent.objects.below(manifest.environment, root).with_people()
     is_later = manifest.about.get("kind") == READ_LATER
     registered = manifest.at if is_later else manifest.registration.completed_at or manifest.at
-    current = {event.path[len(manifest.root) + 1 :]: event for event in events.current()}
+    current = {event.path[len(root) + 1 :]: event for event in events.current()}
     found = events.filter(kind=Kind.DIFFERENT).order_by("path", "-at", "-id").distinct("path")
-    differing = {event.path[len(manifest.root) + 1 :]: event for event in found}
+    differing = {event.path[len(root) + 1 :]: event for event in found}
     states = [
         state_of(file, current.get(file["path"]), differing.get(file["path"])) for file in manifest.files
     ]

@@ -127,7 +127,9 @@ def verified(manifest: Manifest, state: comparison.FileState, read: Read | None)
 
 
 def recorded_at(manifest: Manifest, state: comparison.FileState) -> object:
-    rows = ArtifactEvent.objects.of_path(manifest.environment, f"{manifest.root}/{state.path}")
+    rows = ArtifactEvent.objects.of_path(
+        manifest.environment, f"{sources.present_root(manifest)}/{state.path}"
+    )
     event = rows.filter(sha256=state.sha256).exclude(kind=Kind.DIFFERENT).order_by("-at").first()
     return event.at if event and state.sha256 else None
 
@@ -142,7 +144,7 @@ def describe(state: comparison.FileState) -> str:
 
 
 def report(manifest: Manifest, state: comparison.FileState, read: Read) -> None:
-    path = f"{manifest.root}/{state.path}"
+    path = f"{sources.present_root(manifest)}/{state.path}"
     rows = ArtifactEvent.objects.of_path(manifest.environment, path)
     expected = rows.current().first()
     if expected is not None and expected.sha256 == state.sha256:
@@ -160,7 +162,7 @@ def hash_unseen(registration: Registration, registry: Registry) -> Iterator[tupl
     unseen = [file["path"] for file in manifest.files if not file["sha256"]]
     is_new = False
     for path in unseen:
-        sha256 = hash_file(registration.environment, f"{manifest.root}/{path}", registry)
+        sha256 = hash_file(registration.environment, f"{sources.present_root(manifest)}/{path}", registry)
         is_new = is_new or bool(sha256)
         yield path, sha256
     if is_new:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from keys.actions import organisations
 from keys.models import User
-from portal.management import organise_plan, organising
+from portal.management import experiment_objects, organise_plan, organising
 from portal.management.experiment_files import DiskFiles, FilesError
-from portal.management.organise_plan import Experiment, Move, Plan
+from portal.management.experiment_objects import Experiment
+from portal.management.organise_plan import Move, Plan
+from proxy.models import ArtifactEvent
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 EXPERIMENTS = {"1": "north", "2": "north", "3": "south", "4": "shared"}
@@ -20,6 +23,10 @@ EXPERIMENTS = {"1": "north", "2": "north", "3": "south", "4": "shared"}
 
 class Stopped(BaseException):
     """As an interrupt or a kill is no Exception."""
+
+
+def new_experiment(number: str, folder: str) -> Experiment:
+    return Experiment(id=number, name=f"name {number}", folder=folder, runs=(), users=frozenset())
 
 
 class Mlflow:
@@ -49,7 +56,7 @@ class Mlflow:
         plan = Plan()
         for number, workspace in self.rows.items():
             if workspace == "default":
-                experiment = Experiment(id=number, name=f"name {number}", runs=(), users=frozenset())
+                experiment = new_experiment(number, number)
                 plan.experiments[EXPERIMENTS[number]].append(experiment)
         return plan
 
@@ -116,6 +123,53 @@ def test_a_move_that_stops_before_or_after_any_step_continues(mlflow, tmp_path):
         assert (mlflow.rows, mlflow.recorded) == (EXPERIMENTS, {"north", "south", "shared"})
 
 
+def test_files_in_one_folder_are_not_split_between_organisations():
+    plan = Plan()
+    folders = {"north": ["1", "ours", "ours/a", "10"], "south": ["ours/b", "ours-too", "2"]}
+    for slug, names in folders.items():
+        plan.experiments[slug] += [new_experiment(f"{slug} {name}", name) for name in names]
+
+    organise_plan.find_shared_folders(plan)
+
+    [conflict] = plan.conflicts
+    assert conflict.startswith(
+        "Experiments north ours of north and south ours/b of south store files in one folder, ours,"
+    )
+
+
+@pytest.mark.parametrize(
+    ("location", "folder"),
+    [
+        ("mlflow-artifacts:/7", "7"),
+        ("mlflow-artifacts:/ours/x", "ours/x"),
+        ("mlflow-artifacts:/workspaces/north/7", "7"),
+        ("s3://elsewhere/x", "7"),
+        ("", "7"),
+    ],
+)
+def test_where_an_experiments_files_are(location, folder):
+    assert experiment_objects.folder_of({"experiment_id": "7", "artifact_location": location}) == folder
+
+
+def test_digests_go_where_the_files_go_once():
+    at, digest = timezone.now(), {"size": 1, "sha256": "a" * 64}
+    for path, kind in (
+        ("1/x", "uploaded"),
+        ("1/x", "kept"),
+        ("10/x", "uploaded"),
+        ("1/" + "x" * 1020, "read"),
+    ):
+        ArtifactEvent.objects.create(environment="live", path=path, kind=kind, at=at, **digest)
+    for _ in range(2):
+        ArtifactEvent.objects.copy_folder("live", "1", "workspaces/north/1")
+
+    moved = ArtifactEvent.objects.filter(path__startswith="workspaces/").order_by("id")
+    assert [(each.path, each.kind, each.at) for each in moved] == [
+        ("workspaces/north/1/x", "uploaded", at),
+        ("workspaces/north/1/x", "kept", at),
+    ]
+
+
 def test_everything_is_read_through_mlflow_afterwards(mlflow, monkeypatch):
     carry_out(mlflow)
     told: list[str] = []
@@ -174,7 +228,7 @@ class TestPlan:
 
     def test_an_experiment_with_runs_of_two_organisations_is_reported(self, move, known):
         both = frozenset({"usr_1", "usr_2"})
-        known["experiments"] = [Experiment(id="1", name="mixed", runs=("r1", "r2"), users=both)]
+        known["experiments"] = [Experiment(id="1", name="mixed", folder="1", runs=("r1", "r2"), users=both)]
         known["runs"] = [{}, {}]
 
         plan = organise_plan.make_plan(move)
@@ -185,7 +239,7 @@ class TestPlan:
 
     def test_a_dataset_goes_with_its_creator_or_else_with_its_experiments(self, move, known):
         known["experiments"] = [
-            Experiment(id=number, name=number, runs=(), users=frozenset({user}))
+            Experiment(id=number, name=number, folder=number, runs=(), users=frozenset({user}))
             for number, user in (("1", "usr_1"), ("2", "usr_1"), ("3", "usr_2"))
         ]
         tag = '{"hokusai.user_id": "usr_1"}'
@@ -224,7 +278,7 @@ class TestPlan:
         monkeypatch.setattr(organise_plan, "search_experiments", lambda registry: [{"name": "churn"}])
         plan = Plan()
         for slug in answer:
-            churn = Experiment(id="1", name="churn", runs=(), users=frozenset())
+            churn = Experiment(id="1", name="churn", folder="1", runs=(), users=frozenset())
             plan.experiments[slug], plan.models[slug] = [churn], ["fraud", "x"]
 
         organise_plan.find_conflicts(move, plan)

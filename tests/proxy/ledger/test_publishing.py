@@ -194,9 +194,11 @@ def test_a_version_that_is_dangerous_or_unexamined_is_published_with_a_warning_o
 def test_files_that_were_written_after_the_scan_count_as_unexamined(lab):
     scanned(lab, **SAFE)
     refuse(lab)
-    event = {"environment": "live", "path": "0/x/m", "size": 1, "sha256": "ab" * 32}
+    event = {"environment": "live", "path": "workspaces/lab/0/x/m", "size": 1, "sha256": "ab" * 32}
     ArtifactEvent.objects.create(**event, kind="kept", at=timezone.now())
-    ArtifactEvent.objects.create(**event | {"path": "0/xy/m"}, kind="uploaded", at=timezone.now())
+    ArtifactEvent.objects.create(
+        **event | {"path": "workspaces/lab/0/xy/m"}, kind="uploaded", at=timezone.now()
+    )
     publish(lab, version="1")
     ArtifactEvent.objects.create(**event, kind="uploaded", at=timezone.now())
 
