@@ -136,13 +136,15 @@ integrations: .venv/dev.stamp
 readers: .venv/dev.stamp
 	$(BIN)/python -m tests.field.readers
 
-# Send 10,000 generated artifact paths to a real MLflow with workspaces, with files on disk and in an S3 stand-in (PATHS=…,
-# SEED=…): none may reach another organisation's file.
+# Send 10,000 generated artifact paths to MLflow 3.17.2 and 3.18.0 with workspaces, with files on disk and in an S3 stand-in
+# (PATHS=…, SEED=…, SERVERS=…, STORES=…): none may reach another organisation's file, none is refused without need.
 store-paths: .venv/dev.stamp
 	$(BIN)/python -m tests.field.store_paths
 
-# Load a published model with MLflow's clients 2.22 to 3.18 (CLIENTS=…, SERVER=…), and compare the times of calls with another
-# organisation's id and with a made-up one (CALLS=…): medians within 5 %.
+# Try the walls between organisations on MLflow 3.17.2 and 3.18.0, with files on disk and in an S3 stand-in; load a published
+# model with clients 2.22 to 3.18; restart MLflow without workspaces; and compare the times of calls with another
+# organisation's id and with a made-up one. PARTS=… (walls clients flag times), SERVERS=…, STORES=…, CLIENTS=… and CALLS=…
+# select some. Two hours, of which the times take most.
 organisations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.organisations
 

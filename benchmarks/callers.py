@@ -67,11 +67,15 @@ def request(method: str, path: str, key: str, body: str = "", *, scheme: str = "
 
 
 def read_experiment(key: str) -> Requests:
-    return request("GET", f"{API}/experiments/get?experiment_id=0", key)
+    return request("GET", f"{API}/experiments/get?experiment_id=1", key)
+
+
+def create_experiment(key: str) -> Requests:
+    return request("POST", f"{API}/experiments/create", key, '{"name": "bench"}')
 
 
 def create_run(key: str) -> Requests:
-    return request("POST", f"{API}/runs/create", key, '{"experiment_id": "0"}')
+    return request("POST", f"{API}/runs/create", key, '{"experiment_id": "1"}')
 
 
 def log_metric(key: str, run: str) -> Requests:

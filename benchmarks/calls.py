@@ -25,7 +25,15 @@ import psutil
 import psycopg
 
 from benchmarks import plain_proxy
-from benchmarks.callers import Requests, create_run, log_metric, read_experiment, run_calls, send_one
+from benchmarks.callers import (
+    Requests,
+    create_experiment,
+    create_run,
+    log_metric,
+    read_experiment,
+    run_calls,
+    send_one,
+)
 from benchmarks.results import Row, save
 from benchmarks.usage_log import ROOT, cpu, process, wait_for_port
 from portal.one_machine.ports import free_port
@@ -47,11 +55,12 @@ NAMES = {
     "nginx": "nginx with a static key",
 }
 KINDS = {"GET": "JSON GET", "POST": "POST `runs/log-metric` with ownership, attribution and log"}
-# Responds at once, with a new run for a creation.
+# Responds at once, as an MLflow with workspaces, with a new run for a creation.
 UPSTREAM = """
 import asyncio, re, secrets, sys
-EXPERIMENT = b'{"experiment": {"experiment_id": "0", "name": "Default", "lifecycle_stage": "active"}}'
-RUN = b'{"run": {"info": {"run_id": "%s", "experiment_id": "0", "status": "RUNNING"}, "data": {}}}'
+EXPERIMENT = b'{"experiment": {"experiment_id": "1", "name": "Default", "lifecycle_stage": "active"}}'
+INFO = b'{"store_type": "SqlStore", "workspaces_enabled": true}'
+RUN = b'{"run": {"info": {"run_id": "%s", "experiment_id": "1", "status": "RUNNING"}, "data": {}}}'
 HEAD = b"HTTP/1.1 200 OK\\r\\ndate: Mon, 30 Nov 2026 09:00:00 GMT\\r\\nserver: uvicorn\\r\\n" \\
     b"content-type: application/json\\r\\ncontent-length: %d\\r\\n\\r\\n"
 LENGTH = re.compile(rb"(?i)content-length: (\\d+)")
@@ -66,7 +75,9 @@ class Server(asyncio.Protocol):
             if len(self.received) < size:
                 return
             body = RUN % secrets.token_hex(16).encode() if b"runs/create" in self.received[:end] else \\
-                b"{}" if b"log-metric" in self.received[:end] else EXPERIMENT
+                b"{}" if b"log-metric" in self.received[:end] else \\
+                b'{"experiment_id": "1"}' if b"experiments/create" in self.received[:end] else \\
+                INFO if b"server-info" in self.received[:end] else EXPERIMENT
             self.transport.write(HEAD % len(body) + body)
             self.received = self.received[size:]
 async def main():
@@ -122,7 +133,7 @@ def prepare(stack: ExitStack, *, databases: tuple[str, ...] = ()) -> tuple[Path,
     upstream = free_port()
     os.environ |= {
         "MLFLOW_URL": f"http://127.0.0.1:{upstream}",
-        "ISOLATION": "off",  # the upstream of this benchmark has no workspaces
+        "ISOLATION": "required",  # as a portal is run; releases before organisations do not know it
         "SECRET_KEY": secrets.token_urlsafe(50),
         "KEY_PEPPERS": secrets.token_urlsafe(32),
     }
@@ -199,6 +210,7 @@ def portal(folder: Path, database_url: str, name: str, root: Path) -> Iterator[S
     log = folder / f"{name}.log"
     with process(*command, log=log, cwd=root, **places) as running:
         wait_for_port(port)
+        send_one(port, create_experiment(key))
         run = json.loads(send_one(port, create_run(key)))["run"]["info"]["run_id"]
         requests = {"GET": read_experiment(key), "POST": log_metric(key, run)}
         yield Server(name, port, psutil.Process(running.pid), requests)

@@ -108,7 +108,11 @@ def create_workspace(url: str) -> None:
 
 @pytest.fixture(scope="session")
 def mlflow_server() -> Mlflow:
-    """A real MLflow, as `make run` starts it."""
+    """A real MLflow, as `make run` starts it; or the one at FIELD_MLFLOW, of another release or with another store."""
+    if url := os.environ.get("FIELD_MLFLOW"):
+        create_workspace(url)
+        yield Mlflow(child=None, url=url)  # its program stops it
+        return
     server = start_mlflow(RUN_DIR, database_url=postgres_url(create_database()), watchdog=WATCHDOG)
     try:
         server.wait_until_ready()

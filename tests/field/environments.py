@@ -146,12 +146,12 @@ def pip(folder: Path, *arguments: str) -> None:
         raise InstallError((log.read_text().strip().splitlines() or ["no output"])[-1])
 
 
-def mlflow(release: str) -> Environment:
-    """A complete MLflow of this release, with what its images and models need. Raises InstallError.
+def mlflow(release: str, *more: str) -> Environment:
+    """A complete MLflow of this release, with what its images and models need and `more`. Raises InstallError.
 
     Old releases do not limit the versions of their dependencies tightly enough to work with today's.
     """
-    extra = ["pillow"]
+    extra = ["pillow", *more]
     if release == "3.18.0":
         return environment(
             f"mlflow-{release}",

@@ -1,50 +1,40 @@
-"""Two organisations and several MLflow clients on a real MLflow with workspaces: `make organisations`.
+"""Two organisations on MLflow servers with workspaces: `make organisations`.
 
-1. Each client of CLIENTS loads a version that another organisation has published, by MLFLOW_REGISTRY_URI. Before, after
-   and beside that, nothing of the publisher can be read; a withdrawal counts within a second.
-2. The medians of CALLS calls with another organisation's id and with a made-up one differ by at most 5 %, and their
-   status and length not at all.
+walls: the suite's tests of the walls between organisations, with each release of SERVERS, and with files on disk and
+in an S3 stand-in (STORES).
+clients: each client of CLIENTS loads a version that another organisation has published, by MLFLOW_REGISTRY_URI. Before,
+after and beside that, nothing of the publisher can be read; a withdrawal counts within a second.
+flag: MLflow restarts without --enable-workspaces while the portal runs. The portal reads nothing there, says so within
+a minute, and serves again after a restart with the flag.
+times: the medians of CALLS calls with another organisation's id and with a made-up one differ by at most 5 %, in every
+route that takes an id.
 
-SERVER is the server's release. The exit status is 1 if something differs.
+PARTS=… selects some. The exit status is 1 if something differs.
 """
 
-import http.client
 import json
 import os
-import random
-import secrets
-import statistics
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from tests.field.compat import installed, selected
-from tests.field.environments import Environment
-from tests.field.servers import Field, Server
-from tests.field.store_paths import ARTIFACTS, STORES, Side, call, made, make_side, mlflow
+from tests.field.compat import selected
+from tests.field.environments import Environment, InstallError, mlflow
+from tests.field.servers import ROOT, Server
+from tests.field.sides import ARTIFACTS, Side, call, make_side
+from tests.field.stores import DISK, SERVERS, STORES, FieldWithStore, mlflow_for
 
-CLIENTS = ("2.22.5", "3.1.4", "3.17.2", "3.18.0")
-SERVER = os.environ.get("SERVER", "3.17.2")
-CALLS = int(os.environ.get("CALLS", "500"))
-WITHIN = 0.05
-ROUNDS = 3  # a difference counts if each round has it in the same direction: other programs slow single rounds down
+PARTS = selected("PARTS", ("walls", "clients", "flag", "times"))
+CLIENTS = selected("CLIENTS", ("2.22.5", "3.1.4", "3.17.2", "3.18.0"))
+WALLS = tuple(f"tests/end_to_end/{name}.py" for name in ("test_walls", "test_walls_on_pages", "matrix"))
+TIMES = ("tests/end_to_end/id_times.py",)
+PYTEST = (sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--timeout", "7200")
 PROGRAM = str(Path(__file__).parent / "programs" / "published_model.py")
 PROGRAM_SECONDS = 300.0
-V2, V3 = "/api/2.0/mlflow", "/api/3.0/mlflow"
-
-
-class FieldWithWorkspaces(Field):
-    isolation = "required"
-
-    @contextmanager
-    def mlflow(self, folder: Path, installed: Environment) -> Iterator[str]:
-        with mlflow(self, folder, installed, STORES[0]) as url:
-            yield url
+V2 = "/api/2.0/mlflow"
 
 
 def run(
@@ -111,96 +101,89 @@ def unpublished(publisher: Side, registered: dict[str, object]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The same call with another organisation's id and with one that nobody has."""
-
-    method: str
-    target: str  # with {}
-    other: str
-    madeup: str
-    body: str = ""  # with ID
-
-
-def pairs(server: Server, ours: Side, theirs: Side) -> list[Pair]:
-    model = f"model-{secrets.token_hex(4)}"
-    made(server, theirs, "registered-models/create", {"name": model})
-    run, slug = secrets.token_hex(16), "x" * len(theirs.slug)
-    experiment, unknown = theirs.experiment, "9" * len(theirs.experiment)
-    inputs = json.dumps({"run_id": "ID", "models": []})
-    tag = json.dumps({"run_id": "ID", "key": "k", "value": "v"})
-    return [
-        Pair("GET", f"{V2}/runs/get?run_id={{}}", theirs.run, run),
-        Pair("GET", f"{V2}/experiments/get?experiment_id={{}}", experiment, unknown),
-        Pair("GET", f"{V2}/registered-models/get?name={{}}", model, model[::-1]),
-        Pair("POST", f"{V2}/runs/search", experiment, unknown, json.dumps({"experiment_ids": ["ID"]})),
-        Pair("POST", f"{V2}/runs/set-tag", theirs.run, run, tag),
-        Pair("POST", f"{V2}/runs/log-inputs", theirs.run, run, inputs),
-        Pair("GET", f"{ARTIFACTS}/{{}}/x.txt", theirs.folder, f"{experiment}/{run}/artifacts"),
-        Pair("GET", f"{ARTIFACTS}/workspaces/{{}}/{theirs.folder}/x.txt", theirs.slug, slug),
-        Pair("GET", f"/w/{{}}{V2}/runs/get?run_id={ours.run}", theirs.slug, slug),
-    ]
-
-
-def measure(
-    server: Server, side: Side, pair: Pair
-) -> tuple[dict[str, list[float]], dict[str, set[tuple[int, int]]]]:
-    """The times of CALLS calls with each id, next to each other over one connection, and what they got."""
-    to = urlsplit(server.url)
-    connection = http.client.HTTPConnection(to.hostname or "", to.port, timeout=60)
-    headers = {"Authorization": f"Bearer {side.key}", "Content-Type": "application/json"}
-    times: dict[str, list[float]] = {pair.other: [], pair.madeup: []}
-    got: dict[str, set[tuple[int, int]]] = {pair.other: set(), pair.madeup: set()}
-    choose = random.Random(CALLS)
-    for name in (each for _ in range(CALLS) for each in choose.sample([pair.other, pair.madeup], 2)):
-        started = time.perf_counter()
-        target = f"/api/mlflow{pair.target.format(name)}"
-        connection.request(pair.method, target, pair.body.replace("ID", name) or None, headers)
-        response = connection.getresponse()
-        length = len(response.read())
-        times[name].append(time.perf_counter() - started)
-        got[name].add((response.status, length))
-    connection.close()
-    return times, got
-
-
-def compare_times(server: Server, ours: Side, theirs: Side) -> list[str]:
+def try_clients(server: Server, clients: dict[str, Environment]) -> list[str]:
+    publisher, reader = make_side(server, "publisher"), make_side(server, "reader")
     wrong = []
-    print(f"\nmedians of {CALLS} calls, in ms: another organisation's id, a made-up one, their ratio")
-    for pair in pairs(server, ours, theirs):
-        ratios = list[float]()
-        while len(ratios) < ROUNDS and (not ratios or abs(ratios[-1] - 1) > WITHIN):
-            times, got = measure(server, ours, pair)
-            other, madeup = (statistics.median(times[name]) * 1000 for name in (pair.other, pair.madeup))
-            ratios.append(other / madeup)
-            seen = sorted(got[pair.madeup])
-            print(
-                f"{other:8.2f} {madeup:8.2f} {ratios[-1]:6.3f}  {pair.method} {pair.target}  {seen}",
-                flush=True,
-            )
-            if got[pair.other] != got[pair.madeup]:
-                wrong.append(f"{pair.method} {pair.target}: {got}")
-        if min(ratios) > 1 + WITHIN or max(ratios) < 1 - WITHIN:
-            wrong.append(f"{pair.method} {pair.target}: the medians differ by more than 5 %")
+    for release, client in clients.items():
+        found = try_client(client, release, server, publisher, reader)
+        print(f"  client {release}: {'; '.join(found) or 'as it should be'}", flush=True)
+        wrong += [f"client {release}: {text}" for text in found]
+    return wrong
+
+
+def lose_flag(field: FieldWithStore, server: Server) -> list[str]:
+    """What the portal does while MLflow runs without workspaces; [] if it is as it should be."""
+    side = make_side(server, "waiting")
+    target = f"{V2}/runs/get?run_id={side.run}"
+
+    def seconds_until(status: int) -> float:
+        begun = time.monotonic()
+        while (found := call(server, side, "GET", target))[0] != status and time.monotonic() - begun < 90:
+            if found[0] == 200 and status != 200:
+                wrong.append("a server without workspaces was read")
+            time.sleep(0.2)
+        return time.monotonic() - begun
+
+    wrong = [] if call(server, side, "GET", target)[0] == 200 else ["it was not served before"]
+    field.options = ("--disable-workspaces",)
+    try:
+        field.restart(server.mlflow_url)
+        lost = seconds_until(503)
+        message = call(server, side, "GET", target)[1]
+    finally:
+        field.options = type(field).options
+    field.restart(server.mlflow_url)
+    back = seconds_until(200)
+    print(f"  without the flag: 503 after {lost:.1f} s; with it again: served after {back:.1f} s", flush=True)
+    if b"--enable-workspaces" not in message:
+        wrong.append("the message does not name the flag")
+    return wrong + ["it took more than a minute"] * (max(lost, back) > 60)
+
+
+def run_tests(mlflow_url: str, *files: str) -> list[str]:
+    """Run these tests of the suite against an MLflow."""
+    environment = os.environ | {"FIELD_MLFLOW": mlflow_url}
+    status = subprocess.run([*PYTEST, *files], cwd=ROOT, env=environment, check=False).returncode
+    return [f"pytest ended with {status}"] if status else []
+
+
+def examine(field: FieldWithStore, release: str, clients: dict[str, Environment]) -> list[str]:
+    wrong, installed = [], mlflow_for(release)
+    for field.place in STORES if "walls" in PARTS else ():
+        print(f"\nMLflow {release}, files in {field.place}: walls", flush=True)
+        folder = field.folder / f"walls-{release}-{field.place}"
+        folder.mkdir()
+        with field.mlflow(folder, installed) as url:
+            wrong += [f"walls, {release}, {field.place}: {text}" for text in run_tests(url, *WALLS)]
+    field.place = DISK
+    if "times" in PARTS:
+        print(f"\nMLflow {release}: times", flush=True)
+        folder = field.folder / f"times-{release}"
+        folder.mkdir()
+        with field.mlflow(folder, installed) as url:
+            wrong += [f"times, {release}: {text}" for text in run_tests(url, *TIMES)]
+    if {"clients", "flag"} & {*PARTS}:
+        with field.server(f"server-{release}", installed) as server:
+            print(f"\nMLflow {release}: clients, and the flag", flush=True)
+            found = try_clients(server, clients)
+            found += lose_flag(field, server) if "flag" in PARTS else []
+            wrong += [f"server {release}, {text}" for text in found]
     return wrong
 
 
 def main() -> int:
-    missing: dict[str, str] = {}
-    clients = selected("CLIENTS", CLIENTS)
-    environments = installed((SERVER, *(each for each in clients if each != SERVER)), missing)
-    wrong = [f"{name}: {text}" for name, text in missing.items()]
+    wrong, clients = list[str](), dict[str, Environment]()
+    for release in CLIENTS if "clients" in PARTS else ():
+        try:
+            clients[release] = mlflow_for(release) if release in SERVERS else mlflow(release)
+        except InstallError as error:
+            wrong.append(f"client {release}: {error}")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        field = stack.enter_context(FieldWithWorkspaces(folder))
-        server = stack.enter_context(field.server(SERVER, environments[SERVER]))
-        publisher, reader = make_side(server, "publisher"), make_side(server, "reader")
-        for release in (each for each in clients if each in environments):
-            found = try_client(environments[release], release, server, publisher, reader)
-            print(f"client {release}, server {SERVER}: {'; '.join(found) or 'as it should be'}", flush=True)
-            wrong += [f"client {release}: {text}" for text in found]
-        wrong += compare_times(server, reader, publisher)
-    print(*wrong, sep="\n")
+        field = stack.enter_context(FieldWithStore(folder))
+        for release in SERVERS:
+            wrong += examine(field, release, clients)
+    print(*(wrong or ["\nnothing differs"]), sep="\n")
     return int(bool(wrong))
 
 

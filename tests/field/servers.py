@@ -94,6 +94,7 @@ class Field:
     """Starts servers; all of them stop at the end of the `with` block, or when this process is killed."""
 
     isolation = "off"  # most of these releases have no workspaces
+    options: tuple[str, ...] = ()  # of MLflow's server, besides those that all have
     python = sys.executable  # that runs the portals
 
     def __init__(self, folder: Path) -> None:
@@ -167,28 +168,43 @@ class Field:
         return self.running(server.url, begin, lambda: is_mlflow_behind(server))
 
     @contextmanager
+    def store(self, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+        """Where MLflow stores artifacts, and the variables that it needs for that."""
+        yield str(folder / "artifacts"), {}
+
+    @contextmanager
     def mlflow(self, folder: Path, installed: Environment) -> Iterator[str]:
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         # Releases before 3 start gunicorn by its name.
         own = {"HOME": str(folder), "PATH": variables(installed.folder)["PATH"]}
+        with self.store(folder) as (destination, settings):
 
-        def begin() -> Child:
-            return start(
-                "MLflow",
-                [
-                    *(installed.python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
-                    *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
-                    *("--serve-artifacts", "--artifacts-destination", str(folder / "artifacts")),
-                ],
-                log=folder / "mlflow.log",
-                watchdog=self.watchdog,
-                environment=minimal_environment() | MLFLOW_ENVIRONMENT | own,
-                directory=str(folder),
-            )
+            def begin() -> Child:
+                return start(
+                    "MLflow",
+                    [
+                        *(
+                            installed.python,
+                            "-m",
+                            "mlflow",
+                            "server",
+                            "--host",
+                            "127.0.0.1",
+                            "--port",
+                            str(port),
+                        ),
+                        *("--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"),
+                        *("--serve-artifacts", "--artifacts-destination", destination, *self.options),
+                    ],
+                    log=folder / "mlflow.log",
+                    watchdog=self.watchdog,
+                    environment=minimal_environment() | MLFLOW_ENVIRONMENT | own | settings,
+                    directory=str(folder),
+                )
 
-        with self.running(url, begin, lambda: is_mlflow(url, seconds=2)):
-            yield url
+            with self.running(url, begin, lambda: is_mlflow(url, seconds=2)):
+                yield url
 
     @contextmanager
     def running(self, url: str, begin: Callable[[], Child], is_ready: Callable[[], bool]) -> Iterator[None]:

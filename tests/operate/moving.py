@@ -30,10 +30,10 @@ import psycopg
 from portal.one_machine.mlflow import MLFLOW_ENVIRONMENT, is_mlflow, mlflow_backend
 from portal.one_machine.ports import free_port
 from portal.one_machine.postgres import create_database
-from portal.one_machine.supervisor import minimal_environment, start, wait_until_ready
+from portal.one_machine.supervisor import minimal_environment, start
 from tests.field.environments import environment
-from tests.field.servers import OPENER, ROOT, START_SECONDS, Field, Server
-from tests.field.store_paths import INSTALLED, S3, ask
+from tests.field.servers import OPENER, ROOT, Field, Server
+from tests.field.stores import moto
 
 KILLS = int(os.environ.get("KILLS", "10"))
 SEED = int(os.environ.get("SEED", "16"))
@@ -282,24 +282,10 @@ def s3_client(store: dict[str, str]) -> Any:
 @contextmanager
 def stand_in(moving: Moving) -> Iterator[dict[str, str]]:
     """moto's server, and the variables with which programs use it."""
-    installed = environment("store-paths", INSTALLED)
     boto = environment("boto", ("install", "--no-deps", *BOTO))
     [packages] = (boto.folder / "lib").glob("python*/site-packages")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    child = start(
-        "moto",
-        [str(installed.folder / "bin" / "moto_server"), "--host", "127.0.0.1", "--port", str(port)],
-        log=moving.folder / "moto.log",
-        watchdog=moving.watchdog,
-        environment=minimal_environment(),
-        directory=str(moving.folder),
-    )
-    try:
-        wait_until_ready(child, lambda: ask(url, "PUT", "/original")[0] == 200, seconds=START_SECONDS)
-        yield S3 | {"MLFLOW_S3_ENDPOINT_URL": url, "PYTHONPATH": str(packages)}
-    finally:
-        child.stop()
+    with moto(moving, moving.folder, "original") as variables:
+        yield variables | {"PYTHONPATH": str(packages)}
 
 
 def kills(moving: Moving, artifacts: str, store: dict[str, str], count: int, choose: random.Random) -> None:
