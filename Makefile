@@ -116,10 +116,11 @@ pages: .venv/dev.stamp
 compat: .venv/dev.stamp
 	$(BIN)/python -m tests.field.compat
 
-# Use signed tokens of real issuers (oidc-provider by npm, Canaille by pip) through a portal: RSA and EC keys, a new key,
-# no issuer.
+# Use signed tokens of real issuers (oidc-provider by npm, Canaille by pip) through a portal: RSA and EC keys, wrong tokens,
+# a new key, no issuer. Then 10,000 mutated tokens (or MUTATIONS=…), and a search for traces of them. Eight minutes.
 identity: .venv/dev.stamp
 	$(BIN)/python -m tests.field.identity
+	$(BIN)/python -m tests.field.mutated_tokens
 
 # Let clients create runs and models while MLflow, the portals and PostgreSQL restart (CLIENTS=…, FAULTS=… select some),
 # and look for what is lost or there twice. Each of the twelve rows takes one to three minutes.
@@ -148,7 +149,7 @@ store-paths: .venv/dev.stamp
 organisations: .venv/dev.stamp
 	$(BIN)/python -m tests.field.organisations
 
-# Run every check of scim2-tester against a portal. Half a minute.
+# Run every check of scim2-tester against a portal, and deactivate a user by SCIM during an upload. Half a minute.
 scim: .venv/dev.stamp
 	$(BIN)/python -m tests.field.scim
 

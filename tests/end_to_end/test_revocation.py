@@ -1,5 +1,6 @@
 """A change of a key holds on every process at once, also when the listener's connection was cut."""
 
+import http.client
 import json
 import threading
 import time
@@ -7,7 +8,9 @@ import time
 import pytest
 
 from tests.issuers import AUDIENCE, Issuer
+from tests.portal.api.test_scim import PATCH, USER
 from tests.portals import Portal, portal, wait_for
+from tests.proxy.forwarding.test_forwarding import UPLOAD
 
 pytestmark = pytest.mark.postgresql
 READ = "/api/mlflow/api/2.0/mlflow/experiments/search?max_results=1"
@@ -131,6 +134,38 @@ def test_a_member_who_leaves_is_refused_elsewhere_within_a_second_and_the_others
     assert use.last_accepted - left < 1.0
     for replica in replicas:
         assert replica.request("GET", READ, key=keys["ann"]["key"]).status == 200
+
+
+def test_a_directorys_user_is_deactivated_while_uploading(replicas, echo):
+    """The running upload completes; the next call is refused, also by the other process. `make scim` does it with a
+    real MLflow."""
+    first, second = replicas
+    first.issue("syncer")  # creates the user
+    first.command("set_role", "syncer", "key_admin")
+    directory = first.issue("syncer", "--scope", "portal:scim")["key"]
+    made = first.request("POST", "/scim/v2/Users", key=directory, body={"schemas": [USER], "userName": "eve"})
+    key = first.issue("eve", "--any-owner", "--preset", "full")["key"]
+    assert second.request("GET", READ, key=key).status == 200
+    upload = http.client.HTTPConnection("127.0.0.1", second.port, timeout=20)
+    upload.putrequest("PUT", UPLOAD)
+    upload.putheader("Authorization", f"Bearer {key}")
+    upload.putheader("Content-Length", str(2**20))
+    upload.endheaders(bytes(2**19))
+    assert wait_for(lambda: any("uploaded.bin" in each.target for each in echo.arriving))
+
+    change = {"schemas": [PATCH], "Operations": [{"op": "replace", "path": "active", "value": False}]}
+    address = f"/scim/v2/Users/{made.json()['id']}"
+    assert first.request("PATCH", address, key=directory, body=change).status == 204
+    refused = wait_for(
+        lambda: second.request("GET", READ, key=key), lambda reply: reply.status == 401, seconds=1.0
+    )
+
+    assert (refused.status, "paused" in refused.json()["message"]) == (401, True)
+    upload.send(bytes(2**19))
+    uploaded = upload.getresponse()
+    upload.close()
+    uploaded.close()
+    assert uploaded.status == 200
 
 
 def test_pausing_a_trust_ends_its_tokens_elsewhere_within_a_second(replicas, echo, tmp_path):

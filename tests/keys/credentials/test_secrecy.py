@@ -2,12 +2,14 @@
 
 import json
 
-import psycopg
 import pytest
 
 from tests.environment import postgres_url
+from tests.issuers import Issuer
 from tests.keys.credentials.forms import GET_EXPERIMENT, UNKNOWN, basic
-from tests.portals import Portal, portal
+from tests.keys.credentials.mutations import mutations
+from tests.portals import Portal, Reply, portal
+from tests.stored import everything_stored
 
 pytestmark = pytest.mark.postgresql
 
@@ -23,6 +25,8 @@ class TestTheSecret:
             rotated = json.loads(running.manage("rotate_key", issued[0]["id"], "--json").stdout)
             secrets = [key["key"] for key in (*issued, rotated)]
             replies = [reply for secret in secrets for reply in use(running, secret)]
+            token = Issuer().token()
+            replies += [send(running, each) for each in mutations(token, 30) if each.isascii()]
             listing = running.manage("list_keys").stdout + running.manage("list_keys", "--json").stdout
             assert running.calls(at_least=len(secrets))
             stored = everything_stored(postgres_url(running.database))
@@ -46,6 +50,14 @@ class TestTheSecret:
                 assert secret not in text, place
                 assert secret[8:34] not in text, place
                 assert basic("", secret)[2:-4] not in text, place
+        for part in token.split("."):  # of the mutated tokens; `make identity` sends 10,000
+            for text in (written, stored, answers):
+                assert part[:40] not in text
+
+
+def send(running: Portal, token: str) -> Reply:
+    """The response to a request with this token; without control characters, which are invalid HTTP."""
+    return running.request("GET", GET_EXPERIMENT, key="".join(filter(str.isprintable, token))[:7000])
 
 
 def use(running: Portal, secret: str):
@@ -63,18 +75,3 @@ def use(running: Portal, secret: str):
     yield running.request("GET", GET_EXPERIMENT, key=secret, headers=[("X-API-Key", UNKNOWN)])
     yield running.request("GET", GET_EXPERIMENT, headers=[("Authorization", f"Token {secret}")])
     yield running.request("POST", "/account/login/", key=secret, body={"key": secret}, headers=html)
-
-
-def everything_stored(url: str) -> str:
-    """Every row of every table as text, after its table's name."""
-    parts = []
-    with psycopg.connect(url) as connection:
-        tables = connection.execute(
-            "select format('%I.%I', schemaname, tablename) from pg_tables "
-            "where schemaname not in ('pg_catalog', 'information_schema')"
-        ).fetchall()
-        for (table,) in tables:
-            parts.append(table)
-            with connection.cursor().copy(f"COPY (SELECT * FROM {table}) TO STDOUT") as copy:
-                parts.extend(bytes(row).decode() for row in copy)
-    return "\n".join(parts)

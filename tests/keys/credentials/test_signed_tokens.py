@@ -1,9 +1,7 @@
 """A signed token is parsed strictly, verified with an issuer's key, and refused with a message that names the claim."""
 
-import base64
 import json
 import os
-import random
 import time
 
 import jwt
@@ -11,10 +9,12 @@ import pytest
 
 from keys.credentials import signed_tokens
 from keys.credentials.conditions import Rule, freeze
+from keys.credentials.headers import read_header
 from keys.credentials.key_sets import KeySets, KeySource
 from keys.credentials.trusts import accept
 from keys.refusals import Refusal
 from tests.issuers import AUDIENCE, Issuer, part
+from tests.keys.credentials.mutations import mutations
 
 CONDITIONS = {"repository": ["acme/*"], "ref": ["refs/heads/main", "refs/tags/v?"]}
 MUTATIONS = int(os.environ.get("TOKEN_MUTATIONS", "400"))
@@ -133,60 +133,27 @@ def test_trusts_of_two_organisations_that_accept_a_token_are_told_apart_by_its_a
     assert verdict(issuer.token(), ours, other).startswith("repo:")
 
 
-def mutate(token: str, chance: random.Random) -> str:
-    """A token that differs from this one, in structure, algorithm, size or nesting."""
-    head, claims, signature = token.split(".")
-    letters = "ABCxyz019-_.=+/ \n\x00é"
-    match chance.randrange(10):
-        case 0:
-            at = chance.randrange(len(token))
-            return token[:at] + chance.choice(letters.replace(token[at], "")) + token[at + 1 :]
-        case 1:
-            at = chance.randrange(len(token))
-            return token[:at] + token[at + 1 :]
-        case 2:
-            at = chance.randrange(len(token))
-            return token[:at] + chance.choice(letters) + token[at:]
-        case 3:
-            algorithm = chance.choice(
-                ["none", "None", "HS256", "RS256", "es256", "ES384", "", None, ["ES256"], {}]
-            )
-            return f"{part({'alg': algorithm, 'kid': 'first', 'typ': 'JWT'})}.{claims}.{signature}"
-        case 4:
-            size = chance.choice([100, 1000, 7000, 9000, 200_000])
-            return f"{head}.{part({'iss': 'x' * size})}.{signature}"
-        case 5:
-            depth = chance.choice([10, 500, 2500])
-            return f"{head}.{part('[' * depth + ']' * depth)}.{signature}"
-        case 6:
-            return (
-                f"{part('{' + chr(34) + 'a' + chr(34) + ':' * chance.randrange(1, 90))}.{claims}.{signature}"
-            )
-        case 7:
-            parts = [head, claims, signature] * 2
-            return ".".join(chance.sample(parts, chance.choice([1, 2, 4, 5])))
-        case 8:
-            changed = json.loads(base64.urlsafe_b64decode(claims + "=="))
-            changed[chance.choice([*changed, "extra"])] = chance.choice([None, "", 0, 2**70, [], {}, "*"])
-            return f"{head}.{part(changed)}.{signature}"
-        case _:
-            return token + chance.choice([".", "=", " ", "A", "\n", signature, "." * 5000])
-
-
 def test_no_mutated_token_is_accepted_or_costs_much(issuer):
-    """TOKEN_MUTATIONS=10000 runs the whole of it."""
-    chance, rule, token = random.Random(18), rule_for(issuer), issuer.token()
+    """TOKEN_MUTATIONS=10000 runs the whole of it; `make identity` also sends them to a portal."""
+    rule, token = rule_for(issuer), issuer.token()
     durations = []
-    for _ in range(MUTATIONS):
-        mutated = mutate(token, chance)
-        if mutated == token:
-            continue
-        started = time.thread_time()
-        is_form = signed_tokens.is_signed_token(mutated)
-        said = verdict(mutated, rule) if is_form else ""
-        durations.append(time.thread_time() - started)
+    for mutated in mutations(token, MUTATIONS):
+        said, duration = judge(mutated, rule)
         assert not said.startswith("repo:"), mutated
-    assert sorted(durations)[len(durations) * 99 // 100] < 0.001
+        durations.append(duration)
+    assert max(durations) < 0.001
+
+
+def judge(token: str, rule: Rule) -> tuple[str, float]:
+    """The verdict, and the CPU seconds that it took, with reading it from its header. The least of three attempts if
+    the first took long, because the interpreter may have had other work."""
+    durations = []
+    while len(durations) < 3 and min(durations, default=1) > 0.0005:
+        started = time.thread_time()
+        credential = next(read_header("HTTP_AUTHORIZATION", {"HTTP_AUTHORIZATION": f"Bearer {token}"}))
+        said = verdict(credential.text, rule) if signed_tokens.is_signed_token(credential.text) else ""
+        durations.append(time.thread_time() - started)
+    return said, min(durations)
 
 
 def test_only_a_tokens_form_is_one():
