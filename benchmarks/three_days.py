@@ -110,7 +110,9 @@ def issue_another(day: Day) -> Callable[[Person], None]:
         admin.choose("Owner", day.name)
         admin.fill("Name", "nightly")
         admin.click("Issue key", "button")
-        day.notes["link"] = re.findall(r"http\S+/account/collect/link/\S+", admin.page.content())[0]
+        day.notes["link"] = re.findall(
+            r"http\S+/collect/link/\S+", admin.page.locator("#message").inner_text()
+        )[0]
         admin.click("Copy", "button")
 
     return act

@@ -153,7 +153,7 @@ def traffic(
         Figure(label="Calls", value=now.total, before=then.total),
         Figure(label="Errors", value=now.errors, before=then.errors),
         Figure(label="Transferred", value=now.bytes, before=then.bytes, unit="bytes"),
-        Figure(label="Waiting calls", value=metrics.waiting_calls(), note="now, for a slot of their key"),
+        Figure(label="Waiting calls", value=metrics.waiting_calls(), note="now, behind others of their key"),
     ]
     return {"steps": list(steps.values()), "traffic": now, "chart": chart(list(steps.values()), period)}
 

@@ -69,10 +69,12 @@ class Renderer(RendererHTML):
         env["blocks"] = number = env.get("blocks", 0) + 1
         token = tokens[index]
         return format_html(
-            '<div class="code"><pre id="code-{}" data-language="{}">{}</pre>'
+            '<div class="code"><pre id="code-{}" data-language="{}" tabindex="0" role="region" aria-label="Code {}">'
+            "{}</pre>"
             '<button type="button" data-copy="code-{}" aria-live="polite" hidden>Copy</button></div>\n',
             number,
             token.info.strip(),
+            number,
             token.content.rstrip("\n"),
             number,
         )

@@ -11,6 +11,9 @@ from keys.models import CHANNEL, SHARED_ID, SUBJECT_LENGTH, ApiKey, Namespace, O
 from proxy.models import chain
 from proxy.models.tag_rules import Finding, check_tags
 
+# Who did what no user did, by the actor.
+WITHOUT_USER = {"manifest": "the portal", "quarantine": "command line", "publish": "command line"}
+
 
 class RegistrationQuerySet(models.QuerySet["Registration"]):
     """The ledger's rows. Each method narrows; `page` comes last."""
@@ -220,6 +223,12 @@ class Registration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} {self.object_name}{f' {self.version}' if self.version else ''}"
+
+    @property
+    def done_by(self) -> str:
+        """Who did it, for people: the user; where no user did, the portal or a command. MLflow knows nobody for a model
+        that the ledger lacked."""
+        return self.user.username if self.user else WITHOUT_USER.get(self.actor, "unknown")
 
     @property
     def namespace(self) -> Namespace:

@@ -260,3 +260,18 @@ def test_a_models_page_bears_the_badge_of_the_portal_and_not_of_the_registry(key
 
     assert answer.context["environment"] == ["local", "info"]
     assert 'href="/mlflow/#/models/vision"' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("actor", "who"),
+    [
+        ("manifest", "the portal"),
+        ("quarantine", "command line"),
+        ("reconcile", "unknown"),
+        ("browser", "bob"),
+    ],
+)
+def test_a_row_says_who_did_it_where_no_user_did(actor, who):
+    user = User(username="bob") if actor == "browser" else None
+
+    assert Registration(actor=actor, user=user).done_by == who
