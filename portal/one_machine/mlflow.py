@@ -11,6 +11,7 @@ from pathlib import Path
 from portal.one_machine.ports import free_port
 from portal.one_machine.supervisor import Child, Watchdog, minimal_environment, start, wait_until_ready
 
+PROGRAM = Path(__file__).with_name("mlflow_server.py")
 START_SECONDS = 180.0  # the first start creates some sixty tables, perhaps on a slow disk
 
 # Everything MLflow lets one turn off that the portal refuses anyway. What it does not: the assistant's and
@@ -87,7 +88,7 @@ def start_mlflow(
     child = start(
         "MLflow",
         [
-            *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)),
+            *(sys.executable, str(PROGRAM), "server", "--host", "127.0.0.1", "--port", str(port)),
             *("--workers", MLFLOW_WORKERS, "--uvicorn-opts", MLFLOW_UVICORN_OPTIONS),
             *("--serve-artifacts", "--artifacts-destination", artifacts.as_uri()),
             "--enable-workspaces" if has_workspaces else "--disable-workspaces",

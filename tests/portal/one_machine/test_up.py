@@ -175,13 +175,13 @@ def test_manage_py_alone_works_beside_it(second_run: Up) -> None:
 
 
 def test_an_mlflow_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
-    mlflow = second_run.child("mlflow server")
+    mlflow = second_run.child("mlflow_server.py")
     mlflow.kill()
     assert processes.wait_for(lambda: get(f"{second_run.url}/health/mlflow")[0] == 503)
     assert get(f"{second_run.url}/health/ready")[0] == 200
     assert processes.wait_for(lambda: get(f"{second_run.url}/health/mlflow")[0] == 200)
     second_run.family = processes.with_descendants(second_run.process.pid)
-    assert second_run.child("mlflow server").pid != mlflow.pid
+    assert second_run.child("mlflow_server.py").pid != mlflow.pid
 
 
 def test_an_outbox_that_dies_is_started_again_while_the_portal_goes_on(second_run: Up) -> None:
