@@ -3,7 +3,7 @@
 import datetime
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q, Value
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, Value
 from django.db.models.functions import Concat, Substr
 
 from keys.models import ApiKey, User
@@ -50,6 +50,13 @@ class ArtifactEventQuerySet(models.QuerySet["ArtifactEvent"]):
                 ArtifactEvent.objects.bulk_create(rows)
                 rows = []
         ArtifactEvent.objects.bulk_create(rows)
+
+    def latest(self) -> "ArtifactEventQuerySet":
+        """The current event of each path, and the latest difference that was observed at it."""
+        is_difference = ExpressionWrapper(Q(kind=ArtifactEvent.Kind.DIFFERENT), output_field=BooleanField())
+        rows = self.annotate(is_difference=is_difference)
+        names = ("environment", "path", "is_difference")
+        return rows.order_by(*names, "-at", "-id").distinct(*names)
 
     def with_people(self) -> "ArtifactEventQuerySet":
         return self.select_related("user", "key")

@@ -19,12 +19,14 @@ from proxy.provenance import opcodes
 
 HEAD = 64 * 1024  # bytes from which a file's format can be told
 MOST = 512 * 2**20  # bytes, also after decompression
+MOST_CONFIG = 64 * 2**20
 MOST_MEMBERS = 20_000  # of a zip file
 DEEPEST = 3  # a pickle in a zip file in a compressed file
 LONGEST_HEADER = 10_000  # of an array, NumPy's own limit
 STEP = 1024 * 1024
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 NUMPY = b"\x93NUMPY"
+HDF5 = b"\x89HDF\r\n\x1a\n"
 CLOSED = (
     b"\x04\x22\x4d\x18",
     b"7z\xbc\xaf\x27\x1c",
@@ -41,7 +43,8 @@ COMPRESSED: dict[bytes, Callable[[], Any]] = {
     b"\x5d\x00\x00": lzma.LZMADecompressor,
 }
 PROTOCOLS = tuple(bytes([0x80, protocol]) for protocol in range(6))
-PICKLE, ARRAYS, TORCHSCRIPT, OTHER = "pickle", "arrays", "torchscript", "other"
+PICKLE, ARRAYS, WEIGHTS, OTHER = "pickle", "arrays", "weights", "other"
+TORCHSCRIPT, KERAS, LAMBDA = "torchscript", "keras", "lambda"
 CALLS = frozenset({"REDUCE", "NEWOBJ", "NEWOBJ_EX", "OBJ", "BUILD"})
 STORAGE = re.compile(r"([^/]+)/(?:data|constants|tensors)/\d+")  # raw bytes of a tensor in torch's zip files
 SUFFIXES = frozenset({".pkl", ".pickle", ".joblib"})  # of members of a zip file that are examined in any case
@@ -63,9 +66,10 @@ class Findings:
             raise ValueError("it is too large")
 
 
-def may_hold_pickle(head: bytes) -> bool:
-    """Whether a file that begins with these bytes, up to HEAD of them, has to be examined, whatever its name is."""
-    return head.startswith((*PROTOCOLS, *ZIP, NUMPY, *CLOSED, *COMPRESSED)) or has_call(head)
+def needs_examination(head: bytes) -> bool:
+    """Whether a file that begins with these bytes, up to HEAD of them, may hold a pickle or a model of Keras', whatever
+    its name is."""
+    return head.startswith((*PROTOCOLS, *ZIP, NUMPY, HDF5, *CLOSED, *COMPRESSED)) or has_call(head)
 
 
 def has_call(head: bytes) -> bool:
@@ -96,6 +100,9 @@ def examine(content: BinaryIO, findings: Findings, *, depth: int = 0) -> None:
         examine_zip(content, findings, depth)
     elif head.startswith(NUMPY):
         examine_array(content, findings)
+    elif head.startswith(HDF5):
+        content.seek(0)
+        examine_hdf5(content.read(), findings)
     elif (plain := decompress(content, head, findings)) is not None:
         examine(io.BytesIO(plain), findings, depth=depth + 1)
     else:
@@ -133,12 +140,26 @@ def examine_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, findings: 
     with archive.open(member) as opened:
         head = opened.read(HEAD)
         is_named = PurePosixPath(member.filename).suffix.lower() in SUFFIXES
-        if not (is_named or may_hold_pickle(head)):
+        if not (is_named or needs_examination(head)):
             findings.kinds.add(OTHER)
+            if member.filename == "config.json":  # of Keras 3
+                find_lambda(head + opened.read(MOST_CONFIG), findings)
             return
         whole = head + opened.read(findings.left + 1)
     findings.take(len(whole))
     examine(io.BytesIO(whole), findings, depth=depth + 1)
+
+
+def examine_hdf5(content: bytes, findings: Findings) -> None:
+    """Keras can only make a model of a file that has its configuration, as JSON."""
+    findings.kinds.add(KERAS if b"model_config" in content else WEIGHTS)
+    find_lambda(content, findings)
+
+
+def find_lambda(content: bytes, findings: Findings) -> None:
+    """A layer of this class holds the code of a Python function."""
+    if b'"Lambda"' in content:
+        findings.kinds.add(LAMBDA)
 
 
 def examine_array(content: BinaryIO, findings: Findings) -> None:

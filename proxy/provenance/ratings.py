@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from proxy.provenance.containers import ARRAYS, PICKLE, TORCHSCRIPT
+from proxy.provenance.containers import ARRAYS, LAMBDA, PICKLE, TORCHSCRIPT, WEIGHTS
 
 HARMLESS, UNUSUAL, DANGEROUS = "harmless", "unusual", "dangerous"
 RATINGS = (HARMLESS, UNUSUAL, DANGEROUS)  # from the best to the worst
@@ -147,6 +147,8 @@ def rate_by_name(path: str) -> FileRating:
 
 def rate_scanned(path: str, found: Found) -> FileRating:
     """The rating of a file that was scanned."""
+    if LAMBDA in found.kinds:
+        return FileRating(path=path, rating=DANGEROUS, note="Keras with a Lambda layer, which is Python code")
     if PICKLE in found.kinds or found.imports:
         return rate_pickle(path, found)
     if not found.is_whole:
@@ -155,6 +157,8 @@ def rate_scanned(path: str, found: Found) -> FileRating:
         )
     if found.kinds == {ARRAYS}:
         return FileRating(path=path, rating=HARMLESS, note="NumPy arrays without objects")
+    if found.kinds == {WEIGHTS}:
+        return FileRating(path=path, rating=HARMLESS, note="HDF5 without a model's configuration")
     return rate_by_name(path)
 
 

@@ -85,7 +85,7 @@ def needs_scan(path: str, stored: str, registry: Registry) -> bool:
     if ratings.is_pickle(path):
         return True
     head = reading.read_head(registry, stored, containers.HEAD)
-    return head is None or containers.may_hold_pickle(head)
+    return head is None or containers.needs_examination(head)
 
 
 def scan_file(path: str, stored: str, registry: Registry, add_scanner: Callable[[str], None]) -> FileRating:

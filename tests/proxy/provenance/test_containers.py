@@ -61,6 +61,7 @@ def legacy_torch(value: object) -> bytes:
     return b"".join(pickle.dumps(part, 2) for part in parts) + b"\xff" * 64
 
 
+HDF5 = containers.HDF5
 EVIL = pickle.dumps(Runs())
 ARRAYS = {
     "float": numpy.ones((3, 5)),
@@ -122,7 +123,13 @@ def test_what_was_not_followed_to_its_end_is_not_whole(content):
         (zipped(a_npy=array_file(ARRAYS["float"])), {"arrays"}),
         (zipped(config=b"{}"), {"other"}),
         (zipped(m__code__m_py=b"", **{"m/code/x.py": b"", "m/data.pkl": pickle.dumps(1)}), None),
-        (b"\x89HDF\r\n\x1a\n" + bytes(64), {"other"}),
+        (HDF5 + bytes(64), {"weights"}),
+        (HDF5 + b'model_config\0{"class_name": "Dense"}', {"keras"}),
+        (HDF5 + b'model_config\0{"class_name": "Lambda"}', {"keras", "lambda"}),
+        (
+            zipped(**{"config.json": b'{"class_name": "Lambda"}', "w.h5": HDF5}),
+            {"other", "weights", "lambda"},
+        ),
         (b"", {"other"}),
     ],
 )
@@ -160,4 +167,4 @@ def test_what_grows_beyond_the_limit_is_refused():
     ],
 )
 def test_a_file_is_examined_whatever_its_name_if_it_begins_like_one_that_can_hold_a_pickle(head, expected):
-    assert containers.may_hold_pickle(head[: containers.HEAD]) == expected
+    assert containers.needs_examination(head[: containers.HEAD]) == expected
