@@ -3,7 +3,7 @@ Sigstore bundle, which `model_signing verify key` verifies for a downloaded fold
 
 The portal writes the format itself, with `cryptography`, which it needs anyway. The package `model-signing` would bring
 some 35 others (sigstore, tuf, pydantic …), none of which a signature with a key needs.
-`tests/proxy/provenance/test_signing.py` checks the format; `make model-signing` runs the real
+`tests/proxy/provenance/test_signing.py` checks the format; `make signed-models` runs the real
 verifier.
 """
 

@@ -1,4 +1,4 @@
-"""Signatures are of the OpenSSF Model Signing format. `tests/field/model_signing.py` runs its real verifier."""
+"""Signatures are of the OpenSSF Model Signing format. `tests/field/signed_models.py` runs its real verifier."""
 
 import base64
 import hashlib

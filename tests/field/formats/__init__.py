@@ -1,0 +1,1 @@
+"""What scanners of model files say about real models, beside the truth: `make formats`."""
