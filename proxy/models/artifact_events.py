@@ -51,7 +51,7 @@ class ArtifactEventQuerySet(models.QuerySet["ArtifactEvent"]):
                 rows = []
         ArtifactEvent.objects.bulk_create(rows)
 
-    def latest(self) -> "ArtifactEventQuerySet":
+    def current_and_different(self) -> "ArtifactEventQuerySet":
         """The current event of each path, and the latest difference that was observed at it."""
         is_difference = ExpressionWrapper(Q(kind=ArtifactEvent.Kind.DIFFERENT), output_field=BooleanField())
         rows = self.annotate(is_difference=is_difference)

@@ -54,7 +54,7 @@ def compare(manifest: Manifest) -> list[FileState]:
     registered = manifest.at if is_later else manifest.registration.completed_at or manifest.at
     current: dict[str, ArtifactEvent] = {}
     differing: dict[str, ArtifactEvent] = {}
-    for event in ArtifactEvent.objects.below(manifest.environment, root).latest():
+    for event in ArtifactEvent.objects.below(manifest.environment, root).current_and_different():
         by_path = differing if event.kind == Kind.DIFFERENT else current
         by_path[event.path[len(root) + 1 :]] = event
     states = [
