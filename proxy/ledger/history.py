@@ -22,7 +22,7 @@ SENTENCES = {
     "registered-models.set-alias": "Pointed the alias {alias} of {name} to version {version}",
     "registered-models.delete-alias": "Removed the alias {alias} of {name}",
     "model-versions.create": "Registered version {version} of {name}",
-    "model-versions.manifest": "Recorded the files of version {version} of {name}: {files}, not seen: {not_seen}",
+    "model-versions.manifest": "Recorded the files of version {version} of {name}: {files} in all, {not_seen} not seen",
     "model-versions.update": "Changed the description of version {version} of {name}",
     "model-versions.delete": "Deleted version {version} of {name}",
     "model-versions.set-tag": "Tagged version {version} of {name}: {tags}",

@@ -202,6 +202,10 @@ class TestRotatedByAnother:
         form = holder.get(rotation).context["form"]
         assert [name for name, _ in form.fields["overlap"].widget.choices] == ["now"]
         assert "dora has yet to create the new secret." in alice.get(page_of(key)).content.decode()
+        assert (
+            "dora has yet to create the new secret."
+            in alice.get(f"/admin/incident/{key.pk}/").content.decode()
+        )
         assert "Nobody saw the new secret" in alice.get(page_of(key)).content.decode()
         again = alice.get(page_of(key, "rotate")).content.decode()
         assert "You do not see the new secret: dora gets a message" in again
