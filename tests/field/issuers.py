@@ -4,12 +4,14 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+import jwt
 import requests
 
 from portal.one_machine.ports import free_port
@@ -17,12 +19,16 @@ from portal.one_machine.supervisor import Child, start
 from tests.field.environments import Environment, environment, node_modules, node_program, variables
 from tests.field.readers.providers import PACKAGE
 from tests.field.servers import Field
+from tests.issuers import encode, part
 
 SCRIPT = Path(__file__).parent / "readers" / "signer.mjs"
 CANAILLE = "0.3.6"
 PASSWORD = "correct horse battery staple"  # of Canaille's only user
 REDIRECT = "http://127.0.0.1:9/callback"  # nobody goes there
 CLIENT = ("portal", "a secret of the client")
+
+
+Changes = dict[str, Any]
 
 
 class Issuer(Protocol):
@@ -35,7 +41,8 @@ class Issuer(Protocol):
     def serve(self, key: str) -> Any:
         """A context in which it runs and signs with this key; another name is another key."""
 
-    def fetch_token(self) -> str: ...
+    def fetch_token(self, *, header: Changes | None = None, claims: Changes | None = None) -> str:
+        """A new token; with these changes, signed by the issuer's own key. None removes a header."""
 
 
 class OidcProvider:
@@ -53,14 +60,15 @@ class OidcProvider:
     def serve(self, key: str) -> Any:
         return node_program(self.modules, SCRIPT.name, str(self.port), self.audience, self.algorithm, key)
 
-    def fetch_token(self) -> str:
+    def fetch_token(self, *, header: Changes | None = None, claims: Changes | None = None) -> str:
         """By the grant for programs."""
+        changes = {"x-changes": json.dumps({"header": header or {}, "claims": claims or {}})}
         sent = {
             "grant_type": "client_credentials",
             "client_id": "job",
             "client_secret": "a secret of the job",
         }
-        answer = requests.post(f"{self.url}/token", {**sent, "scope": "train"}, timeout=30)
+        answer = requests.post(f"{self.url}/token", {**sent, "scope": "train"}, headers=changes, timeout=30)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["access_token"])
 
@@ -135,6 +143,7 @@ class Canaille:
     @contextmanager
     def serve(self, key: str) -> Iterator[None]:
         is_new = not self.file.exists()
+        self.key = key
         self.configure(key)
         if is_new:
             self.create()
@@ -157,8 +166,23 @@ class Canaille:
         except requests.ConnectionError:
             return False
 
-    def fetch_token(self) -> str:
-        """The ID token of a person who signs in: Canaille's programs get no signed token."""
+    def fetch_token(self, *, header: Changes | None = None, claims: Changes | None = None) -> str:
+        """The ID token of a person who signs in: Canaille's programs get no signed token. It signs no changed ones, so
+        this process does, with Canaille's key."""
+        if header is None and claims is None:
+            self.token = self.sign_in()
+            return self.token
+        token = self.token
+        headers = jwt.get_unverified_header(token) | (header or {})
+        content = jwt.decode(token, options={"verify_signature": False}) | (claims or {})
+        headers = {name: value for name, value in headers.items() if value is not None}
+        key = jwt.PyJWK(self.keys[self.key][self.algorithm == "ES256"], algorithm=self.algorithm).key
+        signed = f"{part(headers)}.{part(content)}"
+        return f"{signed}.{encode(jwt.get_algorithm_by_name(self.algorithm).sign(signed.encode(), key))}"
+
+    def sign_in(self) -> str:
+        """Once a second: two sign-ins in one second get the same access token, which Canaille cannot store twice."""
+        time.sleep(1.1)
         browser = requests.Session()
         browser.trust_env = False
         question = {

@@ -5,11 +5,14 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.urls import reverse
+from django.utils import timezone
 
 from keys.models import Organisation, Trust
 from tests.issuers import AUDIENCE
-from tests.keys.people import everything_stored
+from tests.keys.people import call, everything_stored, signed_in
 from tests.keys.trusts import FIELDS, ISSUER, client_of, make_trust
+from tests.proxy.ledger_rows import row
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
 PAGES = "/account/organisations/lab/trusts/"
@@ -60,6 +63,39 @@ def test_an_owner_adds_and_changes_a_trust_from_a_ready_made_form(trust):
     assert "repository=acme/models" in listed
     assert "acme/*" in listed
     assert "trust, no secret" in olga.get("/account/organisations/lab/").content.decode()
+
+
+def test_log_ledger_pages_and_files_name_the_trust_and_the_subject(trust, alice):
+    subject = "repo:acme/models:ref:refs/heads/main"
+    made = call(trust.key, 7, subject=subject, at=timezone.now(), organisation=trust.key.organisation)
+    registered = row(
+        trust.key,
+        "model-versions.create",
+        "churn",
+        version="1",
+        subject=subject,
+        organisation=trust.key.organisation,
+    )
+    api = ["/api/v1/calls", f"/api/v1/calls/{made.request_id}", "/api/v1/registrations"]
+    admin = [
+        *(reverse("admin:proxy_call_changelist"), reverse("admin:proxy_call_change", args=[made.pk])),
+        *(
+            f"{reverse('admin:proxy_call_export')}?form=csv",
+            f"{reverse('admin:proxy_call_export')}?form=jsonl",
+        ),
+        reverse("admin:proxy_registration_changelist"),
+        reverse("admin:proxy_registration_change", args=[registered.pk]),
+        f"{reverse('admin:proxy_registration_export')}?form=csv",
+        f"{reverse('admin:proxy_registration_model')}?name=churn&environment=live&organisation=lab",
+    ]
+    owner = [f"/account/organisations/lab/{what}/download.csv" for what in ("calls", "registrations")]
+    holder = ["/account/calls/", f"/account/calls/{made.request_id}/", "/account/registrations/"]
+    seen_by = ((alice, api + admin), (client_of("olga"), owner), (signed_in(trust.key.owner), holder))
+    for client, addresses in seen_by:
+        for address in addresses:
+            answer = client.get(address)
+            said = (answer.getvalue() if answer.streaming else answer.content).decode()
+            assert (answer.status_code, subject in said, "nightly" in said) == (200, True, True), address
 
 
 def test_a_pasted_token_is_explained_and_kept_nowhere(trust):
