@@ -36,10 +36,10 @@ lint: .venv/dev.stamp
 audit: .venv/dev.stamp
 	@$(BIN)/python -m portal.dependency_audit
 
-# Run the benchmarks next to their baselines and print the ratios.
+# Run the benchmarks next to their baselines, print the ratios, and write them into docs/performance.md (PARTS=… selects
+# some, QUICK=1 makes short rounds). Twenty minutes without other work.
 bench: .venv/dev.stamp
-	$(BIN)/python -m benchmarks.calls
-	$(BIN)/python -m benchmarks.burst
+	-$(BIN)/python -W ignore -m benchmarks
 	$(BIN)/python -m benchmarks.usage_log
 	$(BIN)/python -m benchmarks.seeing
 
@@ -99,9 +99,11 @@ fairness: .venv/dev.stamp
 harm: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.harm
 
-# Compare a usage log of 10 million calls with one of 100,000 (or ROWS=…). Two to five minutes, 8 GB.
+# Compare a usage log of 10 million calls with one of 100,000 (or ROWS=…), and calls to portals with many keys, objects,
+# calls, organisations and connections with calls to a small one (LARGEST=… bounds the sizes). Half an hour, 12 GB.
 scale: .venv/dev.stamp
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.growth
 
 # Run ten minutes (or MINUTES=…) at 80 % of the machine's capacity.
 soak: .venv/dev.stamp

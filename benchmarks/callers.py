@@ -13,7 +13,7 @@ API = "/api/mlflow/api/2.0/mlflow"
 CALLER = """
 import os, socket, statistics, sys, threading, time, traceback
 port, calls, connections = map(int, sys.argv[1:4])
-request = sys.stdin.buffer.read()
+requests = sys.stdin.buffer.read().split(b"\\0")
 def read(connection):
     received = connection.recv(65536)
     while b"\\r\\n\\r\\n" not in received:
@@ -23,21 +23,21 @@ def read(connection):
     left = int(head.lower().partition(b"content-length:")[2].split(b"\\r\\n")[0]) - len(body)
     while left > 0:
         left -= len(connection.recv(65536))
-def work():
+def work(first):
     try:
-        call()
+        call(first)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-def call():
+def call(first):
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        for _ in range(calls // connections):
+        for number in range(first, first + calls // connections):
             began = time.perf_counter()
-            connection.sendall(request)
+            connection.sendall(requests[number % len(requests)])
             read(connection)
             took.append(time.perf_counter() - began)
 took = []
-threads = [threading.Thread(target=work) for _ in range(connections)]
+threads = [threading.Thread(target=work, args=(number,)) for number in range(connections)]
 started = time.perf_counter()
 for thread in threads:
     thread.start()
@@ -49,7 +49,8 @@ print(time.perf_counter() - started, statistics.median(took))
 
 @dataclass(frozen=True)
 class Requests:
-    """A request as it is sent, again and again."""
+    """A request as it is sent, again and again; several with NUL in between: each in turn, and each
+    connection begins with another one."""
 
     content: bytes
 

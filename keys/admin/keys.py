@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
+from unfold.views import ChangeList
 
 from keys.admin import key_actions, key_page, prepared_pages, request_pages
 from keys.admin.columns import (
@@ -52,6 +53,19 @@ BY_STATE = Case(
 )
 
 
+class KeyList(ChangeList):  # type: ignore[misc]
+    """The list, which counts the calls of the keys on the page. PostgreSQL would count those of all pages before it,
+    too."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        numbers = list(self.result_list.values_list("pk", flat=True))
+        rows = self.queryset.filter(pk__in=numbers).order_by().in_bulk()
+        self.result_list = [rows[number] for number in numbers if number in rows]
+
+
 @admin.register(ApiKey)
 class ApiKeyAdmin(OnlyItsFilters):
     list_display = [
@@ -76,6 +90,9 @@ class ApiKeyAdmin(OnlyItsFilters):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
         return with_leaks(cast(ApiKeyQuerySet, super().get_queryset(request)).with_calls())
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[KeyList]:
+        return KeyList
 
     def has_change_permission(self, request: HttpRequest, obj: ApiKey | None = None) -> bool:
         return False
