@@ -26,7 +26,7 @@ class Work:
 def other_of_its_form(value: str) -> str:
     if value.isdigit():
         return ("9" if value.strip("9") else "8") * len(value)
-    head = value[: -len(value.rpartition("-")[2])]
+    head = value[: max(value.rfind("-"), value.rfind("_")) + 1]
     tail = value[len(head) :]
     return head + "".join(secrets.choice("0123456789abcdef") for _ in tail)
 
