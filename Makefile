@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 JOBS ?= 4
 
-.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm kills moving operate scale pages scim soak compat creations identity integrations readers store-paths organisations formats signed-models screenshots format lock translations clean api api-schema docs manifests
+.PHONY: run test check lint audit bench chaos fuzz fairness fronts harm kills moving operate scale pages scim soak compat creations identity workloads integrations readers store-paths organisations formats signed-models screenshots format lock translations clean api api-schema docs manifests
 
 run: .venv/embedded.stamp
 	@exec $(BIN)/python manage.py up --stop-with-parent
@@ -123,6 +123,11 @@ compat: .venv/dev.stamp
 identity: .venv/dev.stamp
 	$(BIN)/python -m tests.field.identity
 	$(BIN)/python -m tests.field.mutated_tokens
+
+# Run the examples of examples/workload_identity/ as jobs do: GitHub's action, GitLab's include, and the Kubernetes job's
+# plugin with stock clients (CLIENTS=…) while its token is replaced. Tokens are oidc-provider's. Two minutes; needs Node.
+workloads: .venv/dev.stamp
+	$(BIN)/python -m tests.field.workloads
 
 # Let clients create runs and models while MLflow, the portals and PostgreSQL restart (CLIENTS=…, FAULTS=… select some),
 # and look for what is lost or there twice. Each of the twelve rows takes one to three minutes.
