@@ -198,6 +198,18 @@ class TestLists:
 
         assert not any("COUNT(" in query["sql"] for query in captured)
 
+    def test_of_keys_count_the_calls_of_the_keys_on_the_page_only(
+        self, cast, alice, django_assert_max_num_queries
+    ):
+        queries_of(alice, KEYS, 3)
+        with django_assert_max_num_queries(6) as captured:
+            alice.get(KEYS)
+
+        counting = [query["sql"] for query in captured if "proxy_calltotal" in query["sql"]]
+        assert len(counting) == 1
+        assert "LIMIT 50" not in counting[0]
+        assert '"keys_apikey"."id" IN (' in counting[0]
+
     def test_details_take_as_many_queries_for_30_events_as_for_3(self, cast, alice):
         key = key_of(cast["dora"])
         counts = []
