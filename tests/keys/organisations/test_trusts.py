@@ -1,6 +1,7 @@
 """Trusts: who adds them, what they must say, and keys that are exchanged for their tokens."""
 
 import datetime
+from types import SimpleNamespace
 
 import pytest
 from django.test import Client
@@ -93,6 +94,14 @@ def test_a_token_that_was_seen_before_is_not_verified_again(trust, monkeypatch):
     monkeypatch.setattr(trusts, "accept", None)
     assert caller_of(token).key == trust.key
     assert token not in repr(trusts.memory.tokens)
+
+
+def test_a_token_that_was_seen_before_ends_with_its_claim_exp(trust, monkeypatch):
+    token = ISSUER.token()
+    caller_of(token)
+    later = SimpleNamespace(time=lambda: ISSUER.claims()["exp"] + 70)
+    monkeypatch.setattr(trusts, "time", later)
+    assert "claim exp " in refused(token).message
 
 
 def test_a_token_beside_a_key_is_a_gateways_and_ignored(trust, olga):
