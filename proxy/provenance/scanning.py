@@ -1,7 +1,7 @@
 """Scans the files of registered versions, after their manifests were made: formats, and the imports of pickles.
 
 A file is scanned if its name or its first bytes are those of a format that can hold pickles. It is copied to a
-temporary file, and `scan_worker.py` scans it in a process with fewer rights, with limits of time and memory. A version
+temporary file, and `scan/worker.py` scans it in a process with fewer rights, with limits of time and memory. A version
 that was killed in between is scanned again: only a complete scan is stored.
 """
 
@@ -20,14 +20,15 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from proxy.models import Manifest, Registration, VersionScan
-from proxy.provenance import containers, ratings, reading
+from proxy.provenance import reading
 from proxy.provenance.manifests import RECENT
-from proxy.provenance.ratings import FileRating, Found
+from proxy.provenance.scan import containers, ratings
+from proxy.provenance.scan.ratings import FileRating, Found
 from proxy.upstream.registry import Registry, registries
 
 logger = logging.getLogger(__name__)
 
-WORKER = Path(__file__).with_name("scan_worker.py")
+WORKER = Path(__file__).with_name("scan") / "worker.py"
 SECONDS = 90  # of one file, after which the worker is killed
 MOST_BYTES = 512 * 2**20  # of one file; larger ones are not scanned
 MOST_FILES = 200  # pickles of one version

@@ -218,7 +218,7 @@ def at_scanner(portal: Portal) -> tuple[str, bool]:
         worker = portal.worker()
         try:
             found = worker.children(recursive=True) if worker else []
-            return any("scan_worker.py" in " ".join(each.cmdline()) for each in found)
+            return any("scan/worker.py" in " ".join(each.cmdline()) for each in found)
         except psutil.Error:
             return False
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.provenance import containers, ratings, scan_worker
-from proxy.provenance.ratings import FileRating, Found
+from proxy.provenance.scan import containers, ratings, worker
+from proxy.provenance.scan.ratings import FileRating, Found
 from tests.field.environments import Environment, InstallError, cache_folder, environment
 from tests.field.formats.public import PUBLIC, Model
 
@@ -103,12 +103,12 @@ def rate(installed: Environment, path: Path) -> FileRating:
         head = content.read(containers.HEAD)
     if not (ratings.is_pickle(path.name) or containers.needs_examination(head)):
         return ratings.rate_by_name(path.name)
-    command = [installed.python, "-I", scan_worker.__file__, path.suffix.lower()]
+    command = [installed.python, "-I", worker.__file__, path.suffix.lower()]
     with path.open("rb") as content:
         done = subprocess.run(command, stdin=content, stdout=subprocess.PIPE, env={}, cwd="/", check=False)
-    found = json.loads(done.stdout)
+    found = json.loads(done.stdout or b"{}")
     if "imports" not in found:
-        return ratings.not_scanned(path.name, found["error"])
+        return ratings.not_scanned(path.name, found.get("error", "the scanner failed"))
     imports = [(module, name, is_dangerous) for module, name, is_dangerous in found["imports"]]
     kinds = frozenset(found["kinds"])
     return ratings.rate_scanned(path.name, Found(imports=imports, is_whole=found["is_whole"], kinds=kinds))

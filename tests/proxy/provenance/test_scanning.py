@@ -7,8 +7,9 @@ import tempfile
 import pytest
 
 from proxy.models import VersionScan
-from proxy.provenance import ratings, reading, scanning
-from proxy.provenance.ratings import Found
+from proxy.provenance import reading, scanning
+from proxy.provenance.scan import ratings
+from proxy.provenance.scan.ratings import Found
 from tests.proxy.ledger_rows import manifest_of
 
 

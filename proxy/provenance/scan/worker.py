@@ -16,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[3]))
 
-from proxy.provenance import containers
-from proxy.provenance.containers import Findings
+from proxy.provenance.scan import containers
+from proxy.provenance.scan.containers import Findings
 
 SECONDS, MEMORY = 60, 2 * 2**30
 MOST_IMPORTS = 1000

@@ -1,6 +1,6 @@
 """What a version's files can do when they are loaded: their formats, and the rating of what a pickle imports. Pure.
 
-A pickle can call whatever it imports. `scan_worker.py` finds the imports without loading the pickle. A file counts as
+A pickle can call whatever it imports. `worker.py` finds the imports without loading the pickle. A file counts as
 harmless only if its format holds no code, or it was examined to its end and imports only what models need.
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from proxy.provenance.containers import ARRAYS, LAMBDA, PICKLE, TORCHSCRIPT, WEIGHTS
+from proxy.provenance.scan.containers import ARRAYS, LAMBDA, PICKLE, TORCHSCRIPT, WEIGHTS
 
 HARMLESS, UNUSUAL, DANGEROUS = "harmless", "unusual", "dangerous"
 RATINGS = (HARMLESS, UNUSUAL, DANGEROUS)  # from the best to the worst
@@ -122,7 +122,7 @@ class FileRating:
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """What the scanner found in a pickle. `is_whole`: it was examined to its end. Each import is
-    (module, name, is_dangerous). `kinds`: what the file consists of, `proxy.provenance.containers`."""
+    (module, name, is_dangerous). `kinds`: what the file consists of, `proxy.provenance.scan.containers`."""
 
     imports: Sequence[tuple[str, str, bool]]
     is_whole: bool

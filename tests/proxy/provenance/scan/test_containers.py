@@ -17,8 +17,8 @@ import numpy
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from proxy.provenance import containers, opcodes
-from proxy.provenance.containers import Findings
+from proxy.provenance.scan import containers, opcodes
+from proxy.provenance.scan.containers import Findings
 
 CWD = (os.getcwd.__module__, "getcwd")
 

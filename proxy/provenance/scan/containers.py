@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
-from proxy.provenance import opcodes
+from proxy.provenance.scan import opcodes
 
 HEAD = 64 * 1024  # bytes from which a file's format can be told
 MOST = 512 * 2**20  # bytes, also after decompression
