@@ -61,6 +61,22 @@ def api_addresses(names: dict[str, str]) -> Iterator[str]:
             yield f"/api/v1/{address}{query}"
 
 
+def write_addresses(names: dict[str, str]) -> Iterator[str]:
+    """Each address of an account page that names an object, and each write of the management API."""
+    for pattern in urlpatterns:
+        if pattern.pattern.regex.groupindex:
+            for arguments in arguments_of(pattern, names):
+                try:
+                    yield reverse(pattern.name or "", kwargs=arguments)
+                except NoReverseMatch:
+                    continue
+    for address, view in ADDRESSES.items():
+        if "POST" in getattr(view, "rules", {}) and "<" in address:
+            for name in ("slug", "key_id", "user_id", "request_id"):
+                address = address.replace(f"<str:{name}>", names[name])
+            yield f"/api/v1/{address}"
+
+
 def filters_of(names: dict[str, str]) -> list[str]:
     version = "name={name}&version=1&organisation={slug}"
     fields = ("organisation={slug}", "user={person}", "key={key_id}", version)

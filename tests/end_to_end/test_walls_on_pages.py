@@ -1,12 +1,20 @@
 """Walls between two organisations on the portal's own pages and API: another's work is on none of them."""
 
+import re
+
 import pytest
 
-from tests.end_to_end.own_addresses import FORMS, account_addresses, api_addresses, text_of
-from tests.end_to_end.sides import Side
+from tests.end_to_end.own_addresses import FORMS, account_addresses, api_addresses, text_of, write_addresses
+from tests.end_to_end.sides import Side, other_of_its_form
+from tests.portals import Reply
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
 USED = ("calls", "usage")
+CSRF = "c" * 32
+# What differs between any two responses: tokens against forged requests, ids of requests, and times.
+PASSING = re.compile(
+    r'name="csrfmiddlewaretoken" value="\w+"|nonce-[\w+/=-]+|nonce="[^"]+"|req_[0-9a-f]{32}|"(since|until)":"[^"]+"'
+)
 
 
 def names_of(side: Side) -> dict[str, str]:
@@ -17,19 +25,32 @@ def names_of(side: Side) -> dict[str, str]:
     return {**names, "user_id": user_id, "request_id": calls[0]["request_id"]}
 
 
+def shown(reply: Reply, names: dict[str, str]) -> tuple[int, str]:
+    """Status and text, with a word in place of each name."""
+    text = PASSING.sub("", text_of(reply))
+    for name, value in sorted(names.items(), key=lambda pair: -len(pair[1])):
+        text = text.replace(value, f"<{name}>")
+    return reply.status, text
+
+
 def test_no_page_list_export_or_search_of_the_portal_shows_anything_of_another_organisation(sessions):
-    """By session, and by a key for the API."""
+    """By session, and by a key for the API. Their names are like made-up ones."""
     ours, theirs = sessions
-    names, answered = names_of(theirs), 0
+    names, answered, differing = names_of(theirs), 0, list[str]()
+    unknown = {name: other_of_its_form(value) for name, value in names.items()}
     scopes = ("--scope", "portal:read", "--organisation", ours.slug)
     key = ours.portal.issue(ours.person, *scopes)["key"]
-    for target in (*account_addresses(names), *api_addresses(names)):
+    madeup = [*account_addresses(unknown), *api_addresses(unknown)]
+    for target, other in zip((*account_addresses(names), *api_addresses(names)), madeup, strict=True):
         replies = [ours.browser.call("GET", target)]
+        if target != other and shown(replies[0], names) != shown(ours.browser.call("GET", other), unknown):
+            differing.append(target)
         if target.startswith("/api/"):
             replies.append(ours.portal.request("GET", target, key=key))
         for reply in replies:
             assert theirs.marker not in text_of(reply), target
             answered += reply.status == 200
+    assert differing == []
     assert answered > 50
     for text in names.values():
         assert theirs.marker not in text_of(ours.browser.call("POST", "/account/palette/", {"text": text}))
@@ -61,3 +82,19 @@ def test_the_organisation_itself_finds_it_on_these_pages(sessions):
     assert targets <= {*account_addresses(names), *api_addresses(names)}
     shown = {target for target in targets if theirs.marker in text_of(theirs.browser.call("GET", target))}
     assert shown == targets
+
+
+def test_no_form_or_write_of_the_api_reaches_what_another_organisation_has(sessions):
+    """Nor does it tell another organisation's names from made-up ones."""
+    ours, theirs = sessions
+    names, differing = names_of(theirs), []
+    unknown = {name: other_of_its_form(value) for name, value in names.items()}
+    tokens = {"Cookie": f"{ours.browser.cookie}; csrftoken={CSRF}", "X-CSRFToken": CSRF}
+    for targets in zip(write_addresses(names), write_addresses(unknown), strict=True):
+        replies = [
+            shown(ours.browser.call("POST", target, {"user": words["person"]}, **tokens), words)
+            for target, words in zip(targets, (names, unknown), strict=True)
+        ]
+        if targets[0] != targets[1] and (replies[0] != replies[1] or replies[0][0] < 400):
+            differing.append((targets[0], replies))
+    assert differing == []

