@@ -47,6 +47,9 @@ def main() -> None:
 
     from picklescan import scanner
 
+    # picklescan would import NumPy for arrays, and NumPy ends the process, which may not start threads. containers.py
+    # reads arrays.
+    sys.modules["numpy"] = None  # type: ignore[assignment]
     codecs.lookup("cp437")  # of zip files: it cannot be loaded later
     name, suffix = f"picklescan {version('picklescan')}", sys.argv[1]
     give_up_rights()
