@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ def portal(folder: Path, place: dict[str, str], grown: str) -> Iterator[Portal]:
     command = ("-m", "gunicorn", "--config", "python:portal.server", "portal.wsgi:application")
     with process(*command, log=folder / f"{port}.log", PORT=str(port), **place) as running:
         wait_for_port(port)
-        runs = [json.loads(send_one(port, create_run(key)))["run"]["info"]["run_id"] for key in keys]
+        runs = [own_run(port, key) for key in keys]
         read = [
             request("GET", f"{API}/runs/get?run_id={run}", key) for key, run in zip(keys, runs, strict=True)
         ]
@@ -126,6 +127,16 @@ def portal(folder: Path, place: dict[str, str], grown: str) -> Iterator[Portal]:
                 connection.execute(OBJECTS, [SIZES[grown][1]])
                 connection.execute("VACUUM ANALYZE proxy_owner")
         yield Portal(port, psutil.Process(running.pid), {"GET": joined(read), "POST": joined(write)})
+
+
+def own_run(port: int, key: str) -> str:
+    """The id of a new run. A machine that is busy with filling a database may refuse the call for a while."""
+    for _ in range(40):
+        content = json.loads(send_one(port, create_run(key)))
+        if "run" in content:
+            return str(content["run"]["info"]["run_id"])
+        time.sleep(0.5)
+    raise SystemExit(f"no run: {content}")
 
 
 def joined(requests: list[Requests]) -> Requests:
