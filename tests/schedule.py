@@ -90,8 +90,14 @@ class Scheduler(LoadFileScheduling):
             self.workqueue.move_to_end(ALONE)  # a process that crashed may have left another unit
         if next(iter(self.workqueue)) != ALONE or self.nodes == [node]:
             super()._assign_work_unit(node)
-        elif not all(other.shutting_down for other in self.nodes if other is not node):
+        elif node is not self._last_node() and not all(
+            other.shutting_down for other in self.nodes if other is not node
+        ):
             node.shutdown()  # it runs what it has; the last that is left waits for it, below
+
+    def _last_node(self) -> WorkerController | None:
+        """The process that shall run what runs alone: the one that has an MLflow, which some of that needs."""
+        return next((node for node in self.nodes if "mlflow_server" in self.assigned_work[node]), None)
 
     def remove_node(self, node: WorkerController) -> str | None:
         crashed = super().remove_node(node)
