@@ -4,8 +4,9 @@ walls: the suite's tests of the walls between organisations, with each release o
 in an S3 stand-in (STORES).
 clients: each client of CLIENTS loads a version that another organisation has published, by MLFLOW_REGISTRY_URI. Before,
 after and beside that, nothing of the publisher can be read; a withdrawal counts within a second.
-flag: MLflow restarts without --enable-workspaces while the portal runs. The portal reads nothing there, says so within
-a minute, and serves again after a restart with the flag.
+flag: MLflow restarts without --enable-workspaces while the portal runs, with an empty database, because it does not
+start without the flag where workspaces have experiments. The portal reads nothing there, says so within a minute, and
+serves again after a restart with the flag.
 times: the medians of CALLS calls with another organisation's id and with a made-up one differ by at most 5 %, in every
 route that takes an id.
 
@@ -125,7 +126,8 @@ def lose_flag(field: FieldWithStore, server: Server) -> list[str]:
         return time.monotonic() - begun
 
     wrong = [] if call(server, side, "GET", target)[0] == 200 else ["it was not served before"]
-    field.options = ("--disable-workspaces",)
+    other = f"sqlite:///{server.log.parent}/other.db"
+    field.options = ("--disable-workspaces", "--backend-store-uri", other)
     try:
         field.restart(server.mlflow_url)
         lost = seconds_until(503)
