@@ -269,6 +269,7 @@ def test_a_portal_whose_terminal_goes_away_stops_too(data_without_mlflow: Path) 
         | {"DATA_DIR": str(data_without_mlflow), "PORT": str(port), "MLFLOW_URL": NOWHERE},
         stdout=terminal,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # `nohup make test` ignores it
     ) as process:
         os.close(terminal)
         assert processes.wait_for(lambda: (data_without_mlflow / "portal.json").exists())
