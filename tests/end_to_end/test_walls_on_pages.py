@@ -35,7 +35,7 @@ def shown(reply: Reply, names: dict[str, str]) -> tuple[int, str]:
 
 
 def differences(side: Side, *addresses: tuple[str, dict[str, str]]) -> list[str]:
-    """How the responses to two addresses differ, each with its names. What time changes, a second look does not show."""
+    """How the responses to two addresses differ, each with its names. A second look leaves out what time changes."""
     for _ in range(2):
         (status, text), (other_status, other_text) = (
             shown(side.browser.call("GET", target), names) for target, names in addresses
@@ -56,7 +56,7 @@ def test_no_page_list_export_or_search_of_the_portal_shows_anything_of_another_o
     madeup = [*account_addresses(unknown), *api_addresses(unknown)]
     for target, other in zip((*account_addresses(names), *api_addresses(names)), madeup, strict=True):
         replies = [ours.browser.call("GET", target)]
-        differing += differences(ours, (target, names), (other, unknown))
+        differing += differences(ours, (target, names), (other, unknown)) if target != other else []
         if target.startswith("/api/"):
             replies.append(ours.portal.request("GET", target, key=key))
         for reply in replies:
