@@ -41,6 +41,8 @@ def test_postgresql_is_killed_and_comes_back(switch, alice, start_portal):
 
 def test_a_worker_that_starts_while_postgresql_is_away_knows_no_key(switch, alice, start_portal):
     portal = start_portal()
+    beat = "select 1 from pg_stat_activity where application_name = 'hokusai-listener' and query = 'SELECT 1'"
+    assert wait_for(lambda: switch.rows(beat))  # when it begins to listen, it distrusts what was read before
     known = portal.request("GET", READ[1], key=alice)
     switch.kill()
     during = portal.request("GET", READ[1], key=alice)
