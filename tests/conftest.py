@@ -47,9 +47,10 @@ def echo_server():
 
 @pytest.fixture
 def echo(echo_server):
-    """MLflow's stand-in, fresh for each test."""
+    """MLflow's stand-in, fresh for each test, and for tests that use the server as it is."""
     echo_server.reset()
-    return echo_server
+    yield echo_server
+    echo_server.reset()
 
 
 @pytest.fixture(scope="session")

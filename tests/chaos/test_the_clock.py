@@ -18,6 +18,7 @@ LIMIT = 30  # calls a minute
 
 @pytest.fixture(scope="module")
 def running(echo_server, echo_portal) -> Iterator[Portal]:
+    echo_server.reset()
     with portal(
         mlflow_url=echo_server.url, database=echo_portal.database, config="tests.chaos.moved_clock"
     ) as started:

@@ -1,5 +1,6 @@
 """A server that does not keep organisations apart gets no call, also if it lost the flag while the portal ran."""
 
+import contextlib
 import json
 
 import pytest
@@ -80,7 +81,8 @@ def test_a_server_that_lost_the_flag_gets_no_further_call_within_a_minute(server
     known = isolation.servers[server.url]
     known.asked -= isolation.EVERY_SECONDS  # so much time has passed
 
-    call(server)  # asks beside the call
+    with contextlib.suppress(Refusal):  # the portal asks beside the call, and may have the answer before it
+        call(server)
 
     assert wait_for(lambda: known.problem, seconds=10)
     assert refused(server).reason == "isolation_missing"
