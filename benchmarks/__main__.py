@@ -49,9 +49,14 @@ def main() -> int:
     selected = os.environ.get("PARTS", ",".join(PARTS)).split(",")
     path = DOCS / "performance.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
+    broken = []
     for part in selected:
-        if rows := run(part):
+        rows, is_complete = run(part)
+        if is_complete:
             kept[part] = [asdict(row) for row in rows]
+        else:
+            broken.append(part)
+            print(f"{part} broke off: its rows are those of an earlier run", file=sys.stderr)
         path.write_text(json.dumps({name: kept[name] for name in PARTS if name in kept}, indent=1) + "\n")
     everything = [(name, Row(**row)) for name in PARTS for row in kept.get(name, [])]
     table = "".join(line(name, row) + "\n" for name, row in everything)
@@ -61,17 +66,18 @@ def main() -> int:
     before, rest = document.read_text().split(BEGIN)
     document.write_text(before + BEGIN + header + table + END + rest.split(END)[1])
     (DOCS / "performance.svg").write_text(plot([row for _, row in everything]))
-    return int(not all(row.is_met for _, row in everything))
+    return int(bool(broken) or not all(row.is_met for _, row in everything))
 
 
-def run(part: str) -> list[Row]:
-    """The rows of one benchmark, whatever its exit status; [] if it broke off."""
+def run(part: str) -> tuple[list[Row], bool]:
+    """The rows of one benchmark, and whether it ran to its end: then it exits with 0 or 1, and has saved rows."""
     arguments, short = PARTS[part]
     with tempfile.NamedTemporaryFile() as results:
         settings = {**(short if os.environ.get("QUICK") else {}), "RESULTS": results.name}
         command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{part.split()[0]}", *arguments]
-        subprocess.run(command, cwd=ROOT, env={**os.environ, **settings})
-        return [Row(**json.loads(each)) for each in Path(results.name).read_text().splitlines()]
+        status = subprocess.run(command, cwd=ROOT, env={**os.environ, **settings}).returncode
+        rows = [Row(**json.loads(each)) for each in Path(results.name).read_text().splitlines()]
+        return rows, bool(rows) and status in (0, 1)
 
 
 def line(part: str, row: Row) -> str:

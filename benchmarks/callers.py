@@ -49,8 +49,8 @@ print(time.perf_counter() - started, statistics.median(took))
 
 @dataclass(frozen=True)
 class Requests:
-    """A request as it is sent, again and again; several with NUL in between: each in turn, and each
-    connection begins with another one."""
+    """One or more raw HTTP requests, separated by NUL. Each connection sends them in turn and starts at a different
+    one."""
 
     content: bytes
 
@@ -92,7 +92,7 @@ class Took(NamedTuple):
 
 
 def run_calls(port: int, requests: Requests, *, calls: int, connections: int) -> Took:
-    """Send the request so often. Fails unless every response is a 200."""
+    """Send `calls` requests over `connections` connections. Fails unless every response is a 200."""
     command = [sys.executable, "-c", CALLER, str(port), str(calls), str(connections)]
     done = subprocess.run(command, input=requests.content, stdout=subprocess.PIPE, check=True)
     return Took(*map(float, done.stdout.split()))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.callers import API, Requests, Took, read_experiment, request, run_calls
+from benchmarks.callers import Requests, Took, request, run_calls
 from benchmarks.fairness import issue, quiet_portal
 from benchmarks.real_mlflow import mlflow_and_database
 from benchmarks.results import Row, save
@@ -29,6 +29,7 @@ ROUNDS, CALLS = int(os.environ.get("ROUNDS", 7)), int(os.environ.get("CALLS", 60
 CONNECTIONS = 4
 SHARE, ADDED, FASTER = 0.92, 0.10, 35.0  # targets: of direct calls, added to the median, times basic auth
 NEEDED = ("flask-wtf", "wtforms")  # by MLflow's basic auth
+READ = "/api/2.0/mlflow/experiments/get?experiment_id=0"  # the one that every MLflow has
 Servers = dict[str, tuple[int, Requests]]
 
 
@@ -38,11 +39,11 @@ def main() -> int:
         key = issue("alice", "--any-owner")
         direct = int(os.environ["MLFLOW_URL"].rpartition(":")[2])
         servers: Servers = {
-            "direct": (
-                direct,
-                request("GET", f"{API.removeprefix('/api/mlflow')}/experiments/get?experiment_id=0", ""),
+            "direct": (direct, request("GET", READ, "")),
+            "portal": (
+                stack.enter_context(quiet_portal(folder)),
+                request("GET", f"/api/mlflow{READ}", key),
             ),
-            "portal": (stack.enter_context(quiet_portal(folder)), read_experiment(key)),
             "basic auth": stack.enter_context(basic_auth(folder)),
         }
         return report(measure(servers, CONNECTIONS), measure(servers, 1))
@@ -116,10 +117,9 @@ def basic_auth(folder: Path) -> Iterator[tuple[int, Requests]]:
     command = ("-m", "mlflow", "server", "--app-name", "basic-auth", "--port", str(port), "--workers", "1")
     artifacts = ("--artifacts-destination", str(folder / "basic_auth_artifacts"))
     name = base64.b64encode(f"admin:{password}".encode()).decode()
-    path = f"{API.removeprefix('/api/mlflow')}/experiments/get?experiment_id=0"
     with process(*command, *artifacts, log=folder / "basic_auth.log", cwd=folder, **settings):
         wait_for_port(port, seconds=120)
-        yield port, request("GET", path, name, scheme="Basic")
+        yield port, request("GET", READ, name, scheme="Basic")
 
 
 if __name__ == "__main__":

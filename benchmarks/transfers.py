@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -144,7 +143,6 @@ def nginx(folder: Path) -> Iterator[int]:
     running = subprocess.Popen(["nginx", "-c", str(place / "nginx.conf")], stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port)
-        time.sleep(0.2)
         yield port
     finally:
         running.terminate()

@@ -253,7 +253,7 @@ def test_a_trace_id_of_another_organisation_is_refused_as_an_unknown_one_and_nam
 
 
 def test_an_assessment_of_another_organisation_is_not_taken_by_its_id(sides):
-    """MLflow has one list of assessments for all workspaces, and moves one whose id a new trace brings."""
+    """A request that names an assessment of another organisation creates a new one, and the other stays."""
     ours, theirs = sides
     taken = theirs.work.ids["assessment_id"]
     first, second = (f"tr-{secrets.token_hex(16)}" for _ in range(2))

@@ -9,8 +9,8 @@ from tests.issuers import part
 
 
 def mutations(token: str, number: int, *, seed: int = 18) -> Iterator[str]:
-    """So many texts that differ from this token by more than blanks around it, which HTTP ignores: for one seed, the
-    same ones."""
+    """Yield `number` mutations of the token; the same seed gives the same ones. None differs only by surrounding
+    whitespace, which HTTP ignores."""
     chance = random.Random(seed)
     while number:
         if (mutated := mutate(token, chance)).strip() != token:

@@ -347,7 +347,7 @@ def test_feedback_in_a_new_trace_keeps_its_ids_to_its_trace(people):
 
 
 def test_a_key_for_any_owner_takes_no_assessment_of_another_organisation(people, settings):
-    """Neither with a new trace, nor as a new assessment, whose refusal would tell that the id exists."""
+    """It gets a new id, in a new trace and as a new assessment. A refusal would show that the id exists."""
     settings.ISOLATION = "required"
     theirs = organisations.create_organisation(slug="theirs")
     Owner.objects.create(environment="live", kind="assessment", name="a-hers", user=people["alice"])
