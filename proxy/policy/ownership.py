@@ -278,11 +278,9 @@ def bind_assessments(caller: Caller, match: Match, content: Json) -> Json:
     """The content of a call in which each assessment that the client names has an id of its own trace; `content` if
     nothing changes.
 
-    MLflow's client from 3.18 chooses the ids, so that a repeated call updates the same assessments. MLflow has one list
-    of them for all workspaces, moves an assessment with a known id to the new trace (`traces.start`), and a server
-    cannot be asked whose an id is. So an id that the portal does not know in the organisation becomes another one,
-    which depends on the trace and the id and is the same when the call is repeated. Raises Refusal (403) for the id of
-    another user's assessment.
+    MLflow's client from 3.18 chooses the ids, so that a repeated call updates the same assessments. The portal keeps an
+    id only if the organisation has an assessment of this id. It replaces any other id by one derived from the trace and
+    the id, so that a repeated call gets the same one. Raises Refusal (403) for the id of another user's assessment.
     """
     name, is_free = match.operation.name, settings.OWNERSHIP != "enforce" or caller.any_owner
     if name not in ASSESSMENT_FIELDS or (settings.ISOLATION == "off" and (is_free or name != "traces.start")):

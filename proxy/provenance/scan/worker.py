@@ -2,8 +2,8 @@
 `proxy.provenance.scanning` runs.
 
 It limits its own processor time, memory, files and processes, and becomes `nobody` if it is root, before it reads the
-first byte. It never loads the pickle: `containers.py` and `picklescan` read the opcodes. picklescan knows which imports
-are dangerous, but stops at the first array of joblib's, and takes what it cannot read for an empty pickle.
+first byte. It never loads the pickle: `containers.py` follows the opcodes and lists the imports; `picklescan` decides
+which of them are dangerous.
 """
 
 import codecs
