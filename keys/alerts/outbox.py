@@ -46,7 +46,7 @@ async def retry_stalled(context: JobContext, timestamp: int) -> None:
 async def retry_stalled_jobs(jobs: JobManager) -> None:
     """Queue again the jobs of workers that have ended, or sent no heartbeat for 30 seconds; procrastinate itself leaves
     them as begun for ever. Raises ConnectorException if PostgreSQL is unavailable."""
-    for job in await jobs.get_stalled_jobs(queue=QUEUE):
+    for job in await jobs.get_stalled_jobs():
         try:
             await jobs.retry_job(job)
         except ConnectorException as error:

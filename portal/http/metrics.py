@@ -23,6 +23,7 @@ from portal.http import disks
 from portal.http.metric_files import lock_folder
 from proxy.answers import refuse
 from proxy.models import Registration
+from proxy.provenance.scan.queue import waiting_scans
 from proxy.upstream import in_flight
 from proxy.usage import recording
 
@@ -100,6 +101,7 @@ class State:
         )
         try:
             pending, alerts = Registration.objects.pending().count(), queue_state()
+            scans = waiting_scans()
         except DATABASE_ERRORS:
             yield GaugeMetricFamily("hokusai_postgresql_up", "Whether PostgreSQL answers.", value=0)
             return
@@ -114,4 +116,9 @@ class State:
         )
         yield GaugeMetricFamily(
             "hokusai_alerts_failed", "Deliveries of alerts that were given up.", value=alerts.failed
+        )
+        yield GaugeMetricFamily(
+            "hokusai_scans_waiting",
+            "Registered versions that are queued for a scan, or scanned now.",
+            value=scans,
         )

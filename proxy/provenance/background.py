@@ -1,5 +1,4 @@
-"""Makes the manifests of registered versions right after their registration, in one thread of each process, and
-scans their files in another.
+"""Makes the manifests of registered versions right after their registration, in one thread of each process.
 
 An advisory lock lets one of all processes make a version's manifest. One that fails, because MLflow or PostgreSQL is
 unavailable, is made later.
@@ -15,7 +14,7 @@ from django.utils import timezone
 from proxy.ledger.background import Worker
 from proxy.models import Registration
 from proxy.models.manifests import Manifest
-from proxy.provenance import manifests, scanning
+from proxy.provenance import manifests
 from proxy.upstream.registry import Registry, RegistryError, registries
 
 LOCK = 481_628_330  # the first half of an advisory lock's number; the other is the row's
@@ -28,13 +27,11 @@ is_wanted = threading.Event()
 
 @functools.cache
 def start() -> None:
-    """Start the threads, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`."""
+    """Start the thread, once in each process. RECONCILE_SECONDS=0 leaves manifests to `manage.py hash_artifacts`."""
     if settings.RECONCILE_SECONDS:
-        for worker in (
-            Worker("manifest-maker", make_missing, is_wanted, seconds=SECONDS, retry_seconds=RETRY_SECONDS),
-            Worker("version-scanner", scanning.scan_missing, seconds=SECONDS, retry_seconds=RETRY_SECONDS),
-        ):
-            worker.start()
+        Worker(
+            "manifest-maker", make_missing, is_wanted, seconds=SECONDS, retry_seconds=RETRY_SECONDS
+        ).start()
 
 
 def wake(row: Registration | None) -> None:

@@ -19,6 +19,7 @@ from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, RegistrationQuerySet
 from proxy.models.manifests import ACTOR, OPERATION, READ_LATER
 from proxy.provenance import signing, sources
+from proxy.provenance.scan.queue import queue_scan
 from proxy.upstream.registry import Registry
 
 RECENT = datetime.timedelta(days=1)  # older versions get their manifests by `manage.py hash_artifacts`
@@ -45,6 +46,7 @@ def make(registration: Registration, registry: Registry, *, is_later: bool = Fal
         manifest.signature = signing.sign(manifest)
         manifest.row = open_row(registration, manifest)
         manifest.save(force_insert=True)
+        queue_scan(manifest.pk)
         writer.close(manifest.row, outcome=Registration.Outcome.DONE)  # last: it locks the chain
     return manifest
 

@@ -1,8 +1,8 @@
 """Scans the files of registered versions, after their manifests were made: formats, and the imports of pickles.
 
 A file is scanned if its name or its first bytes are those of a format that can hold pickles. It is copied to a
-temporary file, and `scan/worker.py` scans it in a process with fewer rights, with limits of time and memory. A version
-that was killed in between is scanned again: only a complete scan is stored.
+temporary file, and `scan/worker.py` scans it in a process with fewer rights, with limits of time and memory. The queue
+(`scan/queue.py`) takes up again what was killed in between: only a complete scan is stored.
 """
 
 import json
@@ -19,12 +19,12 @@ from typing import IO, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from proxy.models import Manifest, Registration, VersionScan
+from proxy.models import Manifest, VersionScan
 from proxy.provenance import reading
 from proxy.provenance.manifests import RECENT
 from proxy.provenance.scan import containers, ratings
 from proxy.provenance.scan.ratings import FileRating, Found
-from proxy.upstream.registry import Registry, registries
+from proxy.upstream.registry import Registry, registry_of
 
 logger = logging.getLogger(__name__)
 
@@ -34,35 +34,40 @@ MOST_BYTES = 512 * 2**20  # of one file; larger ones are not scanned
 MOST_FILES = 200  # pickles of one version
 MOST_SECONDS = 600.0  # of one version
 LOCK = 481_628_331  # the first half of an advisory lock's number; the other is the manifest's
-MOST_VERSIONS = 10  # in one pass
+MOST_VERSIONS = 100  # that are queued at once
 
 
-def scan_missing() -> int:
-    """Scan the recent versions that have not been scanned, and return how many. Raises RegistryError and database
-    errors."""
-    done = 0
-    for registry in registries():
-        rows = Manifest.objects.filter(scan=None, at__gte=timezone.now() - RECENT)
-        rows = rows.filter(registration__in=Registration.objects.within(registry.namespace))
-        for manifest in rows.order_by("-id")[:MOST_VERSIONS]:
-            done += scan_once(manifest, registry) is not None
-    return done
+class Stopped(Exception):
+    """The process is to stop before the scan is complete."""
 
 
-def scan_once(manifest: Manifest, registry: Registry) -> VersionScan | None:
-    """The scan of a version; None if another process makes it, or has made it."""
+def unscanned() -> list[int]:
+    """The ids of recent manifests of versions without a scan, the newest first."""
+    rows = Manifest.objects.filter(scan=None, at__gte=timezone.now() - RECENT)
+    return list(rows.order_by("-id").values_list("id", flat=True)[:MOST_VERSIONS])
+
+
+def scan_version(manifest_id: int, must_stop: Callable[[], bool] = lambda: False) -> VersionScan | None:
+    """The new scan of a version; None if another process makes it or has made it, or the registry is gone. Raises
+    RegistryError, database errors, and Stopped after the file during which `must_stop` became true."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, manifest.pk % 2**31])
-        if cursor.fetchone() != (True,) or VersionScan.objects.filter(manifest=manifest).exists():
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", [LOCK, manifest_id % 2**31])
+        if cursor.fetchone() != (True,) or VersionScan.objects.filter(manifest=manifest_id).exists():
             return None
-        return scan(manifest, registry)
+        manifest = Manifest.objects.select_related("registration").get(pk=manifest_id)
+        registry = registry_of(manifest.registration.namespace)
+        return scan(manifest, registry, must_stop) if registry else None
 
 
-def scan(manifest: Manifest, registry: Registry) -> VersionScan:
-    """Scan and store. Raises RegistryError and database errors; then nothing is stored."""
+def scan(
+    manifest: Manifest, registry: Registry, must_stop: Callable[[], bool] = lambda: False
+) -> VersionScan:
+    """Scan and store. Raises as `scan_version`; then nothing is stored."""
     scanners: set[str] = set()
     files, scanned, until = [], 0, time.monotonic() + MOST_SECONDS
     for file in sorted(manifest.files, key=lambda file: not ratings.is_pickle(file["path"])):
+        if must_stop():
+            raise Stopped
         path, stored = file["path"], f"{manifest.root}/{file['path']}"
         if time.monotonic() > until:
             files.append(ratings.not_scanned(path, "there are too many files"))

@@ -1,4 +1,5 @@
-"""`make kills`: the portal's worker is killed with -9 at each stage of a version's provenance; not in the suite.
+"""`make kills`: the portal's worker, or the process that scans versions, is killed with -9 at each stage of a version's
+provenance; not in the suite.
 
 For each stage, KILLS=… versions are registered (default 3), each with a pickle that runs code and one that does not. A
 kill at the stage follows, and RANDOM=… further versions are killed at a random time after their registration. Whatever
@@ -53,6 +54,40 @@ class Evil:
 
 
 @dataclass
+class Scans:
+    """`manage.py alerts`, which scans the versions, and which starts again when it is killed."""
+
+    command: list[str]
+    environment: dict[str, str]
+    process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        with open(os.devnull, "wb") as nothing:
+            self.process = subprocess.Popen(
+                self.command, cwd=ROOT, env=self.environment, stdout=nothing, stderr=nothing
+            )
+
+    def kill(self) -> None:
+        assert self.process
+        self.process.kill()
+        self.process.wait()
+        self.start()
+
+    def stop(self) -> None:
+        assert self.process
+        self.process.terminate()
+        self.process.wait(60)
+
+    def has_scanner(self) -> bool:
+        """Whether the scanner, a process of its own, runs."""
+        assert self.process
+        with suppress(psutil.Error):
+            found = psutil.Process(self.process.pid).children(recursive=True)
+            return any("scan/worker.py" in " ".join(each.cmdline()) for each in found)
+        return False
+
+
+@dataclass
 class Portal:
     """What the stages need of the portal, its MLflow and its database."""
 
@@ -61,6 +96,7 @@ class Portal:
     key: str
     experiment: str
     database: psycopg.Connection[Any]
+    scans: Scans
     models: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Any:
@@ -184,7 +220,7 @@ def at_registration(portal: Portal) -> tuple[str, bool]:
 
 def at_manifest(portal: Portal) -> tuple[str, bool]:
     """The worker makes the manifest, which asks MLflow for the files."""
-    return at_lock(portal, MANIFEST_LOCK, new_files())
+    return at_lock(portal, MANIFEST_LOCK, new_files(), portal.kill)
 
 
 def at_signing(portal: Portal) -> tuple[str, bool]:
@@ -205,32 +241,22 @@ def at_signing(portal: Portal) -> tuple[str, bool]:
 
 
 def at_scan(portal: Portal) -> tuple[str, bool]:
-    """The worker reads a file that it is to scan."""
-    return at_lock(portal, SCAN_LOCK, new_files(200_000))
+    """The process that scans reads a file."""
+    return at_lock(portal, SCAN_LOCK, new_files(200_000), portal.scans.kill)
 
 
 def at_scanner(portal: Portal) -> tuple[str, bool]:
-    """The scanner, a process of its own, runs."""
     files = new_files(1_000_000)
     name = register(portal, log_files(portal, files), files)
-
-    def has_scanner() -> bool:
-        worker = portal.worker()
-        try:
-            found = worker.children(recursive=True) if worker else []
-            return any("scan/worker.py" in " ".join(each.cmdline()) for each in found)
-        except psutil.Error:
-            return False
-
-    is_hit = wait_for(has_scanner, 20)
-    portal.kill()
+    is_hit = wait_for(portal.scans.has_scanner, 20)
+    portal.scans.kill()
     return name, is_hit
 
 
-def at_lock(portal: Portal, lock: int, files: dict[str, bytes]) -> tuple[str, bool]:
+def at_lock(portal: Portal, lock: int, files: dict[str, bytes], kill: Callable[[], None]) -> tuple[str, bool]:
     name = register(portal, log_files(portal, files), files)
     is_hit = wait_for(lambda: portal.has(LOCKED, lock), 20)
-    portal.kill()
+    kill()
     return name, is_hit
 
 
@@ -239,6 +265,7 @@ def at_random(portal: Portal) -> tuple[str, bool]:
     name = register(portal, log_files(portal, files), files)
     time.sleep(random.uniform(0, 3))
     portal.kill()
+    portal.scans.kill()
     return name, True
 
 
@@ -333,9 +360,14 @@ def main() -> int:
         psycopg.connect(server.environment["DATABASE_URL"], autocommit=True) as database,
     ):
         secret = server.issue("alice", "kills")
-        portal = Portal(server, servers, secret, server.new_experiment("alice", "kills"), database)
+        scans = Scans([servers.python, str(ROOT / "manage.py"), "alerts"], server.environment)
+        portal = Portal(server, servers, secret, server.new_experiment("alice", "kills"), database, scans)
         portal.key = server.issue("alice", "work")
-        failed = run(portal)
+        scans.start()
+        try:
+            failed = run(portal)
+        finally:
+            scans.stop()
         done = subprocess.run(
             [sys.executable, "manage.py", "verify_ledger"], cwd=ROOT, env=server.environment, check=False
         )

@@ -1,4 +1,5 @@
-"""Deliver the alerts in the outbox and check all keys every ten minutes, until stopped; or test or settle alerts."""
+"""Run the queued tasks until stopped: deliver alerts, check all keys every ten minutes, scan versions. Or test or
+settle alerts."""
 
 import asyncio
 import dataclasses
@@ -17,7 +18,6 @@ from procrastinate.exceptions import ConnectorException
 from keys import alerts
 from keys.actions.actor import COMMAND
 from keys.alerts.outbox import retry_stalled_jobs
-from keys.alerts.queue import QUEUE
 from keys.alerts.settling import settle
 from keys.alerts.trial import send_test_alert
 from keys.api.alerts import find_alert
@@ -27,11 +27,14 @@ from keys.formatting.invisible import escape
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5.0  # between attempts to reach PostgreSQL
+AT_ONCE = 4  # tasks; two of them may be scans, `proxy.provenance.scan.queue`
+STOP_SECONDS = 10.0  # after which a stopping process asks its tasks to end
 
 
 class Command(BaseCommand):
     help = (
-        "Deliver alerts by mail and webhook, with retries, until stopped. Run one or more beside the portal."
+        "Deliver alerts by mail and webhook, with retries, and scan registered versions, until stopped. Run one or "
+        "more beside the portal."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -95,11 +98,15 @@ class Command(BaseCommand):
 
 
 async def work() -> None:
-    """Deliver alerts until a signal arrives. Raises ConnectorException if PostgreSQL becomes unavailable."""
+    """Run the tasks of all queues until a signal arrives. Raises ConnectorException if PostgreSQL goes away."""
     connector = PsycopgConnector(kwargs=session_parameters(), min_size=1, max_size=4)
     with app.replace_connector(connector) as running:
         async with running.open_async():
             await retry_stalled_jobs(running.job_manager)
             await running.run_worker_async(
-                queues=[QUEUE], name="alerts", delete_jobs="successful", fetch_job_polling_interval=2.0
+                name="alerts",
+                concurrency=AT_ONCE,
+                delete_jobs="successful",
+                fetch_job_polling_interval=2.0,
+                shutdown_graceful_timeout=STOP_SECONDS,
             )

@@ -83,6 +83,7 @@ def test_every_kind_of_call_is_counted_where_it_belongs(echo):
         "hokusai_registrations_pending",
         "hokusai_alerts_oldest_seconds",
         "hokusai_alerts_failed",
+        "hokusai_scans_waiting",
     }
 
 

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from keys.models import Namespace
 from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, VersionScan
 from proxy.provenance import background, reading, scanning, signing, sources, verification
+from proxy.provenance.scan.queue import SCAN, queue_scan, waiting_scans
 from tests.proxy.ledger_rows import row
 from tests.signing_keys import new_signing_key
 
@@ -26,8 +28,8 @@ def version(key, settings, monkeypatch) -> Registration:
     """A version of one pickle, which passed through the portal, and which runs code."""
     settings.SIGNING_KEY = new_signing_key()
     found = [SimpleNamespace(namespace=Namespace.shared("live"))]
-    for module in (background, scanning):
-        monkeypatch.setattr(module, "registries", lambda: found)
+    monkeypatch.setattr(background, "registries", lambda: found)
+    monkeypatch.setattr(scanning, "registry_of", lambda namespace: found[0])
     monkeypatch.setattr(sources, "find_root", lambda *arguments: "0/x")
     monkeypatch.setattr(sources, "list_files", lambda *arguments: {"evil.pkl": 5})
     read = reading.Read(size=5, sha256="ab" * 32)
@@ -75,8 +77,35 @@ def test_a_manifest_is_there_with_its_signature_and_its_row_or_not_at_all(versio
 @pytest.mark.parametrize(("module", "name"), [(reading, "read_file"), (scanning, "run_worker")])
 def test_a_version_has_no_rating_until_its_scan_is_complete(version, monkeypatch, module, name):
     background.make_missing()
-    kill_at(monkeypatch, module, name, scanning.scan_missing)
+    [waiting] = scanning.unscanned()
+    kill_at(monkeypatch, module, name, lambda: scanning.scan_version(waiting))
     assert not VersionScan.objects.exists()
+    assert scanning.unscanned() == [waiting]
 
-    assert [scanning.scan_missing(), scanning.scan_missing()] == [1, 0]
+    assert [scanning.scan_version(waiting) is None for _ in range(2)] == [False, True]
     assert VersionScan.objects.get().rating == "dangerous"
+    assert scanning.unscanned() == []
+
+
+def test_a_manifest_and_its_place_in_the_queue_of_scans_are_written_together(version, monkeypatch):
+    jobs = ProcrastinateJob.objects.filter(task_name=SCAN)
+    kill_at(monkeypatch, writer, "close", background.make_missing)
+    assert (jobs.count(), waiting_scans()) == (0, 0)
+
+    background.make_missing()
+    assert [job.args for job in jobs] == [{"manifest_id": Manifest.objects.get().pk}]
+    assert (jobs.get().lock, waiting_scans()) == (f"{SCAN} {Manifest.objects.get().pk % 2}", 1)
+
+
+def test_a_version_waits_in_the_queue_once(version):
+    background.make_missing()
+    assert queue_scan(Manifest.objects.get().pk) is False
+    assert waiting_scans() == 1
+
+
+def test_a_scan_stops_between_two_files_when_its_process_is_to_stop(version):
+    background.make_missing()
+    [waiting] = scanning.unscanned()
+    with pytest.raises(scanning.Stopped):
+        scanning.scan_version(waiting, must_stop=lambda: True)
+    assert scanning.unscanned() == [waiting]
