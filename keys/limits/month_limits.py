@@ -83,12 +83,12 @@ def read_logged_months(ids: Iterable[int], of: type[Limited] = ApiKey) -> dict[i
         call_totals__span="day", call_totals__start__gte=month_start(), call_totals__status_class__lt=4
     )
     byte_count = F("call_totals__bytes_in") + F("call_totals__bytes_out")
-    sums = of._default_manager.filter(pk__in=list(ids)).annotate(
-        month_calls=Sum("call_totals__calls", filter=successful, default=0),
-        month_bytes=Sum(byte_count, filter=successful, default=0),
+    months = dict.fromkeys(ids, (0, 0))
+    sums = of._default_manager.filter(successful, pk__in=list(months)).annotate(
+        month_calls=Sum("call_totals__calls"), month_bytes=Sum(byte_count)
     )
     rows = sums.order_by().values_list("pk", "month_calls", "month_bytes")
-    return {pk: (int(calls), int(byte_count)) for pk, calls, byte_count in rows}
+    return months | {pk: (int(calls), int(byte_count)) for pk, calls, byte_count in rows}
 
 
 def seed_month(limited: Limited, month: str) -> None:

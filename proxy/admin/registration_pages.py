@@ -14,7 +14,7 @@ from keys.models import ApiKey, Namespace, Organisation
 from keys.models.organisations import SHARED, SHARED_ID
 from keys.pages.frame import query_value, render_page, row_number, row_or_404
 from keys.rights import permissions
-from proxy.ledger import history, verification
+from proxy.ledger import compliance, history, verification
 from proxy.lists import exports
 from proxy.lists.listing import PER_PAGE, Pages, Slice
 from proxy.lists.page_filters import RegistrationForm
@@ -34,11 +34,11 @@ may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=Tru
 def ledger(request: HttpRequest) -> HttpResponseBase:
     """The registrations that match the filter, latest first."""
     asked = RegistrationForm(request.GET)
-    rows = asked.matching_rows().with_people()
+    rows = asked.matching_rows()
     if asked.is_valid() and asked.cleaned_data["rules"]:
         shown = with_rules(request, asked, rows)
     else:
-        shown = pages(rows).slice(request)
+        shown = pages(rows.with_people()).slice(request)
     return render_page(
         request,
         "admin/proxy/registration/ledger.html",
@@ -66,15 +66,27 @@ def with_rules(
 ) -> Slice[Registration]:
     """A page of the versions whose tags are now in the requested state. No column holds this state: at most MAX_CHECKED
     versions are checked, and the next page continues from there."""
-    checked = matching.page(MAX_CHECKED, before=row_number(request.GET.get("older", "")))
-    states = exports.rules(checked)
-    rows = [row for row in checked if asked.wants(row, states[row.pk].label if row.pk in states else "")]
-    if len(rows) > PER_PAGE:
-        rows = rows[:PER_PAGE]
-        older = f"older={rows[-1].pk}"
-    else:
-        older = f"older={checked[-1].pk}" if len(checked) == MAX_CHECKED else ""
-    return Slice(rows=rows, older=older, looked_through=len(checked) if older else 0)
+    found: list[int] = []
+    before, checked, size = row_number(request.GET.get("older", "")), 0, 4 * PER_PAGE
+    while len(found) <= PER_PAGE and checked < MAX_CHECKED:
+        size = min(size, MAX_CHECKED - checked)
+        rows = matching.only(*compliance.COLUMNS).page(size, before=before)
+        states = exports.rules(rows)
+        found += [
+            row.pk for row in rows if asked.wants(row, states[row.pk].label if row.pk in states else "")
+        ]
+        checked += len(rows)
+        if len(rows) < size:
+            break
+        before, size = rows[-1].pk, 2 * size
+    has_more = len(found) > PER_PAGE
+    shown = list(matching.with_people().filter(pk__in=found[:PER_PAGE]).order_by("-id"))
+    if has_more:
+        return Slice(rows=shown, older=f"older={shown[-1].pk}", looked_through=checked)
+    is_whole = checked < MAX_CHECKED
+    return Slice(
+        rows=shown, older="" if is_whole else f"older={before}", looked_through=0 if is_whole else checked
+    )
 
 
 def subject_of(asked: RegistrationForm) -> dict[str, object]:

@@ -45,6 +45,17 @@ CHANGES = (
     "model-versions.set-tag",
     "model-versions.delete-tag",
 )
+COLUMNS = (
+    "environment",
+    "organisation",
+    "operation",
+    "outcome",
+    "object_name",
+    "new_name",
+    "version",
+    "is_prompt",
+    "tags",
+)
 
 
 def current_versions(versions: Iterable[Registration]) -> dict[int, CurrentVersion]:
@@ -107,6 +118,7 @@ def later_rows(versions: list[Registration]) -> list[Registration]:
         rows = Registration.objects.effective().filter(
             operation__in=CHANGES, object_name__in=names, id__gt=min(row.pk for row in versions)
         )
+        rows = rows.only(*COLUMNS)
         later |= {row.pk: row for row in rows}
         seen |= names
         names = {row.new_name for row in rows if row.new_name} - seen

@@ -56,8 +56,11 @@ class OrganisationAdmin(OnlyItsFilters):
     ordering = ["slug"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Organisation]:
-        organisations = cast(OrganisationQuerySet, super().get_queryset(request))
-        return organisations.with_counts().select_related("created_by")
+        """With the counts of the list; the page of one organisation does not show them."""
+        organisations = cast(OrganisationQuerySet, super().get_queryset(request)).select_related("created_by")
+        match = request.resolver_match
+        is_list = match is not None and "object_id" not in match.kwargs
+        return organisations.with_counts() if is_list else organisations
 
     def get_search_results(
         self, request: HttpRequest, queryset: OrganisationQuerySet, search_term: str
