@@ -76,14 +76,14 @@ def test_the_portals_services_have_settings_that_exist_and_may_write_little(name
     assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_only_the_portal_shares_a_network_with_mlflow_and_only_the_front_is_published():
+def test_only_the_portal_and_its_outbox_share_a_network_with_mlflow_and_only_the_front_is_published():
     with_mlflow = {
         name
         for name, service in SERVICES.items()
         if set(service["networks"]) & set(SERVICES["mlflow"]["networks"])
     }
 
-    assert with_mlflow == {"mlflow", "portal", "postgres"}
+    assert with_mlflow == {"mlflow", "outbox", "portal", "postgres"}
     assert [name for name, service in SERVICES.items() if "ports" in service] == ["front"]
     assert {name for name, network in COMPOSE["networks"].items() if not network} == {"front"}
 
