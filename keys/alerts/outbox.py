@@ -7,7 +7,8 @@ import logging
 
 from procrastinate import JobContext, RetryStrategy
 from procrastinate.contrib.django import app
-from procrastinate.exceptions import ConnectorException
+from procrastinate.exceptions import ConnectorException, UniqueViolation
+from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 
 from keys.alerts.checks import check_keys
@@ -49,8 +50,11 @@ async def retry_stalled_jobs(jobs: JobManager) -> None:
     for job in await jobs.get_stalled_jobs():
         try:
             await jobs.retry_job(job)
-        except ConnectorException as error:
-            # Another worker did it first, or another job holds the queueing lock. The next run tries again.
+        except UniqueViolation:
+            # The same was queued again meanwhile. It would wait for ever for the lock that this job holds.
+            await jobs.finish_job(job, status=Status.FAILED, delete_job=True)
+            logger.info("job_dropped", extra={"job": job.id, "task": job.task_name})
+        except ConnectorException as error:  # another worker did it first
             logger.info("job_not_taken_up", extra={"job": job.id, "error": type(error).__name__})
         else:
             logger.warning("job_taken_up", extra={"job": job.id, "task": job.task_name})

@@ -282,6 +282,19 @@ def test_what_a_killed_process_was_delivering_is_delivered_by_the_next(hanging, 
             assert wait_for(lambda: not running.sql(begun))
 
 
+def test_a_task_that_was_queued_again_while_its_process_was_dead_does_not_wait_for_it(echo, echo_portal):
+    """Two tasks of a version's scan have the same lock, which the first one held when its process was killed."""
+    with portal(mlflow_url=echo.url, database=echo_portal.database) as running:
+        running.sql(
+            "insert into procrastinate_jobs (queue_name, task_name, lock, queueing_lock, args, status, attempts)"
+            " select 'scans', 'versions.queue_missing', 'one', 'one', '{\"timestamp\": 0}', status, 0"
+            " from unnest(array['doing', 'todo']::procrastinate_job_status[]) as status"
+        )
+        with running_outbox(running) as (_, log):
+            left = "select id from procrastinate_jobs where lock = 'one'"
+            assert wait_for(lambda: not running.sql(left), seconds=20), log.read_text()
+
+
 def test_what_others_left_is_looked_for_every_minute():
     periodic = outbox.app.periodic_registry.periodic_tasks
 
