@@ -305,7 +305,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     "EXCEPTION_HANDLER": "keys.api.problems.handle_exception",
 }
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "alerts.outbox"  # where each app keeps its tasks
-PROCRASTINATE_IMPORT_PATHS = ["proxy.provenance.scan.tasks"]  # imported by the process that runs the tasks
+PROCRASTINATE_IMPORT_PATHS = ["proxy.provenance.tasks"]  # imported by the process that runs the tasks
 
 SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Hokusai Registry Portal",

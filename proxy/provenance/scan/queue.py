@@ -1,4 +1,4 @@
-"""The queue of versions to scan, in PostgreSQL. `manage.py alerts` works through it, with the tasks of `tasks.py`."""
+"""The queue of versions to scan, in PostgreSQL. `manage.py alerts` works through it (`proxy.provenance.tasks`)."""
 
 from django.db import transaction
 from procrastinate.contrib.django import app
