@@ -1,6 +1,7 @@
 """Give a key a new secret, and end its old one."""
 
 import datetime
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -34,22 +35,24 @@ def rotate(
     key: ApiKey,
     overlap: str = "24h",
     expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
-    is_shown: bool = True,
+    may_show: Callable[[ApiKey], bool] = lambda key: True,
     actor: Actor = COMMAND,
-) -> tuple[ApiKey, str]:
+) -> tuple[ApiKey, str | None]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
     A key that was found in the open is rotated with the overlap “now” only. If the report paused it, it works again
     with the new secret; a key that was paused before the report stays paused. The expiry stays as it is, unless
-    `expires_at` is another one (None: never). `is_shown`: whether the caller shows the new secret; if not,
-    the pages ask the holder to create one.
+    `expires_at` is another one (None: never). `may_show`: whether the actor may see the new secret of the
+    locked key, which may have been found in the open a moment ago; if not, the pages ask the holder to create one.
 
-    Returns the row and the new secret, which is stored nowhere. Raises ActionError for a key that is revoked or
-    expired, for a second overlap while one is running, and for the overlap of a leaked secret.
+    Returns the row and the new secret, which is stored nowhere; None if the actor may not see it. Raises ActionError
+    for a key that is revoked or expired, for a second overlap while one is running, and for the overlap of a leaked
+    secret.
     """
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
     key = lock_key(key, actor)
+    is_shown = may_show(key)
     if not key.has_secret:
         raise ActionError("a trust has no secret to rotate; change its conditions, pause or revoke it")
     grants.check_rotation(key, actor)
@@ -90,7 +93,7 @@ def rotate(
     record_event(key, KeyEvent.Kind.ROTATED, actor=actor, overlap=overlap, **old_ends, **unseen, **extension)
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
-    return key, token.secret
+    return key, token.secret if is_shown else None
 
 
 def set_expiry(key: ApiKey, expires_at: Any, actor: Actor) -> dict[str, Any]:

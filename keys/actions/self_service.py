@@ -41,7 +41,7 @@ def rotate(
     overlap: str = "24h",
     expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
     actor: Actor,
-) -> tuple[ApiKey, str]:
+) -> tuple[ApiKey, str | None]:
     """Rotate the actor's own key, as `keys.actions.rotate` does. Raises ActionError for an expiry beyond the limits of
     self-service, and for that of a key with more rights than a user may issue."""
     if expires_at is not UNCHANGED:

@@ -84,23 +84,23 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
     key = key_to_act_on(request, pk)
     form, made = RotateForm(posted_data(request), key=key), Submission(request)
     was_leaked = key.leak is not None
-    is_for_holder = is_only_for_holder(key, actor=actor_of(request))
+    actor = actor_of(request)
 
-    def act() -> tuple[ApiKey, str]:
+    def act() -> tuple[ApiKey, str | None]:
         return actions.rotate(
             key=key,
             overlap=form.cleaned_data["overlap"],
-            is_shown=not is_for_holder,
+            may_show=lambda locked: not is_only_for_holder(locked, actor=actor),
             **form.expiry(),
-            actor=actor_of(request),
+            actor=actor,
         )
 
     if "rotate" not in possible_actions(key):
         return back(request, key, f"“{key.name}” is {key.state} and cannot be rotated.", messages.INFO)
     if not submit_form(form, lambda: made.run(form, act)):
-        context = {"is_for_holder": is_for_holder}
+        context = {"is_for_holder": is_only_for_holder(key, actor=actor)}
         return key_page(request, "rotate.html", title="Rotate a key", key=key, form=form, **context)
-    if is_for_holder and made.key and made.token:
+    if made.key and made.is_new and made.token is None:
         return message_to_holder(request, made.key)
     title = "New secret" if made.token else "This key was already rotated"
     context = {"is_rotated": True, "was_leaked": was_leaked}

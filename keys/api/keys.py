@@ -253,14 +253,20 @@ class Rotate(KeyAct):
         """The secret is in this answer and nowhere else; the old one works until the overlap has passed. The expiry
         stays, unless another one is sent. If somebody else's key was found in the open, `key` is null, and `message` is
         what to send to its holder, who signs in and creates the secret that works."""
-        rotate = actions.rotate if is_over_all(request, self.rules["POST"]) else self_service.rotate
+        is_own = not is_over_all(request, self.rules["POST"])
 
         def act(*, key: ApiKey, actor: Actor, **sent: Any) -> Response:
-            is_for_holder = is_only_for_holder(key, actor=actor)
-            if not is_for_holder:
-                rotated, secret = rotate(key=key, actor=actor, **sent)
+            if is_own:
+                rotated, secret = self_service.rotate(key=key, actor=actor, **sent)
+            else:
+                rotated, secret = actions.rotate(
+                    key=key,
+                    actor=actor,
+                    may_show=lambda locked: not is_only_for_holder(locked, actor=actor),
+                    **sent,
+                )
+            if secret is not None:
                 return secret_response(200, rotated, secret, link=None, message=None, is_mailed=False)
-            rotated, _ = actions.rotate(key=key, actor=actor, is_shown=False, **sent)
             message = write_rotation_message(rotated, actor=actor)
             told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
             return secret_response(200, rotated, None, **told, notice=FOR_HOLDER)

@@ -35,7 +35,8 @@ def submit_form(form: forms.Form, act: Callable[[], Any]) -> bool:
 
 
 class Submission:
-    """The key that a form issues or rotates, with its new secret; without the secret if the form was sent before.
+    """The key that a form issues or rotates, with its new secret; without the secret if the form was sent before, or if
+    the user may not see it (`is_new`).
 
     The session remembers which forms were used. It is read and written while the user's row is locked: the
     second of two clicks waits for the first. The secret stays a Token, whose `repr` hides it from exception
@@ -46,9 +47,10 @@ class Submission:
         self.request = request
         self.key: ApiKey | None = None
         self.token: tokens.Token | None = None
+        self.is_new = False
 
     @transaction.atomic
-    def run(self, form: forms.Form, act: Callable[[], tuple[ApiKey, str]]) -> None:
+    def run(self, form: forms.Form, act: Callable[[], tuple[ApiKey, str | None]]) -> None:
         User.objects.select_for_update().get(pk=cast(User, self.request.user).pk)
         session = type(self.request.session)(self.request.session.session_key)
         used: dict[str, int] = session.get(SESSION_NAME, {})
@@ -57,6 +59,6 @@ class Submission:
             self.key = ApiKey.objects.with_owner().get(pk=used[form_id])
             return
         self.key, secret = act()
-        self.token = tokens.parse(secret)
+        self.token, self.is_new = tokens.parse(secret) if secret else None, True
         session[SESSION_NAME] = dict([*used.items(), (form_id, self.key.pk)][-REMEMBERED_FORMS:])
         session.save()

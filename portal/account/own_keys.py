@@ -97,7 +97,7 @@ def rotate(request: HttpRequest, public_id: str) -> HttpResponse:
     lives = own_lives() if self_service.can_extend(api_key) else []
     form, made = RotateForm(posted_data(request), key=api_key, lives=lives), Submission(request)
 
-    def act() -> tuple[ApiKey, str]:
+    def act() -> tuple[ApiKey, str | None]:
         overlap = form.cleaned_data["overlap"]
         return self_service.rotate(key=api_key, overlap=overlap, **form.expiry(), actor=actor_of(request))
 

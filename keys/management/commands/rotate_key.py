@@ -35,18 +35,16 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        before = key_of(options["key_id"])
-        is_for_holder = is_only_for_holder(before, actor=COMMAND)
         try:
             key, secret = actions.rotate(
-                key=before,
+                key=key_of(options["key_id"]),
                 overlap=options["overlap"],
-                is_shown=not is_for_holder,
+                may_show=lambda locked: not is_only_for_holder(locked, actor=COMMAND),
                 **expiry(options["expires_in"]),
             )
         except actions.ActionError as error:
             raise CommandError(f"{options['key_id']}: {error}") from None
-        if is_for_holder:
+        if secret is None:
             self.tell_holder(key, is_json=options["json"])
             return
         ends = key.previous_ends_at

@@ -7,12 +7,14 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from keys import actions
+from keys.actions import rotation
 from keys.alerts import leaks
 from keys.credentials.authentication import authenticate
 from keys.credentials.caller import Caller
 from keys.lists.event_words import describe_actor, describe_event
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
+from tests.keys.admin.key_forms import handed_out
 from tests.keys.people import SECRET, by, everything_stored, page_of, signed_in
 
 pytestmark = pytest.mark.postgresql
@@ -233,6 +235,29 @@ class TestRotatedByAnother:
         told = json.loads(capsys.readouterr().out)
         assert (told["id"], told["key"], told["previous_ends_at"]) == (leaked[0].public_id, None, None)
         assert told["link"] in told["message"]
+
+    @pytest.mark.parametrize("way", ["page", "API", "command"])
+    def test_a_report_just_before_the_rotation_counts(self, dora, alice, settings, monkeypatch, capsys, way):
+        key, secret = actions.issue(owner=dora, name="reported meanwhile")
+        lock_key = rotation.lock_key
+
+        def report_and_lock(*arguments):
+            leaks.report(text=secret, where="a wiki")
+            return lock_key(*arguments)
+
+        answers = handed_out(alice, key, "rotate") | {"overlap": "now"}
+        monkeypatch.setattr(rotation, "lock_key", report_and_lock)
+        if way == "page":
+            told = alice.post(page_of(key, "rotate"), answers).content.decode()
+        elif way == "API":
+            told = self.rotate(alice, key).content.decode()
+        else:
+            call_command("rotate_key", key.public_id, "--overlap", "now")
+            told = "".join(capsys.readouterr())
+
+        assert not SECRET.search(told)
+        assert settings.PUBLIC_URL in told  # the link for the holder
+        assert ApiKey.objects.get(pk=key.pk).is_secret_unseen
 
     def test_a_machines_secret_goes_to_who_rotates_it(self, leaked, cast, alice, capsys):
         key = leaked[0]
