@@ -17,7 +17,7 @@ def with_unseen_secret(keys: ApiKeyQuerySet) -> ApiKeyQuerySet:
     """The unended keys whose holders have yet to create the secret that works (`ApiKey.is_secret_unseen`)."""
     unseen = KeyEvent.objects.unseen_secrets().filter(key=OuterRef("pk"))
     is_ended = Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
-    return keys.exclude(is_ended).filter(Exists(unseen), last_used_at=None)
+    return keys.exclude(is_ended).filter(Exists(unseen))
 
 
 def shown_state(key: ApiKey) -> str:

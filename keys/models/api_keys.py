@@ -376,8 +376,10 @@ class ApiKey(models.Model):
 
     @cached_property
     def is_secret_unseen(self) -> bool:
-        """Whether others replaced the leaked secret, and the holder has yet to create the one that works. Cached."""
-        return self.last_used_at is None and self.events.unseen_secrets().exists()
+        """Whether others replaced the leaked secret, and the holder has yet to create the one that works; false for a
+        key that has ended. Cached."""
+        is_ended = self.state in (self.State.REVOKED, self.State.EXPIRED)
+        return not is_ended and self.events.unseen_secrets().exists()
 
     @property
     def is_paused_by_report(self) -> bool:

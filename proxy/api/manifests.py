@@ -59,7 +59,7 @@ class RatingSerializer(serializers.Serializer[Any]):
     imports = serializers.ListField(child=serializers.CharField(), help_text="Of a pickle: those to look at.")
     is_examined = serializers.BooleanField(
         required=False,
-        help_text="false: a pickle that was not examined to its end. Missing in older ratings.",
+        help_text="false: a file that was not examined to its end. Missing in older ratings.",
     )
 
 

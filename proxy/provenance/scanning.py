@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 WORKER = Path(__file__).with_name("scan") / "worker.py"
 SECONDS = 90  # of one file, after which the worker is killed
 MOST_BYTES = 512 * 2**20  # of one file; larger ones are not scanned
-MOST_FILES = 200  # pickles of one version
+MOST_FILES = 200  # of one version that may hold a pickle
 MOST_SECONDS = 600.0  # of one version
 LOCK = 481_628_331  # the first half of an advisory lock's number; the other is the manifest's
 MOST_VERSIONS = 100  # that are queued at once
@@ -70,7 +70,7 @@ def scan(
             raise Stopped
         path, stored = file["path"], f"{manifest.root}/{file['path']}"
         if time.monotonic() > until:
-            files.append(ratings.not_scanned(path, "there are too many files"))
+            files.append(ratings.not_scanned(path, "the time for this version was over"))
         elif not needs_scan(path, stored, registry):
             files.append(ratings.rate_by_name(path))
         elif scanned >= MOST_FILES or (file["size"] or 0) > MOST_BYTES:

@@ -109,7 +109,7 @@ RUNS_CODE = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class FileRating:
-    """`note`: why, in words; `imports`: of a pickle, those that are not harmless; `is_examined`: false for a pickle
+    """`note`: why, in words; `imports`: of a pickle, those that are not harmless; `is_examined`: false for a file
     that was not examined to its end."""
 
     path: str
@@ -185,7 +185,7 @@ def rate_pickle(path: str, found: Found) -> FileRating:
 
 def not_scanned(path: str, why: str) -> FileRating:
     return FileRating(
-        path=path, rating=UNUSUAL, note=f"a pickle that was not examined: {why}", is_examined=False
+        path=path, rating=UNUSUAL, note=f"a file that was not examined: {why}", is_examined=False
     )
 
 
