@@ -39,9 +39,9 @@ audit: .venv/dev.stamp
 # Run the benchmarks next to their baselines, print the ratios, and write them into docs/performance.md (PARTS=… selects
 # some, QUICK=1 makes short rounds). Twenty minutes without other work.
 bench: .venv/dev.stamp
-	-$(BIN)/python -W ignore -m benchmarks
 	$(BIN)/python -m benchmarks.usage_log
 	$(BIN)/python -m benchmarks.seeing
+	$(BIN)/python -W ignore -m benchmarks
 
 # Test the management API against its own schema as four kinds of callers: the long form of a test in the suite.
 api: .venv/dev.stamp
