@@ -169,7 +169,9 @@ def quarantine(request: HttpRequest, key: ApiKey) -> HttpResponse:
 def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> HttpResponse:
     """The versions that would be marked, before anything is."""
     since = form.cleaned_data["since"]
-    versions = [found for found in incident.versions_of(key, since) if not found[1].is_deleted]
+    found = [found for found in incident.versions_of(key, since) if not found[1].is_deleted]
+    states = compliance.findings([row for row, _ in found], {row.pk: version for row, version in found})
+    marked = {pk for pk, finding in states.items() if finding.quarantine}
     return render_page(
         request,
         "admin/proxy/quarantine_confirm.html",
@@ -178,7 +180,8 @@ def confirmation(request: HttpRequest, key: ApiKey, form: QuarantineForm) -> Htt
         form=form,
         since=since,
         since_value=as_value(since),
-        versions=versions,
+        versions=[(row, version) for row, version in found if row.pk not in marked],
+        marked=len(marked),
         reason=form.cleaned_data["reason"] or f"since {timezone.now():%Y-%m-%d}",
         pending=Registration.objects.pending().by_key(key).between(since).count(),
         still_works=key.state not in STOPPED and replaced_leak(key) is None,

@@ -17,7 +17,8 @@ from keys.rights.groups import AUDITORS
 from keys.rights.scopes import Scope
 from proxy.ledger import incident
 from proxy.ledger.incident import QuarantineResult
-from proxy.models import ArtifactEvent, Owner
+from proxy.models import ArtifactEvent, Owner, Registration
+from proxy.policy.attribution import QUARANTINE_TAG
 from proxy.routes.table import OPERATIONS
 from proxy.upstream import registry
 from tests.keys.api.callers import program, refused
@@ -161,6 +162,27 @@ def test_it_asks_for_confirmation_and_lists_the_versions(alice, key, monkeypatch
     assert "gone version 1" not in text
     assert "1 write whose outcome" in text
     assert '<input type="hidden" name="confirmed" value="yes">' in text
+
+
+def test_the_confirmation_counts_only_versions_that_are_not_in_quarantine(alice, key):
+    for version in ("3", "4"):
+        row(key, "model-versions.create", "fraud", version=version)
+
+    def mark(version: str) -> str:
+        mark = {"actor": Registration.QUARANTINE, "tags": {QUARANTINE_TAG: "leaked"}}
+        row(None, "model-versions.set-tag", "fraud", version=version, **mark)
+        return alice.post(page(key), {"since": since(24)}).content.decode()
+
+    text = mark("3")
+    assert "1 model version will be in quarantine" in text
+    assert "fraud version 4, registered" in text
+    assert "fraud version 3, registered" not in text
+    assert "1 version, which stays as it is" in text
+
+    text = mark("4")
+    assert "is in quarantine already" in text
+    assert "2 versions, which stay as they are" in text
+    assert 'class="button danger"' not in text
 
 
 def test_downloads_are_listed_with_address_times_and_bytes(alice, key):
