@@ -1,7 +1,6 @@
 """Give a key a new secret, and end its old one."""
 
 import datetime
-from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -35,24 +34,23 @@ def rotate(
     key: ApiKey,
     overlap: str = "24h",
     expires_at: datetime.datetime | Unchanged | None = UNCHANGED,
-    may_show: Callable[[ApiKey], bool] = lambda key: True,
     actor: Actor = COMMAND,
 ) -> tuple[ApiKey, str | None]:
     """Give a key a new secret; the old one works until `overlap` (`OVERLAPS`) has passed.
 
     A key that was found in the open is rotated with the overlap “now” only. If the report paused it, it works again
     with the new secret; a key that was paused before the report stays paused. The expiry stays as it is, unless
-    `expires_at` is another one (None: never). `may_show`: whether the actor may see the new secret of the
-    locked key, which may have been found in the open a moment ago; if not, the pages ask the holder to create one.
+    `expires_at` is another one (None: never).
 
-    Returns the row and the new secret, which is stored nowhere; None if the actor may not see it. Raises ActionError
+    Returns the row and the new secret, which is stored nowhere; None if the actor may not see it
+    (`is_only_for_holder`): then the pages ask the holder to create one. Raises ActionError
     for a key that is revoked or expired, for a second overlap while one is running, and for the overlap of a leaked
     secret.
     """
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")
     key = lock_key(key, actor)
-    is_shown = may_show(key)
+    is_shown = not is_only_for_holder(key, actor=actor)  # a report may have come a moment ago
     if not key.has_secret:
         raise ActionError("a trust has no secret to rotate; change its conditions, pause or revoke it")
     grants.check_rotation(key, actor)
@@ -94,6 +92,14 @@ def rotate(
     if is_resumed:
         record_event(key, KeyEvent.Kind.RESUMED, actor=actor, reason="The leaked secret was replaced.")
     return key, token.secret if is_shown else None
+
+
+def is_only_for_holder(key: ApiKey, *, actor: Actor) -> bool:
+    """Whether nobody but the key's holder may see the secret that the actor's rotation makes: the key was found in the
+    open, and the actor is somebody else. Nobody collects a machine's secret, so the actor gets it. Once the holder has
+    created the secret that works, rotations are as for any other key."""
+    is_holder = actor.user is not None and actor.user.pk == key.owner_id
+    return (key.leak is not None or key.is_secret_unseen) and not is_holder and not key.owner.is_machine
 
 
 def set_expiry(key: ApiKey, expires_at: Any, actor: Actor) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from django.views.decorators.debug import sensitive_post_parameters, sensitive_v
 
 from keys import actions
 from keys.actions import collecting
+from keys.actions.rotation import is_only_for_holder
 from keys.admin import key_usage, prepared_pages
 from keys.admin.forms import ChangeForm, IssueForm, PauseForm, RevokeForm, RotateForm
-from keys.alerts.key_messages import is_machine, is_only_for_holder, write_rotation_message
+from keys.alerts.key_messages import write_rotation_message
 from keys.credentials import tokens
 from keys.credentials.lookup import find_key
 from keys.formatting.moments import format_time
@@ -75,7 +76,7 @@ def initial_of(request: HttpRequest) -> dict[str, Any]:
     owner = User.objects.filter(pk=number).first() if number else None
     if owner is None:
         return {}
-    return {"owner": owner.pk, "delivery": "show" if is_machine(owner) else "collect"}
+    return {"owner": owner.pk, "delivery": "show" if owner.is_machine else "collect"}
 
 
 @permission_required(permissions.KEY_ACTIONS["rotate"], raise_exception=True)
@@ -90,7 +91,6 @@ def rotate(request: HttpRequest, pk: int) -> HttpResponse:
         return actions.rotate(
             key=key,
             overlap=form.cleaned_data["overlap"],
-            may_show=lambda locked: not is_only_for_holder(locked, actor=actor),
             **form.expiry(),
             actor=actor,
         )

@@ -32,24 +32,6 @@ class Message:
     expires_at: datetime.datetime | None
 
 
-def can_sign_in(user: User) -> bool:
-    """Whether the user has a password, or has signed in before, as with a provider's account."""
-    return user.has_usable_password() or user.last_login is not None
-
-
-def is_machine(user: User) -> bool:
-    """Whether the user only holds keys: they cannot sign in, and nobody has invited them to."""
-    return not (can_sign_in(user) or user.email or user.invitations.exists())
-
-
-def is_only_for_holder(key: ApiKey, *, actor: Actor) -> bool:
-    """Whether nobody but the key's holder may see the secret that the actor's rotation makes: the key was found in the
-    open, and the actor is somebody else. Nobody collects a machine's secret, so the actor gets it. Once the holder has
-    created the secret that works, rotations are as for any other key."""
-    is_holder = actor.user is not None and actor.user.pk == key.owner_id
-    return (key.leak is not None or key.is_secret_unseen) and not is_holder and not is_machine(key.owner)
-
-
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:
     """The message for the key's holder, and its mail, in the language of the page. Makes an invitation if the
@@ -95,7 +77,7 @@ def write_to(
     **context: Any,
 ) -> Message:
     """A message and its mail. Its link is an invitation's if the holder needs one to sign in."""
-    needs_invitation = not can_sign_in(holder)
+    needs_invitation = not holder.can_sign_in
     is_invited = needs_invitation and can_invite(actor.user, holder)
     if is_invited:
         invitation, invitation_secret = invitations.invite(user=holder, actor=actor)

@@ -18,7 +18,7 @@ from rest_framework.serializers import Serializer
 from keys import actions
 from keys.actions import self_service
 from keys.actions.actor import Actor
-from keys.alerts.key_messages import is_only_for_holder, write_rotation_message
+from keys.alerts.key_messages import write_rotation_message
 from keys.api import serializers
 from keys.api.callers import Rule, actor_of, is_over_all, not_permitted, read_rule, visible_rows, write_rule
 from keys.api.lists import Pages
@@ -253,18 +253,10 @@ class Rotate(KeyAct):
         """The secret is in this answer and nowhere else; the old one works until the overlap has passed. The expiry
         stays, unless another one is sent. If somebody else's key was found in the open, `key` is null, and `message` is
         what to send to its holder, who signs in and creates the secret that works."""
-        is_own = not is_over_all(request, self.rules["POST"])
+        rotate = actions.rotate if is_over_all(request, self.rules["POST"]) else self_service.rotate
 
         def act(*, key: ApiKey, actor: Actor, **sent: Any) -> Response:
-            if is_own:
-                rotated, secret = self_service.rotate(key=key, actor=actor, **sent)
-            else:
-                rotated, secret = actions.rotate(
-                    key=key,
-                    actor=actor,
-                    may_show=lambda locked: not is_only_for_holder(locked, actor=actor),
-                    **sent,
-                )
+            rotated, secret = rotate(key=key, actor=actor, **sent)
             if secret is not None:
                 return secret_response(200, rotated, secret, link=None, message=None, is_mailed=False)
             message = write_rotation_message(rotated, actor=actor)

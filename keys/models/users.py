@@ -101,6 +101,16 @@ class User(AbstractUser):
             )
 
     @property
+    def can_sign_in(self) -> bool:
+        """Whether the user has a password, or has signed in before, as with a provider's account."""
+        return self.has_usable_password() or self.last_login is not None
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether the user only holds keys: they cannot sign in, and nobody has invited them to."""
+        return not (self.can_sign_in or self.email or self.invitations.exists())
+
+    @property
     def role(self) -> Role:
         return role_from(
             is_staff=self.is_staff, is_superuser=self.is_superuser, groups=self.names_of_groups()

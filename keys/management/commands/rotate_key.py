@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from keys import actions
 from keys.actions.actor import COMMAND
 from keys.actions.overlaps import OVERLAPS
-from keys.alerts.key_messages import is_only_for_holder, write_rotation_message
+from keys.alerts.key_messages import write_rotation_message
 from keys.formatting.invisible import escape
 from keys.formatting.moments import format_rfc3339
 from keys.management.commands.issue_key import description, parse_expiry
@@ -39,7 +39,6 @@ class Command(BaseCommand):
             key, secret = actions.rotate(
                 key=key_of(options["key_id"]),
                 overlap=options["overlap"],
-                may_show=lambda locked: not is_only_for_holder(locked, actor=COMMAND),
                 **expiry(options["expires_in"]),
             )
         except actions.ActionError as error:

@@ -5,6 +5,7 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from keys import actions
 from keys.actions import rotation
@@ -12,6 +13,7 @@ from keys.alerts import leaks
 from keys.credentials.authentication import authenticate
 from keys.credentials.caller import Caller
 from keys.lists.event_words import describe_actor, describe_event
+from keys.lists.states import with_unseen_secret
 from keys.models import ApiKey, User
 from keys.refusals import Refusal
 from tests.keys.admin.key_forms import handed_out
@@ -215,6 +217,29 @@ class TestRotatedByAnother:
         holder.post(rotation, {"overlap": "now", "form_id": form["form_id"].value()})
         assert "was replaced" not in holder.get("/account/").content.decode()
         assert "has yet to create" not in alice.get(page_of(key)).content.decode()
+
+    @pytest.mark.parametrize("end", ["revoked", "expired"])
+    def test_a_key_that_has_ended_waits_for_no_secret(self, leaked, dora, alice, end):
+        key = leaked[0]
+        self.rotate(alice, key)
+        assert with_unseen_secret(ApiKey.objects.all()).get() == key
+        if end == "revoked":
+            actions.revoke(key=key)
+        else:
+            ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now())
+
+        assert not with_unseen_secret(ApiKey.objects.all()).exists()
+        assert not ApiKey.objects.get(pk=key.pk).is_secret_unseen
+        assert "has yet to create" not in alice.get(page_of(key)).content.decode()
+        page = signed_in(dora).get(f"/account/keys/{key.public_id}/").content.decode()
+        assert "Nobody has seen the present one." not in page
+
+    def test_a_call_with_the_unseen_secret_does_not_count_as_seeing_it(self, leaked, dora, alice):
+        self.rotate(alice, leaked[0])
+        ApiKey.objects.update(last_used_at=timezone.now())
+
+        assert with_unseen_secret(ApiKey.objects.all()).get() == leaked[0]
+        assert ApiKey.objects.get(pk=leaked[0].pk).is_secret_unseen
 
     def test_the_command_prints_a_link_for_its_holder(self, leaked, dora, capsys):
         key, old = leaked
