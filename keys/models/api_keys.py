@@ -376,10 +376,8 @@ class ApiKey(models.Model):
 
     @cached_property
     def is_secret_unseen(self) -> bool:
-        """Whether others replaced the leaked secret, and the holder has yet to create the one that works; false for a
-        key that has ended. Cached."""
-        is_ended = self.state in (self.State.REVOKED, self.State.EXPIRED)
-        return not is_ended and self.events.unseen_secrets().exists()
+        """Whether the key works, and others replaced its leaked secret, which the holder has yet to do. Cached."""
+        return self.state not in ("revoked", "expired") and self.events.unseen_secrets().exists()
 
     @property
     def is_paused_by_report(self) -> bool:

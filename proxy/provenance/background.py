@@ -11,11 +11,12 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
+from keys.models import Namespace
 from proxy.ledger.background import Worker
 from proxy.models import Registration
 from proxy.models.manifests import Manifest
 from proxy.provenance import manifests
-from proxy.upstream.registry import Registry, RegistryError, registries
+from proxy.upstream.registry import Registry, RegistryError, registry_of
 
 LOCK = 481_628_330  # the first half of an advisory lock's number; the other is the row's
 SECONDS = 2.0  # between two searches for versions that other processes registered
@@ -42,18 +43,21 @@ def wake(row: Registration | None) -> None:
 
 def make_missing() -> int:
     """Make the manifests that recent versions lack, and return how many. Raises RegistryError and database errors."""
-    made = 0
-    since = timezone.now() - manifests.RECENT
-    for registry in registries():
-        recent = manifests.without_manifest(registry.namespace).filter(at__gte=since).with_people()
-        failed = None
-        for row in recent.order_by("-id")[:MOST]:
+    made, failed = 0, None
+    recent = manifests.without_manifest().filter(at__gte=timezone.now() - manifests.RECENT)
+    for environment, organisation_id in (
+        recent.order_by().values_list("environment", "organisation").distinct()
+    ):
+        registry = registry_of(Namespace(environment, organisation_id))
+        if registry is None:
+            continue
+        for row in recent.within(registry.namespace).with_people().order_by("-id")[:MOST]:
             try:
                 made += make_once(row, registry) is not None
             except RegistryError as error:
                 failed = error
-        if failed:
-            raise failed
+    if failed:
+        raise failed
     return made
 
 

@@ -14,7 +14,6 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from keys.models import Namespace
 from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, RegistrationQuerySet
 from proxy.models.manifests import ACTOR, OPERATION, READ_LATER
@@ -27,9 +26,9 @@ Extent = Manifest.Extent
 NOT_SEEN, SEEN, READ = "not_seen", "seen", "read"
 
 
-def without_manifest(namespace: Namespace) -> RegistrationQuerySet:
+def without_manifest() -> RegistrationQuerySet:
     """Registered versions that have no manifest yet, oldest first."""
-    rows = Registration.objects.versions().within(namespace)
+    rows = Registration.objects.versions()
     return rows.filter(~Exists(Manifest.objects.filter(registration=OuterRef("pk")))).order_by("id")
 
 

@@ -5,10 +5,12 @@ import datetime
 from types import SimpleNamespace
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from keys.models import Namespace
+from keys.actions import organisations
 from proxy.ledger import writer
 from proxy.models import ArtifactEvent, Manifest, Registration, VersionScan
 from proxy.provenance import background, reading, scanning, signing, sources, verification
@@ -27,9 +29,8 @@ class Killed(BaseException):
 def version(key, settings, monkeypatch) -> Registration:
     """A version of one pickle, which passed through the portal, and which runs code."""
     settings.SIGNING_KEY = new_signing_key()
-    found = [SimpleNamespace(namespace=Namespace.shared("live"))]
-    monkeypatch.setattr(background, "registries", lambda: found)
-    monkeypatch.setattr(scanning, "registry_of", lambda namespace: found[0])
+    for module in (background, scanning):
+        monkeypatch.setattr(module, "registry_of", lambda namespace: SimpleNamespace(namespace=namespace))
     monkeypatch.setattr(sources, "find_root", lambda *arguments: "0/x")
     monkeypatch.setattr(sources, "list_files", lambda *arguments: {"evil.pkl": 5})
     read = reading.Read(size=5, sha256="ab" * 32)
@@ -95,6 +96,17 @@ def test_a_manifest_and_its_place_in_the_queue_of_scans_are_written_together(ver
     background.make_missing()
     assert [job.args for job in jobs] == [{"manifest_id": Manifest.objects.get().pk}]
     assert (jobs.get().lock, waiting_scans()) == (f"{SCAN} {Manifest.objects.get().pk % 2}", 1)
+
+
+def test_looking_for_versions_without_a_manifest_costs_the_same_however_many_organisations_there_are(version):
+    background.make_missing()
+    counts = []
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as captured:
+            assert background.make_missing() == 0
+        counts.append(len(captured))
+        organisations.create_organisation(slug=f"org-{len(counts)}")
+    assert counts == [1, 1]
 
 
 def test_a_version_waits_in_the_queue_once(version):
