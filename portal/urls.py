@@ -10,21 +10,21 @@ from django.views.generic import RedirectView
 from django.views.i18n import set_language
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-admin.autodiscover()  # before the imports below, so that other apps' pages are registered when ours replace them
-admin.site.unregister(ProcrastinateJob)  # the outbox's own workings
+from keys.admin import alert_pages, invitation_pages, key_usage
+from keys.admin.organisations import group_rules
+from keys.api import leak_reports
+from keys.organisations import exchange
+from keys.pages import progress
+from portal.api.scim import Scim
+from portal.calls import probes
+from portal.http import health
+from portal.pages import dashboard, docs, home, palette, settings_page
+from portal.sign_in import views
+from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages
+from proxy.api import manifests
 
-from keys.admin import alert_pages, invitation_pages, key_usage  # noqa: E402
-from keys.admin.organisations import group_rules  # noqa: E402
-from keys.api import leak_reports  # noqa: E402
-from keys.organisations import exchange  # noqa: E402
-from keys.pages import progress  # noqa: E402
-from portal.api.scim import Scim  # noqa: E402
-from portal.calls import probes  # noqa: E402
-from portal.http import health  # noqa: E402
-from portal.pages import dashboard, docs, home, palette, settings_page  # noqa: E402
-from portal.sign_in import views  # noqa: E402
-from proxy.admin import incident_pages, ledger_pages, pages, publication_pages, usage_pages  # noqa: E402
-from proxy.api import manifests  # noqa: E402
+admin.autodiscover()
+admin.site.unregister(ProcrastinateJob)  # the outbox's own workings
 
 urlpatterns = [
     path("", home.home, name="home"),
