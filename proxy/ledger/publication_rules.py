@@ -15,7 +15,7 @@ from keys.actions.history import log
 from keys.models import Membership, Namespace, Organisation
 from keys.organisations.maintainers import require_role
 from proxy.models import ArtifactEvent, Manifest, Publication
-from proxy.upstream.workspaces import Workspace, store_path
+from proxy.upstream.workspaces import present_root
 
 Rule = Organisation.PublicationRule
 Kind = ArtifactEvent.Kind
@@ -35,9 +35,9 @@ def find_problem(namespace: Namespace, name: str, version: str) -> str:
         return DANGEROUS
     if not scan.is_whole:
         return "not all of its files were examined"
-    root = store_path(manifest.root, Workspace.of(manifest.registration.organisation))
+    root = present_root(manifest)
     events = ArtifactEvent.objects.below(manifest.environment, root).filter(at__gt=scan.at)
-    if manifest.root and events.exclude(kind__in=(Kind.READ, Kind.KEPT)).exists():
+    if root and events.exclude(kind__in=(Kind.READ, Kind.KEPT)).exists():
         return "its files were written after they were examined"
     return ""
 

@@ -8,7 +8,7 @@ from django.db.models import prefetch_related_objects
 
 from proxy.models import ArtifactEvent, Manifest
 from proxy.models.manifests import READ_LATER
-from proxy.provenance import sources
+from proxy.upstream.workspaces import present_root
 
 Kind = ArtifactEvent.Kind
 
@@ -48,7 +48,7 @@ def compare(manifest: Manifest) -> list[FileState]:
 
     One query, and two for the people if a file was written since.
     """
-    if not (root := sources.present_root(manifest)):
+    if not (root := present_root(manifest)):
         return [state_of(file, None, None) for file in manifest.files]
     is_later = manifest.about.get("kind") == READ_LATER
     registered = manifest.at if is_later else manifest.registration.completed_at or manifest.at

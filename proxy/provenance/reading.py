@@ -14,6 +14,7 @@ from proxy.provenance import comparison, differences, events, manifests, sources
 from proxy.request import paths
 from proxy.upstream.client import send
 from proxy.upstream.registry import Registry, RegistryError
+from proxy.upstream.workspaces import present_root
 from proxy.usage.artifact_events import ArtifactRecord
 
 Kind = ArtifactEvent.Kind
@@ -58,7 +59,10 @@ def read_file(
         )
         if response.status != 200:
             response.close()
-        for piece in response.stream() if response.status == 200 else ():
+            if response.status == 404:
+                return None
+            raise RegistryError(f"MLflow responded to the download of {path} with status {response.status}.")
+        for piece in response.stream():
             sha256.update(piece)
             size += len(piece)
             if copy_to is not None:
@@ -68,10 +72,6 @@ def read_file(
                 return None
     except Refusal as refusal:
         raise RegistryError(refusal.message) from refusal
-    if response.status == 404:
-        return None
-    if response.status != 200:
-        raise RegistryError(f"MLflow responded to the download of {path} with status {response.status}.")
     return Read(size=size, sha256=sha256.hexdigest())
 
 
@@ -127,9 +127,7 @@ def verified(manifest: Manifest, state: comparison.FileState, read: Read | None)
 
 
 def recorded_at(manifest: Manifest, state: comparison.FileState) -> object:
-    rows = ArtifactEvent.objects.of_path(
-        manifest.environment, f"{sources.present_root(manifest)}/{state.path}"
-    )
+    rows = ArtifactEvent.objects.of_path(manifest.environment, f"{present_root(manifest)}/{state.path}")
     event = rows.filter(sha256=state.sha256).exclude(kind=Kind.DIFFERENT).order_by("-at").first()
     return event.at if event and state.sha256 else None
 
@@ -144,7 +142,7 @@ def describe(state: comparison.FileState) -> str:
 
 
 def report(manifest: Manifest, state: comparison.FileState, read: Read) -> None:
-    path = f"{sources.present_root(manifest)}/{state.path}"
+    path = f"{present_root(manifest)}/{state.path}"
     rows = ArtifactEvent.objects.of_path(manifest.environment, path)
     expected = rows.current().first()
     if expected is not None and expected.sha256 == state.sha256:
@@ -162,7 +160,7 @@ def hash_unseen(registration: Registration, registry: Registry) -> Iterator[tupl
     unseen = [file["path"] for file in manifest.files if not file["sha256"]]
     is_new = False
     for path in unseen:
-        sha256 = hash_file(registration.environment, f"{sources.present_root(manifest)}/{path}", registry)
+        sha256 = hash_file(registration.environment, f"{present_root(manifest)}/{path}", registry)
         is_new = is_new or bool(sha256)
         yield path, sha256
     if is_new:

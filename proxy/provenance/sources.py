@@ -3,9 +3,8 @@
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from proxy.models import Manifest
 from proxy.upstream.registry import API, Registry, RegistryError, resolve
-from proxy.upstream.workspaces import Workspace, store_path
+from proxy.upstream.workspaces import store_path
 
 LISTING = "/api/2.0/mlflow-artifacts/artifacts"
 OWN_STORE = "mlflow-artifacts"
@@ -19,14 +18,6 @@ def find_root(registry: Registry, name: str, version: str, source: str) -> str:
     location = str((content or {}).get("artifact_uri") or source)
     folder = folder_of(resolve(registry, location))
     return folder and store_path(folder, registry.workspace)
-
-
-def present_root(manifest: Manifest) -> str:
-    """The folder of a version's files as events name it now: a manifest from before `manage.py organise` has the folder
-    from which the files were moved."""
-    if not manifest.root:
-        return ""
-    return store_path(manifest.root, Workspace.of(manifest.registration.organisation))
 
 
 def folder_of(address: str) -> str:

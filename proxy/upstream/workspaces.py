@@ -11,6 +11,7 @@ from enum import Enum
 from django.conf import settings
 
 from keys.models import Organisation
+from proxy.models import Manifest
 
 HEADER = "X-MLFLOW-WORKSPACE"
 DEFAULT = "default"  # the one whose files MLflow keeps outside of workspaces/
@@ -39,6 +40,14 @@ def store_path(path: str, workspace: Workspace) -> str:
     if not workspace.headers or workspace.slug == DEFAULT or path.startswith("workspaces/"):
         return path
     return f"workspaces/{workspace.slug}/{path}"
+
+
+def present_root(manifest: Manifest) -> str:
+    """The folder of a version's files as events name it now: a manifest from before `manage.py organise` has the folder
+    from which the files were moved. "" if they are not in MLflow's own store."""
+    if not manifest.root:
+        return ""
+    return store_path(manifest.root, Workspace.of(manifest.registration.organisation))
 
 
 class ServerRoute(Enum):
