@@ -12,6 +12,7 @@ from proxy.request import artifact_paths
 from proxy.request.messages import Json
 from proxy.upstream.registry import API, Registry, RegistryError, tags
 
+NEWER_API = "/api/3.0/mlflow"
 MLFLOWS_OWN = "0"  # the experiment that MLflow creates in `default`, and that nobody moves
 RUNS = 1000  # of one page
 TRACES = 500  # of one page
@@ -72,27 +73,13 @@ def read_experiments(registry: Registry) -> Iterator[Experiment]:
 
 
 def read_runs(registry: Registry, experiment_id: str) -> Iterator[Json]:
-    token = ""
-    while True:
-        asked: Json = {"experiment_ids": [experiment_id], "max_results": RUNS, "run_view_type": "ALL"}
-        status, content = registry.ask("POST", f"{API}/runs/search", body={**asked, "page_token": token})
-        if status != 200:
-            raise RegistryError(f"MLflow did not list the runs of experiment {experiment_id} ({status}).")
-        yield from content.get("runs", [])
-        if not (token := content.get("next_page_token") or ""):
-            return
+    asked: Json = {"experiment_ids": [experiment_id], "max_results": RUNS, "run_view_type": "ALL"}
+    what = f"runs of experiment {experiment_id}"
+    return read_pages(registry, "POST", f"{API}/runs/search", "runs", asked, what=what)
 
 
 def read_datasets(registry: Registry) -> Iterator[Json]:
-    token = ""
-    while True:
-        asked: Json = {"max_results": RUNS, **({"page_token": token} if token else {})}
-        status, content = registry.ask("POST", "/api/3.0/mlflow/datasets/search", body=asked)
-        if status != 200:
-            raise RegistryError(f"MLflow did not list the datasets ({status}).")
-        yield from content.get("datasets", [])
-        if not (token := content.get("next_page_token") or ""):
-            return
+    return read_pages(registry, "POST", f"{NEWER_API}/datasets/search", "datasets", {"max_results": RUNS})
 
 
 def read_objects(registry: Registry, experiment_id: str) -> Iterator[tuple[str, str]]:
@@ -105,24 +92,36 @@ def read_objects(registry: Registry, experiment_id: str) -> Iterator[tuple[str, 
         ("label_schema", "GET", "label-schemas/list", asked),
         ("review_queue", "GET", "review-queues/list", asked),
     ):
-        for each in read_pages(registry, method, path, f"{kind}s", body):
+        address = f"{NEWER_API}/{path}"
+        for each in read_pages(registry, method, address, f"{kind}s", body, may_be_missing=True):
             yield kind, str(each[ID_FIELDS[kind]])
             for assessment in each.get("assessments", []):
                 yield "assessment", str(assessment["assessment_id"])
 
 
-def read_pages(registry: Registry, method: str, path: str, field: str, asked: Json) -> Iterator[Json]:
-    """Each object of a list of MLflow's newer API; none if the server is too old to have the list."""
+def read_pages(
+    registry: Registry,
+    method: str,
+    path: str,
+    field: str,
+    asked: Json,
+    *,
+    what: str = "",
+    may_be_missing: bool = False,
+) -> Iterator[Json]:
+    """Each object of a list of MLflow's, page by page; none if the list `may_be_missing`, because older servers do not
+    have it, and is. Raises RegistryError."""
     token = ""
     while True:
         fields = {**asked, **({"page_token": token} if token else {})}
-        query = list(fields.items()) if method == "GET" else []
-        address = f"/api/3.0/mlflow/{path}"
-        status, content = registry.ask(method, address, query, None if method == "GET" else fields)
-        if status == 404:
+        if method == "GET":
+            status, content = registry.ask(method, path, list(fields.items()))
+        else:
+            status, content = registry.ask(method, path, body=fields)
+        if status == 404 and may_be_missing:
             return
         if status != 200:
-            raise RegistryError(f"MLflow did not list the {field} ({status}).")
+            raise RegistryError(f"MLflow did not list the {what or field} ({status}).")
         yield from content.get(field, [])
         if not (token := content.get("next_page_token") or ""):
             return
