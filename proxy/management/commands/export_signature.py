@@ -7,8 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting.invisible import escape, escape_json
-from keys.management.one_organisation import add_organisation, namespace_of
-from keys.models import ApiKey
+from proxy.management.one_version import add_version, manifest_of
 from proxy.models import Manifest
 
 
@@ -19,25 +18,17 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", metavar="NAME")
-        parser.add_argument("version", metavar="VERSION")
-        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
+        add_version(parser)
         parser.add_argument("--output", type=Path, metavar="FILE", help="standard output if left out")
         parser.add_argument(
             "--json",
             action="store_true",
             help="print one JSON object with the signature and its public key's id",
         )
-        add_organisation(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         name, version = options["name"], options["version"]
-        namespace = namespace_of(options["environment"], options["organisation"])
-        manifest = Manifest.objects.of_version(namespace, name, version)
-        if manifest is None:
-            raise CommandError(
-                f"{name} {version} has no manifest: manage.py hash_artifacts --name {name} makes one"
-            )
+        _, manifest = manifest_of(options)
         if not manifest.signature:
             raise CommandError(f"{name} {version} is not signed: {reason(manifest)}")
         output: Path | None = options["output"]

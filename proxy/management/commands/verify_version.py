@@ -7,8 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.formatting import tables
-from keys.management.one_organisation import add_organisation, namespace_of
-from keys.models import ApiKey
+from proxy.management.one_version import add_version, manifest_of
 from proxy.models import Manifest
 from proxy.provenance import reading
 from proxy.provenance.reading import Verified
@@ -24,20 +23,13 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("name", metavar="NAME")
-        parser.add_argument("version", metavar="VERSION")
-        parser.add_argument("--environment", choices=ApiKey.Environment.values, default="live")
-        add_organisation(parser)
+        add_version(parser)
         tables.add_forms(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        environment, name, version = options["environment"], options["name"], options["version"]
-        namespace = namespace_of(environment, options["organisation"])
-        manifest, registry = Manifest.objects.of_version(namespace, name, version), registry_of(namespace)
-        if manifest is None or registry is None:
-            raise CommandError(
-                f"{name} {version} has no manifest: manage.py hash_artifacts --name {name} makes one"
-            )
+        namespace, manifest = manifest_of(options)
+        if (registry := registry_of(namespace)) is None:
+            raise CommandError(f"No MLflow server is set for the environment “{namespace.environment}”.")
         try:
             verified = list(reading.verify(manifest, registry))
         except RegistryError as error:
