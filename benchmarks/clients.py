@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 
 import urllib3
 
+from benchmarks.results import median_ratio
 from proxy.upstream.plain_http import PlainPool, Timeouts
 
 ROUNDS, CALLS = int(os.environ.get("ROUNDS", 15)), int(os.environ.get("CALLS", 2000))
@@ -123,7 +124,7 @@ def main() -> None:
     server.terminate()
     own = next(iter(times.values()))
     for name, spent in times.items():
-        ratio = statistics.median(each / base for each, base in zip(spent, own, strict=True))
+        ratio = median_ratio(spent, own)
         print(f"{name}: {statistics.median(spent) * 1e6:.0f} µs of CPU time, {ratio:.1f}")
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,7 +35,7 @@ from benchmarks.callers import (
     send_one,
 )
 from benchmarks.calls import UPSTREAM
-from benchmarks.results import Row, save
+from benchmarks.results import Row, median_ratio, save
 from benchmarks.usage_log import ROOT, cpu, process, wait_for_port
 
 LARGEST = int(os.environ.get("LARGEST", 10**7))
@@ -178,22 +177,18 @@ def report(portals: dict[str, Portal], memory: dict[str, float]) -> int:
     rows = []
     for name, (few, many) in SIZES.items():
         for kind in ("GET", "POST"):
-            ratio = compare(portals[name].costs[kind], small.costs[kind])
+            ratio = median_ratio(portals[name].costs[kind], small.costs[kind])
             rows.append(Row(what=f"CPU per {kind}, {many:,} / {few:,} {name}", result=ratio, most=MOST))
         ratio = memory[name] / memory[""]
         rows.append(Row(what=f"memory of a worker, {many:,} / {few:,} {name}", result=ratio, most=MOST))
     for name, words in (("idle", f"{IDLE:,} / 0 idle connections"), ("busy", f"{BUSY} / 4 busy connections")):
-        ratio = compare(small.costs[name], small.costs["few"])
+        ratio = median_ratio(small.costs[name], small.costs["few"])
         rows.append(Row(what=f"CPU per GET, {words}", result=ratio, most=MOST))
     print(f"\n| what (`LARGEST={LARGEST}`) | ratio | target |\n|---|---|---|")
     for row in rows:
         print(f"| {row.what} | {row.result:.2f} | at most {row.most}{'' if row.is_met else ': missed'} |")
     save(*rows)
     return int(not all(row.is_met for row in rows))
-
-
-def compare(costs: list[float], others: list[float]) -> float:
-    return statistics.median(cost / other for cost, other in zip(costs, others, strict=True))
 
 
 def fill(grown: str) -> list[str]:

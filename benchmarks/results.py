@@ -2,6 +2,8 @@
 
 import json
 import os
+import statistics
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +23,20 @@ class Row:
         return (self.most is None or self.result <= self.most) and (
             self.least is None or self.result >= self.least
         )
+
+
+def median_ratio(values: Iterable[float], others: Iterable[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+
+
+def report_rows(*rows: Row) -> int:
+    """Print the rows and save them; the exit status: 1 if one misses its target."""
+    for row in rows:
+        detail = f" {row.detail}" if row.detail else ""
+        print(f"  {row.what}: {row.result:.3f}{detail} ({'met' if row.is_met else 'missed'})")
+    save(*rows)
+    return int(not all(row.is_met for row in rows))
 
 
 def save(*rows: Row) -> None:

@@ -30,7 +30,7 @@ import psycopg
 
 from benchmarks.callers import read_experiment, send_one
 from benchmarks.calls import UPSTREAM, previous_release
-from benchmarks.results import Row, save
+from benchmarks.results import Row, median_ratio, save
 from benchmarks.usage_log import ROOT, process
 
 ROUNDS = int(os.environ.get("ROUNDS", 5))
@@ -66,8 +66,8 @@ def report(what: str, costs: dict[str, list[Costs]]) -> int:
     ratios = []
     for index, unit in enumerate(("CPU", "time")):
         medians = {name: statistics.median(each[index] for each in found) for name, found in costs.items()}
-        pairs = zip(costs["portal"], costs["previous"], strict=True)
-        ratios.append(statistics.median(own[index] / other[index] for own, other in pairs))
+        own, previous = ([each[index] for each in costs[name]] for name in ("portal", "previous"))
+        ratios.append(median_ratio(own, previous))
         seconds = ", ".join(f"{name} {value:.2f} s" for name, value in medians.items())
         print(f"  {what}, {unit}: {seconds}: {ratios[-1]:.2f} (at most {MOST})", flush=True)
     save(

@@ -22,7 +22,7 @@ import psycopg
 from benchmarks.callers import Requests, Took, request, run_calls
 from benchmarks.fairness import issue, quiet_portal
 from benchmarks.real_mlflow import mlflow_and_database
-from benchmarks.results import Row, save
+from benchmarks.results import Row, median_ratio, report_rows
 from benchmarks.usage_log import process, wait_for_port
 
 ROUNDS, CALLS = int(os.environ.get("ROUNDS", 7)), int(os.environ.get("CALLS", 600))
@@ -77,14 +77,7 @@ def report(many: dict[str, list[Took]], one: dict[str, list[Took]]) -> int:
         Row(what="added median, one connection, GET / direct", result=added, most=ADDED),
         Row(what="calls per second / MLflow's basic auth", result=faster, least=FASTER),
     )
-    for row in rows:
-        print(f"  {row.what}: {row.result:.3f} ({'met' if row.is_met else 'missed'})")
-    save(*rows)
-    return int(not all(row.is_met for row in rows))
-
-
-def median_ratio(values: list[float], others: list[float]) -> float:
-    return statistics.median(value / other for value, other in zip(values, others, strict=True))
+    return report_rows(*rows)
 
 
 @contextmanager

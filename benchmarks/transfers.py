@@ -21,7 +21,7 @@ import psutil
 from benchmarks import artifacts
 from benchmarks.fairness import issue
 from benchmarks.real_mlflow import mlflow_and_database
-from benchmarks.results import Row, save
+from benchmarks.results import Row, median_ratio, report_rows
 from benchmarks.usage_log import process, wait_for_port
 
 SIZE, ROUNDS = int(os.environ.get("BYTES", 2**30)), int(os.environ.get("ROUNDS", 3))
@@ -72,21 +72,17 @@ def measure(
 def report(found: dict[str, dict[str, list[float]]], grown: float) -> int:
     rows = []
     for what, seconds in found.items():
-        pairs = zip(seconds["nginx"], seconds["portal"], strict=True)
         rates = {name: SIZE / statistics.median(values) / 2**20 for name, values in seconds.items()}
         rows.append(
             Row(
                 what=f"{what} of {SIZE // 2**20:,} MiB / nginx unbuffered",
-                result=statistics.median(other / own for other, own in pairs),
+                result=median_ratio(seconds["nginx"], seconds["portal"]),
                 least=LEAST,
                 detail=f"{rates['portal']:,.0f} and {rates['nginx']:,.0f} MiB/s",
             )
         )
     rows.append(Row(what="MiB that a worker grows meanwhile", result=grown, most=MOST_MIB))
-    for row in rows:
-        print(f"  {row.what}: {row.result:.2f} {row.detail} ({'met' if row.is_met else 'missed'})")
-    save(*rows)
-    return int(not all(row.is_met for row in rows))
+    return report_rows(*rows)
 
 
 @contextmanager
