@@ -31,6 +31,10 @@ class Message:
     is_blocked: bool
     expires_at: datetime.datetime | None
 
+    def serialize(self) -> dict[str, Any]:
+        """As the API and the commands show it."""
+        return {"link": self.link, "message": self.text, "is_mailed": self.is_mailed}
+
 
 @sensitive_variables("secret", "link", "text")
 def write_message(prepared: PreparedKey, secret: str, *, actor: Actor) -> Message:

@@ -260,8 +260,7 @@ class Rotate(KeyAct):
             if secret is not None:
                 return secret_response(200, rotated, secret, link=None, message=None, is_mailed=False)
             message = write_rotation_message(rotated, actor=actor)
-            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
-            return secret_response(200, rotated, None, **told, notice=FOR_HOLDER)
+            return secret_response(200, rotated, None, **message.serialize(), notice=FOR_HOLDER)
 
         return self.act(request, key_id, act)
 

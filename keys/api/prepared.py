@@ -68,9 +68,7 @@ class PreparedKeys(ListModelMixin, GenericAPIView[PreparedKey]):
         message = write_message(prepared, secret, actor=actor)
         answer: dict[str, Any] = {
             **serialize_prepared_key(prepared),
-            "link": message.link,
-            "message": message.text,
-            "is_mailed": message.is_mailed,
+            **message.serialize(),
             "notice": "Send the message to the holder, unless it was mailed: it is shown only now.",
         }
         return Response(answer, status=201)

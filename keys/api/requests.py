@@ -228,7 +228,7 @@ class Approve(Decision):
             told: dict[str, Any] = {"link": None, "message": None, "notice": "The holder is told."}
             if made:
                 message = write_message(*made, actor=actor)
-                told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
+                told = message.serialize()
                 told["notice"] = "Send the message to the holder, unless it was mailed: it is shown only now."
             else:
                 told["is_mailed"] = notify_holder(row)

@@ -86,8 +86,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         message = write_message(prepared, secret, actor=COMMAND)
         if options["json"]:
-            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
-            self.stdout.write(json.dumps({**serialize_prepared_key(prepared), **told}))
+            shown = {**serialize_prepared_key(prepared), **message.serialize()}
+            self.stdout.write(json.dumps(shown))
             return
         self.stdout.write(escape(message.link))
         self.stderr.write(

@@ -44,7 +44,7 @@ class Command(BaseCommand):
         told: dict[str, Any] = {}
         if made:
             message = write_message(*made, actor=COMMAND)
-            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
+            told = message.serialize()
         else:
             told = {"is_mailed": notify_holder(row)}
         if as_json:

@@ -69,8 +69,8 @@ class Command(BaseCommand):
         """Print the link for the holder of a leaked key, who creates the secret that works and alone sees it."""
         message = write_rotation_message(key, actor=COMMAND)
         if is_json:
-            told = {"link": message.link, "message": message.text, "is_mailed": message.is_mailed}
-            self.stdout.write(json.dumps({**description(key), "key": None, "previous_ends_at": None, **told}))
+            shown = {**description(key), "key": None, "previous_ends_at": None, **message.serialize()}
+            self.stdout.write(json.dumps(shown))
             return
         self.stdout.write(escape(message.link))
         holder = key.owner.username
