@@ -1,1 +1,1 @@
-"""The management commands about forwarded calls."""
+"""What the commands about one model version share."""
