@@ -1,14 +1,17 @@
 """The filters of an admin list as fields of one form: `{% load filters %}{% fields_of cl as fields %}`."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from django import template
 from django.contrib.admin.filters import BooleanFieldListFilter, SimpleListFilter
 from django.template import Context
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 register = template.Library()
+LABEL = re.compile(r'(?<= data-label=")[^"]+')  # quotes in the texts of cells are escaped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,3 +65,10 @@ def other_parameters(context: Context, fields: list[Field]) -> list[tuple[str, s
     """What of the address the form keeps: the search, the order and links from other pages, but not the page."""
     names = {field.name for field in fields} | {"p", "e"}
     return [(name, value) for name, value in context["request"].GET.items() if name not in names and value]
+
+
+@register.filter(is_safe=True)
+def capitalise_labels(rows: str) -> SafeString:
+    """Unfold's rows of a list, where each cell has its column's label beside it in a narrow window. Unfold capitalises
+    only the header of the wide list."""
+    return SafeString(LABEL.sub(lambda label: capfirst(label[0]), rows))

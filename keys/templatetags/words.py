@@ -1,10 +1,12 @@
 """Texts and numbers of the code in the page's language: `{% load words %}{{ field.label|translated }}`."""
 
+import re
 from typing import Any
 
 from django import template
 from django.forms import BoundField, ChoiceField, ModelChoiceField, Select
 from django.utils.formats import get_format, number_format
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
@@ -13,6 +15,7 @@ from keys.formatting.writing import Writing
 from keys.templatetags.moments import format_time
 
 register = template.Library()
+PIECE = re.compile(r"[^/\-._]*[/\-._]*")  # of a path or an id, up to the end of the separators
 
 
 @register.filter
@@ -50,6 +53,14 @@ def format_size(count: int) -> str:
     return (
         f"{number.replace('.', get_format('DECIMAL_SEPARATOR'))} {gettext(unit) if unit == 'bytes' else unit}"
     )
+
+
+@register.filter
+def breakable(text: object) -> SafeString:
+    """A path or an id that is broken between its parts in a narrow column. A copy of it is the exact value, because
+    `<wbr>` has no text."""
+    pieces = filter(None, PIECE.findall(str(text or "")))
+    return format_html_join(SafeString("<wbr>"), "{}", ((piece,) for piece in pieces))
 
 
 @register.filter

@@ -199,3 +199,11 @@ def test_pages_are_titled_by_what_they_show(cast, alice):
         [found] = re.findall(r"<title>(.*?)</title>", page, re.DOTALL)
         assert " ".join(found.split()).startswith(f"{title} |"), address
         assert '<a class="skip" href="#content">Skip to content</a>' in page
+
+
+def test_the_labels_of_a_narrow_list_begin_with_a_capital(alice):
+    text = alice.get("/admin/keys/user/").content.decode()
+
+    labels = re.findall(r'<t[dh][^>]* data-label="([^"]+)"', text)
+    assert "Username" in labels
+    assert [label for label in labels if not label[0].isupper()] == []
