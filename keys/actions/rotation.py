@@ -116,7 +116,7 @@ def set_expiry(key: ApiKey, expires_at: Any, actor: Actor) -> dict[str, Any]:
 
 @transaction.atomic
 def end_old_secret(*, key: ApiKey, actor: Actor = COMMAND) -> ApiKey:
-    """End the old secret of a rotation before its overlap has passed; the present secret goes on.
+    """End the old secret of a rotation before its overlap has passed; the current secret goes on.
 
     Raises ActionError if no old secret works. The digest stays, so that a call with the old secret is told that it
     was replaced.

@@ -32,7 +32,7 @@ class KeyEventQuerySet(models.QuerySet["KeyEvent"]):
         return self.leak_reports().filter(Exists(later_rotations()))
 
     def unseen_secrets(self) -> "KeyEventQuerySet":
-        """Rotations that made a present secret that nobody has seen: others replaced the holder's leaked one."""
+        """Rotations that made a current secret that nobody has seen: others replaced the holder's leaked one."""
         rotations = self.filter(kind=KeyEvent.Kind.ROTATED, detail__is_shown=False)
         return rotations.exclude(Exists(later_rotations()))
 

@@ -48,11 +48,11 @@ class RotateForm(forms.Form):
         if key.leak:
             self.offer_now(gettext("The key was found in the open, so its old secret never works again."))
         elif key.is_secret_unseen:
-            self.offer_now(gettext("Nobody has seen the present secret, so it ends at once."))
+            self.offer_now(gettext("Nobody has seen the current secret, so it ends at once."))
         elif key.previous_ends_at and key.previous_ends_at > timezone.now():
             self.offer_now(
                 gettext(
-                    "An earlier rotation's old secret still works. Rotating again ends it and the present secret."
+                    "An earlier rotation's old secret still works. Rotating again ends it and the current secret."
                 )
             )
 
