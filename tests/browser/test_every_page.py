@@ -148,6 +148,7 @@ def places(busy) -> dict[str, str]:
         "member": of_lab["user_id"],
         "key": key_id,
         "key_id": issued["id"],
+        "bobs_key": busy.sql("select id from keys_apikey where public_id = %s", other["id"])[0][0],
         "rotated": busy.sql("select id from keys_apikey where public_id = %s", rotated["id"])[0][0],
         "rotated_id": rotated["id"],
         "request": busy.sql("select id from keys_keyrequest")[0][0],
@@ -205,7 +206,7 @@ STATES: dict[str, tuple[str, str, Callable[[Page], None] | None]] = {
     "a form's errors": ("/account/keys/issue/", "bob", send_as_it_is),
     "a secret": ("/account/keys/issue/", "bob", issue_to_oneself),
     "a message": ("/account/keys/{ended}/revoke/", "bob", None),
-    "a confirmation": ("/admin/incident/{key}/", "alice", ask_to_quarantine),
+    "a confirmation": ("/admin/incident/{bobs_key}/", "alice", ask_to_quarantine),
 }
 
 

@@ -100,7 +100,9 @@ def address(name: str, of: Holder) -> tuple[str, dict[str, str]]:
 
 
 def text(response) -> str:
-    return b"".join(response).decode() if response.streaming else response.content.decode()
+    """The response's text, with names and paths as one word."""
+    content = b"".join(response) if response.streaming else response.content
+    return content.decode().replace("<wbr>", "")
 
 
 def test_every_address_is_in_these_tables():

@@ -131,7 +131,10 @@ def outcome(handler: WSGIHandler, environ: dict, rows: list) -> tuple:
     ]
     status, headers = started
     text = CHANGING.sub("", body.decode("latin-1"))
-    headers = {name: CHANGING.sub("", value) for name, value in headers.items() if name != "Date"}
+    # `Expires` is the present second of a response that no cache keeps.
+    headers = {
+        name: CHANGING.sub("", value) for name, value in headers.items() if name not in ("Date", "Expires")
+    }
     return status, headers, text, logged, ledger
 
 
