@@ -141,7 +141,7 @@ def test_no_mutated_token_is_accepted_or_costs_much(issuer):
         said, duration = judge(mutated, rule)
         assert not said.startswith("repo:"), mutated
         durations.append(duration)
-    assert max(durations) < 0.001
+    assert max(durations) < 0.002  # `make identity` allows half of it; here other tests run, too
 
 
 def judge(token: str, rule: Rule) -> tuple[str, float]:
