@@ -43,9 +43,8 @@ def rotate(
     `expires_at` is another one (None: never).
 
     Returns the row and the new secret, which is stored nowhere; None if the actor may not see it
-    (`is_only_for_holder`): then the pages ask the holder to create one. Raises ActionError
-    for a key that is revoked or expired, for a second overlap while one is running, and for the overlap of a leaked
-    secret.
+    (`is_only_for_holder`): then the pages ask the holder to create one. Raises ActionError for a key that is revoked or
+    expired, for a second overlap while one is running, and for the overlap of a leaked secret.
     """
     if overlap not in OVERLAPS:
         raise ActionError(f"the overlap is one of {', '.join(OVERLAPS)}")

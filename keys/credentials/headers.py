@@ -19,6 +19,7 @@ OVERRIDES = "MLFLOW_TRACKING_USERNAME, a password in the tracking URI or an entr
 NAMES = (("HTTP_AUTHORIZATION", "Authorization"), ("HTTP_X_API_KEY", "X-API-Key"))
 SCHEMES = ("bearer", "apikey", "basic")
 OUR_START = re.compile(r"hk_(?:live|test)_")
+SEARCHED = 8192  # characters in which a key is looked for
 QUOTES, BRACKETS = "\"'`“”‘’", "<>{}[]()$"
 
 
@@ -144,8 +145,8 @@ def read_key(scheme: str, text: str) -> Credential:
 
 
 def describe_form(scheme: str, text: str) -> str:
-    """What is wrong around a whole key in `text`; "" if nothing is, or if there is none."""
-    match = KEY_LIKE_PATTERN.search(text)
+    """What is wrong around a whole key in `text`; "" if nothing is, or if its beginning has none."""
+    match = KEY_LIKE_PATTERN.search(text, 0, SEARCHED)
     if match is None or match[0] == text:
         return ""
     around = text[: match.start()] + text[match.end() :]

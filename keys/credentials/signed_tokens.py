@@ -61,8 +61,12 @@ KeySet = Mapping[str, SigningKey]  # by the key's id
 
 
 def is_signed_token(text: str) -> bool:
-    """Whether the text has the form of a token: three parts, the first of them a JSON object's beginning."""
-    return text.startswith(STARTS) and text.count(".") == 2
+    """Whether the text has the form of a token: three parts, the first of them a JSON object's beginning. A text that
+    is longer than any token counts as one if it begins like one; its end is not looked at."""
+    if not text.startswith(STARTS):
+        return False
+    dots = text.count(".", 0, LONGEST)
+    return dots == 2 if len(text) <= LONGEST else dots > 0
 
 
 def malformed(problem: str) -> Refusal:

@@ -35,8 +35,8 @@ def submit_form(form: forms.Form, act: Callable[[], Any]) -> bool:
 
 
 class Submission:
-    """The key that a form issues or rotates, with its new secret; without the secret if the form was sent before, or if
-    the user may not see it (`is_new`).
+    """The key that a form issues or rotates, with its new secret; without the secret if the form was sent before (then
+    `is_new` is false), or if the user may not see it.
 
     The session remembers which forms were used. It is read and written while the user's row is locked: the
     second of two clicks waits for the first. The secret stays a Token, whose `repr` hides it from exception

@@ -3,7 +3,7 @@
 import re
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -142,7 +142,13 @@ def text(file: str) -> str:
 
 def html(document: Document) -> SafeString:
     """The document as HTML with this portal's URL, without its title, which the page itself shows."""
-    body = text(document.file).partition("\n")[2].replace(HOST, settings.PUBLIC_URL)
+    return render(document.file, settings.PUBLIC_URL)
+
+
+@lru_cache(maxsize=2 * len(DOCUMENTS))
+def render(file: str, public_url: str) -> SafeString:
+    """Rendered once: anybody may read these pages, and the largest takes tens of milliseconds."""
+    body = text(file).partition("\n")[2].replace(HOST, public_url)
     return SafeString(RENDERER.render(body))  # HTML in the text is shown as text
 
 

@@ -66,27 +66,20 @@ def with_rules(
 ) -> Slice[Registration]:
     """A page of the versions whose tags are now in the requested state. No column holds this state: at most MAX_CHECKED
     versions are checked, and the next page continues from there."""
-    found: list[int] = []
-    before, checked, size = row_number(request.GET.get("older", "")), 0, 4 * PER_PAGE
-    while len(found) <= PER_PAGE and checked < MAX_CHECKED:
-        size = min(size, MAX_CHECKED - checked)
-        rows = matching.only(*compliance.COLUMNS).page(size, before=before)
-        states = exports.rules(rows)
-        found += [
-            row.pk for row in rows if asked.wants(row, states[row.pk].label if row.pk in states else "")
-        ]
-        checked += len(rows)
-        if len(rows) < size:
+    found, checked, last = list[int](), 0, row_number(request.GET.get("older", ""))
+    light = matching.only(*compliance.COLUMNS)
+    for page, findings in exports.checked_pages(light, before=last, most=MAX_CHECKED):
+        labels = {pk: finding.label for pk, finding in findings.items()}
+        found += [row.pk for row in page if asked.wants(row, labels.get(row.pk, ""))]
+        checked, last = checked + len(page), page[-1].pk
+        if len(found) > PER_PAGE:
             break
-        before, size = rows[-1].pk, 2 * size
-    has_more = len(found) > PER_PAGE
-    shown = list(matching.with_people().filter(pk__in=found[:PER_PAGE]).order_by("-id"))
-    if has_more:
-        return Slice(rows=shown, older=f"older={shown[-1].pk}", looked_through=checked)
-    is_whole = checked < MAX_CHECKED
-    return Slice(
-        rows=shown, older="" if is_whole else f"older={before}", looked_through=0 if is_whole else checked
-    )
+    rows = list(matching.with_people().filter(pk__in=found[:PER_PAGE]).order_by("-id"))
+    if len(found) > PER_PAGE:
+        return Slice(rows=rows, older=f"older={rows[-1].pk}", looked_through=checked)
+    if checked == MAX_CHECKED:
+        return Slice(rows=rows, older=f"older={last}", looked_through=checked)
+    return Slice(rows=rows)
 
 
 def subject_of(asked: RegistrationForm) -> dict[str, object]:

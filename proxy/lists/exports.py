@@ -5,6 +5,7 @@ Rows are streamed, newest first, in pages by keyset rather than from one cursor 
 and a slow reader holds no transaction open, which would block the creation of the log's next partition.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 
 from django.http import StreamingHttpResponse
@@ -105,14 +106,22 @@ def with_findings(
 ) -> Iterator[tuple[Registration, tag_rules.Finding | None]]:
     """The rows that `keep` accepts, latest first and older than `before`, each with the current finding about its
     version's tags."""
-    size = min(FIRST, CHUNK)
-    while page := matching.with_people().page(size, before=before):
-        findings = rules(page)
+    for page, findings in checked_pages(matching.with_people(), before=before):
         for row in page:
             finding = findings.get(row.pk)
             if keep is None or keep(row, finding.label if finding else ""):
                 yield row, finding
-        before, size = page[-1].pk, CHUNK
+
+
+def checked_pages(
+    matching: RegistrationQuerySet, *, before: int | None = None, most: int = sys.maxsize
+) -> Iterator[tuple[list[Registration], dict[int, tag_rules.Finding]]]:
+    """At most `most` rows page by page, latest first and older than `before`, with the findings about their versions by
+    the row's id."""
+    size = min(FIRST, CHUNK)
+    while page := matching.page(min(size, most), before=before):
+        yield page, rules(page)
+        before, size, most = page[-1].pk, CHUNK, most - len(page)
 
 
 def rules(page: Iterable[Registration]) -> dict[int, tag_rules.Finding]:

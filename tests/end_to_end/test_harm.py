@@ -2,6 +2,7 @@
 
 import http.client
 import itertools
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from tests.portals import Portal, wait_for
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql, pytest.mark.alone]
 ROUNDS = 2
+LOOP_SECONDS = 0.002  # of `cpu_seconds_of_a_loop`, on a machine for which PAGE_SECONDS is the limit
 
 
 @contextmanager
@@ -60,13 +62,21 @@ def calling(running: Portal, key: str, statuses: Counter[int]) -> Iterator[None]
         worker.result()
 
 
+def cpu_seconds_of_a_loop() -> float:
+    started, number = time.thread_time(), 0
+    while number < 50_000:
+        number += 1
+    return time.thread_time() - started
+
+
 @contextmanager
-def watching(running: Portal, seconds: dict[str, float]) -> Iterator[None]:
-    """Notes the longest time that each of the portal's pages took."""
+def watching(running: Portal, seconds: dict[str, float], slowness: list[float]) -> Iterator[None]:
+    """Notes the longest time that each of the portal's pages took, and how slow the machine was meanwhile."""
     stopping = Event()
 
     def watch() -> None:
         while not stopping.wait(0.1):
+            slowness.append(cpu_seconds_of_a_loop() / LOOP_SECONDS)
             for page in PAGES:
                 started = time.perf_counter()
                 assert running.request("GET", page).status == 200, page
@@ -92,7 +102,8 @@ def test_no_call_of_alice_fails_and_pages_respond_while_bob_calls_as_hard_as_he_
     client.create_registered_model(name)
     statuses, seconds = Counter[int](), dict[str, float]()
 
-    with calling(mlflow_portal, bob["key"], statuses), watching(mlflow_portal, seconds):
+    slowness = list[float]()
+    with calling(mlflow_portal, bob["key"], statuses), watching(mlflow_portal, seconds, slowness):
         wait_for(lambda: statuses.total(), lambda count: count >= 5 * CONNECTIONS)
         for number in range(1, ROUNDS + 1):
             run = client.create_run(experiment).info.run_id
@@ -105,5 +116,5 @@ def test_no_call_of_alice_fails_and_pages_respond_while_bob_calls_as_hard_as_he_
             assert client.get_run(run).data.metrics["m7"] == 7
 
     assert statuses.keys() >= {200, 400, 404, 413, 500}, "he did each of them"
-    slow = {page: taken for page, taken in seconds.items() if taken > 2 * PAGE_SECONDS}
-    assert not slow, "twice the limit of `make harm`, since other tests run, too"
+    allowed = PAGE_SECONDS * max(1.0, statistics.median(slowness))
+    assert not {page: taken for page, taken in seconds.items() if taken > allowed}

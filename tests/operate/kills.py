@@ -59,28 +59,23 @@ class Scans:
 
     command: list[str]
     environment: dict[str, str]
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[bytes]" = field(init=False)
 
     def start(self) -> None:
-        with open(os.devnull, "wb") as nothing:
-            self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.environment, stdout=nothing, stderr=nothing
-            )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.environment, **quiet)
 
     def kill(self) -> None:
-        assert self.process
         self.process.kill()
         self.process.wait()
         self.start()
 
     def stop(self) -> None:
-        assert self.process
         self.process.terminate()
         self.process.wait(60)
 
     def has_scanner(self) -> bool:
         """Whether the scanner, a process of its own, runs."""
-        assert self.process
         with suppress(psutil.Error):
             found = psutil.Process(self.process.pid).children(recursive=True)
             return any("scan/worker.py" in " ".join(each.cmdline()) for each in found)

@@ -202,7 +202,7 @@ class TestRotatedByAnother:
         assert "The leaked secret of “nightly training” was replaced" in overview
         assert f'<a href="{rotation}">Create the new secret</a>' in overview
         for page in (rotation, f"/account/keys/{key.public_id}/"):
-            assert "Nobody has seen the present one." in holder.get(page).content.decode()
+            assert "Nobody has seen the current one." in holder.get(page).content.decode()
         form = holder.get(rotation).context["form"]
         assert [name for name, _ in form.fields["overlap"].widget.choices] == ["now"]
         assert "dora has yet to create the new secret." in alice.get(page_of(key)).content.decode()
@@ -232,7 +232,7 @@ class TestRotatedByAnother:
         assert not ApiKey.objects.get(pk=key.pk).is_secret_unseen
         assert "has yet to create" not in alice.get(page_of(key)).content.decode()
         page = signed_in(dora).get(f"/account/keys/{key.public_id}/").content.decode()
-        assert "Nobody has seen the present one." not in page
+        assert "Nobody has seen the current one." not in page
 
     def test_a_call_with_the_unseen_secret_does_not_count_as_seeing_it(self, leaked, dora, alice):
         self.rotate(alice, leaked[0])

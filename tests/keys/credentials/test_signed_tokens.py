@@ -141,14 +141,14 @@ def test_no_mutated_token_is_accepted_or_costs_much(issuer):
         said, duration = judge(mutated, rule)
         assert not said.startswith("repo:"), mutated
         durations.append(duration)
-    assert max(durations) < 0.002  # `make identity` allows half of it; here other tests run, too
+    assert max(durations) < 0.001
 
 
 def judge(token: str, rule: Rule) -> tuple[str, float]:
-    """The verdict, and the CPU seconds that it took, with reading it from its header. The least of ten attempts if
+    """The verdict, and the CPU seconds that it took, with reading it from its header. The least of three attempts if
     the first took long, because the interpreter may have had other work."""
     durations = []
-    while len(durations) < 10 and min(durations, default=1) > 0.0005:
+    while len(durations) < 3 and min(durations, default=1) > 0.0005:
         started = time.thread_time()
         credential = next(read_header("HTTP_AUTHORIZATION", {"HTTP_AUTHORIZATION": f"Bearer {token}"}))
         said = verdict(credential.text, rule) if signed_tokens.is_signed_token(credential.text) else ""
@@ -160,6 +160,15 @@ def test_only_a_tokens_form_is_one():
     for text in ("hk_live_abc", "", "e", "ey", "eyJh.b", "eyJh.b.c.d", "www.example.com"):
         assert not signed_tokens.is_signed_token(text)
     assert signed_tokens.is_signed_token("eyJh.b.c")
+
+
+def test_a_text_that_is_longer_than_any_token_is_refused_as_one_if_it_begins_as_one(issuer):
+    head, claims, signature = issuer.token().split(".")
+    for text in (f"{head}.{claims}{'A' * 9000}.{signature}", f"{head}.{'A' * 9000}", f"{head}.{'.' * 9000}"):
+        assert signed_tokens.is_signed_token(text)
+        assert verdict(text, rule_for(issuer)).startswith("malformed_token: ")
+    for text in ("A" * 9000, "ey" + "A" * 9000, "hk_live_" + "." * 9000):
+        assert not signed_tokens.is_signed_token(text)
 
 
 def test_a_key_set_without_a_usable_key_is_none(issuer):

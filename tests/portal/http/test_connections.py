@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
 
 import psutil
 import pytest
@@ -48,9 +47,7 @@ def took(running: Portal, method: str, target: str, status: int, **options) -> f
 def assert_well(running: Portal) -> None:
     """Health and pages answer as if nothing were."""
     for path in ("/health/live", "/health/ready", "/account/login/"):
-        look = partial(took, running, "GET", path, 200)
-        # A slow machine first has to make the pages that were asked for.
-        assert wait_for(look, lambda took: took < SOON, seconds=20) < SOON, path
+        assert wait_for(lambda: took(running, "GET", path, 200), lambda took: took < SOON) < SOON, path  # noqa: B023
 
 
 @pytest.mark.postgresql
