@@ -45,19 +45,18 @@ class SlotQueue:
     most: int = MOST_WAITING
     most_each: int = MOST_WAITING_EACH
     lines: OrderedDict[Line, deque[WaitingCall]] = field(default_factory=OrderedDict)
-
-    def count(self, *, is_transfer: bool) -> int:
-        return sum(len(waiting) for line, waiting in self.lines.items() if line.is_transfer == is_transfer)
+    counts: dict[bool, int] = field(default_factory=lambda: {False: 0, True: 0})  # of calls, and of transfers
 
     def join(
         self, line: Line, on_slot: Callable[[Any], None], leaves: Callable[[WaitingCall], bool]
     ) -> WaitingCall | None:
         """Queue a call; None if too many wait."""
         length = len(self.lines.get(line, ()))
-        if length >= self.most_each or self.count(is_transfer=line.is_transfer) >= self.most:
+        if length >= self.most_each or self.counts[line.is_transfer] >= self.most:
             return None
         waiting = WaitingCall(line, on_slot, leaves)
         self.lines.setdefault(line, deque()).append(waiting)
+        self.counts[line.is_transfer] += 1
         return waiting
 
     def leave(self, waiting: WaitingCall) -> bool:
@@ -66,6 +65,7 @@ class SlotQueue:
         if waiting not in line:
             return False
         line.remove(waiting)
+        self.counts[waiting.line.is_transfer] -= 1
         if not line:
             del self.lines[waiting.line]
         return True
@@ -73,9 +73,10 @@ class SlotQueue:
     def grant_next(self, take: Callable[[Line], Any]) -> tuple[WaitingCall, Any] | None:
         """The first call of the first line for which `take` returns a slot, and that slot. The line goes to the end of
         the row."""
-        for line in list(self.lines):
+        for line in self.lines:
             if slot := take(line):
                 waiting = self.lines[line].popleft()
+                self.counts[line.is_transfer] -= 1
                 self.lines.move_to_end(line)
                 if not self.lines[line]:
                     del self.lines[line]

@@ -8,6 +8,7 @@ disconnects leaves the queue.
 import selectors
 import time
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from portal.http.connections import Connection, receive
@@ -20,7 +21,7 @@ class CallWorker(Worker):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.parked: dict[Connection, float] = {}  # until when the request waits
+        self.parked: dict[Connection, float] = {}  # until when the request waits, the first to end first
 
     def serve(self, conn: Connection) -> Any:
         sock, message = conn.sock, bytes(conn.received)
@@ -87,7 +88,7 @@ class CallWorker(Worker):
 
     def resume_all(self, now: float = float("inf")) -> None:
         """End the waits whose time has come."""
-        for conn in [conn for conn, until in self.parked.items() if until <= now]:
+        for conn, _ in list(takewhile(lambda parked: parked[1] <= now, self.parked.items())):
             if conn.sock.waiting.leave():  # otherwise it has just got a slot
                 self.resume(conn)
 

@@ -15,9 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from prometheus_client import Gauge
@@ -63,6 +62,17 @@ class Slot:
         if self.is_transfer and before is not None and self.slots.others_call(self.name):
             cost = self.spent - before
             time.sleep(cost * (1 / TRANSFERS_SHARE - 1) * len(self.slots.taken.get(self.name, ())))
+
+
+class FullLimit(NamedTuple):
+    """A limit that is reached: the slots that count towards it, and what holds them. `EVERYBODYS` counts them all."""
+
+    slots: Collection[Slot]
+    what: str
+
+
+NO_SLOTS: frozenset[Slot] = frozenset()
+EVERYBODYS = FullLimit(NO_SLOTS, "calls")
 
 
 @dataclass
@@ -151,38 +161,45 @@ class Slots:
             QUEUED[waiting.line.is_transfer].dec()
         return has_waited
 
-    def grant_free_slots(self) -> Iterator[tuple[WaitingCall, Slot]]:
-        """Give free slots to the calls that the server holds."""
-        while self.count < self.most and (
-            granted := self.queue.grant_next(lambda line: self.take_if_free(*line))
-        ):
+    def grant_freed(self, freed: Slot) -> Iterator[tuple[WaitingCall, Slot]]:
+        """Give the slot of a call that ended to one that the server holds. Where a transfer ended, a call and a
+        transfer may each get one: the limits of transfers are others."""
+        while granted := self.queue.grant_next(lambda line: self.take_if_free(*line)):
             yield granted
+            if not freed.is_transfer:
+                return
 
     def take_if_free(self, name: str, owner: str, is_transfer: bool) -> Slot | None:
-        with suppress(Refusal):
-            return self.take(name, owner=owner, is_transfer=is_transfer, is_last=False)
+        with self.lock:
+            if self.find_full_limit(name, owner, is_transfer):
+                return None
+            return self.take(name, owner=owner, is_transfer=is_transfer)
+
+    def find_full_limit(self, name: str, owner: str, is_transfer: bool) -> FullLimit | None:
+        """The limit that leaves a call without a slot; None if it can have one."""
+        for held, most, most_transfers in (
+            (self.taken.get(name, NO_SLOTS), self.most_each, self.most_transfers_each),
+            (self.owned.get(owner, NO_SLOTS), self.most_owners, self.most_transfers_owners),
+        ):
+            if len(held) >= most:
+                return FullLimit(held, "calls")
+            if is_transfer and sum(slot.is_transfer for slot in held) >= most_transfers:
+                return FullLimit([slot for slot in held if slot.is_transfer], "artifact transfers")
+        if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
+            return EVERYBODYS
         return None
 
-    def take(self, name: str, *, owner: str, is_transfer: bool, is_last: bool = True) -> Slot:
-        """A slot for a call with the key `name` of the user `owner`. Raises Refusal (429) if none is free; `is_last`:
-        whether the caller will get it."""
+    def take(self, name: str, *, owner: str, is_transfer: bool) -> Slot:
+        """A slot for a call with the key `name` of the user `owner`. Raises Refusal (429) if none is free."""
         with self.lock:
-            for held, most, most_transfers in (
-                (self.taken.get(name, ()), self.most_each, self.most_transfers_each),
-                (self.owned.get(owner, ()), self.most_owners, self.most_transfers_owners),
-            ):
-                transfers = [slot for slot in held if slot.is_transfer] if is_transfer else []
-                if len(held) >= most:
-                    raise too_many(held, "calls", again=self.note_refusal(owner) if is_last else 0)
-                if len(transfers) >= most_transfers:
-                    raise too_many(
-                        transfers, "artifact transfers", again=self.note_refusal(owner) if is_last else 0
-                    )
-            if self.count >= self.most or (is_transfer and self.transfers >= self.most_transfers):
+            limit = self.find_full_limit(name, owner, is_transfer)
+            if limit is EVERYBODYS:
                 raise not_sent(
                     "portal_busy",
                     "The portal is busy with other calls. Try again in a few seconds.",
                 )
+            if limit:
+                raise too_many(limit, again=self.note_refusal(owner))
             slot = Slot(self, name, owner, is_transfer)
             self.taken.setdefault(name, set()).add(slot)
             self.owned.setdefault(owner, set()).add(slot)
@@ -222,7 +239,7 @@ class Slots:
                     self.refused.pop(name, None)
             self.count -= 1
             self.transfers -= slot.is_transfer
-            granted = list(self.grant_free_slots())
+            granted = list(self.grant_freed(slot))
             self.lock.notify_all()
         GAUGES[slot.is_transfer].dec()
         for waiting, own in granted:
@@ -230,15 +247,15 @@ class Slots:
             waiting.on_slot(own)
 
 
-def too_many(own: Collection[Slot], what: str, *, again: int) -> Refusal:
+def too_many(limit: FullLimit, *, again: int) -> Refusal:
     """Suggests a wait as long as the caller's calls have taken so far, because small files end sooner than large ones,
     and longer if `again` other calls of the same user will also come again: MLflow's client gives up after seven
     retries."""
-    now = time.monotonic()
+    own, now = limit.slots, time.monotonic()
     age = sum(now - slot.since for slot in own) / len(own)
     return not_sent(
         "too_many_in_flight",
-        f"{len(own)} {what} of yours are in flight, which is the limit for one caller with all keys together. "
+        f"{len(own)} {limit.what} of yours are in flight, which is the limit for one caller with all keys together. "
         "Try again when one has ended.",
         retry_after=min(MOST_RETRY_SECONDS, max(1, round(age)) + again // len(own)),
     )

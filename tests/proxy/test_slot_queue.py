@@ -54,3 +54,32 @@ def test_a_freed_slot_goes_to_the_call_that_waits_and_not_to_a_later_one():
     assert isinstance(slots.take_or_wait("b", owner="bob", is_transfer=False, on_slot=got.append), Slot)
     got[0].release()
     assert (len(got), slots.count) == (2, 2)
+
+
+def test_a_transfer_that_ends_lets_a_call_of_its_key_and_a_transfer_of_another_begin():
+    slots, got = Slots(9, 1, 1, 1, 9, 9), []
+    first = slots.take("a", owner="alice", is_transfer=True)
+    for name, owner, is_transfer in (("a", "alice", False), ("a", "alice", False), ("b", "bob", True)):
+        slots.take_or_wait(name, owner=owner, is_transfer=is_transfer, on_slot=got.append)
+    first.release()
+    assert [(slot.name, slot.is_transfer) for slot in got] == [("a", False), ("b", True)]
+    assert slots.queue.counts == {False: 1, True: 0}
+
+
+def test_the_queue_asks_for_each_freed_slot_only_until_a_call_has_got_it():
+    slots, got = Slots(9, 9, 9, 9, 1, 9), []
+    slots.take_or_wait("0", owner="alice", is_transfer=False, on_slot=got.append).release()
+    got.append(slots.take("0", owner="alice", is_transfer=False))
+    for number in range(100):
+        slots.take_or_wait(f"{number}", owner="alice", is_transfer=False, on_slot=got.append)
+    asked, find = [], Slots.find_full_limit
+
+    class Counting(Slots):
+        def find_full_limit(self, *line):
+            asked.append(line)
+            return find(self, *line)
+
+    slots.__class__ = Counting
+    got[0].release()
+    assert len(got) == 2
+    assert len(asked) == 2  # to find the slot, and to take it
