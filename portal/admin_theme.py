@@ -3,15 +3,17 @@
 import ipaddress
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.urls import reverse_lazy
+from django.urls import reverse
+from django.utils.functional import lazy
 
 from proxy.routes.ui_links import ROOT
 
-STATIC = "/static/portal"
+STATIC, DASHBOARD = "/static/portal", "admin:index"
 WEIGHTS = ("50", *(str(weight) for weight in range(100, 1000, 100)), "950")
 
 
@@ -25,9 +27,34 @@ def may_see(model: str) -> Callable[[Any], bool]:
     return is_shown
 
 
+@cache
+def find_address(page: str) -> str:
+    """The address of a page by its name, looked up once: each page has all links of the sidebar."""
+    return reverse(page)
+
+
+find_address_later = lazy(find_address, str)  # these names are known only after the start
+
+
 def link(title: str, icon: str, page: str, permission: Callable[[Any], bool]) -> dict[str, Any]:
     """An entry of the sidebar; `page`: its name among the admin's addresses."""
-    return {"title": title, "icon": icon, "link": reverse_lazy(page), "permission": permission}
+
+    def is_open(request: Any) -> bool:
+        address = find_address(page)
+        return bool(request.path == address if page == DASHBOARD else request.path.startswith(address))
+
+    return {
+        "title": title,
+        "icon": icon,
+        "link": find_address_later(page),
+        "permission": permission,
+        "active": is_open,
+    }
+
+
+def static(name: str) -> Callable[[Any], str]:
+    """The address of a static file. As a function, because Unfold tries to import any text with a point in it."""
+    return lambda request: f"{STATIC}/{name}"
 
 
 def environment(request: Any) -> list[str]:
@@ -50,8 +77,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Hokusai Registry Portal",
     "SITE_HEADER": "Hokusai Registry",
     "SITE_SYMBOL": "key",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC}/icon.svg"}],
-    "STYLES": [f"{STATIC}/{name}.css" for name in ("tokens", "parts", "admin")],
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": static("icon.svg")}],
+    "STYLES": [static(f"{name}.css") for name in ("tokens", "parts", "admin")],
     "ENVIRONMENT": "portal.admin_theme.environment",
     "DASHBOARD_CALLBACK": "portal.pages.dashboard.callback",
     "BORDER_RADIUS": "var(--radius-control)",
@@ -71,7 +98,7 @@ UNFOLD: dict[str, Any] = {
         "navigation": [
             {
                 "items": [
-                    link("Dashboard", "monitoring", "admin:index", lambda request: True),
+                    link("Dashboard", "monitoring", DASHBOARD, lambda request: True),
                     link("Keys", "key", "admin:keys_apikey_changelist", may_see("keys.apikey")),
                     link("Users", "group", "admin:keys_user_changelist", may_see("keys.user")),
                     link(
@@ -93,7 +120,7 @@ UNFOLD: dict[str, Any] = {
                     link("Usage log", "swap_vert", "admin:proxy_call_changelist", may_see("proxy.call")),
                     link("Usage", "bar_chart", "usage-report", may_see("proxy.call")),
                     link("Owners", "inventory_2", "admin:proxy_owner_changelist", may_see("proxy.owner")),
-                    {"title": "MLflow", "icon": "science", "link": ROOT},
+                    {"title": "MLflow", "icon": "science", "link": ROOT, "active": lambda request: False},
                     link("Alerts", "notifications", "alerts", may_see("keys.apikey")),
                     link("Activity", "history", "admin:keys_keyevent_changelist", may_see("keys.keyevent")),
                     link(

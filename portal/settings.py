@@ -202,9 +202,9 @@ if ALERT_WEBHOOK_URL and len(ALERT_WEBHOOK_SECRET) < 16:
 MAIL_FROM = text("MAIL_FROM", f"registry@{_public.hostname}")
 
 INSTALLED_APPS = [
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin.apps.SimpleAdminConfig",  # `portal.urls` loads the admin's pages
+    "portal.apps.AdminConfig",  # `portal.urls` loads the admin's pages
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

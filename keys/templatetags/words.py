@@ -6,7 +6,7 @@ from typing import Any
 from django import template
 from django.forms import BoundField, ChoiceField, ModelChoiceField, Select
 from django.utils.formats import get_format, number_format
-from django.utils.html import format_html_join
+from django.utils.html import escape
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
@@ -15,7 +15,7 @@ from keys.formatting.writing import Writing
 from keys.templatetags.moments import format_time
 
 register = template.Library()
-PIECE = re.compile(r"[^/\-._]*[/\-._]*")  # of a path or an id, up to the end of the separators
+SEPARATORS = re.compile(r"[/\-._]+(?=[^/\-._])")  # in a path or an id, before its next part
 
 
 @register.filter
@@ -59,8 +59,7 @@ def format_size(count: int) -> str:
 def breakable(text: object) -> SafeString:
     """A path or an id that is broken between its parts in a narrow column. A copy of it is the exact value, because
     `<wbr>` has no text."""
-    pieces = filter(None, PIECE.findall(str(text or "")))
-    return format_html_join(SafeString("<wbr>"), "{}", ((piece,) for piece in pieces))
+    return SafeString(SEPARATORS.sub(r"\g<0><wbr>", escape(str(text or ""))))  # no entity has a separator
 
 
 @register.filter

@@ -3,10 +3,13 @@
 import datetime
 
 import pytest
+from django.conf import settings
 from django.template import Context, Template
+from django.utils import translation
+from django.utils.formats import date_format
 
 from keys.formatting import moments
-from keys.templatetags.moments import format_relative
+from keys.templatetags.moments import format_relative, write_time
 
 NOON = datetime.datetime(2026, 11, 23, 12, 5, 31, tzinfo=datetime.UTC)
 TOKYO = datetime.timezone(datetime.timedelta(hours=9))
@@ -52,3 +55,10 @@ def test_what_django_shows_by_itself_has_the_same_form():
     assert (
         Template("{{ at }} {{ at|date }}").render(Context({"at": NOON})) == "2026-11-23 12:05 UTC 2026-11-23"
     )
+
+
+@pytest.mark.parametrize("name", ["DATETIME_FORMAT", "EXACT_DATETIME_FORMAT"])
+@pytest.mark.parametrize("language", [code for code, _ in settings.LANGUAGES])
+def test_a_time_is_written_as_django_writes_it(language, name):
+    with translation.override(language):
+        assert write_time(NOON.astimezone(TOKYO), name) == date_format(NOON, name)
