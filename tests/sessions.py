@@ -51,7 +51,7 @@ def sign_in(portal: Portal, name: str) -> Browser:
     session_id = secrets.token_hex(16)
     portal.sql(
         "insert into django_session (session_key, session_data, expire_date) "
-        "values (%s, %s, now() + interval '1 hour')",
+        "values (%s, %s, now() + interval '12 hours')",
         session_id,
         SessionStore().encode(content),
     )
