@@ -12,6 +12,7 @@ from keys.actions.changing import change as change
 from keys.actions.errors import ActionError as ActionError
 from keys.actions.errors import NotAllowed as NotAllowed
 from keys.actions.history import record_event as record_event
+from keys.actions.issuing import import_key as import_key
 from keys.actions.issuing import issue as issue
 from keys.actions.rights import RIGHTS as RIGHTS
 from keys.actions.rights import validate_rights as validate_rights

@@ -1,11 +1,14 @@
-"""Issue a key."""
+"""Issue a key, or take over one that another system issued."""
 
 import datetime
+import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.fields.json import KeyTextTransform
 
 from keys.actions import grants
 from keys.actions.actor import COMMAND, Actor
@@ -67,24 +70,117 @@ def issue(
         },
         actor=actor,
     )
-    key = ApiKey.objects.create(
+    key = create_key(
         owner=owner,
         name=name,
         purpose=purpose,
         environment=environment,
-        organisation=organisation_for(owner, organisation),
+        organisation=organisation,
         also_organisations=validate_also(owner, also_organisations, actor),
         is_canary=is_canary,
+        rights=rights,
+        secret=secret_fields(token),
+        actor=actor,
+    )
+    return key, token.secret
+
+
+def create_key(
+    *,
+    owner: User,
+    organisation: Organisation | None,
+    rights: dict[str, Any],
+    secret: dict[str, str],
+    actor: Actor,
+    detail: dict[str, Any] | None = None,
+    **columns: Any,
+) -> ApiKey:
+    """Write a key's row and its event. `rights`: as `validate_key` returns them; `secret`: as `secret_fields` does;
+    `detail`: what the event says besides the rights."""
+    key = ApiKey.objects.create(
+        owner=owner,
+        organisation=organisation_for(owner, organisation),
+        **columns,
         **rights,
-        **secret_fields(token),
+        **secret,
         created_by=actor.user,
     )
-    detail = serialize_rights(rights) | ({"is_canary": True} if is_canary else {})
+    detail = serialize_rights(rights) | (detail or {}) | ({"is_canary": True} if key.is_canary else {})
     if not key.organisation.is_shared:
         detail["organisation"] = key.organisation.slug
     detail |= {"also_organisations": key.also_organisations} if key.also_organisations else {}
     record_event(key, KeyEvent.Kind.ISSUED, actor=actor, **detail)
-    return key, token.secret
+    return key
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedSecret:
+    """The secret of a key that another system issued. `digests`: under each pepper, the newest first; one of an
+    unknown pepper if the secret itself is unknown. `prefix` and `last4`: as `secret_fields` has them."""
+
+    environment: str
+    digests: tuple[str, ...]
+    prefix: str
+    last4: str
+
+    @classmethod
+    def of_token(cls, token: tokens.Token) -> "ImportedSecret":
+        return cls(
+            environment=token.environment,
+            digests=tuple(tokens.digests(token, settings.KEY_PEPPERS)),
+            prefix=token.prefix,
+            last4=token.last4,
+        )
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """By which a later import recognises the secret in the key's event, although a key's digest changes when it is
+        rotated or moves to another pepper. They reveal no digest."""
+        return tuple(hashlib.sha256(digest.encode()).hexdigest() for digest in self.digests)
+
+
+@transaction.atomic
+def import_key(
+    *,
+    owner: User,
+    name: str,
+    secret: ImportedSecret,
+    organisation: Organisation | None = None,
+    purpose: str = "",
+    scopes: Sequence[str] = DEFAULT_PRESET.scopes,
+    networks: Sequence[str] = (),
+    patterns: Sequence[str] = (),
+    expires_at: datetime.datetime | None = None,
+    actor: Actor = COMMAND,
+    **detail: Any,
+) -> ApiKey:
+    """Take over a key that another system issued: its secret works here from now on. `detail`: for the event. Raises
+    ActionError for invalid rights, and if a key here has or had this secret."""
+    if known := ApiKey.objects.for_digests(list(secret.digests)).with_owner().first():
+        raise ActionError(f"this key is here already, as {known.public_id} of {known.owner.username}")
+    given = {"scopes": scopes, "networks": networks, "patterns": patterns, "expires_at": expires_at}
+    environment = secret.environment
+    rights = validate_key(
+        owner=owner, name=name, purpose=purpose, environment=environment, rights=given, actor=actor
+    )
+    return create_key(
+        owner=owner,
+        name=name,
+        purpose=purpose,
+        environment=environment,
+        organisation=organisation,
+        rights=rights,
+        secret={"digest": secret.digests[0], "prefix": secret.prefix, "last4": secret.last4},
+        actor=actor,
+        detail={**detail, "imported": secret.marks[0]},
+    )
+
+
+def imported_marks() -> set[str]:
+    """The marks of all secrets that were ever imported."""
+    imported = KeyEvent.objects.filter(kind=KeyEvent.Kind.ISSUED, detail__has_key="imported")
+    marked = imported.annotate(mark=KeyTextTransform("imported", "detail"))
+    return set(marked.values_list("mark", flat=True))
 
 
 def validate_key(

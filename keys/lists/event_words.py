@@ -25,6 +25,7 @@ RIGHTS = {
     "name": "Name",
     "purpose": "Purpose",
     "is_canary": "Canary",
+    "imported": "Imported",
 }
 # Where an event has no actor:
 COMMAND_LINE = "command line"
@@ -49,7 +50,7 @@ def describe_right(name: str, value: object, writing: Writing = ENGLISH) -> str:
             return translate(preset.value.capitalize()) if preset else ", ".join(value)
         case "networks" | "patterns", list():
             return ", ".join(value) or translate("any")
-        case "any_owner" | "only_own" | "is_canary", _:
+        case "any_owner" | "only_own" | "is_canary" | "imported", _:
             return translate("yes") if value else translate("no")
         case "monthly_bytes", int():
             return writing.size(value)

@@ -10,7 +10,7 @@ from keys.actions.errors import ActionError
 from keys.actions.grants import check_owner
 from keys.actions.history import log
 from keys.credentials.caller import Caller
-from keys.models import Membership, Namespace, Organisation, User
+from keys.models import ApiKey, Membership, Namespace, Organisation, User
 from keys.organisations import maintainers
 from proxy.models import Owner, Publication, PublishedFiles
 from proxy.policy.decisions import Decision
@@ -152,6 +152,27 @@ def end_publications(caller: Caller, name: str, version: str = "") -> None:
         rows, files = rows.filter(version=version), files.filter(version=version)
     rows.update(withdrawn_at=timezone.now(), withdrawn_by=caller.user)
     files.delete()
+
+
+@transaction.atomic
+def assign_unowned(*, key: ApiKey, refs: Sequence[ObjectRef]) -> int:
+    """Make the key's user the owner of objects that belong to nobody, such as those from before the portal; returns
+    their number without those that the user owns already. Raises ActionError for another user's object."""
+    count = 0
+    for ref in refs:
+        owner, is_new = Owner.objects.select_for_update().get_or_create(
+            **key.namespace.columns,
+            kind=ref.kind,
+            name=ref.name,
+            defaults={"user": key.owner, "key": key},
+        )
+        if owner.user_id not in (None, key.owner_id):
+            raise ActionError(f"the {ref} belongs to another user, {owner.user}")
+        if owner.user_id is None:
+            owner.user, owner.key, is_new = key.owner, key, True
+            owner.save(update_fields=["user", "key"])
+        count += is_new
+    return count
 
 
 @transaction.atomic

@@ -23,6 +23,10 @@ CAPABILITIES = {
         command="list_keys",
     ),
     "issue a key": Can(web=f"{KEY}add account-issue", api="keys_issue", command="issue_key"),
+    "take over keys of another system": Can(
+        command="import_keys --dry-run",
+        because="The file has secrets, and the pepper is a setting: an operator does it once (docs/moving-in.md).",
+    ),
     "prepare a key that its holder collects": Can(
         web=f"{KEY}add admin:keys_user_add", api="prepared_keys_prepare", command="issue_key --collect"
     ),
