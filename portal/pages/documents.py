@@ -19,12 +19,14 @@ HOST = "https://registry.example"  # stands for PUBLIC_URL in the documents
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """A file in docs/ that has a page, with the page's name and a one-line summary."""
+    """A file in docs/ that has a page, with the page's name and a one-line summary. `sections`: the titles of those
+    that the page has besides the beginning; the others are for operators. Empty: all of them."""
 
     slug: str
     file: str
     title: str
     about: str
+    sections: tuple[str, ...] = ()
 
 
 DOCUMENTS = {
@@ -47,6 +49,34 @@ DOCUMENTS = {
             file="authorization.md",
             title="What a key may do",
             about="Scopes and presets, ownership, and what is refused from everybody.",
+        ),
+        Document(
+            slug="limits",
+            file="limits.md",
+            title="Limits",
+            about="How many calls a key may make, how large they may be, and what happens beyond.",
+            sections=("Size of one call", "Share of one user while others are active"),
+        ),
+        Document(
+            slug="integrations",
+            file="integrations.md",
+            title="Programs",
+            about="Autologging, Lightning, Kedro, LiteLLM, OpenTelemetry and others: their lines and scopes.",
+            sections=("Programs that write to MLflow",),
+        ),
+        Document(
+            slug="workload-identity",
+            file="workload-identity.md",
+            title="Workload identity",
+            about="Signed tokens of CI jobs and clusters in place of a stored secret.",
+            sections=("Add a trust", "Use it", "Exchange a token for a key", "What the portal checks"),
+        ),
+        Document(
+            slug="provenance",
+            file="provenance.md",
+            title="Provenance",
+            about="Which files were registered: verify a download, and see what it can do when it is loaded.",
+            sections=("Manifests", "Signatures", "Downloads", "What a version can do when it is loaded"),
         ),
         Document(
             slug="api",
@@ -140,15 +170,25 @@ def text(file: str) -> str:
     return (settings.BASE_DIR / "docs" / file).read_text(encoding="utf-8")
 
 
+def shown_text(document: Document) -> str:
+    """What the page has of the file, without its title, which the page itself shows."""
+    body = text(document.file).partition("\n")[2]
+    if not document.sections:
+        return body
+    beginning, *sections = re.split(r"^(?=## )", body, flags=re.MULTILINE)
+    titles = [section.partition("\n")[0].removeprefix("## ") for section in sections]
+    return beginning + "".join(sections[titles.index(title)] for title in document.sections)
+
+
 def html(document: Document) -> SafeString:
-    """The document as HTML with this portal's URL, without its title, which the page itself shows."""
-    return render(document.file, settings.PUBLIC_URL)
+    """The document as HTML with this portal's URL."""
+    return render(document, settings.PUBLIC_URL)
 
 
 @lru_cache(maxsize=2 * len(DOCUMENTS))
-def render(file: str, public_url: str) -> SafeString:
+def render(document: Document, public_url: str) -> SafeString:
     """Rendered once: anybody may read these pages, and the largest takes tens of milliseconds."""
-    body = text(file).partition("\n")[2].replace(HOST, public_url)
+    body = shown_text(document).replace(HOST, public_url)
     return SafeString(RENDERER.render(body))  # HTML in the text is shown as text
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import get_commands
 
-from portal.pages.documents import DOCUMENTS
+from portal.pages.documents import DOCUMENTS, shown_text
 from portal.pages.explanations import explanations
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -102,10 +102,7 @@ def test_no_explanation_and_no_document_for_holders_names_a_command():
         (name, found[0])
         for name, text in [
             *((name, f"{each.happened} {each.remedy}") for name, each in explanations().items()),
-            *(
-                (each.file, (ROOT / "docs" / each.file).read_text(encoding="utf-8"))
-                for each in DOCUMENTS.values()
-            ),
+            *((each.file, shown_text(each)) for each in DOCUMENTS.values()),
         ]
         if (found := FORBIDDEN.search(text))
     }

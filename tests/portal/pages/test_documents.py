@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.conf import settings
 
 from portal.pages import documents
 from portal.pages.documents import DOCUMENTS
@@ -44,6 +45,36 @@ def test_every_link_between_the_documents_leads_to_a_page(client, slug):
         assert path.startswith(("/docs/", "/account/")), target
         if path.startswith("/docs/"):
             assert not place or f'id="{place}"' in shown(client, path), target
+
+
+def test_every_page_of_the_documents_that_a_template_names_is_there():
+    named = {
+        (file.name, slug)
+        for file in (settings.BASE_DIR / "templates").rglob("*.html")
+        for slug in re.findall(r'(?:docs-page" "|href="/docs/)([a-z-]+)', file.read_text(encoding="utf-8"))
+    }
+
+    assert len(named) > 5
+    assert {(file, slug) for file, slug in named if slug not in {*DOCUMENTS, "operations"}} == set()
+
+
+@pytest.mark.parametrize(
+    ("slug", "inside", "outside"),
+    [
+        ("limits", "Size of one call", "Loss of Redis"),
+        ("integrations", "Kedro, Dagster and ZenML", "Secret scanners"),
+        ("workload-identity", "Exchange a token for a key", "For administrators"),
+        ("provenance", "model_signing verify key", "Killed workers"),
+        ("api", "Idempotency-Key", "manage.py"),
+    ],
+)
+def test_a_page_has_the_sections_for_key_holders(client, slug, inside, outside):
+    page = shown(client, f"/docs/{slug}/")
+
+    assert inside in page
+    assert outside not in page
+    for title in DOCUMENTS[slug].sections:
+        assert f'<h2 id="{documents.anchor(title)}">' in page
 
 
 def test_every_reason_has_its_place_on_the_page(client):
