@@ -74,12 +74,13 @@ def database_required(message: str, *, reason: str = "database_unavailable") -> 
         raise not_sent(reason, message, retry_after=RETRY_SECONDS) from error
 
 
-def discard_dead_connections() -> None:
+def discard_dead_connections(alias: str = DEFAULT_DB_ALIAS) -> None:
     """Check every idle connection of this process's pool and replace the dead ones in the background.
 
     A crash of PostgreSQL kills them all at once. Without this, each would fail one request. psycopg's own check at
     checkout (`CONN_HEALTH_CHECKS`) sleeps for a second or more after each dead connection that it finds.
     """
-    pool = connection.pool if connection.vendor == "postgresql" else None  # type: ignore[attr-defined]
+    database = connections[alias]
+    pool = database.pool if database.vendor == "postgresql" else None  # type: ignore[attr-defined]
     if pool is not None and not pool.closed:
         pool.check()

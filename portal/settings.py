@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
+from keys.page_slots import MAX_EXPORTS, MAX_PAGES
 from keys.pooled_connections import PooledConnection
 from portal.admin_theme import UNFOLD as UNFOLD  # the theme of the admin pages
 from portal.environment import (
@@ -58,9 +59,9 @@ def postgres_parts(name: str, url: str) -> dict[str, Any]:
         raise invalid(name, "it is not a PostgreSQL URL such as postgresql://user@host:5432/portal") from None
 
 
-def database(url: str) -> dict[str, Any]:
-    """Django's DATABASES entry for a postgresql:// URL."""
-    parts = postgres_parts("DATABASE_URL", url)
+def database(name: str, url: str, **pool: int) -> dict[str, Any]:
+    """Django's DATABASES entry for a postgresql:// URL, the value of the setting `name`; `pool`: of psycopg's pool."""
+    parts = postgres_parts(name, url)
     entry = {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": str(parts.pop("dbname", "") or "portal"),
@@ -69,13 +70,13 @@ def database(url: str) -> dict[str, Any]:
         "HOST": str(parts.pop("host", "") or ""),
         "PORT": str(parts.pop("port", "") or ""),
     }
-    pool = {
+    options = {
         "min_size": 0,
-        "max_size": THREADS + 12,
         "timeout": 2,  # seconds
         "connection_class": PooledConnection,
+        **pool,
     }
-    return {**entry, "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **parts, "pool": pool}}
+    return {**entry, "OPTIONS": {"connect_timeout": 5, "tcp_user_timeout": 10_000, **parts, "pool": options}}
 
 
 DATA_DIR = Path(text("DATA_DIR", str(BASE_DIR / ".data"))).expanduser().resolve()
@@ -120,8 +121,17 @@ DATABASE_URL = text("DATABASE_URL", _running.get("database_url", ""))
 if not DATABASE_URL and not STARTS_UP:
     raise invalid("DATABASE_URL", _NOT_SET)
 DATABASES = {
-    "default": database(DATABASE_URL) if DATABASE_URL else {"ENGINE": "django.db.backends.dummy"},
+    "default": database("DATABASE_URL", DATABASE_URL, max_size=THREADS + 12)
+    if DATABASE_URL
+    else {"ENGINE": "django.db.backends.dummy"},
 }
+# A standby, for the lists of the usage log and the ledger and their exports: `proxy.lists.read_replica`.
+DATABASE_READ_URL = text("DATABASE_READ_URL")
+if DATABASE_READ_URL:
+    # Two more connections for health checks. A failed attempt to connect is not repeated in the background.
+    _most = MAX_PAGES + MAX_EXPORTS + 2
+    DATABASES["read"] = database("DATABASE_READ_URL", DATABASE_READ_URL, max_size=_most, reconnect_timeout=0)
+    DATABASE_ROUTERS = ["proxy.lists.read_replica.Router"]
 # Where DATABASE_URL leads through a pooler in transaction mode: the address for LISTEN and for locks of a session.
 DATABASE_LISTEN_URL = text("DATABASE_LISTEN_URL")
 postgres_parts("DATABASE_LISTEN_URL", DATABASE_LISTEN_URL)
@@ -246,6 +256,8 @@ MIDDLEWARE = [
     "portal.sign_in.second_factor.second_factor",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+if DATABASE_READ_URL:
+    MIDDLEWARE.append("proxy.lists.read_replica.note_actions")
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
 TEMPLATES = [

@@ -26,7 +26,10 @@ class CheckSerializer(serializers.Serializer[Any]):
     unknown_routes = serializers.CharField(
         required=False, help_text="Which of MLflow's routes the portal does not know."
     )
-    note = serializers.CharField(required=False, help_text="What to know about an untested release.")
+    lag_seconds = serializers.FloatField(
+        required=False, help_text="How far the read replica is behind (`read_replica`)."
+    )
+    note = serializers.CharField(required=False, help_text="What to know about this part.")
 
 
 class HealthSerializer(serializers.Serializer[Any]):

@@ -23,6 +23,7 @@ from keys.database import DATABASE_ERRORS, discard_dead_connections
 from keys.refusals import Refusal
 from portal.http import disks
 from proxy import draining
+from proxy.lists import read_replica
 from proxy.request.headers import is_browser
 from proxy.routes import releases
 from proxy.upstream import isolation, server_release, server_routes
@@ -142,6 +143,22 @@ def limiter() -> dict[str, Check]:
     return {"limits": {**result, "status": "degraded"} if problem else result}
 
 
+def replica() -> dict[str, Check]:
+    """Whether lists and exports are read from the standby, and how far it lags; {} without one."""
+    if not read_replica.is_configured():
+        return {}
+    started = time.perf_counter()
+    try:
+        state = read_replica.find_state()
+    except DATABASE_ERRORS:  # of the primary, which has a check of its own
+        return {}
+    if not state.problem:
+        lag = round(state.lag_seconds, 1)
+        return {"read_replica": {**check(started, problem=""), "lag_seconds": lag, "note": f"{lag} s behind"}}
+    problem = f"{state.problem}: lists and exports are read from DATABASE_URL"
+    return {"read_replica": {**check(started, problem=problem), "status": "degraded"}}
+
+
 def notifications() -> dict[str, Check]:
     """Whether this process hears of changes from PostgreSQL; {} while it does."""
     if not cache.pulse.is_deaf:
@@ -159,7 +176,14 @@ def check(started: float, *, problem: str) -> Check:
 
 
 def checks() -> dict[str, Check]:
-    return {"postgresql": postgresql(), "mlflow": mlflow(), "spool": spool(), **limiter(), **notifications()}
+    return {
+        "postgresql": postgresql(),
+        "mlflow": mlflow(),
+        "spool": spool(),
+        **limiter(),
+        **replica(),
+        **notifications(),
+    }
 
 
 def verdict(checks: dict[str, Check], *, needed: frozenset[str]) -> str:

@@ -20,7 +20,7 @@ from portal.pages.documents import inline
 ROW = re.compile(r"^\| `(?P<name>[A-Z_]+)` \| (?P<default>.*?) \| (?P<meaning>.+) \|$", re.MULTILINE)
 # Names of what is never shown. Of any other value, what has a user and a password in it is not shown either.
 SECRET = re.compile(
-    r"SECRET|OIDC_PROVIDERS|SIGNING_KEY|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|DATABASE_LISTEN_URL|REDIS_URL|SMTP_URL"
+    r"SECRET|OIDC_PROVIDERS|SIGNING_KEY|PEPPER|PASSWORD|AUTHORIZATION|TOKEN|DATABASE_URL|DATABASE_LISTEN_URL|DATABASE_READ_URL|REDIS_URL|SMTP_URL"
     r"|WEBHOOK_URL"
 )
 CREDENTIALS = re.compile(r"://[^/\s]*@")

@@ -13,6 +13,7 @@ from keys.rights import permissions
 from proxy.lists import exports, page_filters
 from proxy.lists.listing import Pages
 from proxy.lists.page_filters import CallForm
+from proxy.lists.read_replica import from_replica
 from proxy.models import Registration, UncalledRequest
 from proxy.models.calls import EVERY_DAY, Call, Cursor
 from proxy.routes.table import OPERATIONS
@@ -22,6 +23,7 @@ may_see = permission_required(permissions.VIEW_CALL, raise_exception=True)
 
 @may_see
 @require_safe
+@from_replica
 def log(request: HttpRequest) -> HttpResponseBase:
     """The calls that match the filter, latest first."""
     asked = CallForm(request.GET)
@@ -75,6 +77,7 @@ def call(request: HttpRequest, object_id: str) -> HttpResponseBase:
 
 @may_see
 @require_safe
+@from_replica
 def export(request: HttpRequest) -> HttpResponseBase:
     """All calls that match the filter, as CSV, or in the form of ?form=."""
     asked, form = CallForm(request.GET), request.GET.get("form", "csv")

@@ -18,6 +18,7 @@ from proxy.ledger import compliance, history, verification
 from proxy.lists import exports
 from proxy.lists.listing import PER_PAGE, Pages, Slice
 from proxy.lists.page_filters import RegistrationForm
+from proxy.lists.read_replica import from_replica
 from proxy.models import Owner, Registration, RegistrationQuerySet
 from proxy.models.calls import EPOCH, Call
 from proxy.provenance import presentation
@@ -31,6 +32,7 @@ may_see = permission_required(permissions.VIEW_REGISTRATION, raise_exception=Tru
 
 @may_see
 @require_safe
+@from_replica
 def ledger(request: HttpRequest) -> HttpResponseBase:
     """The registrations that match the filter, latest first."""
     asked = RegistrationForm(request.GET)
@@ -128,6 +130,7 @@ def namespace_or_404(environment: str, slug: str) -> Namespace:
 
 @may_see
 @require_safe
+@from_replica
 def model(request: HttpRequest) -> HttpResponseBase:
     """The history of a model, under all its names and across deletions."""
     name, environment = query_value(request, "name"), query_value(request, "environment", "live")
@@ -159,6 +162,7 @@ def model(request: HttpRequest) -> HttpResponseBase:
 
 @may_see
 @require_safe
+@from_replica
 def export(request: HttpRequest) -> HttpResponseBase:
     """All registrations that match the filter, as CSV or JSON Lines (?form=jsonl)."""
     asked, form = RegistrationForm(request.GET), request.GET.get("form", "csv")

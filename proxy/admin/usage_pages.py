@@ -10,6 +10,7 @@ from keys.pages.frame import render_page
 from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.lists.listing import find_in
+from proxy.lists.read_replica import from_replica
 from proxy.lists.usage_report import FIELDS, PRESETS, UsageForm, all_rows, make_report
 from proxy.models import CallTotal, HourTotal
 
@@ -19,6 +20,7 @@ find = may_see(find_in("usage-report"))
 
 @may_see
 @require_safe
+@from_replica
 def usage(request: HttpRequest) -> HttpResponseBase:
     """Calls and bytes by user and key, for a period, with totals and a chart."""
     form = UsageForm(request.GET)
@@ -38,6 +40,7 @@ def usage(request: HttpRequest) -> HttpResponseBase:
 
 @may_see
 @require_safe
+@from_replica
 def export(request: HttpRequest) -> HttpResponseBase:
     """All rows of the report as CSV, or in the form of ?form=."""
     form, file_form = UsageForm(request.GET), request.GET.get("form", "csv")

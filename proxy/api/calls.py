@@ -18,6 +18,7 @@ from keys.refusals import bad_value
 from keys.rights.permissions import VIEW_CALL
 from proxy.lists import exports
 from proxy.lists.filters import CallFilters
+from proxy.lists.read_replica import from_replica
 from proxy.models.calls import Call, CallQuerySet, Cursor
 
 LEDGER_FORM = OpenApiParameter(
@@ -88,6 +89,7 @@ class Calls(GenericAPIView[Call]):
         tags=["calls"],
         responses={200: CallSerializer(many=True)},
     )
+    @from_replica
     def get(self, request: Request) -> HttpResponseBase:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         return self.get_paginated_response([exports.of_call(call) for call in page])
@@ -109,6 +111,7 @@ class CallExport(Calls):
             (200, exports.LOG_TYPES["parquet"]): OpenApiTypes.BINARY,
         },
     )
+    @from_replica
     def get(self, request: Request) -> HttpResponseBase:
         form, calls = (
             form_of(request, exports.log_forms()),

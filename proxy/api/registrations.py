@@ -25,6 +25,7 @@ from proxy.ledger.authority import AuthorityError
 from proxy.ledger.verification import Head
 from proxy.lists import exports
 from proxy.lists.filters import RegistrationFilters
+from proxy.lists.read_replica import from_replica
 from proxy.models import Registration, RegistrationQuerySet
 from proxy.provenance import verification as provenance
 
@@ -105,6 +106,7 @@ class Registrations(GenericAPIView[Registration]):
         tags=["registrations"],
         responses={200: RegistrationSerializer(many=True)},
     )
+    @from_replica
     def get(self, request: Request) -> HttpResponseBase:
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset())) or []
         findings = exports.rules(page)
@@ -125,6 +127,7 @@ class RegistrationExport(Registrations):
         filters=True,
         responses={(200, "text/csv"): OpenApiTypes.STR, (200, "application/x-ndjson"): OpenApiTypes.STR},
     )
+    @from_replica
     def get(self, request: Request) -> HttpResponseBase:
         form, matching = form_of(request), self.filter_queryset(self.get_queryset())
         rows = exports.registrations(cast(RegistrationQuerySet, matching), keep=self.keep())

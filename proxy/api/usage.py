@@ -15,6 +15,7 @@ from keys.api.fields import TimeField
 from keys.rights.permissions import VIEW_CALL
 from proxy.api.calls import by_user
 from proxy.lists.filters import UsageFilters
+from proxy.lists.read_replica import from_replica
 from proxy.lists.usage import GROUPS, MODEL, MOST_ROWS, STEPS, sum_usage
 from proxy.models.calls import Call
 from proxy.models.totals import CallTotal
@@ -99,6 +100,7 @@ class Usage(GenericAPIView[CallTotal]):
         parameters=[UsageQuerySerializer],
         filters=True,
     )
+    @from_replica
     def get(self, request: Request) -> Response:
         sent = UsageQuerySerializer(data=request.query_params.dict())
         sent.is_valid(raise_exception=True)

@@ -25,6 +25,7 @@ WRONG = [
     ("DATABASE_URL", "mysql://portal:pa55word@db/portal", "PostgreSQL"),
     ("DATABASE_URL", "nonsense", "PostgreSQL"),
     ("DATABASE_LISTEN_URL", "mysql://portal:pa55word@db/portal", "PostgreSQL"),
+    ("DATABASE_READ_URL", "mysql://portal:pa55word@db/portal", "PostgreSQL"),
     ("MLFLOW_URL", None, "not set"),
     ("MLFLOW_URL", "mlflow.internal:5000", "http://"),
     ("MLFLOW_URL", "ftp://mlflow.internal", "http://"),

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from proxy.lists import command_options, exports
 from proxy.lists.filters import CallFilters
+from proxy.lists.read_replica import reading_if_possible
 from proxy.models.calls import Call
 
 COLUMNS = (
@@ -44,4 +45,5 @@ class Command(BaseCommand):
         calls = command_options.filter_rows(CallFilters, Call.objects.all(), options)
         rows = exports.calls(calls)
         fields = exports.CALL_FIELDS
-        command_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")
+        with reading_if_possible(self.stderr.write):
+            command_options.show(self, rows, options, fields=fields, columns=COLUMNS, empty="No such calls.")

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from proxy.api.registrations import keeps_state
 from proxy.lists import command_options, exports
 from proxy.lists.filters import RegistrationFilters
+from proxy.lists.read_replica import reading_if_possible
 from proxy.models import Registration, tag_rules
 
 COLUMNS = (
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         rows = command_options.filter_rows(RegistrationFilters, Registration.objects.all(), options)
         fields, columns = exports.REGISTRATION_FIELDS, COLUMNS
         rows = exports.registrations(rows, keep=keeps_state(options["rules"]))
-        command_options.show(
-            self, rows, options, fields=fields, columns=columns, empty="No such registrations."
-        )
+        with reading_if_possible(self.stderr.write):
+            command_options.show(
+                self, rows, options, fields=fields, columns=columns, empty="No such registrations."
+            )

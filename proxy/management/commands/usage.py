@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from proxy.api.usage import UsageQuerySerializer
 from proxy.lists import command_options
 from proxy.lists.filters import UsageFilters
+from proxy.lists.read_replica import reading_if_possible
 from proxy.lists.usage import MODEL, sum_usage
 from proxy.models.calls import Call
 from proxy.models.totals import CallTotal
@@ -38,11 +39,12 @@ class Command(BaseCommand):
         asked = sent.validated_data
         bounds = {**options, "since": None, "until": None}
         model = Call if MODEL in asked["by"] else CallTotal
-        sums = sum_usage(
-            **asked,
-            rows=model.objects.all(),
-            narrow=lambda rows: command_options.filter_rows(UsageFilters, rows, bounds),
-        )
+        with reading_if_possible(self.stderr.write):
+            sums = sum_usage(
+                **asked,
+                rows=model.objects.all(),
+                narrow=lambda rows: command_options.filter_rows(UsageFilters, rows, bounds),
+            )
         rows = [{name: format_value(value) for name, value in row.items()} for row in sums]
         columns = (*(rows[0] if rows else SUMS),)
         command_options.show(
