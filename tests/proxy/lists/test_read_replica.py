@@ -244,6 +244,7 @@ def standby(monkeypatch):
     monkeypatch.setattr(read_replica, "is_configured", lambda: True)
     monkeypatch.setattr(read_replica, "find_state", State)
     monkeypatch.setattr(read_replica, "discard_dead_connections", lambda alias: None)
+    monkeypatch.setattr(read_replica, "give_back_connection", lambda: None)  # a test before may have one
 
 
 def database_for_reading() -> str | None:
