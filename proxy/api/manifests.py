@@ -11,7 +11,7 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys.api.callers import Rule, key_of
+from keys.api.callers import Rule, is_over_all, key_of, user_of
 from keys.api.lists import refuse_unknown
 from keys.models import ApiKey, Namespace, Organisation
 from keys.models.organisations import SHARED
@@ -26,6 +26,7 @@ from proxy.provenance.presentation import name_of_author
 
 # Those who can read the version in MLflow can read what its files were.
 READERS = Rule(scopes=(Scope.REGISTRY_READ, Scope.PORTAL_READ, Scope.PORTAL_ADMIN))
+ALL = Rule(permissions=(VIEW_REGISTRATION,))
 VERSION = [
     OpenApiParameter("name", str, required=True, description="The registered model's name."),
     OpenApiParameter("version", str, required=True),
@@ -110,27 +111,31 @@ class OfVersion(GenericAPIView[Manifest]):
         refuse_unknown(request, set(self.more_parameters))
         name, version = request.query_params.get("name", ""), request.query_params.get("version", "")
         environment = request.query_params.get("environment", "live")
-        organisation = Organisation.objects.filter(
-            slug=request.query_params.get("organisation", SHARED)
-        ).first()
-        key = key_of(request)
-        namespace = Namespace.of(environment, organisation) if organisation else None
-        if key is not None and Scope.REGISTRY_READ in key.scopes and not is_of_portal(key):
-            namespace = key.namespace
-        manifest = (
-            None
-            if namespace is None or "\0" in f"{name}{version}{environment}"
-            else Manifest.objects.of_version(namespace, name, version)
-        )
+        slug = request.query_params.get("organisation", SHARED)
+        is_text = "\0" not in f"{name}{version}{environment}{slug}"
+        namespace = readable_namespace(request, environment, slug) if is_text else None
+        manifest = Manifest.objects.of_version(namespace, name, version) if namespace else None
         if manifest is None:
             raise Http404
         return manifest
 
 
-def sees_people(request: Request) -> bool:
-    """Whether the caller sees who changed a file: staff who see all registrations, as on the pages."""
+def readable_namespace(request: Request, environment: str, slug: str) -> Namespace | None:
+    """Where the caller may read: a key for MLflow in its own organisation, whatever the query names; a session, or a
+    key for the portal, in the organisations of its user, and in all for staff who see all registrations."""
     key = key_of(request)
-    return request.user.has_perm(str(VIEW_REGISTRATION)) and (key is None or is_of_portal(key))
+    if key is not None and not is_of_portal(key):
+        return key.namespace
+    organisations = Organisation.objects
+    rows = organisations.all() if sees_all(request) else organisations.of_user(user_of(request))
+    organisation = rows.filter(slug=slug).first()
+    return Namespace.of(environment, organisation) if organisation else None
+
+
+def sees_all(request: Request) -> bool:
+    """Whether the caller sees each registration, and who changed a file: staff, as on the pages."""
+    key = key_of(request)
+    return is_over_all(request, ALL) and (key is None or is_of_portal(key))
 
 
 def is_of_portal(key: ApiKey) -> bool:
@@ -146,7 +151,7 @@ class VersionManifest(OfVersion):
     )
     def get(self, request: Request) -> Response:
         manifest = self.manifest(request)
-        context = {"states": comparison.compare(manifest), "shows_people": sees_people(request)}
+        context = {"states": comparison.compare(manifest), "shows_people": sees_all(request)}
         return Response(ManifestSerializer(manifest, context=context).data)
 
 
@@ -162,7 +167,7 @@ class ManifestExport(OfVersion):
     )
     def get(self, request: Request) -> HttpResponseBase:
         form, states = form_of(request), comparison.compare(self.manifest(request))
-        rows = presentation.rows(states, shows_people=sees_people(request))
+        rows = presentation.rows(states, shows_people=sees_all(request))
         return exports.download("manifest", form, presentation.FIELDS, rows)
 
 
