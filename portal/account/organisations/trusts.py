@@ -110,9 +110,11 @@ def access(request: HttpRequest, slug: str, role: Membership.Role) -> Membership
     """The user's membership in the organisation; of staff who change organisations, one that is not stored. Raises
     Http404."""
     user = holder(request)
-    organisation = get_object_or_404(Organisation.objects.open(), slug=slug)
-    membership = organisation.memberships.select_related("organisation", "user").filter(user=user).first()
+    # One query for everybody else: a second one would take time only where there is such an organisation.
+    own = Membership.objects.filter(user=user, organisation__in=Organisation.objects.open(), organisation__slug=slug)
+    membership = own.select_related("organisation", "user").first()
     if maintainers.can_administer(user) and not (membership and membership.manages_members):
+        organisation = get_object_or_404(Organisation.objects.open(), slug=slug)
         return Membership(organisation=organisation, user=user, role=Role.OWNER)
     if membership is None or not membership.has_role(role):
         raise Http404
