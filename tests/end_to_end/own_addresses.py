@@ -12,6 +12,7 @@ from portal.api.urls import ADDRESSES
 from tests.portals import Reply
 
 FORMS = ("csv", "jsonl", "parquet")
+VERSION = "name={name}&version=1&organisation={slug}"
 CHOICES = {
     "what": ("calls", "registrations", "usage"),
     "file_form": FORMS,
@@ -78,8 +79,7 @@ def write_addresses(names: dict[str, str]) -> Iterator[str]:
 
 
 def filters_of(names: dict[str, str]) -> list[str]:
-    version = "name={name}&version=1&organisation={slug}"
-    fields = ("organisation={slug}", "user={person}", "key={key_id}", version)
+    fields = ("organisation={slug}", "user={person}", "key={key_id}", VERSION)
     return [f"?{field.format(**names)}" for field in fields]
 
 

@@ -86,6 +86,8 @@ def make_side(portal: Portal, name: str) -> Side:
     side = new_side(portal, name, "--any-owner", "--name", marker)
     side.marker = marker
     side.work = make_work(side)
+    # A version's manifest, which the portal makes later.
+    portal.manage("hash_artifacts", "--name", side.work.ids["name"], "--organisation", side.slug)
     return side
 
 
@@ -120,6 +122,8 @@ def make_work(side: Side) -> Work:
     side.make(
         f"{V2}/registered-models/create", {"name": name, "description": mark}, "registered_model", "name"
     )
+    file = f"{STORE}/{experiment}/{run}/artifacts/m/{mark}.txt"  # of the version, so that its manifest has the marker
+    assert side.call("PUT", file, mark.encode()).status == 200
     version = {"name": name, "source": f"runs:/{run}/m", "run_id": run, "description": mark, "tags": [tag]}
     side.make(f"{V2}/model-versions/create", version, "model_version", "version")
     side.make(f"{V2}/registered-models/alias", {"name": name, "alias": "champion", "version": "1"})

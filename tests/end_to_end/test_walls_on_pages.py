@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from tests.end_to_end.own_addresses import FORMS, account_addresses, api_addresses, text_of, write_addresses
+from tests.end_to_end.own_addresses import (
+    FORMS,
+    VERSION,
+    account_addresses,
+    api_addresses,
+    text_of,
+    write_addresses,
+)
 from tests.end_to_end.sides import BySession, Side, make_side, other_of_its_form
 from tests.portals import Reply
 
@@ -96,6 +103,7 @@ def test_the_organisation_itself_finds_it_on_these_pages(sessions):
             f"{api}/registrations",
             f"{api}/keys/{theirs.key_id}",
         ),
+        *(f"{api}/manifests{part}?{VERSION.format(**names)}" for part in ("", "/export")),
     }
     assert targets <= {*account_addresses(names), *api_addresses(names)}
     shown = {target for target in targets if theirs.marker in text_of(theirs.browser.call("GET", target))}
