@@ -4,7 +4,7 @@ One portal has little of everything. Each other one has much of one thing: keys,
 usage log, or organisations. All run at once and get the same calls in turns, by 200 keys: a GET, and a POST on a run
 that the key owns. The first portal gets them with 1,000 other connections that are idle, and over 200 connections, too.
 A ratio is the median of the rounds' ratios. LARGEST=… bounds the sizes, to try the command; ROUNDS=… and CALLS=… set
-the length.
+the length; ONLY=organisations,connections selects what grows.
 """
 
 import contextlib
@@ -50,6 +50,9 @@ SIZES = {
     "rows of the log": (SMALL_LOG, LARGEST),
     "organisations": (1, KEYS),
 }
+CONNECTIONS_ROWS = (("idle", f"{IDLE:,} / 0 idle connections"), ("busy", f"{BUSY} / 4 busy connections"))
+ONLY = os.environ.get("ONLY", ",".join((*SIZES, "connections"))).split(",")
+GROWING = [name for name in SIZES if name in ONLY]
 KEY_ROWS = """
 INSERT INTO keys_apikey ({columns})
 SELECT {values} FROM keys_apikey CROSS JOIN generate_series(1, %s) AS number
@@ -99,15 +102,17 @@ def main() -> int:
         }
         stack.enter_context(process("-c", UPSTREAM, str(upstream)))
         portals = {}
-        for number, name in enumerate(("", *SIZES)):
+        for number, name in enumerate(("", *GROWING)):
             with psycopg.connect(database.url("postgres"), autocommit=True) as connection:
                 connection.execute(f'CREATE DATABASE "growth{number}"')
             place = {"DATABASE_URL": database.url(f"growth{number}"), "DATA_DIR": str(folder / str(number))}
             portals[name] = stack.enter_context(portal(folder, place, name))
             print(f"  {name or 'the small one'}: ready", flush=True)
-        measure(portals)
+        if GROWING:
+            measure(portals)
         memory = {name: each.memory for name, each in portals.items()}  # before a thousand connections
-        measure_connections(portals[""])
+        if "connections" in ONLY:
+            measure_connections(portals[""])
         return report(portals, memory)
 
 
@@ -175,13 +180,14 @@ def measure_connections(small: Portal) -> None:
 def report(portals: dict[str, Portal], memory: dict[str, float]) -> int:
     small = portals[""]
     rows = []
-    for name, (few, many) in SIZES.items():
+    for name in GROWING:
+        few, many = SIZES[name]
         for kind in ("GET", "POST"):
             ratio = median_ratio(portals[name].costs[kind], small.costs[kind])
             rows.append(Row(what=f"CPU per {kind}, {many:,} / {few:,} {name}", result=ratio, most=MOST))
         ratio = memory[name] / memory[""]
         rows.append(Row(what=f"memory of a worker, {many:,} / {few:,} {name}", result=ratio, most=MOST))
-    for name, words in (("idle", f"{IDLE:,} / 0 idle connections"), ("busy", f"{BUSY} / 4 busy connections")):
+    for name, words in CONNECTIONS_ROWS if "connections" in ONLY else ():
         ratio = median_ratio(small.costs[name], small.costs["few"])
         rows.append(Row(what=f"CPU per GET, {words}", result=ratio, most=MOST))
     print(f"\n| what (`LARGEST={LARGEST}`) | ratio | target |\n|---|---|---|")
