@@ -111,7 +111,9 @@ def access(request: HttpRequest, slug: str, role: Membership.Role) -> Membership
     Http404."""
     user = holder(request)
     # One query for everybody else: a second one would take time only where there is such an organisation.
-    own = Membership.objects.filter(user=user, organisation__in=Organisation.objects.open(), organisation__slug=slug)
+    own = Membership.objects.filter(
+        user=user, organisation__in=Organisation.objects.open(), organisation__slug=slug
+    )
     membership = own.select_related("organisation", "user").first()
     if maintainers.can_administer(user) and not (membership and membership.manages_members):
         organisation = get_object_or_404(Organisation.objects.open(), slug=slug)
