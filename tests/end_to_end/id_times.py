@@ -2,6 +2,7 @@
 
 Each route of the table, and each address of the portal's own pages and API that takes an id, gets CALLS calls with an
 id of each sort, in random order over one connection. The suite does not collect this file: a run takes an hour.
+ONLY=… selects the cases with this text in their name.
 """
 
 import http.client
@@ -23,7 +24,7 @@ from tests.portals import Portal, Reply
 from tests.sessions import OWN_PAGE
 
 pytestmark = [pytest.mark.mlflow, pytest.mark.postgresql]
-CALLS = int(os.environ.get("CALLS", "500"))
+CALLS, ONLY = int(os.environ.get("CALLS", "500")), os.environ.get("ONLY", "")
 WITHIN = 0.05
 SIGN_IN = {301, 302, 303}  # the response to a session that has ended: it would compare nothing
 ROUNDS = 3  # a difference counts if each round has it in the same direction: other programs slow single rounds down
@@ -85,6 +86,20 @@ def page_cases(ours: Any, theirs: Side) -> Iterator[tuple[str, list[Request]]]:
                 yield f"GET {pair[1]}", [Request("GET", target, headers) for target in pair]
 
 
+def send_once(connection: http.client.HTTPConnection, request: Request) -> tuple[int, float]:
+    """The status and the seconds of a response. A call over the limit of a minute is made again when its time has come:
+    the time of a refusal tells nothing about the page."""
+    while True:
+        begun = time.perf_counter()
+        connection.request(request.method, request.target, request.body, request.headers)
+        response = connection.getresponse()
+        response.read()
+        taken = time.perf_counter() - begun
+        if response.status != 429:
+            return response.status, taken
+        time.sleep(float(response.headers["Retry-After"]))
+
+
 def measure(portal: Portal, requests: list[Request]) -> tuple[list[float], list[set[int]]]:
     """The median of each request's times in ms, and the statuses that it got."""
     connection = http.client.HTTPConnection("127.0.0.1", portal.port, timeout=60)
@@ -92,13 +107,9 @@ def measure(portal: Portal, requests: list[Request]) -> tuple[list[float], list[
     statuses: list[set[int]] = [set(), set()]
     choose = random.Random(CALLS)
     for number in (each for _ in range(CALLS) for each in choose.sample([0, 1], 2)):
-        request = requests[number]
-        begun = time.perf_counter()
-        connection.request(request.method, request.target, request.body, request.headers)
-        response = connection.getresponse()
-        response.read()
-        times[number].append(time.perf_counter() - begun)
-        statuses[number].add(response.status)
+        status, taken = send_once(connection, requests[number])
+        times[number].append(taken)
+        statuses[number].add(status)
     connection.close()
     return [statistics.median(each) * 1000 for each in times], statuses
 
@@ -118,7 +129,9 @@ def differences(portal: Portal, name: str, requests: list[Request]) -> list[str]
 
 def compare(portal: Portal, pairs: Iterator[tuple[str, list[Request]]]) -> None:
     print(f"\nmedians of {CALLS} calls, in ms: another organisation's id, a made-up one, their ratio")
-    found = [difference for name, requests in pairs for difference in differences(portal, name, requests)]
+    chosen = [(name, requests) for name, requests in pairs if ONLY in name]
+    found = [difference for name, requests in chosen for difference in differences(portal, name, requests)]
+    assert chosen
     assert not found, "\n".join(found)
 
 
